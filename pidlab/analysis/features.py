@@ -1,0 +1,81 @@
+"""What probes are given: whitened readouts and labels, split, for many representations at once."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+# Directions whose variance is this far below the largest carry rounding noise and are left out.
+RELATIVE_VARIANCE = 1e-10
+
+
+@dataclass(frozen=True)
+class Whitening:
+    """An affine map fitted on training rows; the same family of linear probes, better conditioned.
+
+    Args:
+        mean: (members, 1, d).
+        transform: (members, d, d); constant directions map to 0.
+    """
+
+    mean: Float[Tensor, "members 1 d"]
+    transform: Float[Tensor, "members d d"]
+
+    def __call__(self, z: Float[Tensor, "members n d"]) -> Float[Tensor, "members n d"]:
+        """Centred rows of unit covariance."""
+        return (z - self.mean) @ self.transform
+
+
+def whiten(z: Float[Tensor, "members n d"]) -> Whitening:
+    """The whitening of each member's training rows (symmetric square root of the covariance)."""
+    mean = z.mean(1, keepdim=True)
+    centred = (z - mean).double()
+    covariance = centred.mT @ centred / z.shape[1]
+    variance, axes = torch.linalg.eigh(covariance)
+    kept = variance > RELATIVE_VARIANCE * variance[:, -1:].clamp_min(torch.finfo(torch.float64).tiny)
+    scale = torch.where(kept, variance.clamp_min(0).rsqrt(), 0.0)
+    transform = (axes * scale[:, None, :]) @ axes.mT
+    return Whitening(mean, transform.to(z.dtype))
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Labels of several targets, padded to one number of classes.
+
+    Args:
+        names: the targets.
+        log_prior: natural log of the exact prior, minus infinity for a class that cannot occur.
+        train: labels of the training rows.
+        validation: of the validation rows.
+        test: of the test rows.
+    """
+
+    names: tuple[str, ...]
+    log_prior: Float[Tensor, "members targets classes"]
+    train: Int[Tensor, "members n targets"]
+    validation: Int[Tensor, "members m targets"]
+    test: Int[Tensor, "members k targets"]
+
+
+def log_posterior(
+    scores: Float[Tensor, "members n targets classes"], labels: Labels
+) -> Float[Tensor, "members n targets classes"]:
+    """ln q(y|z) for scores over the prior: q(y|z) ∝ p(y) exp(score_y)."""
+    return torch.log_softmax(scores + labels.log_prior[:, None], dim=-1)
+
+
+def log_ratio_bits(
+    log_q: Float[Tensor, "members n targets classes"],
+    y: Int[Tensor, "members n targets"],
+    log_prior: Float[Tensor, "members targets classes"],
+) -> Float[Tensor, "members n targets"]:
+    """log2 q(y|z) / p(y) of every held-out row, in bits.
+
+    Its mean over rows has the expectation H(Y) - CE(q), a lower bound on I(Z;Y) for any q that was
+    fitted on other rows, with far less variance than the difference has near 0. Labels are the rows'
+    own: a probe's opinion of itself is not a score.
+    """
+    picked = log_q.gather(-1, y[..., None])[..., 0]
+    prior = log_prior[:, None].expand(*y.shape, -1).gather(-1, y[..., None])[..., 0]
+    return (picked - prior) / torch.log(torch.tensor(2.0, device=y.device))

@@ -1,0 +1,122 @@
+"""The MLP probe: one trunk per representation, one head per target, all trained as one program."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pidlab.analysis.features import Labels, log_posterior
+from pidlab.seeds import child, torch_generator
+
+EVAL_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class MLPProbe:
+    """How the MLP probe is trained.
+
+    Args:
+        hidden: width of its two hidden layers.
+        epochs: passes over the training rows.
+        batch: rows in a step.
+        rate: peak learning rate of AdamW, warmed up and annealed by the one-cycle rule.
+        decay: weight decay.
+        snapshots: how often validation is asked, evenly over the last half; the best one counts.
+    """
+
+    hidden: int = 64
+    epochs: int = 12
+    batch: int = 512
+    rate: float = 5e-3
+    decay: float = 1e-2
+    snapshots: int = 3
+
+
+def fit_mlp(
+    z: Float[Tensor, "members n d"],
+    held_out: Sequence[Float[Tensor, "members m d"]],
+    labels: Labels,
+    seeds: Sequence[int],
+    probe: MLPProbe,
+) -> list[Float[Tensor, "members m targets classes"]]:
+    """Trains an MLP per member on every target together.
+
+    Args:
+        z: whitened training rows.
+        held_out: validation rows first, then any others to score.
+        labels: the targets.
+        seeds: one per member; its initial weights come from the child `"mlp"`.
+        probe: sizes and effort.
+
+    Returns:
+        For each held-out set, ln q(y|z) of the snapshot that validation likes best, chosen for each
+        member and target on its own.
+    """
+    members, n, d = z.shape
+    targets, classes = labels.log_prior.shape[1:]
+    params = _initial([child(seed, "mlp") for seed in seeds], d, probe.hidden, targets * classes, z.device)
+    steps = probe.epochs * (n // probe.batch)
+    optimiser = torch.optim.AdamW(
+        params, lr=probe.rate, weight_decay=probe.decay, fused=z.device.type in ("cpu", "cuda")
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, probe.rate, total_steps=steps + 1)
+    moments = {round(steps * (1 + i / probe.snapshots) / 2) for i in range(1, probe.snapshots + 1)}
+    best = torch.full((members, targets), math.inf, device=z.device)
+    chosen: list[Tensor] = []
+    for step in range(steps):
+        start = step % (n // probe.batch) * probe.batch
+        rows = slice(start, start + probe.batch)  # rows are independent draws: their order is random
+        log_q = log_posterior(_scores(params, z[:, rows], targets), labels)
+        picked = log_q.gather(-1, labels.train[:, rows, :, None])
+        optimiser.zero_grad()
+        (-picked.sum() / probe.batch).backward()
+        optimiser.step()
+        schedule.step()
+        if step + 1 in moments:
+            with torch.no_grad():
+                snapshot = [_evaluate(params, rows, targets, labels) for rows in held_out]
+            picked = snapshot[0].gather(-1, labels.validation[..., None])[..., 0]
+            loss = -picked.mean(1)
+            better = loss < best
+            best = torch.where(better, loss, best)
+            mask = better[:, None, :, None]
+            chosen = [
+                torch.where(mask, new, old)
+                for new, old in zip(snapshot, chosen or snapshot, strict=True)
+            ]
+    return chosen
+
+
+def _initial(seeds: Sequence[int], d: int, hidden: int, out: int, device: torch.device) -> list[Tensor]:
+    widths = [(d, hidden), (hidden, hidden), (hidden, out)]
+    drawn: dict[int, list[Tensor]] = {}
+    for seed in dict.fromkeys(seeds):
+        generator = torch_generator(seed, device)
+        drawn[seed] = []
+        for i, (a, b) in enumerate(widths):
+            # The head starts at 0, so that the probe starts at the prior.
+            gain = math.sqrt(2.0 / a) if i < 2 else 0.0
+            drawn[seed] += [
+                torch.randn(a, b, generator=generator, device=device) * gain,
+                torch.zeros(1, b, device=device),
+            ]
+    return [
+        torch.stack([drawn[seed][i] for seed in seeds]).requires_grad_() for i in range(2 * len(widths))
+    ]
+
+
+def _scores(params: list[Tensor], z: Tensor, targets: int) -> Tensor:
+    w1, b1, w2, b2, w3, b3 = params
+    h = torch.nn.functional.silu(torch.baddbmm(b1, z, w1))
+    h = torch.nn.functional.silu(torch.baddbmm(b2, h, w2))
+    return torch.baddbmm(b3, h, w3).view(z.shape[0], z.shape[1], targets, -1)
+
+
+def _evaluate(params: list[Tensor], z: Tensor, targets: int, labels: Labels) -> Tensor:
+    parts = [log_posterior(_scores(params, part, targets), labels) for part in z.split(EVAL_ROWS, 1)]
+    return torch.cat(parts, dim=1)
+
+

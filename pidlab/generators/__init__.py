@@ -1,0 +1,16 @@
+"""Distributions that know their own information. A module here that defines one registers it."""
+
+from pidlab.generators.atoms import Atoms
+from pidlab.generators.base import Generator, Sample, Stack, Target, ViewInformation
+from pidlab.generators.registry import generators, load_generator
+
+__all__ = [
+    "Atoms",
+    "Generator",
+    "Sample",
+    "Stack",
+    "Target",
+    "ViewInformation",
+    "generators",
+    "load_generator",
+]

@@ -1,0 +1,269 @@
+"""The default generator: independent symbols, one set per term, exact in bits by design."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, ClassVar, Literal, get_args
+
+import torch
+
+from pidlab.decomposition import Decomposition
+from pidlab.errors import InvalidRequest
+from pidlab.generators.atoms_stack import AtomsStack
+from pidlab.generators.base import (
+    Generator,
+    Sample,
+    Target,
+    ViewInformation,
+    joint_prior,
+)
+from pidlab.info import binary_entropy, inverse_binary_entropy
+from pidlab.modality import Vector
+
+Tuning = Literal["entropy", "erasure", "channel"]
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One binary symbol of a term.
+
+    Args:
+        term: the term it belongs to; `"shared"` is nuisance that both modalities hold.
+        p: probability that the symbol is 1.
+        keep: probability that it is expressed (as ±1, else 0).
+        flip: probability that Y sees it flipped.
+        gap: least distance between two of its rendered values, which bounds its noise.
+    """
+
+    term: str
+    p: float
+    keep: float
+    flip: float
+    gap: float
+
+    @property
+    def label_probability(self) -> float:
+        """Probability that Y's bit is 1."""
+        return self.p + self.flip - 2.0 * self.p * self.flip
+
+    def information(self, channel_uses: int = 1) -> float:
+        """Bits between the symbol and a copy behind `channel_uses` of Y's channel."""
+        flip = (1.0 - (1.0 - 2.0 * self.flip) ** channel_uses) / 2.0
+        seen = self.p + flip - 2.0 * self.p * flip
+        return self.keep * (binary_entropy(seen) - binary_entropy(flip))
+
+
+@dataclass(frozen=True)
+class Atoms(Generator):
+    """Data with any number of redundant, unique and synergistic bits, exact by design.
+
+    A term of b bits is floor(b) fair bits and, for the rest, one bit tuned to the fraction f:
+
+    - `entropy`: Bernoulli(p) with h(p) = f, which Y holds exactly;
+    - `erasure`: a fair bit, shown (as ±1) with probability f, else as 0;
+    - `channel`: a fair bit that Y sees through a binary symmetric channel, 1 - h(flip) = f.
+
+    A redundant symbol is in both modalities, a unique one in its own. A synergy symbol is the XOR of
+    two bits, one in each modality, each on its own independent of it; erasure hides the second. The
+    target of a term is its symbols; Y is all of them together. Symbols are independent, so the BROJA
+    terms of the parts add up (Bertschinger et al. 2014): the truth is the design. With
+    `synergy_tuning="entropy"` the two bits are correlated (I(X1;X2) = 1 - f), still pure synergy.
+
+    Latents are symbols in {-1, 0, 1} plus normal noise truncated inside half their gap, so that every
+    symbol is a function of the observation; private normal nuisance; nuisance bits that both
+    modalities share. A random bijection (`pidlab.generators.rendering`) carries them to `width`.
+
+    Args:
+        redundant: bits in both modalities.
+        unique1: bits in the first modality only.
+        unique2: bits in the second only.
+        synergy: bits in neither alone.
+        redundant_tuning: how a fraction of a redundant bit is made.
+        unique_tuning: how a fraction of a unique bit is made.
+        synergy_tuning: how a fraction of a synergistic bit is made.
+        noise: standard deviation of a symbol's noise before truncation.
+        nuisance: private normal coordinates in each modality.
+        shared_nuisance: bits that both modalities share and Y does not hold (entropy-tuned).
+        depth: leaky ReLU layers of the rendering.
+        slope: their slope on negative numbers.
+        width: numbers in an observation.
+        world: which random rendering.
+
+    Raises:
+        InvalidRequest: a value out of range, or more latents than `width` can carry.
+    """
+
+    name: ClassVar[str] = "atoms"
+    policies: ClassVar[tuple[str, ...]] = ("task", "noise", "generic")
+
+    redundant: float = 1.0
+    unique1: float = 1.0
+    unique2: float = 1.0
+    synergy: float = 1.0
+    redundant_tuning: Tuning = "entropy"
+    unique_tuning: Tuning = "entropy"
+    synergy_tuning: Tuning = "erasure"
+    noise: float = 0.3
+    nuisance: int = 8
+    shared_nuisance: float = 0.0
+    depth: int = 2
+    slope: float = 0.5
+    width: int = 32
+    world: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("redundant", "unique1", "unique2", "synergy", "shared_nuisance", "noise"):
+            value = getattr(self, name)
+            if not _is_number(value) or not math.isfinite(value) or value < 0:
+                raise InvalidRequest(f"{name} = {value!r}: expected a finite number, 0 or more")
+            object.__setattr__(self, name, float(value))
+        for name in ("redundant_tuning", "unique_tuning", "synergy_tuning"):
+            if getattr(self, name) not in get_args(Tuning):
+                raise InvalidRequest(
+                    f"{name} = {getattr(self, name)!r}: expected one of {', '.join(get_args(Tuning))}"
+                )
+        for name, least in (("nuisance", 0), ("depth", 0), ("width", 1), ("world", 0)):
+            value = getattr(self, name)
+            whole = _is_number(value) and math.isfinite(value) and value == int(value)
+            if not whole or value < least:
+                raise InvalidRequest(f"{name} = {value!r}: expected a whole number, {least} or more")
+            object.__setattr__(self, name, int(value))
+        if not _is_number(self.slope) or not 0 < self.slope <= 1:
+            raise InvalidRequest(f"slope = {self.slope!r}: expected a number above 0 and up to 1")
+        for m in (0, 1):
+            self._check_width(m)
+
+    def _check_width(self, m: int) -> None:
+        # Counted before the symbols are made: a million bits must be refused, not built.
+        bits = {"redundant": self.redundant, f"unique{m + 1}": (self.unique1, self.unique2)[m]}
+        bits |= {"synergy": self.synergy, "shared_nuisance": self.shared_nuisance}
+        needs = {name: _slot_count(name, value) for name, value in bits.items()}
+        needs["nuisance"] = self.nuisance
+        total = sum(needs.values())
+        if total > self.width:
+            parts = ", ".join(f"{name} {count}" for name, count in needs.items() if count)
+            raise InvalidRequest(
+                f"modality {m + 1} needs {total} dimensions ({parts}) but width is {self.width}: "
+                f"ask for fewer bits or for a width of {total} or more"
+            )
+
+    @cached_property
+    def slots(self) -> tuple[Slot, ...]:
+        """Every symbol, term by term; a term of no bits keeps one constant symbol."""
+        return tuple(
+            slot
+            for term, bits, tuning in (
+                ("redundant", self.redundant, self.redundant_tuning),
+                ("unique1", self.unique1, self.unique_tuning),
+                ("unique2", self.unique2, self.unique_tuning),
+                ("synergy", self.synergy, self.synergy_tuning),
+                ("shared", self.shared_nuisance, "entropy"),
+            )
+            for slot in _slots(term, bits, tuning)
+        )
+
+    @property
+    def modalities(self) -> tuple[Vector, Vector]:
+        return (Vector(self.width), Vector(self.width))
+
+    @property
+    def truth(self) -> Decomposition:
+        return Decomposition(self.redundant, self.unique1, self.unique2, self.synergy)
+
+    @cached_property
+    def targets(self) -> dict[str, Target]:
+        """One target per term: the term's symbols as Y sees them."""
+        targets = {}
+        for term, bits in self.truth.terms.items():
+            slots = [slot for slot in self.slots if slot.term == term]
+            information = {
+                (0,): bits if term in ("redundant", "unique1") else 0.0,
+                (1,): bits if term in ("redundant", "unique2") else 0.0,
+                (0, 1): bits,
+            }
+            prior = joint_prior([(1.0 - s.label_probability, s.label_probability) for s in slots])
+            entropy = math.fsum(binary_entropy(slot.label_probability) for slot in slots)
+            targets[term] = Target(term, prior, entropy, information)
+        return targets
+
+    @cached_property
+    def signature(self) -> Any:
+        shape = tuple((slot.term, slot.gap) for slot in self.slots)
+        return (shape, self.noise, self.nuisance, self.depth, self.slope, self.width)
+
+    def view_information(self, policy: str) -> dict[str, ViewInformation]:
+        """I(X;X') and I(X';Y) of each term's symbols under a policy, exact in bits.
+
+        `noise` keeps every symbol. `task` flips both bits of an XOR with probability 1/2, so only
+        their XOR and the erasure pattern stay; a channel-tuned symbol is drawn afresh from p(y|x), so
+        it passes the channel twice. `generic` works on the observation: not known exactly.
+        """
+        self._check_policy(policy)
+        if policy == "generic":
+            return {term: ViewInformation(None, None) for term in self.targets}
+        task = policy == "task"
+        stated = {}
+        for term in self.targets:
+            between = target = 0.0
+            for slot in (slot for slot in self.slots if slot.term == term):
+                between += binary_entropy(slot.keep) + slot.information(2 if task else 0)
+                if term == "synergy" and not task:
+                    between += 1.0  # the first of the two bits, which `task` redraws
+                target += slot.information(3 if task else 1)
+            stated[term] = ViewInformation(between, target)
+        return stated
+
+    def sample(
+        self, n: int, seed: int = 0, split: str = "eval", device: torch.device | str = "cpu"
+    ) -> Sample:
+        """Draws `n` samples; both splits follow the same law.
+
+        Raises:
+            InvalidRequest: fewer than one sample, or an unknown split.
+        """
+        return AtomsStack([self]).sample(n, [seed], split, device).member(0)
+
+    def view(self, sample: Sample, policy: str, seed: int) -> Sample:
+        """Draws a view of every row under `task`, `noise` or `generic`.
+
+        Raises:
+            InvalidRequest: an unknown policy.
+        """
+        self._check_policy(policy)
+        stacked = replace(
+            sample,
+            x=tuple(x[None] for x in sample.x),
+            targets={name: t[None] for name, t in sample.targets.items()},
+            latents={name: t[None] for name, t in sample.latents.items()},
+        )
+        return AtomsStack([self]).view(stacked, policy, [seed]).member(0)
+
+    def _check_policy(self, policy: str) -> None:
+        if policy not in self.policies:
+            raise InvalidRequest(f"unknown views {policy!r}: atoms offers {', '.join(self.policies)}")
+
+    @classmethod
+    def stack(cls, generators: Sequence[Generator]) -> AtomsStack:
+        return AtomsStack([g for g in generators if isinstance(g, Atoms)])
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _slot_count(term: str, bits: float) -> int:
+    # A term without bits keeps a constant symbol, so that 0 and 1 bit differ in numbers, not shapes.
+    return max(math.ceil(bits), 0 if term.startswith("shared") else 1)
+
+
+def _slots(term: str, bits: float, tuning: str) -> Iterator[Slot]:
+    gap = 1.0 if tuning == "erasure" else 2.0
+    for i in range(_slot_count(term, bits)):
+        f = min(bits - i, 1.0)
+        if tuning == "entropy":
+            yield Slot(term, p=inverse_binary_entropy(f), keep=1.0, flip=0.0, gap=gap)
+        elif tuning == "erasure":
+            yield Slot(term, p=0.5, keep=f, flip=0.0, gap=gap)
+        else:
+            yield Slot(term, p=0.5, keep=1.0, flip=inverse_binary_entropy(1.0 - f), gap=gap)

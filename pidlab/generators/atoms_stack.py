@@ -1,0 +1,185 @@
+"""Many `Atoms` drawn as one tensor program: (members, symbols, samples)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pidlab.errors import InvalidRequest
+from pidlab.generators.base import Sample, Stack
+from pidlab.generators.rendering import Rendering, stack_maps
+from pidlab.seeds import child, torch_generator
+
+if TYPE_CHECKING:
+    from pidlab.generators.atoms import Atoms
+
+# Noise stops short of half the gap, so that rounding cannot carry a symbol across it.
+MARGIN = 0.98
+
+# The `generic` view: normal noise of this size, then coordinates dropped with this probability.
+GENERIC_NOISE, GENERIC_DROP = 0.1, 0.2
+
+PRESENT = (("redundant", "unique1", "synergy", "shared"), ("redundant", "unique2", "synergy", "shared"))
+
+
+class AtomsStack(Stack):
+    """`Atoms` of one signature side by side.
+
+    A symbol draws from a stream of its own, seeded by the sample's seed and the symbol's place in its
+    term. So neither the other terms nor the other members change a symbol, and members of equal seed
+    differ only in what their bits make of the same draws (common random numbers).
+    """
+
+    def __init__(self, generators: Sequence[Atoms]) -> None:
+        super().__init__(generators)
+        first = generators[0]
+        if any(g.signature != first.signature for g in generators):
+            raise ValueError("only generators of one signature can be stacked")
+        slots = first.slots
+        self._nuisance, self._noise = first.nuisance, first.noise
+        self._terms = [slot.term for slot in slots]
+        self._places = [self._terms[:i].count(term) for i, term in enumerate(self._terms)]
+        self._classes = {name: target.classes for name, target in first.targets.items()}
+        self._present = [[i for i, t in enumerate(self._terms) if t in held] for held in PRESENT]
+
+        def column(value: Callable[[int, Atoms], float]) -> Tensor:
+            return torch.tensor(
+                [[value(i, g) for i in range(len(slots))] for g in generators], dtype=torch.float64
+            ).float()[..., None]
+
+        self._p = column(lambda i, g: g.slots[i].p)
+        self._keep = column(lambda i, g: g.slots[i].keep)
+        self._flip = column(lambda i, g: g.slots[i].flip)
+        self._limit = torch.tensor([[slot.gap / 2.0 * MARGIN] for slot in slots])
+        self._split = torch.tensor([[term == "synergy"] for term in self._terms])
+        self._shared = torch.tensor([[term == "shared"] for term in self._terms])
+        worlds = [g.world for g in generators]
+        self._rendering = [
+            Rendering(
+                stack_maps(worlds, m, first.depth, first.width),
+                len(held) + first.nuisance,
+                first.slope,
+            )
+            for m, held in enumerate(self._present)
+        ]
+
+    def sample(
+        self, n: int, seeds: Sequence[int], split: str = "eval", device: torch.device | str = "cpu"
+    ) -> Sample:
+        if n < 1:
+            raise InvalidRequest(f"{n} samples: expected 1 or more")
+        if split not in ("train", "eval"):
+            raise InvalidRequest(f"unknown split {split!r}: expected 'train' or 'eval'")
+        self._to(device)
+        draws, member = self._uniforms(seeds, 6, n, device)
+        symbol = draws[:, :, 0][member] < self._p
+        first = draws[:, :, 1][member] < 0.5  # the first bit of an XOR; the second is first ^ symbol
+        shown = draws[:, :, 2][member] < self._keep
+        flipped = draws[:, :, 3][member] < self._flip
+        latents = {"first": first, "symbol": symbol, "shown": shown}
+        x, symbols = self._observe(latents, self._noise_of(draws[:, :, 4:]), member, seeds)
+        return Sample(x, self._labels(symbol ^ flipped), self._classes, latents, symbols)
+
+    def view(self, sample: Sample, policy: str, seeds: Sequence[int]) -> Sample:
+        device = sample.x[0].device
+        self._to(device)
+        if policy == "generic":
+            x = tuple(self._corrupt(x, m, seeds) for m, x in enumerate(sample.x))
+            return Sample(x, sample.targets, sample.classes, sample.latents, sample.symbols)
+        n = sample.x[0].shape[-2]
+        draws, member = self._uniforms(seeds, 6, n, device)
+        latents = dict(sample.latents)
+        if policy == "task":
+            # A label given the symbol, then a symbol given the label: the channel, twice.
+            once, again = (draws[:, :, row][member] < self._flip for row in (0, 1))
+            redrawn = draws[:, :, 2][member]
+            symbol = torch.where(self._shared, redrawn < self._p, latents["symbol"] ^ once ^ again)
+            latents |= {"symbol": symbol, "first": redrawn < 0.5}
+        x, symbols = self._observe(latents, self._noise_of(draws[:, :, 4:]), member, seeds)
+        return Sample(x, sample.targets, sample.classes, latents, symbols)
+
+    def _observe(
+        self, latents: dict[str, Tensor], noise: Tensor, member: Tensor, seeds: Sequence[int]
+    ) -> tuple[tuple[Tensor, ...], dict[str, tuple[Tensor, ...]]]:
+        symbol, first, shown = latents["symbol"], latents["first"], latents["shown"]
+        # Both modalities show the symbol itself, but for an XOR: there each shows one of its parts,
+        # and only the second can be erased.
+        values = (
+            _signed(torch.where(self._split, first, symbol), shown | self._split),
+            _signed(torch.where(self._split, first ^ symbol, symbol), shown),
+        )
+        x = []
+        for m, held in enumerate(self._present):
+            clean = values[m][:, held] + noise[:, held, m][member]
+            nuisance = self._normals(seeds, m, symbol.shape[-1], symbol.device)[member]
+            x.append(self._rendering[m](torch.cat([clean, nuisance], dim=1)))
+        symbols = {
+            term: tuple(v[:, [i for i in held if self._terms[i] == term]] for v, held in zip(values, self._present, strict=True))
+            for term in dict.fromkeys(self._terms)
+        }
+        return tuple(x), symbols
+
+    def _labels(self, bits: Tensor) -> dict[str, Tensor]:
+        weights = torch.tensor([[1 << place] for place in self._places], device=bits.device)
+        digits = bits * weights
+        return {
+            term: digits[:, [i for i, t in enumerate(self._terms) if t == term]].sum(1)
+            for term in self._classes
+        }
+
+    def _noise_of(self, uniforms: Float[Tensor, "s slots 2 n"]) -> Float[Tensor, "s slots 2 n"]:
+        # A normal truncated to ±limit, by the inverse of its distribution function.
+        if self._noise == 0.0:
+            return torch.zeros_like(uniforms)
+        scale = self._noise * math.sqrt(2.0)
+        limit = self._limit[..., None]
+        return scale * torch.erfinv((2.0 * uniforms - 1.0) * torch.erf(limit / scale))
+
+    def _corrupt(self, x: Tensor, m: int, seeds: Sequence[int]) -> Tensor:
+        unique, member = _distinct(seeds, x.device)
+        noise, kept = [], []
+        for seed in unique:
+            generator = torch_generator(child(seed, "generic", m), x.device)
+            noise.append(torch.randn(x.shape[1:], generator=generator, device=x.device))
+            kept.append(torch.rand(x.shape[1:], generator=generator, device=x.device) >= GENERIC_DROP)
+        return (x + GENERIC_NOISE * torch.stack(noise)[member]) * torch.stack(kept)[member]
+
+    def _uniforms(
+        self, seeds: Sequence[int], rows: int, n: int, device: torch.device | str
+    ) -> tuple[Float[Tensor, "distinct slots rows n"], Tensor]:
+        """Uniform draws of every distinct seed, and each member's place among them."""
+        unique, member = _distinct(seeds, device)
+        draws = torch.empty(len(unique), len(self._terms), rows, n, device=device)
+        for s, seed in enumerate(unique):
+            for i, (term, place) in enumerate(zip(self._terms, self._places, strict=True)):
+                torch.rand((rows, n), generator=torch_generator(child(seed, term, place), device), out=draws[s, i])
+        return draws, member
+
+    def _normals(
+        self, seeds: Sequence[int], m: int, n: int, device: torch.device
+    ) -> Float[Tensor, "distinct nuisance n"]:
+        unique, _ = _distinct(seeds, device)
+        normals = torch.empty(len(unique), self._nuisance, n, device=device)
+        for s, seed in enumerate(unique):
+            generator = torch_generator(child(seed, "nuisance", m), device)
+            torch.randn((self._nuisance, n), generator=generator, out=normals[s])
+        return normals
+
+    def _to(self, device: torch.device | str) -> None:
+        for name in ("_p", "_keep", "_flip", "_limit", "_split", "_shared"):
+            setattr(self, name, getattr(self, name).to(device))
+
+
+def _signed(bit: Tensor, shown: Tensor) -> Tensor:
+    return (bit.float() * 2.0 - 1.0) * shown
+
+
+def _distinct(seeds: Sequence[int], device: torch.device | str) -> tuple[list[int], Tensor]:
+    unique = list(dict.fromkeys(seeds))
+    place = {seed: i for i, seed in enumerate(unique)}
+    return unique, torch.tensor([place[seed] for seed in seeds], device=device)

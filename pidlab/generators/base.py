@@ -1,0 +1,212 @@
+"""What a generator is: a distribution over modalities and targets that knows its own information."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from pidlab.decomposition import Decomposition
+from pidlab.modality import Modality
+
+
+@dataclass(frozen=True)
+class Target:
+    """A discrete variable that bits are about.
+
+    Args:
+        name: a term for generators with a target per term, else the target's own name.
+        prior: exact probability of every class.
+        entropy: H(target) in bits.
+        information: bits that each set of modalities holds, keyed by their indices:
+            `(0,)` for I(X1;T), `(1,)` for I(X2;T), `(0, 1)` for I(X1,X2;T).
+    """
+
+    name: str
+    prior: tuple[float, ...]
+    entropy: float
+    information: Mapping[tuple[int, ...], float]
+
+    @property
+    def classes(self) -> int:
+        """Number of classes, those of zero probability included."""
+        return len(self.prior)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Paired observations with what they are made of; tensors may carry leading member axes.
+
+    Args:
+        x: one tensor per modality.
+        targets: class numbers by target name.
+        classes: number of classes by target name.
+        latents: what the generator needs to make views; sample axis last.
+        symbols: the noiseless symbols behind each target, one tensor per modality.
+    """
+
+    x: tuple[Float[Tensor, "*members n d"], ...]
+    targets: dict[str, Int[Tensor, "*members n"]]
+    classes: dict[str, int]
+    latents: dict[str, Tensor] = field(default_factory=dict)
+    symbols: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)
+
+    @property
+    def x1(self) -> Tensor:
+        """The first modality."""
+        return self.x[0]
+
+    @property
+    def x2(self) -> Tensor:
+        """The second modality."""
+        return self.x[1]
+
+    @property
+    def y(self) -> Int[Tensor, "*members n"]:
+        """The joint label: all targets as one number, in mixed radix."""
+        total = torch.zeros_like(next(iter(self.targets.values())))
+        for name, value in self.targets.items():
+            total = total * self.classes[name] + value
+        return total
+
+    def take(self, index: Int[Tensor, "*members m"]) -> "Sample":
+        """The rows at `index`, chosen for each member on its own."""
+
+        def latent(t: Tensor) -> Tensor:
+            lead = index.ndim - 1
+            wide = index.reshape(*index.shape[:lead], *([1] * (t.ndim - index.ndim)), index.shape[-1])
+            return torch.take_along_dim(t, wide, -1)
+
+        def observed(t: Tensor) -> Tensor:
+            wide = index.reshape(*index.shape, *([1] * (t.ndim - index.ndim)))
+            return torch.take_along_dim(t, wide, index.ndim - 1)
+
+        return Sample(
+            tuple(observed(x) for x in self.x),
+            {name: torch.take_along_dim(t, index, -1) for name, t in self.targets.items()},
+            self.classes,
+            {name: latent(t) for name, t in self.latents.items()},
+            {name: tuple(latent(t) for t in ts) for name, ts in self.symbols.items()},
+        )
+
+    def member(self, i: int) -> "Sample":
+        """Member `i` of a stacked sample, without the member axis."""
+        return Sample(
+            tuple(x[i] for x in self.x),
+            {name: t[i] for name, t in self.targets.items()},
+            self.classes,
+            {name: t[i] for name, t in self.latents.items()},
+            {name: tuple(t[i] for t in ts) for name, ts in self.symbols.items()},
+        )
+
+
+@dataclass(frozen=True)
+class ViewInformation:
+    """What a view keeps of one term's symbols, in bits; None where it is not known exactly.
+
+    Args:
+        between: I(X;X') of the term's symbols and their view.
+        target: I(X';Y) of the view and the term's target.
+    """
+
+    between: float | None
+    target: float | None
+
+
+class Generator(ABC):
+    """A distribution over modalities X1, X2 (later more) and discrete targets, with its truth.
+
+    A generator is a frozen record of parameters. One more field, `world`, numbers the random part of
+    its construction (rendering maps): same world, same law.
+    """
+
+    name: ClassVar[str]
+    policies: ClassVar[tuple[str, ...]]
+    world: int
+
+    @property
+    @abstractmethod
+    def modalities(self) -> tuple[Modality, ...]:
+        """The specification of every modality; encoders are made from it."""
+
+    @property
+    @abstractmethod
+    def truth(self) -> Decomposition:
+        """The decomposition of I(X1,X2;Y), in bits."""
+
+    @property
+    @abstractmethod
+    def targets(self) -> dict[str, Target]:
+        """The targets by name."""
+
+    @property
+    @abstractmethod
+    def signature(self) -> Any:
+        """Generators of equal signature have tensors of equal shape and can be drawn as one program."""
+
+    @abstractmethod
+    def view_information(self, policy: str) -> dict[str, ViewInformation]:
+        """What a view under `policy` keeps, per term, in bits."""
+
+    @abstractmethod
+    def sample(
+        self, n: int, seed: int = 0, split: str = "eval", device: torch.device | str = "cpu"
+    ) -> Sample:
+        """Draws `n` samples. `split` is `"train"` or `"eval"`: the truth belongs to `"eval"`."""
+
+    @abstractmethod
+    def view(self, sample: Sample, policy: str, seed: int) -> Sample:
+        """Draws a view of every row of `sample` that preserves what `policy` says."""
+
+    @classmethod
+    def stack(cls, generators: Sequence["Generator"]) -> "Stack":
+        """Several generators of one signature as one, whose tensors carry a leading member axis."""
+        return Stack(generators)
+
+
+class Stack:
+    """Generators drawn side by side, one after the other; a generator may bring a faster one."""
+
+    def __init__(self, generators: Sequence[Generator]) -> None:
+        self.generators = tuple(generators)
+
+    def sample(
+        self, n: int, seeds: Sequence[int], split: str = "eval", device: torch.device | str = "cpu"
+    ) -> Sample:
+        """`n` samples of every member; tensors of shape (members, n, ...)."""
+        pairs = zip(self.generators, seeds, strict=True)
+        return _stack_samples([g.sample(n, seed, split, device) for g, seed in pairs])
+
+    def view(self, sample: Sample, policy: str, seeds: Sequence[int]) -> Sample:
+        """A view of every row of every member."""
+        members = enumerate(zip(self.generators, seeds, strict=True))
+        return _stack_samples([g.view(sample.member(i), policy, seed) for i, (g, seed) in members])
+
+
+def _stack_samples(samples: Sequence[Sample]) -> Sample:
+    first = samples[0]
+    return Sample(
+        tuple(torch.stack(xs) for xs in zip(*(s.x for s in samples), strict=True)),
+        {name: torch.stack([s.targets[name] for s in samples]) for name in first.targets},
+        first.classes,
+        {name: torch.stack([s.latents[name] for s in samples]) for name in first.latents},
+        {
+            name: tuple(
+                torch.stack(ts) for ts in zip(*(s.symbols[name] for s in samples), strict=True)
+            )
+            for name in first.symbols
+        },
+    )
+
+
+def joint_prior(priors: Sequence[Sequence[float]]) -> tuple[float, ...]:
+    """The prior of independent parts read as one label, the first part the least significant digit."""
+    cells = [1.0]
+    for prior in priors:
+        cells = [p * cell for p in prior for cell in cells]
+    total = math.fsum(cells)
+    return tuple(cell / total for cell in cells)

@@ -1,0 +1,37 @@
+"""Generators by name: `atoms`, `"atoms(noise=0.1)"`."""
+
+import dataclasses
+import importlib
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from pidlab.errors import InvalidRequest, nearest
+from pidlab.generators.base import Generator
+from pidlab.references import parse
+from pidlab.registry import scan
+
+
+@cache
+def generators() -> Mapping[str, type[Generator]]:
+    """Every registered generator by name."""
+    return scan(importlib.import_module("pidlab.generators"), Generator)
+
+
+def load_generator(reference: str, **parameters: Any) -> Generator:
+    """The generator that `reference` names, with `parameters` over those it gives itself.
+
+    Raises:
+        InvalidRequest: no such generator, or one that has no such parameter.
+    """
+    asked = parse(reference)
+    known = generators()
+    if asked.name not in known:
+        raise InvalidRequest(f"unknown generator {asked.name!r}: {nearest(asked.name, known)}")
+    cls = known[asked.name]
+    fields = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    arguments = {**asked.arguments, **parameters}
+    for key in arguments:
+        if key not in fields:
+            raise InvalidRequest(f"{asked.name} has no parameter {key!r}: {nearest(key, fields)}")
+    return cls(**arguments)

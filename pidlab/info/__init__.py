@@ -1,0 +1,5 @@
+"""Exact information of known distributions, in bits."""
+
+from pidlab.info.entropies import binary_entropy, entropy, inverse_binary_entropy, mutual_information
+
+__all__ = ["binary_entropy", "entropy", "inverse_binary_entropy", "mutual_information"]

@@ -1,0 +1,36 @@
+"""Entropies and mutual informations of finite distributions, in bits."""
+
+import numpy as np
+from jaxtyping import Float
+from scipy.optimize import brentq
+from scipy.special import entr
+
+
+def entropy(pmf: Float[np.ndarray, "... n"]) -> Float[np.ndarray, "..."]:
+    """Shannon entropy -sum p log2 p over the last axis, in bits; zero cells count nothing."""
+    return entr(np.asarray(pmf, dtype=np.float64)).sum(-1) / np.log(2.0)
+
+
+def mutual_information(pmf: Float[np.ndarray, "... a b"]) -> Float[np.ndarray, "..."]:
+    """I(A;B) = H(A) + H(B) - H(A,B) of joint pmfs over the last two axes, in bits."""
+    pmf = np.asarray(pmf, dtype=np.float64)
+    joint = entropy(pmf.reshape(*pmf.shape[:-2], -1))
+    return entropy(pmf.sum(-1)) + entropy(pmf.sum(-2)) - joint
+
+
+def binary_entropy(p: float) -> float:
+    """h(p) = -p log2 p - (1-p) log2(1-p), in bits."""
+    return float(entropy(np.array([p, 1.0 - p])))
+
+
+def inverse_binary_entropy(bits: float) -> float:
+    """The p in [0, 1/2] with h(p) = `bits`.
+
+    Raises:
+        ValueError: `bits` is not in [0, 1].
+    """
+    if not 0.0 <= bits <= 1.0:
+        raise ValueError(f"a binary entropy lies in [0, 1] bits, got {bits}")
+    if bits in (0.0, 1.0):
+        return bits / 2.0
+    return float(brentq(lambda p: binary_entropy(p) - bits, 0.0, 0.5, xtol=1e-300, rtol=1e-15))

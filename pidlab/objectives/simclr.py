@@ -1,0 +1,37 @@
+"""SimCLR in each modality on its own."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pidlab.encoders import Encoders
+from pidlab.objectives.base import Batch, BuiltIn, projection
+from pidlab.objectives.similarity import nt_xent
+
+
+class SimCLR(BuiltIn):
+    """NT-Xent between two views of each modality (Chen et al. 2020), averaged over modalities.
+
+    loss = mean_i NTXent(g_i(e_i(x_i′)), g_i(e_i(x_i″)); temperature), in nats.
+
+    Args:
+        encoders: the towers e_i.
+        temperature: of the similarities.
+    """
+
+    name = "simclr"
+    needs = ("views",)
+
+    def __init__(self, encoders: Encoders, *, temperature: float = 0.2) -> None:
+        super().__init__(encoders)
+        self.temperature = temperature
+        self.heads = nn.ModuleList(projection(encoders.dim) for _ in encoders)
+
+    def forward(self, batch: Batch) -> Float[Tensor, ""]:
+        """The loss of a batch with two views."""
+        assert batch.views is not None
+        losses = []
+        for i, (first, second) in enumerate(zip(*batch.views, strict=True)):
+            z = self.heads[i](self.encoders[i](torch.cat([first, second])))
+            losses.append(nt_xent(*z.chunk(2), self.temperature))
+        return torch.stack(losses).mean()

@@ -1,0 +1,22 @@
+"""Randomness: every draw comes from a named child of the run's seed, so that children never mix.
+
+A child is `SeedSequence(seed, spawn_key=...)` (numpy), reduced to one integer that seeds a
+`torch.Generator`. Names are hashed, so adding one changes no other.
+"""
+
+import zlib
+
+import numpy as np
+import torch
+
+
+def child(seed: int, *path: str | int) -> int:
+    """The 63-bit integer seed of the child of `seed` at `path`, such as `("data", 3)`."""
+    key = tuple(zlib.crc32(part.encode()) if isinstance(part, str) else part for part in path)
+    (state,) = np.random.SeedSequence(seed, spawn_key=key).generate_state(1, np.uint64)
+    return int(state >> np.uint64(1))
+
+
+def torch_generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """A fresh torch generator on `device`, seeded with `seed`."""
+    return torch.Generator(device=device).manual_seed(seed)

@@ -1,0 +1,302 @@
+"""The cohort: many models of one shape, trained as one tensor program."""
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
+
+from pidlab.clock import Clock
+from pidlab.defaults import Training
+from pidlab.encoders import Encoders
+from pidlab.errors import InvalidRequest
+from pidlab.generators import Generator
+from pidlab.objectives.base import Batch, MakeObjective, needs_of, phases_of, represent
+from pidlab.seeds import child
+from pidlab.training.memory import keep_freed_memory
+from pidlab.training.stream import Stream, tree_map
+
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run's place in a cohort: its generator and its seed."""
+
+    generator: Generator
+    seed: int
+
+
+class Call(nn.Module):
+    """One model's loss, together with its buffers afterwards.
+
+    The buffers are returned because under `functional_call` an assignment such as `self.q = ...`
+    reaches the module for the length of the call only, and would be lost.
+    """
+
+    def __init__(self, objective: nn.Module) -> None:
+        super().__init__()
+        self.objective = objective
+
+    def forward(self, method: str, batch: dict[str, Any]) -> tuple[Tensor, State]:
+        """The loss that `method` computes, and every buffer after it."""
+        if method == "represent":
+            return represent(self.objective, batch["x"]), {}  # type: ignore[return-value]
+        compute = self.objective if method == "forward" else getattr(self.objective, method)
+        loss = compute(Batch(**batch))
+        return loss, {name: buffer for name, buffer in self.named_buffers()}
+
+
+class Program:
+    """How a cohort's tensors are computed: all members at once by vmap, or one after the other.
+
+    Chosen from the objective alone: vmap unless a trial step on two members shows an operation that
+    it cannot take. With vmap parameters and batches carry a leading member axis.
+    """
+
+    def __init__(self, template: nn.Module, reason: str | None) -> None:
+        self._call = Call(copy.deepcopy(template).to("meta"))
+        self.reason = reason
+
+    @property
+    def vectorised(self) -> bool:
+        """Whether members are computed by vmap."""
+        return self.reason is None
+
+    @property
+    def name(self) -> str:
+        """`"vmap"`, or `"loop"` with the reason."""
+        return "vmap" if self.reason is None else f"loop ({self.reason})"
+
+    def __call__(self, method: str, params: State, buffers: State, batch: Any) -> tuple[Any, State]:
+        """The result of `method` and the buffers after it, for one model or for all members."""
+
+        def one(params: State, buffers: State, batch: Any) -> tuple[Any, State]:
+            return functional_call(self._call, {**params, **buffers}, (method, batch))
+
+        if not self.vectorised:
+            return one(params, buffers, batch)
+        return vmap(one, randomness="error")(params, buffers, batch)
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Modules in evaluation mode, without gradients."""
+        self._call.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self._call.train()
+
+
+@dataclass
+class FittedCohort:
+    """Trained models, in the order of the members they were made for.
+
+    Args:
+        program: how they are computed.
+        states: parameters and buffers; one pair with a member axis, or one pair per member.
+        members: how many there are (padding excluded).
+        losses: (steps, members) of the first phase; empty where nothing is trained.
+        failed: the step at which a member's loss stopped being finite, by member.
+    """
+
+    program: Program
+    states: list[tuple[State, State]]
+    members: int
+    losses: Float[Tensor, "steps members"]
+    failed: dict[int, int]
+
+    def represent(self, x: Sequence[Float[Tensor, "members n _"]]) -> dict[str, Tensor]:
+        """Every readout of every member, each (members, n, width)."""
+        with self.program.evaluating():
+            if self.program.vectorised:
+                params, buffers = self.states[0]
+                padding = next(iter({**params, **buffers}.values())).shape[0] - self.members
+                rows = tuple(torch.cat([xi, *[xi[-1:]] * padding]) for xi in x)
+                z, _ = self.program("represent", params, buffers, {"x": rows})
+                return {name: value[: self.members] for name, value in z.items()}
+            parts = [
+                self.program("represent", params, buffers, {"x": tuple(xi[i] for xi in x)})[0]
+                for i, (params, buffers) in enumerate(self.states)
+            ]
+            return {name: torch.stack([z[name] for z in parts]) for name in parts[0]}
+
+
+def train(
+    make: MakeObjective,
+    members: Sequence[Member],
+    training: Training,
+    device: torch.device | str = "cpu",
+    *,
+    clock: Clock | None = None,
+    on_step: Callable[[], None] = lambda: None,
+) -> FittedCohort:
+    """Fits one model of an objective for every member.
+
+    Members' generators share a signature. A member's numbers depend on its generator and its seed
+    alone: initial weights, data, views and batches come from children of the seed.
+
+    Args:
+        make: makes the objective from encoders.
+        members: what to fit it to.
+        training: views, steps, batch and sizes.
+        device: where to train.
+        clock: counts seconds of `"data"` and `"training"`.
+        on_step: called after every training step.
+
+    Raises:
+        InvalidRequest: fewer samples than a batch has.
+        ValueError: an objective without encoders, a loss that is not a single number.
+    """
+    keep_freed_memory()
+    device, clock = torch.device(device), clock or Clock()
+    if training.samples is not None and training.samples < training.batch:
+        raise InvalidRequest(
+            f"{training.samples} samples: fewer than a batch of {training.batch}; "
+            "ask for more samples or a smaller batch"
+        )
+    with clock("training"):
+        models = [build(make, member, training, device) for member in members]
+        template = models[0]
+        program = Program(template, _obstacle(template, members[0], training, device))
+    count = len(members)
+    if not program.vectorised:
+        groups = [([member], [model]) for member, model in zip(members, models, strict=True)]
+    elif count == 1:  # a cohort of one takes other kernels, so it is trained twice over
+        groups = [([*members] * 2, [template, template])]
+    else:
+        groups = [([*members], models)]
+    states, losses = [], []
+    for group, group_models in groups:
+        state, loss = _train_group(program, template, group, group_models, training, device, clock, on_step)
+        states.append(state)
+        losses.append(loss)
+    every = torch.cat(losses, dim=1)[:, :count]
+    bad = ~every.isfinite()
+    failed = {i: int(bad[:, i].int().argmax()) for i in range(count) if bool(bad[:, i].any())}
+    return FittedCohort(program, states, count, every, failed)
+
+
+def build(
+    make: MakeObjective, member: Member, training: Training, device: torch.device | str
+) -> nn.Module:
+    """The untrained model of one member, its weights drawn from the child `"weights"` of its seed."""
+    generator = member.generator
+    # Modules initialise themselves from the global generator, which is lent for the moment only.
+    with torch.random.fork_rng(devices=[]), torch.device(device):
+        torch.default_generator.manual_seed(child(member.seed, "weights"))
+        encoders = Encoders(
+            generator.modalities,
+            {name: target.classes for name, target in generator.targets.items()},
+            dim=training.dim,
+            hidden=training.hidden,
+            layers=training.layers,
+        )
+        objective = make(encoders)
+    if not isinstance(objective, nn.Module):
+        raise ValueError(f"{objective!r} is not a torch.nn.Module: an objective is one, built from encoders")
+    return objective
+
+
+def _train_group(
+    program: Program,
+    template: nn.Module,
+    members: Sequence[Member],
+    models: Sequence[nn.Module],
+    training: Training,
+    device: torch.device,
+    clock: Clock,
+    on_step: Callable[[], None],
+) -> tuple[tuple[State, State], Float[Tensor, "steps members"]]:
+    """Trains members together; without vmap there is one, and no member axis."""
+    with clock("training"):
+        params, buffers = _stacked_state(models, program.vectorised)
+        phases = [_Optimised(phase, params, device, training.rate) for phase in phases_of(template)]
+    steps = training.steps if phases else 0
+    seeds = [member.seed for member in members]
+    stream = Stream([m.generator for m in members], seeds, training, needs_of(template), device)
+    losses = torch.zeros(steps, len(members), device=device)
+
+    def batch() -> Any:
+        with clock("data"):
+            drawn = stream.next()
+            return drawn if program.vectorised else tree_map(lambda t: t[0], drawn)
+
+    for step in range(steps):
+        current = batch()
+        for place, phase in enumerate(phases):
+            for _ in range(phase.spec.repeat):
+                drawn = batch() if phase.spec.fresh_batch else current
+                with clock("training"):
+                    loss, buffers = phase.step(program, params, buffers, drawn)
+                if place == 0:
+                    losses[step] = loss
+        on_step()
+    return (params, buffers), losses.cpu()
+
+
+class _Optimised:
+    """A phase with its own optimiser over the parameters it moves."""
+
+    def __init__(self, phase: Any, params: State, device: torch.device, rate: float) -> None:
+        self.spec = phase
+        self._moved = [name for name in params if phase.moves(name.removeprefix("objective."))]
+        if not self._moved:
+            raise ValueError(f"phase {phase.name!r} trains no parameter: {phase.train} match none")
+        fused = device.type in ("cpu", "cuda")
+        moved = [params[name] for name in self._moved]
+        self._adam = torch.optim.Adam(moved, lr=rate, fused=fused)
+
+    def step(
+        self, program: Program, params: State, buffers: State, batch: Any
+    ) -> tuple[Tensor, State]:
+        """One optimiser step; other phases' parameters are constants in it."""
+        moved = set(self._moved)
+        seen = {name: p if name in moved else p.detach() for name, p in params.items()}
+        loss, buffers = program(self.spec.loss, seen, buffers, batch)
+        leaves = [params[name] for name in self._moved]
+        for leaf, grad in zip(leaves, torch.autograd.grad(loss.sum(), leaves, allow_unused=True), strict=True):
+            leaf.grad = grad
+        self._adam.step()
+        return loss.detach(), {name: buffer.detach() for name, buffer in buffers.items()}
+
+
+def _stacked_state(models: Sequence[nn.Module], stacked: bool) -> tuple[State, State]:
+    calls = [Call(model) for model in models]
+    if stacked:
+        params, buffers = stack_module_state(calls)  # type: ignore[arg-type]
+    else:
+        (call,) = calls
+        params, buffers = dict(call.named_parameters()), dict(call.named_buffers())
+    fresh = {name: p.detach().clone().requires_grad_() for name, p in params.items()}
+    return fresh, {name: b.detach().clone() for name, b in buffers.items()}
+
+
+def _obstacle(
+    template: nn.Module, member: Member, training: Training, device: torch.device
+) -> str | None:
+    """Why vmap cannot take this objective, or None: two members, one step of every phase."""
+    if not phases_of(template):
+        return None
+    trial = Program(template, None)
+    params, buffers = _stacked_state([template, template], True)
+    twice = [member.generator] * 2, [member.seed] * 2
+    stream = Stream(*twice, training, needs_of(template), device)
+    batch = stream.next()
+    for phase in phases_of(template):
+        try:
+            loss, _ = trial(phase.loss, params, buffers, batch)
+        except (RuntimeError, ValueError, TypeError) as error:
+            single = Program(template, "trial")
+            alone = ({n: t[0] for n, t in state.items()} for state in (params, buffers))
+            single(phase.loss, *alone, tree_map(lambda t: t[0], batch))  # the user's own error, if it is one
+            return str(error).strip().splitlines()[0][:200]
+        if loss.shape != (2,):
+            raise ValueError(f"phase {phase.name!r}: a loss is one number (0-d), got {tuple(loss.shape[1:])}")
+    return None

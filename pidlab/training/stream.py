@@ -1,0 +1,95 @@
+"""Minibatches for a cohort, drawn in chunks of several steps."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pidlab.defaults import Training
+from pidlab.generators import Generator, Sample
+from pidlab.seeds import child, torch_generator
+
+# Rows drawn at once. It depends on nothing else, so that neither do the numbers.
+CHUNK_ROWS = 1024
+
+
+class Stream:
+    """An endless sequence of minibatches, each a dict of tensors with a leading member axis.
+
+    Chunk c of a member is drawn from the children `("data", c)` and `("views", c, v)` of its seed:
+    members of equal seed see the same draws, and whoever else is in the cohort changes nothing. With
+    `samples`, a set of that size is drawn once and passed over in random order (`("batches", epoch)`);
+    views are always fresh.
+    """
+
+    def __init__(
+        self,
+        generators: Sequence[Generator],
+        seeds: Sequence[int],
+        training: Training,
+        needs: tuple[str, ...],
+        device: torch.device,
+    ) -> None:
+        self._stack = type(generators[0]).stack(generators)
+        self._seeds, self._training, self._needs, self._device = seeds, training, needs, device
+        self._per_chunk = max(1, CHUNK_ROWS // training.batch)
+        self._step = 0
+        self._chunk: dict[str, Any] = {}
+        self._set = None
+        if training.samples is not None:
+            self._set = self._draw(training.samples, "data")
+
+    def next(self) -> dict[str, Any]:
+        """The next minibatch: `x`, and `views`, `y`, `targets` where the objective needs them."""
+        place = self._step % self._per_chunk
+        if place == 0:
+            self._chunk = self._make_chunk(self._step // self._per_chunk)
+        self._step += 1
+        rows = slice(place * self._training.batch, (place + 1) * self._training.batch)
+        return tree_map(lambda t: t[:, rows], self._chunk)
+
+    def _make_chunk(self, c: int) -> dict[str, Any]:
+        if self._set is None:
+            sample = self._draw(self._per_chunk * self._training.batch, "data", c)
+        else:
+            sample = self._set.take(self._order(c, self._set.x[0].shape[1]))
+        chunk: dict[str, Any] = {"x": sample.x}
+        if "views" in self._needs:
+            chunk["views"] = tuple(
+                self._stack.view(sample, self._training.views, self._children("views", c, v)).x
+                for v in (0, 1)
+            )
+        if "labels" in self._needs:
+            chunk |= {"y": sample.y, "targets": sample.targets}
+        return chunk
+
+    def _draw(self, n: int, *path: str | int) -> Sample:
+        return self._stack.sample(n, self._children(*path), "train", self._device)
+
+    def _order(self, c: int, n: int) -> Tensor:
+        # Each batch lies within one pass over the set; what is left over of a pass is dropped.
+        batch = self._training.batch
+        per_pass = n // batch
+        rows: dict[int, Tensor] = {}
+        for seed in dict.fromkeys(self._seeds):
+            parts = []
+            for step in range(c * self._per_chunk, (c + 1) * self._per_chunk):
+                epoch, place = divmod(step, per_pass)
+                generator = torch_generator(child(seed, "batches", epoch), self._device)
+                order = torch.randperm(n, generator=generator, device=self._device)
+                parts.append(order[place * batch : (place + 1) * batch])
+            rows[seed] = torch.cat(parts)
+        return torch.stack([rows[seed] for seed in self._seeds])
+
+    def _children(self, *path: str | int) -> list[int]:
+        return [child(seed, *path) for seed in self._seeds]
+
+
+def tree_map(function: Any, tree: Any) -> Any:
+    """Applies a function to every tensor of nested dicts and tuples."""
+    if isinstance(tree, dict):
+        return {key: tree_map(function, value) for key, value in tree.items()}
+    if isinstance(tree, tuple):
+        return tuple(tree_map(function, value) for value in tree)
+    return function(tree)
