@@ -1,7 +1,9 @@
 """The one table of defaults. Nothing here imports torch."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
+
+from pidlab.errors import InvalidRequest
 
 # Raised by every change that moves numbers; stored results of another version are not reused.
 RESULT_VERSION = 1
@@ -24,13 +26,25 @@ class Training:
     layers: int = _setting(2, "hidden layers of an encoder")
     rate: float = _setting(2e-3, "learning rate of Adam")
 
+    def __post_init__(self) -> None:
+        for name, least in (("steps", 1), ("batch", 2), ("samples", 2), ("dim", 1), ("hidden", 1), ("layers", 0)):
+            value = getattr(self, name)
+            if name == "samples" and value is None:
+                continue
+            if not isinstance(value, (int, float)) or value != value or value < least or value % 1:
+                raise InvalidRequest(f"{name} = {value!r}: expected a whole number, {least} or more")
+            object.__setattr__(self, name, int(value))
+        if not isinstance(self.rate, (int, float)) or not 0 < self.rate < float("inf"):
+            raise InvalidRequest(f"rate = {self.rate!r}: expected a finite number above 0")
+        if self.samples is not None and self.samples < self.batch:
+            raise InvalidRequest(
+                f"samples = {self.samples}: fewer than a batch of {self.batch}; "
+                "ask for more samples or a smaller batch"
+            )
 
-@dataclass(frozen=True)
-class Probing:
-    """How a frozen representation is examined."""
 
-    probes: str = _setting("standard", "effort of the probes: quick or standard")
-
+# Effort of the probes: quick or standard.
+PROBES = "standard"
 
 # Bits per term where a sweep says nothing.
 TERMS = {"redundant": 1.0, "unique1": 1.0, "unique2": 1.0, "synergy": 1.0}
@@ -45,3 +59,8 @@ QUICK = {"points": 5, "seeds": 1, "steps": 300, "probes": "quick"}
 
 # A cohort's tensors stay within this.
 COHORT_BYTES = 1_000_000_000
+
+
+def meaning(setting: str) -> str:
+    """What a training setting does, in a line."""
+    return next(f.metadata["meaning"] for f in fields(Training) if f.name == setting)

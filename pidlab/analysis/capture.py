@@ -185,7 +185,7 @@ def _probe(
 def _labels(targets: Sequence[dict[str, Target]], splits: Sequence[dict[str, Tensor]]) -> Labels:
     names = tuple(targets[0])
     classes = max(target.classes for target in targets[0].values())
-    stacked = [torch.stack([y[name] for name in names], dim=-1) for y in splits]
+    stacked = [torch.stack([y[name] for name in names], dim=1) for y in splits]
     prior = torch.zeros(len(targets), len(names), classes, dtype=torch.float64)
     for k, member in enumerate(targets):
         for t, target in enumerate(member.values()):
@@ -204,10 +204,10 @@ def _score(
     """Appends a row per member, target and probe."""
     chosen_by, bits, errors = [], [], []
     for log_q_val, log_q_test in fitted.values():
-        chosen_by.append(log_ratio_bits(log_q_val, labels.validation, labels.log_prior).double().mean(1))
+        chosen_by.append(log_ratio_bits(log_q_val, labels.validation, labels.log_prior).double().mean(-1))
         points = log_ratio_bits(log_q_test, labels.test, labels.log_prior).double()
-        bits.append(points.mean(1))
-        errors.append(points.std(1) / points.shape[1] ** 0.5)
+        bits.append(points.mean(-1))
+        errors.append(points.std(-1) / points.shape[-1] ** 0.5)
     headline = torch.stack(chosen_by).argmax(0).tolist()
     table = torch.stack([torch.stack(bits), torch.stack(errors)]).tolist()
     for k, member in enumerate(targets):

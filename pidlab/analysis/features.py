@@ -1,5 +1,6 @@
 """What probes are given: whitened readouts and labels, split, for many representations at once."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -53,29 +54,37 @@ class Labels:
 
     names: tuple[str, ...]
     log_prior: Float[Tensor, "members targets classes"]
-    train: Int[Tensor, "members n targets"]
-    validation: Int[Tensor, "members m targets"]
-    test: Int[Tensor, "members k targets"]
+    train: Int[Tensor, "members targets n"]
+    validation: Int[Tensor, "members targets m"]
+    test: Int[Tensor, "members targets k"]
+
+
+# Rows come last, so that a softmax over a handful of classes runs along contiguous memory.
 
 
 def log_posterior(
-    scores: Float[Tensor, "members n targets classes"], labels: Labels
-) -> Float[Tensor, "members n targets classes"]:
+    scores: Float[Tensor, "members targets classes n"], labels: Labels
+) -> Float[Tensor, "members targets classes n"]:
     """ln q(y|z) for scores over the prior: q(y|z) ∝ p(y) exp(score_y)."""
-    return torch.log_softmax(scores + labels.log_prior[:, None], dim=-1)
+    return torch.log_softmax(scores + labels.log_prior[..., None], dim=2)
+
+
+def of_label(
+    values: Float[Tensor, "members targets classes n"], y: Int[Tensor, "members targets n"]
+) -> Float[Tensor, "members targets n"]:
+    """Each row's value at its own label."""
+    return values.gather(2, y[:, :, None])[:, :, 0]
 
 
 def log_ratio_bits(
-    log_q: Float[Tensor, "members n targets classes"],
-    y: Int[Tensor, "members n targets"],
+    log_q: Float[Tensor, "members targets classes n"],
+    y: Int[Tensor, "members targets n"],
     log_prior: Float[Tensor, "members targets classes"],
-) -> Float[Tensor, "members n targets"]:
+) -> Float[Tensor, "members targets n"]:
     """log2 q(y|z) / p(y) of every held-out row, in bits.
 
     Its mean over rows has the expectation H(Y) - CE(q), a lower bound on I(Z;Y) for any q that was
     fitted on other rows, with far less variance than the difference has near 0. Labels are the rows'
     own: a probe's opinion of itself is not a score.
     """
-    picked = log_q.gather(-1, y[..., None])[..., 0]
-    prior = log_prior[:, None].expand(*y.shape, -1).gather(-1, y[..., None])[..., 0]
-    return (picked - prior) / torch.log(torch.tensor(2.0, device=y.device))
+    return (of_label(log_q, y) - log_prior.gather(2, y)) / math.log(2.0)

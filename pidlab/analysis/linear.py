@@ -3,103 +3,106 @@
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from pidlab.analysis.features import Labels, log_posterior
+from pidlab.analysis.features import Labels, log_posterior, of_label
 
-ITERATIONS, MEMORY, RIDGE = 25, 6, 1e-5
+EVALUATIONS, MEMORY, RIDGE = 40, 6, 1e-5
 
 
 def fit_linear(
     z: Float[Tensor, "members n d"], labels: Labels
-) -> Callable[[Float[Tensor, "members m d"]], Float[Tensor, "members m targets classes"]]:
+) -> Callable[[Float[Tensor, "members m d"]], Float[Tensor, "members targets classes m"]]:
     """Fits q(y|z) ∝ p(y) exp(w_y·z + b_y) on the training rows of every member and target.
 
-    Minimises the mean cross-entropy plus `RIDGE`/2 |w|² (nats).
+    Minimises the mean cross-entropy plus `RIDGE`/2 |(w, b)|², in nats.
 
     Returns:
         The scores of other rows; ln q is `log_posterior` of them.
     """
-    members, n, d = z.shape
+    members, n, _ = z.shape
     targets, classes = labels.log_prior.shape[1:]
-    rows = torch.cat([z, torch.ones_like(z[..., :1])], dim=-1)
-    hot = torch.nn.functional.one_hot(labels.train, classes).to(z.dtype)
+    rows = _with_ones(z)
+    hot = F.one_hot(labels.train, classes).to(z.dtype).mT.contiguous()
+
+    def scores(w: Tensor, rows: Tensor) -> Tensor:
+        return (w.flatten(1, 2) @ rows.mT).view(members, targets, classes, -1)
 
     def objective(w: Tensor) -> tuple[Tensor, Tensor]:
-        # w: (members, targets, d + 1, classes); loss per member and target
-        flat = w.permute(0, 2, 1, 3).reshape(members, d + 1, targets * classes)
-        log_q = log_posterior((rows @ flat).view(members, n, targets, classes), labels)
-        loss = -(torch.where(hot > 0, log_q, 0.0)).sum((1, 3)) / n
+        log_q = log_posterior(scores(w, rows), labels)
+        loss = -of_label(log_q, labels.train).mean(-1)
         residual = log_q.exp_().sub_(hot)
-        slope = rows.mT @ residual.view(members, n, targets * classes) / n
-        grad = slope.view(members, d + 1, targets, classes).permute(0, 2, 1, 3)
-        return loss + RIDGE / 2 * w.square().sum((2, 3)), grad + RIDGE * w
+        slope = (residual.flatten(1, 2) @ rows).view_as(w) / n
+        return loss + RIDGE / 2 * w.square().sum((2, 3)), slope + RIDGE * w
 
-    start = torch.zeros(members, targets, d + 1, classes, dtype=z.dtype, device=z.device)
-    weights = lbfgs(objective, start, ITERATIONS, MEMORY)
+    start = torch.zeros(members, targets, classes, rows.shape[-1], dtype=z.dtype, device=z.device)
+    weights = lbfgs(objective, start, EVALUATIONS, MEMORY)
+    return lambda z: scores(weights, _with_ones(z))
 
-    def scores(z: Tensor) -> Tensor:
-        return torch.einsum("knd,ktdc->kntc", z, weights[:, :, :-1]) + weights[:, None, :, -1]
 
-    return scores
+def _with_ones(z: Tensor) -> Tensor:
+    return torch.cat([z, torch.ones_like(z[..., :1])], dim=-1)
 
 
 def lbfgs(
-    objective: Callable[[Tensor], tuple[Tensor, Tensor]], start: Tensor, iterations: int, memory: int
-) -> Tensor:
-    """Minimises many problems side by side by L-BFGS with backtracking (Nocedal & Wright, 7.2).
+    objective: Callable[[Tensor], tuple[Tensor, Tensor]],
+    start: Float[Tensor, "members targets *shape"],
+    evaluations: int,
+    memory: int,
+) -> Float[Tensor, "members targets *shape"]:
+    """Minimises many problems side by side by L-BFGS with backtracking (Nocedal & Wright, 7.4).
+
+    Each evaluation is one trial step of every problem: those that went far enough down take a new
+    direction, the others try half the step. None waits for another.
 
     Args:
-        objective: maps points (members, targets, ...) to losses (members, targets) and gradients.
+        objective: maps points to losses (members, targets) and gradients.
         start: where to begin.
-        iterations: how many steps.
-        memory: how many past steps shape the direction.
+        evaluations: how often the objective is evaluated after the start.
+        memory: how many past steps shape a direction.
     """
-    shape, problems = start.shape, start.shape[:2]
-
-    def flat(t: Tensor) -> Tensor:
-        return t.reshape(*problems, -1)
-
-    def dot(a: Tensor, b: Tensor) -> Tensor:
-        return (a * b).sum(-1, keepdim=True)
-
-    x = flat(start)
-    loss, grad = objective(x.view(shape))
-    grad = flat(grad)
+    shape = start.shape
+    x = start.flatten(2)
+    loss, grad = objective(start)
+    loss, grad = loss[..., None], grad.flatten(2)
     history: list[tuple[Tensor, Tensor, Tensor]] = []
-    for _ in range(iterations):
-        direction, coefficients = -grad, []
-        for s, y, rho in reversed(history):
-            alpha = rho * dot(s, direction)
-            coefficients.append(alpha)
-            direction = direction - alpha * y
-        if history:
-            s, y, _ = history[-1]
-            direction = direction * (dot(s, y) / dot(y, y).clamp_min(1e-30)).clamp(1e-6, 1e6)
-        for (s, y, rho), alpha in zip(history, reversed(coefficients), strict=True):
-            direction = direction + s * (alpha - rho * dot(y, direction))
-        slope = dot(grad, direction)
-        downhill = slope < 0
-        direction = torch.where(downhill, direction, -grad)
-        slope = torch.where(downhill, slope, -dot(grad, grad))[..., 0]
-        step = torch.ones_like(loss)
-        for _ in range(8):
-            moved = x + step[..., None] * direction
-            new_loss, new_grad = objective(moved.view(shape))
-            enough = new_loss <= loss + 1e-4 * step * slope
-            if bool(enough.all()):
-                break
-            step = torch.where(enough, step, step / 2)
-        # A problem that found no lower point stays where it is.
-        better = (new_loss < loss)[..., None]
-        new_x = torch.where(better, moved, x)
-        new_grad = torch.where(better, flat(new_grad), grad)
-        s, y = new_x - x, new_grad - grad
-        curvature = dot(s, y)
-        rho = torch.where(curvature > 1e-12, 1.0 / curvature.clamp_min(1e-12), 0.0)
+    scale = torch.ones_like(loss)
+    direction, step = -grad, torch.ones_like(loss)
+    for _ in range(evaluations):
+        trial = x + step * direction
+        trial_loss, trial_grad = objective(trial.view(shape))
+        trial_loss, trial_grad = trial_loss[..., None], trial_grad.flatten(2)
+        accepted = trial_loss <= loss + 1e-4 * step * _dot(grad, direction)
+        s = torch.where(accepted, trial - x, 0.0)
+        y = torch.where(accepted, trial_grad - grad, 0.0)
+        curvature = _dot(s, y)
+        useful = curvature > 1e-12
+        # A pair without curvature gets weight 0 and shapes nothing.
+        rho = torch.where(useful, 1.0 / curvature.clamp_min(1e-12), 0.0)
+        scale = torch.where(useful, curvature / _dot(y, y).clamp_min(1e-30), scale)
         history = [*history, (s, y, rho)][-memory:]
-        loss, x, grad = torch.where(better[..., 0], new_loss, loss), new_x, new_grad
-        if not bool(better.any()):
-            break
+        x, loss = x + s, torch.where(accepted, trial_loss, loss)
+        grad = torch.where(accepted, trial_grad, grad)
+        direction = torch.where(accepted, _direction(grad, history, scale), direction)
+        step = torch.where(accepted, 1.0, step / 2.0)
     return x.view(shape)
+
+
+def _direction(
+    grad: Tensor, history: list[tuple[Tensor, Tensor, Tensor]], scale: Tensor
+) -> Tensor:
+    """The two-loop recursion; steepest descent where it does not lead down."""
+    direction, weights = -grad, []
+    for s, y, rho in reversed(history):
+        weights.append(rho * _dot(s, direction))
+        direction = direction - weights[-1] * y
+    direction = direction * scale
+    for (s, y, rho), weight in zip(history, reversed(weights), strict=True):
+        direction = direction + s * (weight - rho * _dot(y, direction))
+    return torch.where(_dot(grad, direction) < 0, direction, -grad)
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).sum(-1, keepdim=True)

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from pidlab.analysis.features import Labels, log_posterior
+from pidlab.analysis.features import Labels, log_posterior, of_label
 from pidlab.seeds import child, torch_generator
 
 EVAL_ROWS = 4096
@@ -41,7 +42,7 @@ def fit_mlp(
     labels: Labels,
     seeds: Sequence[int],
     probe: MLPProbe,
-) -> list[Float[Tensor, "members m targets classes"]]:
+) -> list[Float[Tensor, "members targets classes m"]]:
     """Trains an MLP per member on every target together.
 
     Args:
@@ -70,53 +71,46 @@ def fit_mlp(
         start = step % (n // probe.batch) * probe.batch
         rows = slice(start, start + probe.batch)  # rows are independent draws: their order is random
         log_q = log_posterior(_scores(params, z[:, rows], targets), labels)
-        picked = log_q.gather(-1, labels.train[:, rows, :, None])
         optimiser.zero_grad()
-        (-picked.sum() / probe.batch).backward()
+        (-of_label(log_q, labels.train[:, :, rows]).sum() / probe.batch).backward()
         optimiser.step()
         schedule.step()
         if step + 1 in moments:
             with torch.no_grad():
                 snapshot = [_evaluate(params, rows, targets, labels) for rows in held_out]
-            picked = snapshot[0].gather(-1, labels.validation[..., None])[..., 0]
-            loss = -picked.mean(1)
+            loss = -of_label(snapshot[0], labels.validation).mean(-1)
             better = loss < best
             best = torch.where(better, loss, best)
-            mask = better[:, None, :, None]
             chosen = [
-                torch.where(mask, new, old)
+                torch.where(better[..., None, None], new, old)
                 for new, old in zip(snapshot, chosen or snapshot, strict=True)
             ]
     return chosen
 
 
 def _initial(seeds: Sequence[int], d: int, hidden: int, out: int, device: torch.device) -> list[Tensor]:
-    widths = [(d, hidden), (hidden, hidden), (hidden, out)]
+    shapes = [(d, hidden), (1, hidden), (hidden, hidden), (1, hidden), (out, hidden), (out, 1)]
+    # He's scale in the trunk; biases and the head start at 0, so that the probe starts at the prior.
+    gains = [math.sqrt(2.0 / d), 0.0, math.sqrt(2.0 / hidden), 0.0, 0.0, 0.0]
     drawn: dict[int, list[Tensor]] = {}
     for seed in dict.fromkeys(seeds):
         generator = torch_generator(seed, device)
-        drawn[seed] = []
-        for i, (a, b) in enumerate(widths):
-            # The head starts at 0, so that the probe starts at the prior.
-            gain = math.sqrt(2.0 / a) if i < 2 else 0.0
-            drawn[seed] += [
-                torch.randn(a, b, generator=generator, device=device) * gain,
-                torch.zeros(1, b, device=device),
-            ]
-    return [
-        torch.stack([drawn[seed][i] for seed in seeds]).requires_grad_() for i in range(2 * len(widths))
-    ]
+        drawn[seed] = [
+            torch.randn(shape, generator=generator, device=device) * gain
+            for shape, gain in zip(shapes, gains, strict=True)
+        ]
+    return [torch.stack(parts).requires_grad_() for parts in zip(*(drawn[s] for s in seeds), strict=True)]
 
 
-def _scores(params: list[Tensor], z: Tensor, targets: int) -> Tensor:
+def _scores(
+    params: list[Tensor], z: Float[Tensor, "members n d"], targets: int
+) -> Float[Tensor, "members targets classes n"]:
     w1, b1, w2, b2, w3, b3 = params
-    h = torch.nn.functional.silu(torch.baddbmm(b1, z, w1))
-    h = torch.nn.functional.silu(torch.baddbmm(b2, h, w2))
-    return torch.baddbmm(b3, h, w3).view(z.shape[0], z.shape[1], targets, -1)
+    h = F.silu(torch.baddbmm(b1, z, w1))
+    h = F.silu(torch.baddbmm(b2, h, w2))
+    return torch.baddbmm(b3, w3, h.mT).unflatten(1, (targets, -1))
 
 
 def _evaluate(params: list[Tensor], z: Tensor, targets: int, labels: Labels) -> Tensor:
     parts = [log_posterior(_scores(params, part, targets), labels) for part in z.split(EVAL_ROWS, 1)]
-    return torch.cat(parts, dim=1)
-
-
+    return torch.cat(parts, dim=-1)

@@ -82,7 +82,8 @@ class Atoms(Generator):
         redundant_tuning: how a fraction of a redundant bit is made.
         unique_tuning: how a fraction of a unique bit is made.
         synergy_tuning: how a fraction of a synergistic bit is made.
-        noise: standard deviation of a symbol's noise before truncation.
+        noise: standard deviation of a symbol's noise before truncation, in units of half the gap
+            between its values: 1 for a symbol in {-1, 1}, 1/2 for one that can be erased.
         nuisance: private normal coordinates in each modality.
         shared_nuisance: bits that both modalities share and Y does not hold (entropy-tuned).
         depth: leaky ReLU layers of the rendering.

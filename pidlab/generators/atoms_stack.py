@@ -18,7 +18,7 @@ from pidlab.seeds import child, torch_generator
 if TYPE_CHECKING:
     from pidlab.generators.atoms import Atoms
 
-# Noise stops short of half the gap, so that rounding cannot carry a symbol across it.
+# Noise stops at this part of half the gap, so that rounding cannot carry a symbol across it.
 MARGIN = 0.98
 
 # The `generic` view: normal noise of this size, then coordinates dropped with this probability.
@@ -55,7 +55,7 @@ class AtomsStack(Stack):
         self._p = column(lambda i, g: g.slots[i].p)
         self._keep = column(lambda i, g: g.slots[i].keep)
         self._flip = column(lambda i, g: g.slots[i].flip)
-        self._limit = torch.tensor([[slot.gap / 2.0 * MARGIN] for slot in slots])
+        self._half_gap = torch.tensor([[[slot.gap / 2.0]] for slot in slots])
         self._split = torch.tensor([[term == "synergy"] for term in self._terms])
         self._shared = torch.tensor([[term == "shared"] for term in self._terms])
         worlds = [g.world for g in generators]
@@ -133,12 +133,12 @@ class AtomsStack(Stack):
         }
 
     def _noise_of(self, uniforms: Float[Tensor, "s slots 2 n"]) -> Float[Tensor, "s slots 2 n"]:
-        # A normal truncated to ±limit, by the inverse of its distribution function.
+        # A normal truncated to ±MARGIN half gaps, by the inverse of its distribution function.
         if self._noise == 0.0:
             return torch.zeros_like(uniforms)
         scale = self._noise * math.sqrt(2.0)
-        limit = self._limit[..., None]
-        return scale * torch.erfinv((2.0 * uniforms - 1.0) * torch.erf(limit / scale))
+        normal = torch.erfinv((2.0 * uniforms - 1.0) * math.erf(MARGIN / scale))
+        return scale * self._half_gap * normal
 
     def _corrupt(self, x: Tensor, m: int, seeds: Sequence[int]) -> Tensor:
         unique, member = _distinct(seeds, x.device)
@@ -171,7 +171,7 @@ class AtomsStack(Stack):
         return normals
 
     def _to(self, device: torch.device | str) -> None:
-        for name in ("_p", "_keep", "_flip", "_limit", "_split", "_shared"):
+        for name in ("_p", "_keep", "_flip", "_half_gap", "_split", "_shared"):
             setattr(self, name, getattr(self, name).to(device))
 
 

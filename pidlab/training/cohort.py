@@ -14,7 +14,6 @@ from torch.func import functional_call, stack_module_state, vmap
 from pidlab.clock import Clock
 from pidlab.defaults import Training
 from pidlab.encoders import Encoders
-from pidlab.errors import InvalidRequest
 from pidlab.generators import Generator
 from pidlab.objectives.base import Batch, MakeObjective, needs_of, phases_of, represent
 from pidlab.seeds import child
@@ -151,16 +150,10 @@ def train(
         on_step: called after every training step.
 
     Raises:
-        InvalidRequest: fewer samples than a batch has.
         ValueError: an objective without encoders, a loss that is not a single number.
     """
     keep_freed_memory()
     device, clock = torch.device(device), clock or Clock()
-    if training.samples is not None and training.samples < training.batch:
-        raise InvalidRequest(
-            f"{training.samples} samples: fewer than a batch of {training.batch}; "
-            "ask for more samples or a smaller batch"
-        )
     with clock("training"):
         models = [build(make, member, training, device) for member in members]
         template = models[0]

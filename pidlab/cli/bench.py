@@ -1,0 +1,49 @@
+"""`pidlab bench`: how close to this machine's limit."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from pidlab import defaults
+from pidlab.cli.options import AsJson
+
+
+def bench(
+    objective: Annotated[
+        list[str] | None, typer.Option(metavar="O", help="Objectives; by default the trained default ones.")
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Training steps per measurement.")] = 100,
+    as_json: AsJson = False,
+) -> None:
+    """Measure cohort training against one model at a time, and against the machine's matrix rate."""
+    from pidlab.training.benchmark import compare, matrix_rate
+
+    chosen = objective or [name for name in defaults.OBJECTIVES if name != "untrained"]
+    rate = matrix_rate()
+    rows = [compare(name, steps) for name in chosen]
+    together, alone = sum(r["cohort_ms"] for r in rows), sum(r["single_ms"] for r in rows)
+    if as_json:
+        document = {"matrix_gflops": rate, "objectives": rows, "ratio": alone / together}
+        typer.echo(json.dumps(document, indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"ms per run and step; this machine multiplies matrices at {rate:.0f} Gflop/s", title_justify="left")
+    for column in ("objective", "runs", "cohort", "data", "one at a time", "ratio", "of the matrix rate", "losses differ by"):
+        table.add_column(column, justify="left" if column == "objective" else "right")
+    for row in rows:
+        table.add_row(
+            row["objective"],
+            str(row["members"]),
+            f"{row['cohort_ms']:.3f}",
+            f"{row['data_ms']:.3f}",
+            f"{row['single_ms']:.3f}",
+            f"{row['single_ms'] / row['cohort_ms']:.2f}x",
+            f"{row['gflops'] / rate:.0%}",
+            f"{row['loss_difference']:.1e}",
+        )
+    table.add_section()
+    table.add_row("sum", "", f"{together:.3f}", "", f"{alone:.3f}", f"{alone / together:.2f}x", "", "")
+    Console().print(table)

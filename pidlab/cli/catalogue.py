@@ -1,0 +1,44 @@
+"""`pidlab list`: what there is to choose from."""
+
+import json
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+
+class Kind(StrEnum):
+    """What can be listed."""
+
+    objectives = "objectives"
+    generators = "generators"
+
+
+def catalogue(
+    kind: Annotated[Kind, typer.Argument(help="What to list.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """List registered objectives or generators, with their parameters."""
+    import inspect
+
+    from pidlab.generators import generators
+    from pidlab.objectives import objectives
+
+    known = objectives() if kind is Kind.objectives else generators()
+    entries = []
+    for name, cls in known.items():
+        parameters = {
+            key: parameter.default
+            for key, parameter in inspect.signature(cls).parameters.items()
+            if key not in ("encoders", "world")
+        }
+        about = (inspect.getdoc(cls) or "").split("\n")[0]
+        entries.append({"name": name, "about": about, "parameters": parameters})
+    if as_json:
+        typer.echo(json.dumps(entries, indent=2))
+        return
+    for entry in entries:
+        arguments = ", ".join(f"{key}={value!r}" for key, value in entry["parameters"].items())
+        typer.secho(entry["name"], bold=True, nl=False)
+        typer.echo(f"({arguments})" if arguments else "")
+        typer.echo(f"    {entry['about']}")

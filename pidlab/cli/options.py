@@ -1,0 +1,62 @@
+"""Options that several commands share, and how bits per term are read from them."""
+
+from typing import Annotated
+
+import typer
+
+from pidlab import defaults
+from pidlab.decomposition import TERMS
+from pidlab.errors import InvalidRequest
+
+AXIS = "A number, a range [b]0..1[/b] or [b]0..1:5[/b], or a list [b]0,0.25,1[/b]."
+BITS = "Bits of the four terms"
+
+Redundant = Annotated[
+    str | None, typer.Option(metavar="AXIS", help=f"Bits in both modalities. {AXIS}", rich_help_panel=BITS)
+]
+Unique = Annotated[
+    str | None,
+    typer.Option(metavar="AXIS", help="Bits in one modality only; sets both unique terms.", rich_help_panel=BITS),
+]
+Unique1 = Annotated[
+    str | None, typer.Option(metavar="AXIS", help="Bits in the first only.", rich_help_panel=BITS)
+]
+Unique2 = Annotated[
+    str | None, typer.Option(metavar="AXIS", help="Bits in the second only.", rich_help_panel=BITS)
+]
+Synergy = Annotated[
+    str | None, typer.Option(metavar="AXIS", help="Bits in neither alone.", rich_help_panel=BITS)
+]
+GeneratorOption = Annotated[
+    str, typer.Option("--generator", metavar="G", help='Where the data come from: atoms, "atoms(noise=0.1)".')
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
+
+
+def asked_bits(
+    redundant: str | None, unique: str | None, unique1: str | None, unique2: str | None, synergy: str | None
+) -> dict[tuple[str, ...], str]:
+    """The axis texts that were given, by the terms they set; `--unique1/2` override `--unique`."""
+    given: dict[tuple[str, ...], str] = {}
+    if redundant is not None:
+        given["redundant",] = redundant
+    own = {"unique1": unique1, "unique2": unique2}
+    if unique is not None:
+        rest = tuple(term for term, text in own.items() if text is None)
+        if not rest:
+            raise InvalidRequest("--unique, --unique1 and --unique2 together: two of them say it all")
+        given[rest] = unique
+    for term, text in own.items():
+        if text is not None:
+            given[term,] = text
+    if synergy is not None:
+        given["synergy",] = synergy
+    return given
+
+
+def with_default_bits(given: dict[tuple[str, ...], str], generator: str) -> dict[tuple[str, ...], str]:
+    """For the default generator: the default bits of every term that was not asked for."""
+    if generator != defaults.GENERATOR:
+        return given
+    named = {term for terms in given for term in terms}
+    return given | {(t,): f"{defaults.TERMS[t]:g}" for t in TERMS if t not in named}

@@ -1,0 +1,97 @@
+"""How far a sweep is: a bar in a terminal, plain lines elsewhere. All on stderr."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from pidlab.sweeps.plan import Cohort
+from pidlab.sweeps.run import PROBE_STEPS
+
+
+@contextmanager
+def progress() -> Iterator["Bar | Lines"]:
+    """A bar if stderr is a terminal, else a line per cohort."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield Lines(console)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("elapsed"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as shown:
+        yield Bar(shown)
+
+
+def _work(cohorts: Sequence[Cohort]) -> int:
+    return sum(len(c.runs) * (c.training.steps + PROBE_STEPS) for c in cohorts)
+
+
+def _title(number: int, count: int, cohort: Cohort) -> str:
+    return f"cohort {number + 1}/{count}: {cohort.objective}, {len(cohort.runs)} runs"
+
+
+class Bar:
+    """A rich progress bar over all cohorts."""
+
+    def __init__(self, shown: Progress) -> None:
+        self._shown = shown
+        self._task: Any = None
+        self._cohorts: Sequence[Cohort] = ()
+        self._left = 0
+
+    def start(self, cohorts: Sequence[Cohort], finished: int, total: int) -> None:
+        """Says what was found and what is to do."""
+        self._cohorts = cohorts
+        if finished:
+            self._shown.console.print(f"{finished} of {total} runs are done already")
+        if cohorts:
+            self._task = self._shown.add_task("starting", total=_work(cohorts))
+
+    def cohort(self, number: int, cohort: Cohort) -> None:
+        """Names the cohort."""
+        self._shown.update(self._task, description=_title(number, len(self._cohorts), cohort))
+
+    def advance(self, steps: int) -> None:
+        """Moves the bar."""
+        self._shown.advance(self._task, steps)
+
+
+class Lines:
+    """A plain line as each cohort begins, with the time left."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._cohorts: Sequence[Cohort] = ()
+        self._done, self._began = 0, time.monotonic()
+
+    def start(self, cohorts: Sequence[Cohort], finished: int, total: int) -> None:
+        """Says what was found and what is to do."""
+        self._cohorts, self._began = cohorts, time.monotonic()
+        if finished:
+            self._print(f"{finished} of {total} runs are done already")
+
+    def cohort(self, number: int, cohort: Cohort) -> None:
+        """Names the cohort."""
+        line = _title(number, len(self._cohorts), cohort)
+        if self._done:
+            gone = time.monotonic() - self._began
+            left = gone * (_work(self._cohorts) - self._done) / self._done
+            line += f"; {gone:.0f} s gone, about {left:.0f} s left"
+        self._print(line)
+
+    def advance(self, steps: int) -> None:
+        """Counts."""
+        self._done += steps
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, highlight=False, soft_wrap=True)

@@ -1,0 +1,194 @@
+"""`pidlab sweep`: train, examine, draw."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pidlab import defaults
+from pidlab.cli.options import (
+    AXIS,
+    AsJson,
+    GeneratorOption,
+    Redundant,
+    Synergy,
+    Unique,
+    Unique1,
+    Unique2,
+    asked_bits,
+    with_default_bits,
+)
+from pidlab.defaults import QUICK, Training, meaning
+from pidlab.errors import InvalidRequest
+
+_BASE = Training()
+TRAINING, SCOPE, OUTPUT = "Training", "What is compared", "Output"
+EPILOG = (
+    f"Bits not asked for: {', '.join(f'{term} {bits:g}' for term, bits in defaults.TERMS.items())}. "
+    f"A range has {defaults.RANGE_POINTS} points. Also settable by --vary: hidden {_BASE.hidden}, "
+    f"layers {_BASE.layers}, rate {_BASE.rate:g}, and every parameter of the generator "
+    "([b]pidlab list generators[/b])."
+)
+
+
+def _setting(name: str, flag: str) -> Any:
+    words = meaning(name)
+    return typer.Option(flag, help=words[0].upper() + words[1:] + ".", rich_help_panel=TRAINING)
+
+
+def _complete(incomplete: str) -> list[str]:
+    return [name for name in defaults.OBJECTIVES if name.startswith(incomplete)]
+
+
+def sweep(
+    redundant: Redundant = None,
+    unique: Unique = None,
+    unique1: Unique1 = None,
+    unique2: Unique2 = None,
+    synergy: Synergy = None,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=AXIS", help=f"Any parameter of the generator or the training. {AXIS}", rich_help_panel=SCOPE),
+    ] = None,
+    zipped: Annotated[
+        bool, typer.Option("--zip", help="Axes go along together instead of in all combinations.", rich_help_panel=SCOPE)
+    ] = False,
+    generator: GeneratorOption = defaults.GENERATOR,
+    objective: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="O",
+            help='An objective, again for more: comm, "comm(temperature=0.1)". '
+            f"Default: {' '.join(defaults.OBJECTIVES)}.",
+            autocompletion=_complete,
+            rich_help_panel=SCOPE,
+        ),
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help=f"Seeds per point and objective. Default: {defaults.SEEDS}.", rich_help_panel=SCOPE)
+    ] = None,
+    views: Annotated[str, _setting("views", "--views")] = _BASE.views,
+    steps: Annotated[
+        int | None,
+        typer.Option(help=f"{meaning('steps').capitalize()}. Default: {_BASE.steps}.", rich_help_panel=TRAINING),
+    ] = None,
+    batch: Annotated[int, _setting("batch", "--batch")] = _BASE.batch,
+    width: Annotated[
+        int | None, typer.Option(help="Numbers in an observation of one modality. Default: 32.", rich_help_panel=TRAINING)
+    ] = None,
+    dim: Annotated[int, _setting("dim", "--dim")] = _BASE.dim,
+    samples: Annotated[int | None, _setting("samples", "--samples")] = _BASE.samples,
+    probes: Annotated[
+        str | None,
+        typer.Option(help=f"Effort of the probes: quick or standard. Default: {defaults.PROBES}.", rich_help_panel=TRAINING),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the results. Default: runs/NAME, NAME from the request.", rich_help_panel=OUTPUT),
+    ] = None,
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick",
+            help=f"{QUICK['points']} points per range, {QUICK['seeds']} seed, {QUICK['steps']} steps, "
+            f"{QUICK['probes']} probes, where nothing else is asked.",
+            rich_help_panel=SCOPE,
+        ),
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=TRAINING)] = "auto",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print runs, cohorts and an estimate of the time.", rich_help_panel=OUTPUT)
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train every objective at every point and measure, in bits, what its representation captured.
+
+    [b]pidlab sweep --unique 0..1[/b] asks how many of 0 to 1 unique bits each default objective keeps.
+    Rerunning the same command goes on where it stopped, and trains nothing twice.
+    """
+    from pidlab.sweeps.axes import parse_axis, parse_values
+    from pidlab.sweeps.request import Axis, Request
+
+    points = int(QUICK["points"]) if quick else defaults.RANGE_POINTS
+    given = with_default_bits(asked_bits(redundant, unique, unique1, unique2, synergy), generator)
+    axes = [Axis(terms, parse_axis(" and ".join(terms), text, points)) for terms, text in given.items()]
+    if width is not None:
+        axes.append(Axis(("width",), (width,)))
+    for text in vary or []:
+        name, equals, values = text.partition("=")
+        if not equals or not name:
+            raise InvalidRequest(f"--vary {text!r}: expected NAME=AXIS, such as noise=0..1")
+        axes = [a for a in axes if a.names != (name,) or name not in _unasked(given, redundant, unique, unique1, unique2, synergy)]
+        axes.append(Axis((name,), parse_values(name, values, points)))
+    request = Request(
+        generator=generator,
+        axes=tuple(axes),
+        objectives=tuple(objective or defaults.OBJECTIVES),
+        seeds=seeds if seeds is not None else int(QUICK["seeds"]) if quick else defaults.SEEDS,
+        training=Training(
+            views=views,
+            steps=steps if steps is not None else int(QUICK["steps"]) if quick else _BASE.steps,
+            batch=batch,
+            samples=samples,
+            dim=dim,
+        ),
+        probes=probes or (str(QUICK["probes"]) if quick else defaults.PROBES),
+        device=_device(device),
+        zipped=zipped,
+    )
+    if dry_run:
+        _describe(request, as_json)
+        return
+    from pidlab.cli.progress import progress
+    from pidlab.sweeps import run_sweep
+
+    with progress() as shown:
+        result = run_sweep(request, out, progress=shown, command=sys.argv)
+    if as_json:
+        rows = json.loads(result.table.to_json(orient="records", double_precision=15))
+        document = {"directory": str(result.directory), "runs": result.runs, "failed": result.failures, "rows": rows}
+        typer.echo(json.dumps(document))
+    else:
+        from pidlab.cli.tables import print_captured
+
+        print_captured(result, request)
+    for key, reason in result.failures.items():
+        typer.echo(f"failed: run {key}: {reason}", err=True)
+    if result.failures:
+        raise typer.Exit(1)
+
+
+def _unasked(given: dict[tuple[str, ...], str], *texts: str | None) -> set[str]:
+    """Terms that stand in `given` by default only."""
+    return {term for terms in given for term in terms} - {t for ts in asked_bits(*texts) for t in ts}
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name not in ("auto", "cpu", "cuda"):
+        raise InvalidRequest(f"--device {name!r}: expected auto, cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InvalidRequest("--device cuda: this machine offers no CUDA device; use --device cpu")
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return name
+
+
+def _describe(request: Any, as_json: bool) -> None:
+    from pidlab.sweeps.estimate import estimate
+    from pidlab.sweeps.plan import plan
+
+    runs = request.runs()
+    cohorts = plan(runs)
+    seconds = estimate(cohorts)
+    listed = [{"objective": c.objective, "runs": len(c.runs)} for c in cohorts]
+    if as_json:
+        document = {"name": request.name, "runs": len(runs), "cohorts": listed, "estimated_seconds": seconds}
+        typer.echo(json.dumps(document))
+        return
+    typer.echo(f"{len(runs)} runs in {len(cohorts)} cohorts, about {max(1, round(seconds))} s on this machine")
+    for cohort in listed:
+        typer.echo(f"  {cohort['objective']}: {cohort['runs']} runs")

@@ -1,0 +1,179 @@
+"""The capture figure: bits read from the frozen representation against the truth, term by term."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from scipy import stats
+
+from pidlab.decomposition import TERMS
+from pidlab.errors import InvalidRequest
+from pidlab.plots.style import GREY, SYMBOLS, TEXT_WIDTH, colours, style
+
+FORMATS = ("pdf", "svg", "png")
+FLOOR, CEILING = "untrained", "supervised"
+DASHES = {FLOOR: (0, (1, 1)), CEILING: (0, (4, 2))}
+MOST_ROWS = 6
+
+
+def capture_figure(
+    table: pd.DataFrame, axes: Sequence[Sequence[str]] = (), readout: str = "z12"
+) -> tuple[Figure, pd.DataFrame]:
+    """Draws captured against true bits: a panel per term, a line and a band per objective.
+
+    A term that varies along the first axis is drawn against its own truth, with the identity as a
+    grey line; a term that is constant is drawn against the swept parameter, with its truth as a
+    level. Lines are means over seeds, bands 95 % t-intervals over them, dots single seeds. Each
+    further axis adds a row of panels per value.
+
+    Args:
+        table: rows as in results.csv.
+        axes: names of the parameters of every varied axis, the one to be drawn along first.
+        readout: which readout.
+
+    Returns:
+        The figure, and a tidy table of every number in it (bits).
+
+    Raises:
+        InvalidRequest: nothing in the table is a headline of that readout.
+    """
+    rows = table[table["headline"].astype(bool) & (table["readout"] == readout) & (table["quantity"] == "mi")]
+    if rows.empty:
+        raise InvalidRequest(f"nothing to draw: no headline of readout {readout!r} in these results")
+    along = _along(rows, axes)
+    shown = _summary(rows, [along, *(axis[0] for axis in axes[1:])])
+    others = [axis[0] for axis in axes[1:]]
+    groups = list(shown.groupby(others, sort=False)) if others else [((), shown)]
+    groups = groups[:MOST_ROWS]
+    palette = colours(dict.fromkeys(rows["objective"]))
+    with style():
+        height = 1.45 * len(groups) + 0.55
+        figure = Figure(figsize=(TEXT_WIDTH, height))
+        panels = np.atleast_2d(figure.subplots(len(groups), len(TERMS), squeeze=False))
+        for row, (values, group) in zip(panels, groups, strict=True):
+            for term, panel in zip(TERMS, row, strict=True):
+                _panel(panel, group[group["term"] == term], rows, term, along, palette)
+            label = ", ".join(f"{n}={v:g}" if isinstance(v, float) else f"{n}={v}" for n, v in zip(others, values, strict=True))
+            row[0].set_ylabel(f"captured [bits]\n{label}" if label else "captured [bits]")
+        top = max(1.05 * float(shown[["truth", "mean"]].max().max()), 0.1)
+        for panel in panels.flat:
+            panel.set_ylim(-0.06 * top, 1.04 * top)
+        _legend(figure, palette)
+    return figure, shown
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes a figure; the same figure gives the same bytes."""
+    metadata = {".pdf": {"CreationDate": None, "ModDate": None}, ".svg": {"Date": None}}
+    with style():
+        figure.savefig(path, metadata=metadata.get(path.suffix, {}))
+
+
+def _along(rows: pd.DataFrame, axes: Sequence[Sequence[str]]) -> str:
+    """The column along which panels are drawn."""
+    if not axes:
+        return "redundant"
+    return axes[0][0]
+
+
+def _summary(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Mean, t-interval and spread over seeds at every point, in bits."""
+    keys = list(dict.fromkeys([*by, "objective", "term"]))
+
+    def summarise(group: pd.DataFrame) -> pd.Series:
+        values = group["captured"].to_numpy()
+        n, mean = len(values), values.mean()
+        half = np.nan
+        if n > 1:
+            half = stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n)
+        return pd.Series(
+            {"truth": group["truth"].iloc[0], "mean": mean, "low": mean - half, "high": mean + half, "seeds": n}
+        )
+
+    found = rows.groupby(keys, sort=False)[["captured", "truth"]].apply(summarise).reset_index()
+    return found.astype({"seeds": int})
+
+
+def _panel(
+    panel: Axes, shown: pd.DataFrame, rows: pd.DataFrame, term: str, along: str, palette: dict[str, str]
+) -> None:
+    swept = shown["truth"].nunique() > 1
+    x = "truth" if swept else along
+    numeric = pd.api.types.is_numeric_dtype(shown[x])
+    if shown[x].nunique() == 1 or not numeric:
+        _categories(panel, shown, rows[rows["term"] == term], palette, x)
+    else:
+        _lines(panel, shown, rows[rows["term"] == term], palette, x)
+        ends = np.array([shown[x].min(), shown[x].max()])
+        levels = ends if swept else np.repeat(shown["truth"].iloc[0], 2)
+        panel.plot(ends, levels, color=GREY, linewidth=0.6, zorder=1)
+        panel.set_xlabel(f"true {SYMBOLS[term]} [bits]" if swept else _axis_label(along))
+    panel.set_title(f"{term} {SYMBOLS[term]}")
+
+
+def _lines(panel: Axes, shown: pd.DataFrame, rows: pd.DataFrame, palette: dict[str, str], x: str) -> None:
+    for i, (objective, line) in enumerate(shown.sort_values(x).groupby("objective", sort=False)):
+        colour, reference = palette[str(objective)], objective in (FLOOR, CEILING)
+        # Later lines are thinner, so that those beneath them stay in sight where they coincide.
+        width = 1.1 if reference else max(2.6 - 0.45 * i, 0.8)
+        panel.plot(
+            line[x],
+            line["mean"],
+            color=colour,
+            linewidth=width,
+            linestyle=DASHES.get(str(objective), "-"),
+            zorder=2 if reference else 3,
+        )
+        panel.fill_between(line[x], line["low"], line["high"], color=colour, alpha=0.15, linewidth=0, zorder=1.5)
+        if not reference:
+            seeds = rows[rows["objective"] == objective]
+            panel.scatter(seeds[x], seeds["captured"], s=2.5, color=colour, linewidth=0, zorder=4)
+
+
+def _categories(
+    panel: Axes, shown: pd.DataFrame, rows: pd.DataFrame, palette: dict[str, str], x: str
+) -> None:
+    """One point, or a parameter that is a word: objectives side by side."""
+    places = {value: i for i, value in enumerate(dict.fromkeys(shown[x]))}
+    width = 0.8 / len(palette)
+    for i, (objective, colour) in enumerate(palette.items()):
+        mine, seeds = shown[shown["objective"] == objective], rows[rows["objective"] == objective]
+        shift = (i - (len(palette) - 1) / 2) * width
+        at = mine[x].map(places) + shift
+        hollow = objective == FLOOR
+        panel.bar(at, mine["mean"], 0.85 * width, color="none" if hollow else colour, edgecolor=colour, linewidth=0.6)
+        panel.scatter(seeds[x].map(places) + shift, seeds["captured"], s=3, color="black", linewidth=0, zorder=4)
+    panel.axhline(shown["truth"].iloc[0], color=GREY, linewidth=0.6, zorder=1)
+    words = [f"{value:g}" if isinstance(value, float) else str(value) for value in places]
+    panel.set_xticks(list(places.values()), words if len(places) > 1 else [""])
+    if len(places) > 1:
+        panel.set_xlabel(_axis_label(x))
+
+
+def _axis_label(name: str) -> str:
+    if name in SYMBOLS:
+        symbol = "$U$" if name.startswith("unique") else SYMBOLS[name]
+        return f"true {symbol} [bits]"
+    return name.replace("_", " ")
+
+
+def _legend(figure: Figure, palette: dict[str, str]) -> None:
+    names = {FLOOR: "untrained (floor)", CEILING: "supervised (ceiling)"}
+    handles = [
+        Line2D([], [], color=colour, linestyle=DASHES.get(name, "-"), label=names.get(name, name))
+        for name, colour in palette.items()
+    ]
+    handles.append(Line2D([], [], color=GREY, linewidth=0.6, label="truth"))
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=min(len(handles), 4),
+        handlelength=1.8,
+        columnspacing=1.4,
+    )
+
+

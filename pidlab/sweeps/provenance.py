@@ -1,0 +1,47 @@
+"""How a result was made."""
+
+import dataclasses
+import platform
+import subprocess
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+from pidlab import defaults
+from pidlab.sweeps.request import Request
+
+PACKAGES = ("pidlab", "torch", "numpy", "scipy", "pandas", "matplotlib", "seaborn")
+
+
+def provenance(request: Request, command: Sequence[str]) -> dict[str, Any]:
+    """Request, versions, device, threads and, in a git checkout, its commit."""
+    return {
+        "command": list(command),
+        "request": dataclasses.asdict(request),
+        "result_version": defaults.RESULT_VERSION,
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name() if request.device == "cuda" else platform.processor(),
+        "threads": torch.get_num_threads(),
+        "git": _git(),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git() -> dict[str, Any] | None:
+    def ask(*arguments: str) -> str:
+        answer = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)
+        return answer.stdout.strip()
+
+    try:
+        return {"commit": ask("rev-parse", "HEAD"), "modified": bool(ask("status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,186 @@
+"""What a sweep is asked for, and the runs that this means."""
+
+import dataclasses
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from pidlab import defaults
+from pidlab.analysis.capture import LEVELS
+from pidlab.defaults import Training
+from pidlab.errors import InvalidRequest, nearest
+from pidlab.generators import Generator, generators, load_generator
+from pidlab.objectives import load_objective
+from pidlab.references import parse
+from pidlab.seeds import child
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Parameters that take the same values together, such as both unique terms.
+
+    Args:
+        names: of the generator's parameters or the training's settings.
+        values: at least one.
+    """
+
+    names: tuple[str, ...]
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One (generator, objective, seed, settings), with the point of the sweep that it stands at."""
+
+    generator: Generator
+    objective: str
+    seed: int
+    training: Training
+    probes: str
+    device: str
+    point: dict[str, Any]
+
+    @cached_property
+    def specification(self) -> dict[str, Any]:
+        """Everything that the run's numbers depend on."""
+        return {
+            "version": defaults.RESULT_VERSION,
+            "generator": {"name": self.generator.name, **dataclasses.asdict(self.generator)},  # type: ignore[call-overload]
+            "objective": self.objective,
+            "seed": self.seed,
+            "training": dataclasses.asdict(self.training),
+            "probes": self.probes,
+            "device": self.device,
+        }
+
+    @cached_property
+    def key(self) -> str:
+        """A hash of the specification."""
+        return digest(self.specification)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A sweep as asked for.
+
+    Args:
+        generator: reference to the generator.
+        axes: what varies (or is merely set, with one value); the product is run, or with `zipped`
+            the axes of several values go along together.
+        objectives: references.
+        seeds: how many; they are 0, 1, ...
+        training: settings that no axis sets.
+        probes: effort of the probes.
+        device: device type.
+        zipped: see `axes`.
+    """
+
+    generator: str = defaults.GENERATOR
+    axes: tuple[Axis, ...] = ()
+    objectives: tuple[str, ...] = defaults.OBJECTIVES
+    seeds: int = defaults.SEEDS
+    training: Training = field(default_factory=Training)
+    probes: str = defaults.PROBES
+    device: str = "cpu"
+    zipped: bool = False
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise InvalidRequest(f"{self.seeds} seeds: expected 1 or more")
+        if not self.objectives:
+            raise InvalidRequest("no objective: name one or more")
+        if self.probes not in LEVELS:
+            raise InvalidRequest(f"unknown probes {self.probes!r}: expected one of {', '.join(LEVELS)}")
+        names = [name for axis in self.axes for name in axis.names]
+        for name in names:
+            if names.count(name) > 1:
+                raise InvalidRequest(f"{name} is set twice: give each axis once")
+            if name == "world":
+                raise InvalidRequest("world follows from the seed: vary the seeds instead")
+        canonical = tuple(str(parse(o)) for o in self.objectives)
+        for objective in canonical:
+            load_objective(objective)
+            if canonical.count(objective) > 1:
+                raise InvalidRequest(f"objective {objective!r} is asked for twice")
+        object.__setattr__(self, "objectives", canonical)
+        lengths = {len(axis.values) for axis in self.varied}
+        if self.zipped and len(lengths) > 1:
+            sizes = ", ".join(f"{axis.names[0]} {len(axis.values)}" for axis in self.varied)
+            raise InvalidRequest(f"--zip needs axes of equal length, got {sizes}")
+        for point in self.points():
+            generator, training = self._at(point, world=0)
+            if training.views not in generator.policies:
+                raise InvalidRequest(
+                    f"unknown views {training.views!r}: {generator.name} offers "
+                    f"{', '.join(generator.policies)}"
+                )
+
+    @property
+    def varied(self) -> list[Axis]:
+        """The axes of more than one value."""
+        return [axis for axis in self.axes if len(axis.values) > 1]
+
+    def points(self) -> Iterator[dict[str, Any]]:
+        """Every point: parameter values by name, in the order of the axes."""
+        fixed = {n: axis.values[0] for axis in self.axes if len(axis.values) == 1 for n in axis.names}
+        columns = [axis.values for axis in self.varied]
+        rows = zip(*columns, strict=True) if self.zipped and columns else itertools.product(*columns)
+        for row in rows:
+            moving = {n: v for axis, v in zip(self.varied, row, strict=True) for n in axis.names}
+            yield {**fixed, **moving}
+
+    def runs(self) -> list[Run]:
+        """Every run: by point, then objective, then seed."""
+        own_world = "world" in parse(self.generator).arguments
+        runs = []
+        worlds = [child(seed, "world") for seed in range(self.seeds)]
+        varied = [name for axis in self.varied for name in axis.names]
+        for point in self.points():
+            at = {name: point[name] for name in varied}
+            settings = [self._at(point, None if own_world else world) for world in worlds]
+            for objective in self.objectives:
+                runs += [
+                    Run(generator, objective, seed, training, self.probes, self.device, at)
+                    for seed, (generator, training) in enumerate(settings)
+                ]
+        return runs
+
+    def _at(self, point: dict[str, Any], world: int | None) -> tuple[Generator, Training]:
+        settings = {f.name for f in dataclasses.fields(Training)}
+        parameters = {k: v for k, v in point.items() if k not in settings}
+        cls = generators().get(parse(self.generator).name)
+        known = [f.name for f in dataclasses.fields(cls)] if cls else []  # type: ignore[arg-type]
+        for name in parameters:
+            if cls and name not in known:
+                hint = nearest(name, [*known, *settings])
+                raise InvalidRequest(f"cannot vary {name!r}: {hint}")
+        if world is not None:
+            parameters["world"] = world
+        training = dataclasses.replace(
+            self.training, **{k: v for k, v in point.items() if k in settings}
+        )
+        return load_generator(self.generator, **parameters), training
+
+    @property
+    def name(self) -> str:
+        """A folder name that the same request finds again."""
+        asked = dataclasses.asdict(self) | {"version": defaults.RESULT_VERSION}
+        words = [
+            f"{axis.names[0] if len(axis.names) == 1 else 'unique'}={axis.values[0]:g}..{axis.values[-1]:g}"
+            if not isinstance(axis.values[0], str)
+            else axis.names[0]
+            for axis in self.varied
+        ]
+        slug = re.sub(r"[^\w.=+-]+", "-", "_".join(words) or parse(self.generator).name)
+        return f"{slug}-{digest(asked)[:8]}"
+
+
+def digest(value: Any) -> str:
+    """16 hex digits of the SHA-256 of a value's canonical JSON."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

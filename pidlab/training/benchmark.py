@@ -1,0 +1,100 @@
+"""The cohort beside plain training of the same runs, measured in one process."""
+
+import time
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from pidlab import defaults
+from pidlab.clock import Clock
+from pidlab.defaults import Training
+from pidlab.generators import Atoms
+from pidlab.objectives import load_objective
+from pidlab.objectives.base import Batch, needs_of, phases_of
+from pidlab.seeds import child
+from pidlab.training.cohort import Member, build, train
+from pidlab.training.stream import Stream, tree_map
+
+COMPARED_STEPS = 20
+WARM_UP = 5
+
+
+def matrix_rate(size: int = 2048, repeats: int = 5) -> float:
+    """Gflop/s of a float32 matrix product on all threads, the best of a few."""
+    a = torch.randn(size, size, generator=torch.Generator().manual_seed(0))
+    best = min(_timed(lambda: a @ a) for _ in range(repeats))
+    return 2 * size**3 / best / 1e9
+
+
+def compare(objective: str, steps: int) -> dict[str, Any]:
+    """One default cohort (`pidlab sweep --unique 0..1`) against a plain loop over its first member.
+
+    The loop is what one writes without pidlab: the module itself, `backward()`, fused Adam, batches
+    made ready beforehand (their time is not counted on either side).
+
+    Returns:
+        Milliseconds per run and step of both, of the cohort's data, its Gflop/s, and the largest
+        difference of the member's losses over the first 20 steps.
+    """
+    points = [i / (defaults.RANGE_POINTS - 1) for i in range(defaults.RANGE_POINTS)]
+    members = [
+        Member(Atoms(unique1=u, unique2=u, world=child(seed, "world")), seed)
+        for u in points
+        for seed in range(defaults.SEEDS)
+    ]
+    make = load_objective(objective)
+    train(make, members, Training(steps=WARM_UP))
+    clock = Clock()
+    fitted = train(make, members, Training(steps=steps), clock=clock)
+    single, losses = _plain(make, members[0], steps)
+    runs = steps * len(members)
+    compared = min(COMPARED_STEPS, steps)
+    difference = (fitted.losses[:compared, 0] - losses[:compared]).abs().max()
+    return {
+        "objective": objective,
+        "members": len(members),
+        "cohort_ms": clock.seconds["training"] / runs * 1e3,
+        "data_ms": clock.seconds["data"] / runs * 1e3,
+        "single_ms": single / steps * 1e3,
+        "gflops": _flops(make, members[0]) * runs / clock.seconds["training"] / 1e9,
+        "loss_difference": float(difference),
+    }
+
+
+def _plain(make: Any, member: Member, steps: int) -> tuple[float, Tensor]:
+    training = Training()
+    model = build(make, member, training, "cpu")
+    (phase,) = phases_of(model)
+    assert phase.loss == "forward"
+    optimiser = torch.optim.Adam(model.parameters(), lr=training.rate, fused=True)
+    batches = _batches(model, member, training, steps)
+    losses = torch.zeros(steps)
+    start = time.perf_counter()
+    for step, batch in enumerate(batches):
+        optimiser.zero_grad()
+        loss = model(batch)
+        loss.backward()
+        optimiser.step()
+        losses[step] = loss.detach()
+    return time.perf_counter() - start, losses
+
+
+def _batches(model: Any, member: Member, training: Training, steps: int) -> list[Batch]:
+    stream = Stream([member.generator], [member.seed], training, needs_of(model), torch.device("cpu"))
+    return [Batch(**tree_map(lambda t: t[0], stream.next())) for _ in range(steps)]
+
+
+def _flops(make: Any, member: Member) -> int:
+    model = build(make, member, Training(), "cpu")
+    (batch,) = _batches(model, member, Training(), 1)
+    with FlopCounterMode(display=False) as counter:
+        model(batch).backward()
+    return counter.get_total_flops()
+
+
+def _timed(work: Any) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
