@@ -27,7 +27,14 @@ class Training:
     rate: float = _setting(2e-3, "learning rate of Adam")
 
     def __post_init__(self) -> None:
-        for name, least in (("steps", 1), ("batch", 2), ("samples", 2), ("dim", 1), ("hidden", 1), ("layers", 0)):
+        for name, least in (
+            ("steps", 1),
+            ("batch", 2),
+            ("samples", 2),
+            ("dim", 1),
+            ("hidden", 1),
+            ("layers", 0),
+        ):
             value = getattr(self, name)
             if name == "samples" and value is None:
                 continue
@@ -46,8 +53,19 @@ class Training:
 # Effort of the probes: quick or standard.
 PROBES = "standard"
 
-# Bits per term where a sweep says nothing.
-TERMS = {"redundant": 1.0, "unique1": 1.0, "unique2": 1.0, "synergy": 1.0}
+# The default generator: bits of its terms, then what else its data are made of.
+ATOMS = {
+    "redundant": 1.0,
+    "unique1": 1.0,
+    "unique2": 1.0,
+    "synergy": 1.0,
+    "noise": 0.3,
+    "nuisance": 8,
+    "shared_nuisance": 0.0,
+    "depth": 2,
+    "slope": 0.5,
+    "width": 32,
+}
 
 OBJECTIVES = ("untrained", "supervised", "cross", "simclr", "cross+self", "comm")
 GENERATOR = "atoms"

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable
 
 
-class InvalidRequest(ValueError):
+class InvalidRequest(ValueError):  # noqa: N818 - it is the request that is wrong
     """A request that is wrong as asked.
 
     The message is one line: the value, what was expected, how to mend it. The command line prints it

@@ -1,47 +1,70 @@
-"""The grammar of references: `name` or `name(key=value, ...)`; values are literals, never evaluated."""
+"""The grammar of references: `name` or `name(value, key=value, ...)`; literals, never evaluated."""
 
 import ast
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pidlab.errors import InvalidRequest
+from pidlab.errors import InvalidRequest, nearest
 
 _FORM = re.compile(r"\s*(?P<name>[^()]+?)\s*(?:\((?P<arguments>.*)\))?\s*", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A name with keyword arguments, as a user writes it: `comm(temperature=0.1)`."""
+    """A name with arguments, as a user writes it: `comm(temperature=0.1)`, `gate('and')`."""
 
     name: str
     arguments: dict[str, Any] = field(default_factory=dict)
+    positional: tuple[Any, ...] = ()
 
     def __str__(self) -> str:
-        inner = ", ".join(f"{key}={value!r}" for key, value in sorted(self.arguments.items()))
+        named = [f"{key}={value!r}" for key, value in sorted(self.arguments.items())]
+        inner = ", ".join([*map(repr, self.positional), *named])
         return f"{self.name}({inner})" if inner else self.name
+
+    def bind(self, parameters: Sequence[str]) -> dict[str, Any]:
+        """All arguments by name, those without one taken in the order of `parameters`.
+
+        Raises:
+            InvalidRequest: an argument that no parameter takes, or two for one.
+        """
+        if len(self.positional) > len(parameters):
+            raise InvalidRequest(f"{self}: {self.name} takes at most {len(parameters)} arguments")
+        bound = dict(zip(parameters, self.positional, strict=False))
+        for key, value in self.arguments.items():
+            if key not in parameters:
+                hint = nearest(key, parameters) if parameters else "it takes none"
+                raise InvalidRequest(f"{self.name} has no argument {key!r}: {hint}")
+            if key in bound:
+                raise InvalidRequest(f"{self}: {key} is given twice")
+            bound[key] = value
+        return bound
 
 
 def parse(text: str) -> Reference:
     """Reads a reference.
 
     Raises:
-        InvalidRequest: the text is not of the form `name(key=value, ...)` with literal values.
+        InvalidRequest: the text is not of that form.
     """
     match = _FORM.fullmatch(text)
     if match is None:
-        raise InvalidRequest(f"cannot read {text!r}: expected a name or name(key=value, ...)")
+        raise InvalidRequest(f"cannot read {text!r}: expected a name or name(key=value)")
     arguments = match["arguments"]
     if arguments is None or not arguments.strip():
         return Reference(match["name"])
     try:
         call = ast.parse(f"f({arguments})", mode="eval").body
-        if not isinstance(call, ast.Call) or call.args or any(k.arg is None for k in call.keywords):
-            raise ValueError
-        values = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
-    except (SyntaxError, ValueError):
+        if not isinstance(call, ast.Call) or ast.unparse(call.func) != "f":
+            raise ValueError("more than one call")
+        if any(k.arg is None for k in call.keywords):
+            raise ValueError("** is no argument")
+        named = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+        positional = tuple(ast.literal_eval(value) for value in call.args)
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
         raise InvalidRequest(
-            f"cannot read the arguments of {text!r}: expected key=value pairs with plain values, "
-            "such as comm(temperature=0.1)"
+            f"cannot read the arguments of {text!r}: expected plain values, such as comm(temperature=0.1)"
         ) from None
-    return Reference(match["name"], values)
+    return Reference(match["name"], named, positional)

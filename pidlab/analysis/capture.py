@@ -91,11 +91,11 @@ def capture(
     Raises:
         InvalidRequest: an unknown level; a readout with values that are not finite.
     """
-    represent = fitted.represent if hasattr(fitted, "represent") else fitted
+    represent: Any = getattr(fitted, "represent", fitted)
 
     def stacked(x: Sequence[Tensor]) -> dict[str, Tensor]:
         with torch.no_grad():
-            return {name: z[None] for name, z in represent(*(xi[0] for xi in x)).items()}  # type: ignore[operator]
+            return {name: z[None] for name, z in represent(*(xi[0] for xi in x)).items()}
 
     (rows,) = capture_cohort(stacked, [generator], [seed], probes, device)
     return pd.DataFrame(rows)
@@ -113,6 +113,7 @@ def capture_cohort(
     if probes not in LEVELS:
         raise InvalidRequest(f"unknown probes {probes!r}: expected one of {', '.join(LEVELS)}")
     if len(generators) == 1:  # as in training: one alone would take other kernels than two
+
         def doubled(x: Sequence[Tensor]) -> dict[str, Tensor]:
             return {name: torch.cat([z, z]) for name, z in represent([xi[:1] for xi in x]).items()}
 

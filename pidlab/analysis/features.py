@@ -65,7 +65,7 @@ class Labels:
 def log_posterior(
     scores: Float[Tensor, "members targets classes n"], labels: Labels
 ) -> Float[Tensor, "members targets classes n"]:
-    """ln q(y|z) for scores over the prior: q(y|z) ∝ p(y) exp(score_y)."""
+    """Ln q(y|z) for scores over the prior: q(y|z) ∝ p(y) exp(score_y)."""
     return torch.log_softmax(scores + labels.log_prior[..., None], dim=2)
 
 

@@ -90,9 +90,7 @@ def lbfgs(
     return x.view(shape)
 
 
-def _direction(
-    grad: Tensor, history: list[tuple[Tensor, Tensor, Tensor]], scale: Tensor
-) -> Tensor:
+def _direction(grad: Tensor, history: list[tuple[Tensor, Tensor, Tensor]], scale: Tensor) -> Tensor:
     """The two-loop recursion; steepest descent where it does not lead down."""
     direction, weights = -grad, []
     for s, y, rho in reversed(history):

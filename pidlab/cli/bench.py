@@ -30,8 +30,20 @@ def bench(
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"ms per run and step; this machine multiplies matrices at {rate:.0f} Gflop/s", title_justify="left")
-    for column in ("objective", "runs", "cohort", "data", "one at a time", "ratio", "of the matrix rate", "losses differ by"):
+    table = Table(
+        title=f"ms per run and step; this machine multiplies matrices at {rate:.0f} Gflop/s",
+        title_justify="left",
+    )
+    for column in (
+        "objective",
+        "runs",
+        "cohort",
+        "data",
+        "one at a time",
+        "ratio",
+        "of the matrix rate",
+        "losses differ by",
+    ):
         table.add_column(column, justify="left" if column == "objective" else "right")
     for row in rows:
         table.add_row(

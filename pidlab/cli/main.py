@@ -1,15 +1,18 @@
 """`pidlab`: one line for what went wrong, 0 done, 1 some runs failed, 2 the request was wrong."""
 
 import sys
+from typing import Any
 
-import click
 import typer
 
 from pidlab.cli.bench import bench
 from pidlab.cli.catalogue import catalogue
-from pidlab.cli.sweep import sweep
+from pidlab.cli.sweep import EPILOG, sweep
 from pidlab.cli.truth import truth
 from pidlab.errors import InvalidRequest
+
+# typer carries a click of its own; this is the base of all its complaints about arguments.
+UsageError: Any = typer.BadParameter.__base__
 
 app = typer.Typer(
     name="pidlab",
@@ -18,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-app.command()(sweep)
+app.command(epilog=EPILOG)(sweep)
 app.command()(truth)
 app.command("list")(catalogue)
 app.command()(bench)
@@ -39,12 +42,17 @@ def main() -> None:
     """Entry point."""
     try:
         code = app(standalone_mode=False)
-    except (InvalidRequest, click.ClickException) as error:
-        message = error.format_message() if isinstance(error, click.ClickException) else str(error)
-        if message:
-            typer.echo(f"error: {' '.join(message.split())}", err=True)
-        code = 2
-    except (KeyboardInterrupt, click.Abort):
+    except UsageError as error:
+        code = _complain(error.format_message())
+    except InvalidRequest as error:
+        code = _complain(str(error))
+    except (KeyboardInterrupt, typer.Abort):
         typer.echo("stopped: finished cohorts are kept; the same command goes on from there", err=True)
         code = 130
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(message: str) -> int:
+    if message:
+        typer.echo(f"error: {' '.join(message.split())}", err=True)
+    return 2

@@ -4,8 +4,6 @@ from typing import Annotated
 
 import typer
 
-from pidlab import defaults
-from pidlab.decomposition import TERMS
 from pidlab.errors import InvalidRequest
 
 AXIS = "A number, a range [b]0..1[/b] or [b]0..1:5[/b], or a list [b]0,0.25,1[/b]."
@@ -16,7 +14,9 @@ Redundant = Annotated[
 ]
 Unique = Annotated[
     str | None,
-    typer.Option(metavar="AXIS", help="Bits in one modality only; sets both unique terms.", rich_help_panel=BITS),
+    typer.Option(
+        metavar="AXIS", help="Bits in one modality only; sets both unique terms.", rich_help_panel=BITS
+    ),
 ]
 Unique1 = Annotated[
     str | None, typer.Option(metavar="AXIS", help="Bits in the first only.", rich_help_panel=BITS)
@@ -52,11 +52,3 @@ def asked_bits(
     if synergy is not None:
         given["synergy",] = synergy
     return given
-
-
-def with_default_bits(given: dict[tuple[str, ...], str], generator: str) -> dict[tuple[str, ...], str]:
-    """For the default generator: the default bits of every term that was not asked for."""
-    if generator != defaults.GENERATOR:
-        return given
-    named = {term for terms in given for term in terms}
-    return given | {(t,): f"{defaults.TERMS[t]:g}" for t in TERMS if t not in named}

@@ -18,7 +18,6 @@ from pidlab.cli.options import (
     Unique1,
     Unique2,
     asked_bits,
-    with_default_bits,
 )
 from pidlab.defaults import QUICK, Training, meaning
 from pidlab.errors import InvalidRequest
@@ -26,10 +25,9 @@ from pidlab.errors import InvalidRequest
 _BASE = Training()
 TRAINING, SCOPE, OUTPUT = "Training", "What is compared", "Output"
 EPILOG = (
-    f"Bits not asked for: {', '.join(f'{term} {bits:g}' for term, bits in defaults.TERMS.items())}. "
-    f"A range has {defaults.RANGE_POINTS} points. Also settable by --vary: hidden {_BASE.hidden}, "
-    f"layers {_BASE.layers}, rate {_BASE.rate:g}, and every parameter of the generator "
-    "([b]pidlab list generators[/b])."
+    f"Where nothing is asked: {', '.join(f'{name} {value:g}' for name, value in defaults.ATOMS.items())}; "
+    f"hidden {_BASE.hidden}, layers {_BASE.layers}, rate {_BASE.rate:g}. All of these can be varied. "
+    f"A range has {defaults.RANGE_POINTS} points."
 )
 
 
@@ -50,10 +48,17 @@ def sweep(
     synergy: Synergy = None,
     vary: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=AXIS", help=f"Any parameter of the generator or the training. {AXIS}", rich_help_panel=SCOPE),
+        typer.Option(
+            metavar="NAME=AXIS",
+            help=f"Any parameter of the generator or the training. {AXIS}",
+            rich_help_panel=SCOPE,
+        ),
     ] = None,
     zipped: Annotated[
-        bool, typer.Option("--zip", help="Axes go along together instead of in all combinations.", rich_help_panel=SCOPE)
+        bool,
+        typer.Option(
+            "--zip", help="Axes go along together instead of in all combinations.", rich_help_panel=SCOPE
+        ),
     ] = False,
     generator: GeneratorOption = defaults.GENERATOR,
     objective: Annotated[
@@ -67,26 +72,42 @@ def sweep(
         ),
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option(help=f"Seeds per point and objective. Default: {defaults.SEEDS}.", rich_help_panel=SCOPE)
+        int | None,
+        typer.Option(
+            help=f"Seeds per point and objective. Default: {defaults.SEEDS}.", rich_help_panel=SCOPE
+        ),
     ] = None,
     views: Annotated[str, _setting("views", "--views")] = _BASE.views,
     steps: Annotated[
         int | None,
-        typer.Option(help=f"{meaning('steps').capitalize()}. Default: {_BASE.steps}.", rich_help_panel=TRAINING),
+        typer.Option(
+            help=f"{meaning('steps').capitalize()}. Default: {_BASE.steps}.", rich_help_panel=TRAINING
+        ),
     ] = None,
     batch: Annotated[int, _setting("batch", "--batch")] = _BASE.batch,
     width: Annotated[
-        int | None, typer.Option(help="Numbers in an observation of one modality. Default: 32.", rich_help_panel=TRAINING)
+        int | None,
+        typer.Option(
+            help=f"Numbers in an observation of one modality. Default: {defaults.ATOMS['width']}.",
+            rich_help_panel=TRAINING,
+        ),
     ] = None,
     dim: Annotated[int, _setting("dim", "--dim")] = _BASE.dim,
     samples: Annotated[int | None, _setting("samples", "--samples")] = _BASE.samples,
     probes: Annotated[
         str | None,
-        typer.Option(help=f"Effort of the probes: quick or standard. Default: {defaults.PROBES}.", rich_help_panel=TRAINING),
+        typer.Option(
+            help=f"Effort of the probes: quick or standard. Default: {defaults.PROBES}.",
+            rich_help_panel=TRAINING,
+        ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder of the results. Default: runs/NAME, NAME from the request.", rich_help_panel=OUTPUT),
+        typer.Option(
+            metavar="DIR",
+            help="Folder of the results. Default: runs/NAME, NAME from the request.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     quick: Annotated[
         bool,
@@ -99,7 +120,10 @@ def sweep(
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=TRAINING)] = "auto",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print runs, cohorts and an estimate of the time.", rich_help_panel=OUTPUT)
+        bool,
+        typer.Option(
+            "--dry-run", help="Print runs, cohorts and an estimate of the time.", rich_help_panel=OUTPUT
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -112,7 +136,7 @@ def sweep(
     from pidlab.sweeps.request import Axis, Request
 
     points = int(QUICK["points"]) if quick else defaults.RANGE_POINTS
-    given = with_default_bits(asked_bits(redundant, unique, unique1, unique2, synergy), generator)
+    given = asked_bits(redundant, unique, unique1, unique2, synergy)
     axes = [Axis(terms, parse_axis(" and ".join(terms), text, points)) for terms, text in given.items()]
     if width is not None:
         axes.append(Axis(("width",), (width,)))
@@ -120,7 +144,6 @@ def sweep(
         name, equals, values = text.partition("=")
         if not equals or not name:
             raise InvalidRequest(f"--vary {text!r}: expected NAME=AXIS, such as noise=0..1")
-        axes = [a for a in axes if a.names != (name,) or name not in _unasked(given, redundant, unique, unique1, unique2, synergy)]
         axes.append(Axis((name,), parse_values(name, values, points)))
     request = Request(
         generator=generator,
@@ -148,7 +171,12 @@ def sweep(
         result = run_sweep(request, out, progress=shown, command=sys.argv)
     if as_json:
         rows = json.loads(result.table.to_json(orient="records", double_precision=15))
-        document = {"directory": str(result.directory), "runs": result.runs, "failed": result.failures, "rows": rows}
+        document = {
+            "directory": str(result.directory),
+            "runs": result.runs,
+            "failed": result.failures,
+            "rows": rows,
+        }
         typer.echo(json.dumps(document))
     else:
         from pidlab.cli.tables import print_captured
@@ -158,11 +186,6 @@ def sweep(
         typer.echo(f"failed: run {key}: {reason}", err=True)
     if result.failures:
         raise typer.Exit(1)
-
-
-def _unasked(given: dict[tuple[str, ...], str], *texts: str | None) -> set[str]:
-    """Terms that stand in `given` by default only."""
-    return {term for terms in given for term in terms} - {t for ts in asked_bits(*texts) for t in ts}
 
 
 def _device(name: str) -> str:
@@ -189,6 +212,8 @@ def _describe(request: Any, as_json: bool) -> None:
         document = {"name": request.name, "runs": len(runs), "cohorts": listed, "estimated_seconds": seconds}
         typer.echo(json.dumps(document))
         return
-    typer.echo(f"{len(runs)} runs in {len(cohorts)} cohorts, about {max(1, round(seconds))} s on this machine")
+    typer.echo(
+        f"{len(runs)} runs in {len(cohorts)} cohorts, about {max(1, round(seconds))} s on this machine"
+    )
     for cohort in listed:
         typer.echo(f"  {cohort['objective']}: {cohort['runs']} runs")

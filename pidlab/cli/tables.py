@@ -24,11 +24,13 @@ def print_captured(result: SweepResult, request: Request) -> None:
         console.print(_table(rows, axes))
     kept = "" if not result.failures else f"; {len(result.failures)} runs failed"
     console.print(f"{result.runs} runs{kept}. Files in {result.directory}:", highlight=False, soft_wrap=True)
-    console.print("  captured.pdf .svg .png   results.csv   provenance.json   results.sqlite", highlight=False)
+    console.print(
+        "  captured.pdf .svg .png   results.csv   provenance.json   results.sqlite", highlight=False
+    )
 
 
 def _table(rows: pd.DataFrame, axes: list[str]) -> Table:
-    title = "Captured bits of z12, best probe by validation: mean over seeds, lowest to highest; true bits in brackets"
+    title = "Captured bits of z12, best probe by validation: mean ± standard deviation over seeds"
     table = Table(title=title, title_justify="left")
     for name in axes:
         table.add_column(name, justify="right")
@@ -41,19 +43,18 @@ def _table(rows: pd.DataFrame, axes: list[str]) -> Table:
         at = rows
         for name, value in zip(axes, point, strict=True):
             at = at[at[name] == value]
-        for i, (objective, group) in enumerate(at.groupby("objective", sort=False)):
-            place = [_show(value) if i == 0 else "" for value in point]
-            table.add_row(*place, str(objective), *(_cell(group[group["term"] == t]) for t in TERMS))
+        true = [f"{at[at['term'] == term]['truth'].iloc[0]:.2f}" for term in TERMS]
+        table.add_row(*(_show(value) for value in point), "truth", *true, style="bold")
+        for objective, group in at.groupby("objective", sort=False):
+            cells = (_cell(group[group["term"] == term]["captured"]) for term in TERMS)
+            table.add_row(*("" for _ in point), str(objective), *cells)
         table.add_section()
     return table
 
 
-def _cell(seeds: pd.DataFrame) -> str:
-    if seeds.empty:
-        return ""
-    bits, truth = seeds["captured"], seeds["truth"].iloc[0]
-    spread = f" {bits.min():.2f}–{bits.max():.2f}" if len(bits) > 1 else ""
-    return f"{bits.mean():.2f}{spread} ({truth:g})".replace("-0.00", "0.00")
+def _cell(bits: pd.Series) -> str:
+    spread = f" ±{bits.std():.2f}" if len(bits) > 1 else ""
+    return f"{bits.mean():.2f}{spread}".replace("-0.00", "0.00")
 
 
 def _show(value: Any) -> str:

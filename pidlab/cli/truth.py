@@ -14,7 +14,6 @@ from pidlab.cli.options import (
     Unique1,
     Unique2,
     asked_bits,
-    with_default_bits,
 )
 from pidlab.decomposition import TERMS
 from pidlab.errors import InvalidRequest
@@ -33,13 +32,14 @@ def truth(
     from pidlab.generators import load_generator
     from pidlab.sweeps.axes import parse_axis
 
-    given = with_default_bits(asked_bits(redundant, unique, unique1, unique2, synergy), generator)
-    parameters = {}
+    given = asked_bits(redundant, unique, unique1, unique2, synergy)
+    parameters: dict[str, float] = {}
     for terms, text in given.items():
-        values = parse_axis(terms[0], text, defaults.RANGE_POINTS)
-        if len(values) > 1:
-            raise InvalidRequest(f"{terms[0]} {text!r}: truth takes one number; ranges are for sweep")
-        parameters |= dict.fromkeys(terms, values[0])
+        name = " and ".join(terms)
+        value, *more = parse_axis(name, text, defaults.RANGE_POINTS)
+        if more:
+            raise InvalidRequest(f"{name} {text!r}: truth takes one number; ranges are for sweep")
+        parameters |= dict.fromkeys(terms, value)
     made = load_generator(generator, **parameters)
     found = made.truth
     if as_json:
@@ -48,7 +48,10 @@ def truth(
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{made.name}: information about Y, in bits ({found.measure}, by {found.how})", title_justify="left")
+    table = Table(
+        title=f"{made.name}: information about Y, in bits ({found.measure}, by {found.how})",
+        title_justify="left",
+    )
     for column in ("target", "H(target)", "I(X1;T)", "I(X2;T)", "I(X1,X2;T)"):
         table.add_column(column, justify="left" if column == "target" else "right")
     for target in made.targets.values():

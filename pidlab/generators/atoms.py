@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
 
-from pidlab.decomposition import Decomposition
+from pidlab.decomposition import TERMS, Decomposition
+from pidlab.defaults import ATOMS
 from pidlab.errors import InvalidRequest
 from pidlab.generators.atoms_stack import AtomsStack
 from pidlab.generators.base import (
@@ -98,19 +99,19 @@ class Atoms(Generator):
     name: ClassVar[str] = "atoms"
     policies: ClassVar[tuple[str, ...]] = ("task", "noise", "generic")
 
-    redundant: float = 1.0
-    unique1: float = 1.0
-    unique2: float = 1.0
-    synergy: float = 1.0
+    redundant: float = ATOMS["redundant"]
+    unique1: float = ATOMS["unique1"]
+    unique2: float = ATOMS["unique2"]
+    synergy: float = ATOMS["synergy"]
     redundant_tuning: Tuning = "entropy"
     unique_tuning: Tuning = "entropy"
     synergy_tuning: Tuning = "erasure"
-    noise: float = 0.3
-    nuisance: int = 8
-    shared_nuisance: float = 0.0
-    depth: int = 2
-    slope: float = 0.5
-    width: int = 32
+    noise: float = ATOMS["noise"]
+    nuisance: int = int(ATOMS["nuisance"])
+    shared_nuisance: float = ATOMS["shared_nuisance"]
+    depth: int = int(ATOMS["depth"])
+    slope: float = ATOMS["slope"]
+    width: int = int(ATOMS["width"])
     world: int = 0
 
     def __post_init__(self) -> None:
@@ -172,11 +173,12 @@ class Atoms(Generator):
     def truth(self) -> Decomposition:
         return Decomposition(self.redundant, self.unique1, self.unique2, self.synergy)
 
-    @cached_property
+    @property
     def targets(self) -> dict[str, Target]:
         """One target per term: the term's symbols as Y sees them."""
         targets = {}
-        for term, bits in self.truth.terms.items():
+        for term in TERMS:
+            bits = float(getattr(self, term))
             slots = [slot for slot in self.slots if slot.term == term]
             information = {
                 (0,): bits if term in ("redundant", "unique1") else 0.0,
@@ -188,7 +190,7 @@ class Atoms(Generator):
             targets[term] = Target(term, prior, entropy, information)
         return targets
 
-    @cached_property
+    @property
     def signature(self) -> Any:
         shape = tuple((slot.term, slot.gap) for slot in self.slots)
         return (shape, self.noise, self.nuisance, self.depth, self.slope, self.width)
@@ -232,13 +234,7 @@ class Atoms(Generator):
             InvalidRequest: an unknown policy.
         """
         self._check_policy(policy)
-        stacked = replace(
-            sample,
-            x=tuple(x[None] for x in sample.x),
-            targets={name: t[None] for name, t in sample.targets.items()},
-            latents={name: t[None] for name, t in sample.latents.items()},
-        )
-        return AtomsStack([self]).view(stacked, policy, [seed]).member(0)
+        return AtomsStack([self]).view(sample.alone(), policy, [seed]).member(0)
 
     def _check_policy(self, policy: str) -> None:
         if policy not in self.policies:

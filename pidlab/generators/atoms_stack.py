@@ -119,7 +119,10 @@ class AtomsStack(Stack):
             nuisance = self._normals(seeds, m, symbol.shape[-1], symbol.device)[member]
             x.append(self._rendering[m](torch.cat([clean, nuisance], dim=1)))
         symbols = {
-            term: tuple(v[:, [i for i in held if self._terms[i] == term]] for v, held in zip(values, self._present, strict=True))
+            term: tuple(
+                v[:, [i for i in held if self._terms[i] == term]]
+                for v, held in zip(values, self._present, strict=True)
+            )
             for term in dict.fromkeys(self._terms)
         }
         return tuple(x), symbols
@@ -157,7 +160,9 @@ class AtomsStack(Stack):
         draws = torch.empty(len(unique), len(self._terms), rows, n, device=device)
         for s, seed in enumerate(unique):
             for i, (term, place) in enumerate(zip(self._terms, self._places, strict=True)):
-                torch.rand((rows, n), generator=torch_generator(child(seed, term, place), device), out=draws[s, i])
+                torch.rand(
+                    (rows, n), generator=torch_generator(child(seed, term, place), device), out=draws[s, i]
+                )
         return draws, member
 
     def _normals(

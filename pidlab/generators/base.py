@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -75,32 +75,33 @@ class Sample:
 
     def take(self, index: Int[Tensor, "*members m"]) -> "Sample":
         """The rows at `index`, chosen for each member on its own."""
+        lead = index.shape[:-1]
 
-        def latent(t: Tensor) -> Tensor:
-            lead = index.ndim - 1
-            wide = index.reshape(*index.shape[:lead], *([1] * (t.ndim - index.ndim)), index.shape[-1])
-            return torch.take_along_dim(t, wide, -1)
+        def per_row(t: Tensor) -> Tensor:  # rows last
+            between = [1] * (t.ndim - index.ndim)
+            return torch.take_along_dim(t, index.reshape(*lead, *between, -1), -1)
 
-        def observed(t: Tensor) -> Tensor:
-            wide = index.reshape(*index.shape, *([1] * (t.ndim - index.ndim)))
-            return torch.take_along_dim(t, wide, index.ndim - 1)
+        def observed(t: Tensor) -> Tensor:  # rows first
+            after = [1] * (t.ndim - index.ndim)
+            return torch.take_along_dim(t, index.reshape(*index.shape, *after), index.ndim - 1)
 
-        return Sample(
-            tuple(observed(x) for x in self.x),
-            {name: torch.take_along_dim(t, index, -1) for name, t in self.targets.items()},
-            self.classes,
-            {name: latent(t) for name, t in self.latents.items()},
-            {name: tuple(latent(t) for t in ts) for name, ts in self.symbols.items()},
-        )
+        return self._map(observed, per_row)
 
     def member(self, i: int) -> "Sample":
         """Member `i` of a stacked sample, without the member axis."""
+        return self._map(lambda t: t[i], lambda t: t[i])
+
+    def alone(self) -> "Sample":
+        """This sample as the only member of a stack."""
+        return self._map(lambda t: t[None], lambda t: t[None])
+
+    def _map(self, observed: Callable[[Tensor], Tensor], per_row: Callable[[Tensor], Tensor]) -> "Sample":
         return Sample(
-            tuple(x[i] for x in self.x),
-            {name: t[i] for name, t in self.targets.items()},
+            tuple(observed(x) for x in self.x),
+            {name: per_row(t) for name, t in self.targets.items()},
             self.classes,
-            {name: t[i] for name, t in self.latents.items()},
-            {name: tuple(t[i] for t in ts) for name, ts in self.symbols.items()},
+            {name: per_row(t) for name, t in self.latents.items()},
+            {name: tuple(per_row(t) for t in ts) for name, ts in self.symbols.items()},
         )
 
 
@@ -195,9 +196,7 @@ def _stack_samples(samples: Sequence[Sample]) -> Sample:
         first.classes,
         {name: torch.stack([s.latents[name] for s in samples]) for name in first.latents},
         {
-            name: tuple(
-                torch.stack(ts) for ts in zip(*(s.symbols[name] for s in samples), strict=True)
-            )
+            name: tuple(torch.stack(ts) for ts in zip(*(s.symbols[name] for s in samples), strict=True))
             for name in first.symbols
         },
     )

@@ -30,8 +30,7 @@ def load_generator(reference: str, **parameters: Any) -> Generator:
         raise InvalidRequest(f"unknown generator {asked.name!r}: {nearest(asked.name, known)}")
     cls = known[asked.name]
     fields = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
-    arguments = {**asked.arguments, **parameters}
-    for key in arguments:
+    for key in parameters:
         if key not in fields:
             raise InvalidRequest(f"{asked.name} has no parameter {key!r}: {nearest(key, fields)}")
-    return cls(**arguments)
+    return cls(**{**asked.bind(fields), **parameters})

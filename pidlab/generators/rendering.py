@@ -11,9 +11,7 @@ from torch import Tensor
 from pidlab.seeds import child, torch_generator
 
 
-def orthogonal_maps(
-    world: int, modality: int, depth: int, width: int
-) -> Float[Tensor, "layers width width"]:
+def orthogonal_maps(world: int, modality: int, depth: int, width: int) -> Float[Tensor, "layers width width"]:
     """The `depth + 1` random orthogonal maps of one modality in one world (Haar, by QR)."""
     generator = torch_generator(child(world, "rendering", modality))
     gaussian = torch.randn(depth + 1, width, width, generator=generator, dtype=torch.float64)
@@ -31,9 +29,7 @@ class Rendering:
         slope: slope of the leaky ReLU on negative numbers, above 0; 1 makes the rendering linear.
     """
 
-    def __init__(
-        self, maps: Float[Tensor, "members layers width width"], latents: int, slope: float
-    ) -> None:
+    def __init__(self, maps: Float[Tensor, "members layers width width"], latents: int, slope: float) -> None:
         width = maps.shape[-1]
         # Constants that keep the mean square of a coordinate near 1 at any depth, slope and width.
         first = maps[:, 0, :, :latents] * math.sqrt(width / max(latents, 1))

@@ -33,4 +33,4 @@ def inverse_binary_entropy(bits: float) -> float:
         raise ValueError(f"a binary entropy lies in [0, 1] bits, got {bits}")
     if bits in (0.0, 1.0):
         return bits / 2.0
-    return float(brentq(lambda p: binary_entropy(p) - bits, 0.0, 0.5, xtol=1e-300, rtol=1e-15))
+    return float(brentq(lambda p: binary_entropy(p) - bits, 0.0, 0.5, xtol=1e-300, rtol=1e-15, maxiter=5000))

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from pidlab.encoders import Encoders, Linear, mlp
 from pidlab.objectives.base import Batch, BuiltIn, projection
-from pidlab.objectives.similarity import nt_xent
+from pidlab.objectives.similarity import checked_temperature, nt_xent
 
 TERMS = ("all", "joint", "unimodal")
 
@@ -45,7 +45,7 @@ class CoMM(BuiltIn):
             raise ValueError(f"terms {terms!r}: expected one of {', '.join(TERMS)}")
         if fusion not in FUSIONS:
             raise ValueError(f"fusion {fusion!r}: expected one of {', '.join(FUSIONS)}")
-        self.temperature = temperature
+        self.temperature = checked_temperature(temperature)
         width = encoders.dim * len(encoders)
         self.fusion = FUSIONS[fusion](encoders.dim, len(encoders), encoders.hidden)
         self.head = projection(width)
@@ -90,10 +90,7 @@ class MLPFusion(nn.Module):
     def many(self, codes: list[Tensor], masks: list[tuple[int, ...]]) -> list[Tensor]:
         """The fused code under every mask, each (n, dim * modalities)."""
         blank = torch.zeros_like(codes[0])
-        rows = [
-            torch.cat([z if i in mask else blank for i, z in enumerate(codes)], dim=-1)
-            for mask in masks
-        ]
+        rows = [torch.cat([z if i in mask else blank for i, z in enumerate(codes)], dim=-1) for mask in masks]
         return list(self.network(torch.cat(rows)).chunk(len(masks)))
 
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from pidlab.encoders import Encoders
 from pidlab.objectives.base import Batch, BuiltIn, projection
-from pidlab.objectives.similarity import nt_xent
+from pidlab.objectives.similarity import checked_temperature, nt_xent
 
 
 class CrossSelf(BuiltIn):
@@ -23,11 +23,9 @@ class CrossSelf(BuiltIn):
     name = "cross+self"
     needs = ("views",)
 
-    def __init__(
-        self, encoders: Encoders, *, temperature: float = 0.2, weight: float = 1.0
-    ) -> None:
+    def __init__(self, encoders: Encoders, *, temperature: float = 0.2, weight: float = 1.0) -> None:
         super().__init__(encoders)
-        self.temperature, self.weight = temperature, weight
+        self.temperature, self.weight = checked_temperature(temperature), weight
         self.heads = nn.ModuleList(projection(encoders.dim) for _ in encoders)
 
     def forward(self, batch: Batch) -> Float[Tensor, ""]:

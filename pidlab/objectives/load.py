@@ -30,9 +30,14 @@ def load_objective(reference: str) -> MakeObjective:
     if asked.name not in known:
         raise InvalidRequest(f"unknown objective {asked.name!r}: {nearest(asked.name, known)}")
     cls = known[asked.name]
-    accepted = list(inspect.signature(cls).parameters)[1:]
-    for key in asked.arguments:
-        if key not in accepted:
-            hint = nearest(key, accepted) if accepted else "it takes none"
-            raise InvalidRequest(f"{asked.name} has no argument {key!r}: {hint}")
-    return partial(cls, **asked.arguments)
+    accepted = {
+        key: parameter.default
+        for key, parameter in inspect.signature(cls).parameters.items()
+        if key != "encoders"
+    }
+    arguments = asked.bind(list(accepted))
+    for key, value in arguments.items():
+        if isinstance(accepted[key], float) != isinstance(value, (int, float)):
+            kind = "a number" if isinstance(accepted[key], float) else f"a value like {accepted[key]!r}"
+            raise InvalidRequest(f"{asked.name}({key}={value!r}): expected {kind}")
+    return partial(cls, **arguments)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from pidlab.encoders import Encoders
 from pidlab.objectives.base import Batch, BuiltIn, projection
-from pidlab.objectives.similarity import nt_xent
+from pidlab.objectives.similarity import checked_temperature, nt_xent
 
 
 class SimCLR(BuiltIn):
@@ -24,7 +24,7 @@ class SimCLR(BuiltIn):
 
     def __init__(self, encoders: Encoders, *, temperature: float = 0.2) -> None:
         super().__init__(encoders)
-        self.temperature = temperature
+        self.temperature = checked_temperature(temperature)
         self.heads = nn.ModuleList(projection(encoders.dim) for _ in encoders)
 
     def forward(self, batch: Batch) -> Float[Tensor, ""]:
@@ -32,6 +32,6 @@ class SimCLR(BuiltIn):
         assert batch.views is not None
         losses = []
         for i, (first, second) in enumerate(zip(*batch.views, strict=True)):
-            z = self.heads[i](self.encoders[i](torch.cat([first, second])))
-            losses.append(nt_xent(*z.chunk(2), self.temperature))
+            a, b = self.heads[i](self.encoders[i](torch.cat([first, second]))).chunk(2)
+            losses.append(nt_xent(a, b, self.temperature))
         return torch.stack(losses).mean()

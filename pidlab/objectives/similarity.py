@@ -1,5 +1,6 @@
 """Contrastive losses of two sets of embeddings, written to move little memory. In nats."""
 
+import math
 from typing import Any
 
 import torch
@@ -12,9 +13,18 @@ from torch.autograd.function import once_differentiable
 LEAST_TEMPERATURE = 0.0125
 
 
-def nt_xent(
-    a: Float[Tensor, "n d"], b: Float[Tensor, "n d"], temperature: float
-) -> Float[Tensor, ""]:
+def checked_temperature(temperature: float) -> float:
+    """The temperature, if float32 can carry it.
+
+    Raises:
+        ValueError: it is not a finite number of 0.0125 or more.
+    """
+    if not LEAST_TEMPERATURE <= temperature < math.inf:
+        raise ValueError(f"temperature {temperature}: expected {LEAST_TEMPERATURE} or more")
+    return float(temperature)
+
+
+def nt_xent(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"], temperature: float) -> Float[Tensor, ""]:
     """NT-Xent over the 2n embeddings of n pairs (SimCLR, Chen et al. 2020, Eq. 1), in nats.
 
     Each row's positive is its partner, its candidates are all other 2n - 1 rows of both sets;
@@ -28,10 +38,8 @@ def nt_xent(
     Raises:
         ValueError: a lower temperature, which float32 cannot carry.
     """
-    if temperature < LEAST_TEMPERATURE:
-        raise ValueError(f"temperature {temperature}: expected {LEAST_TEMPERATURE} or more")
     z = F.normalize(torch.cat([a, b]), dim=-1)
-    return _NTXent.apply(z, float(temperature))[0]
+    return _NTXent.apply(z, checked_temperature(temperature))[0]
 
 
 class _NTXent(torch.autograd.Function):
@@ -70,8 +78,7 @@ class _NTXent(torch.autograd.Function):
         return (plain * weight + weighted - 2.0 * pull) * scale, None
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, None], z: Tensor, temperature: float) -> Any:
-        assert in_dims[0] is not None  # the only tensor there is
+    def vmap(info: Any, in_dims: Any, z: Tensor, temperature: float) -> Any:  # type: ignore[override]
         return _NTXent.apply(z.movedim(in_dims[0], 0), temperature), (0, 0, 0)
 
 

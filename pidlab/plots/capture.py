@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from pidlab.plots.style import GREY, SYMBOLS, TEXT_WIDTH, colours, style
 
 FORMATS = ("pdf", "svg", "png")
 FLOOR, CEILING = "untrained", "supervised"
-DASHES = {FLOOR: (0, (1, 1)), CEILING: (0, (4, 2))}
+DASHES: dict[str, Any] = {FLOOR: (0, (1, 1)), CEILING: (0, (4, 2))}
 MOST_ROWS = 6
 
 
@@ -57,7 +58,10 @@ def capture_figure(
         for row, (values, group) in zip(panels, groups, strict=True):
             for term, panel in zip(TERMS, row, strict=True):
                 _panel(panel, group[group["term"] == term], rows, term, along, palette)
-            label = ", ".join(f"{n}={v:g}" if isinstance(v, float) else f"{n}={v}" for n, v in zip(others, values, strict=True))
+            label = ", ".join(
+                f"{n}={v:g}" if isinstance(v, float) else f"{n}={v}"
+                for n, v in zip(others, values, strict=True)
+            )
             row[0].set_ylabel(f"captured [bits]\n{label}" if label else "captured [bits]")
         top = max(1.05 * float(shown[["truth", "mean"]].max().max()), 0.1)
         for panel in panels.flat:
@@ -91,7 +95,13 @@ def _summary(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
         if n > 1:
             half = stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n)
         return pd.Series(
-            {"truth": group["truth"].iloc[0], "mean": mean, "low": mean - half, "high": mean + half, "seeds": n}
+            {
+                "truth": group["truth"].iloc[0],
+                "mean": mean,
+                "low": mean - half,
+                "high": mean + half,
+                "seeds": n,
+            }
         )
 
     found = rows.groupby(keys, sort=False)[["captured", "truth"]].apply(summarise).reset_index()
@@ -128,7 +138,9 @@ def _lines(panel: Axes, shown: pd.DataFrame, rows: pd.DataFrame, palette: dict[s
             linestyle=DASHES.get(str(objective), "-"),
             zorder=2 if reference else 3,
         )
-        panel.fill_between(line[x], line["low"], line["high"], color=colour, alpha=0.15, linewidth=0, zorder=1.5)
+        panel.fill_between(
+            line[x], line["low"], line["high"], color=colour, alpha=0.15, linewidth=0, zorder=1.5
+        )
         if not reference:
             seeds = rows[rows["objective"] == objective]
             panel.scatter(seeds[x], seeds["captured"], s=2.5, color=colour, linewidth=0, zorder=4)
@@ -145,8 +157,17 @@ def _categories(
         shift = (i - (len(palette) - 1) / 2) * width
         at = mine[x].map(places) + shift
         hollow = objective == FLOOR
-        panel.bar(at, mine["mean"], 0.85 * width, color="none" if hollow else colour, edgecolor=colour, linewidth=0.6)
-        panel.scatter(seeds[x].map(places) + shift, seeds["captured"], s=3, color="black", linewidth=0, zorder=4)
+        panel.bar(
+            at,
+            mine["mean"],
+            0.85 * width,
+            color="none" if hollow else colour,
+            edgecolor=colour,
+            linewidth=0.6,
+        )
+        panel.scatter(
+            seeds[x].map(places) + shift, seeds["captured"], s=3, color="black", linewidth=0, zorder=4
+        )
     panel.axhline(shown["truth"].iloc[0], color=GREY, linewidth=0.6, zorder=1)
     words = [f"{value:g}" if isinstance(value, float) else str(value) for value in places]
     panel.set_xticks(list(places.values()), words if len(places) > 1 else [""])
@@ -175,5 +196,3 @@ def _legend(figure: Figure, palette: dict[str, str]) -> None:
         handlelength=1.8,
         columnspacing=1.4,
     )
-
-

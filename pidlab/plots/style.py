@@ -42,7 +42,7 @@ TEXT_WIDTH = 5.5
 def colours(objectives: Iterable[str]) -> dict[str, str]:
     """The colour of every objective: fixed for known names, the rest of the palette for others."""
     chosen: dict[str, str] = {}
-    free = [c for c in _OTHERS]
+    free = list(_OTHERS)
     for name in objectives:
         colour = COLOURS.get(name)
         if colour is None or (colour in chosen.values() and colour != GREY):
@@ -53,8 +53,8 @@ def colours(objectives: Iterable[str]) -> dict[str, str]:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """matplotlib settings of a paper figure: embedded fonts, thin lines, the same bytes each time."""
-    settings: dict[str, Any] = {
+    """Matplotlib settings of a paper figure: embedded fonts, thin lines, the same bytes each time."""
+    settings: dict[Any, Any] = {
         **fontsizes.neurips2024(default_smaller=2),
         "figure.constrained_layout.use": True,
         "pdf.fonttype": 42,

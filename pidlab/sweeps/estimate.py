@@ -46,5 +46,7 @@ def _timed_probing(cohort: Cohort, fitted: FittedCohort) -> float:
         return {name: z[[0, 0]] for name, z in fitted.represent(full).items()}
 
     start = time.perf_counter()
-    capture_cohort(represent, [r.generator for r in pair], [r.seed for r in pair], pair[0].probes, pair[0].device)
+    capture_cohort(
+        represent, [r.generator for r in pair], [r.seed for r in pair], pair[0].probes, pair[0].device
+    )
     return (time.perf_counter() - start) / 2

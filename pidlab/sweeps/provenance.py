@@ -23,7 +23,7 @@ def provenance(request: Request, command: Sequence[str]) -> dict[str, Any]:
         "result_version": defaults.RESULT_VERSION,
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
         "platform": platform.platform(),
-        "device": torch.cuda.get_device_name() if request.device == "cuda" else platform.processor(),
+        "device": torch.cuda.get_device_name() if request.device == "cuda" else platform.machine(),
         "threads": torch.get_num_threads(),
         "git": _git(),
     }

@@ -18,6 +18,8 @@ from pidlab.generators import Generator, generators, load_generator
 from pidlab.objectives import load_objective
 from pidlab.references import parse
 from pidlab.seeds import child
+from pidlab.training import Member
+from pidlab.training.cohort import build
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class Request:
                 raise InvalidRequest("world follows from the seed: vary the seeds instead")
         canonical = tuple(str(parse(o)) for o in self.objectives)
         for objective in canonical:
-            load_objective(objective)
+            self._try(objective)
             if canonical.count(objective) > 1:
                 raise InvalidRequest(f"objective {objective!r} is asked for twice")
         object.__setattr__(self, "objectives", canonical)
@@ -119,6 +121,15 @@ class Request:
                     f"unknown views {training.views!r}: {generator.name} offers "
                     f"{', '.join(generator.policies)}"
                 )
+
+    def _try(self, objective: str) -> None:
+        """Makes the objective once, so that arguments it refuses are refused before anything runs."""
+        make = load_objective(objective)
+        generator, training = self._at(next(self.points()), world=0)
+        try:
+            build(make, Member(generator, 0), training, "meta")
+        except (TypeError, ValueError) as error:
+            raise InvalidRequest(f"objective {objective!r}: {error}") from None
 
     @property
     def varied(self) -> list[Axis]:
@@ -161,9 +172,7 @@ class Request:
                 raise InvalidRequest(f"cannot vary {name!r}: {hint}")
         if world is not None:
             parameters["world"] = world
-        training = dataclasses.replace(
-            self.training, **{k: v for k, v in point.items() if k in settings}
-        )
+        training = dataclasses.replace(self.training, **{k: v for k, v in point.items() if k in settings})
         return load_generator(self.generator, **parameters), training
 
     @property

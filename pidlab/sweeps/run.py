@@ -214,7 +214,9 @@ def _writable(directory: Path) -> Path:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise InvalidRequest(f"cannot write to {directory} ({error.strerror}): choose another --out") from None
+        raise InvalidRequest(
+            f"cannot write to {directory} ({error.strerror}): choose another --out"
+        ) from None
     return directory
 
 

@@ -54,7 +54,9 @@ class Store:
         try:
             new = not path.exists() or path.stat().st_size == 0
             self._db = sqlite3.connect(path)
-            identity = [self._db.execute(f"PRAGMA {p}").fetchone()[0] for p in ("application_id", "user_version")]
+            identity = [
+                self._db.execute(f"PRAGMA {p}").fetchone()[0] for p in ("application_id", "user_version")
+            ]
             tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
             if new or (tables == 0 and identity == [0, 0]):
                 self._db.execute("PRAGMA journal_mode = WAL")
@@ -105,7 +107,13 @@ class Store:
             )
             for key, specification in specifications.items():
                 state = "failed" if key in failed else "done"
-                values = (key, cursor.lastrowid, json.dumps(specification, sort_keys=True), state, failed.get(key))
+                values = (
+                    key,
+                    cursor.lastrowid,
+                    json.dumps(specification, sort_keys=True),
+                    state,
+                    failed.get(key),
+                )
                 self._db.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?)", values)
                 self._db.executemany(
                     f"INSERT INTO captured (run, {', '.join(ROW_COLUMNS)}) VALUES ({places})",

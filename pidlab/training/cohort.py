@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
@@ -48,7 +48,7 @@ class Call(nn.Module):
             return represent(self.objective, batch["x"]), {}  # type: ignore[return-value]
         compute = self.objective if method == "forward" else getattr(self.objective, method)
         loss = compute(Batch(**batch))
-        return loss, {name: buffer for name, buffer in self.named_buffers()}
+        return loss, dict(self.named_buffers())
 
 
 class Program:
@@ -157,6 +157,7 @@ def train(
     with clock("training"):
         models = [build(make, member, training, device) for member in members]
         template = models[0]
+        _check_alike(models)
         program = Program(template, _obstacle(template, members[0], training, device))
     count = len(members)
     if not program.vectorised:
@@ -176,9 +177,7 @@ def train(
     return FittedCohort(program, states, count, every, failed)
 
 
-def build(
-    make: MakeObjective, member: Member, training: Training, device: torch.device | str
-) -> nn.Module:
+def build(make: MakeObjective, member: Member, training: Training, device: torch.device | str) -> nn.Module:
     """The untrained model of one member, its weights drawn from the child `"weights"` of its seed."""
     generator = member.generator
     # Modules initialise themselves from the global generator, which is lent for the moment only.
@@ -246,15 +245,15 @@ class _Optimised:
         moved = [params[name] for name in self._moved]
         self._adam = torch.optim.Adam(moved, lr=rate, fused=fused)
 
-    def step(
-        self, program: Program, params: State, buffers: State, batch: Any
-    ) -> tuple[Tensor, State]:
+    def step(self, program: Program, params: State, buffers: State, batch: Any) -> tuple[Tensor, State]:
         """One optimiser step; other phases' parameters are constants in it."""
         moved = set(self._moved)
         seen = {name: p if name in moved else p.detach() for name, p in params.items()}
         loss, buffers = program(self.spec.loss, seen, buffers, batch)
         leaves = [params[name] for name in self._moved]
-        for leaf, grad in zip(leaves, torch.autograd.grad(loss.sum(), leaves, allow_unused=True), strict=True):
+        for leaf, grad in zip(
+            leaves, torch.autograd.grad(loss.sum(), leaves, allow_unused=True), strict=True
+        ):
             leaf.grad = grad
         self._adam.step()
         return loss.detach(), {name: buffer.detach() for name, buffer in buffers.items()}
@@ -271,9 +270,19 @@ def _stacked_state(models: Sequence[nn.Module], stacked: bool) -> tuple[State, S
     return fresh, {name: b.detach().clone() for name, b in buffers.items()}
 
 
-def _obstacle(
-    template: nn.Module, member: Member, training: Training, device: torch.device
-) -> str | None:
+def _check_alike(models: Sequence[nn.Module]) -> None:
+    """Under vmap a plain number on a module is member 0's for everybody: it must not differ."""
+    plain = (bool, int, float, str, tuple, type(None))
+    for name, first in models[0].named_modules():
+        for attribute, value in vars(first).items():
+            if attribute.startswith("_") or not isinstance(value, plain):
+                continue
+            if any(getattr(model.get_submodule(name), attribute) != value for model in models[1:]):
+                where = f"{name}.{attribute}" if name else attribute
+                raise ValueError(f"{where} differs between members of a cohort: make it a buffer")
+
+
+def _obstacle(template: nn.Module, member: Member, training: Training, device: torch.device) -> str | None:
     """Why vmap cannot take this objective, or None: two members, one step of every phase."""
     if not phases_of(template):
         return None
@@ -287,8 +296,8 @@ def _obstacle(
             loss, _ = trial(phase.loss, params, buffers, batch)
         except (RuntimeError, ValueError, TypeError) as error:
             single = Program(template, "trial")
-            alone = ({n: t[0] for n, t in state.items()} for state in (params, buffers))
-            single(phase.loss, *alone, tree_map(lambda t: t[0], batch))  # the user's own error, if it is one
+            first = tree_map(lambda t: t[0], (params, buffers, batch))
+            single(phase.loss, *first)  # raises the user's own error, if it is one
             return str(error).strip().splitlines()[0][:200]
         if loss.shape != (2,):
             raise ValueError(f"phase {phase.name!r}: a loss is one number (0-d), got {tuple(loss.shape[1:])}")

@@ -1,0 +1,28 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from pidlab.defaults import Training
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def golden_cases(name, prefix=""):
+    cases = json.loads((GOLDEN / f"{name}.json").read_text())["cases"]
+    return [pytest.param(c, id=c["name"]) for c in cases if c["name"].startswith(prefix)]
+
+
+@pytest.fixture
+def tiny():
+    """Training that takes no time; its numbers mean nothing."""
+    return Training(steps=3, batch=16, hidden=16)
+
+
+@pytest.fixture(autouse=True)
+def untouched_global_randomness():
+    """Nothing in pidlab draws from or seeds the global generator."""
+    before = torch.random.get_rng_state()
+    yield
+    assert torch.equal(before, torch.random.get_rng_state())

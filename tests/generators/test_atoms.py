@@ -1,0 +1,201 @@
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pidlab import Atoms, InvalidRequest
+from pidlab.decomposition import TERMS
+from pidlab.generators import atoms_stack, load_generator
+from pidlab.generators.rendering import orthogonal_maps
+from pidlab.info import entropy, mutual_information
+
+TUNINGS = ("entropy", "erasure", "channel")
+
+
+def tuned(tuning, **bits):
+    return Atoms(redundant_tuning=tuning, unique_tuning=tuning, synergy_tuning=tuning, **bits)
+
+
+def slot_pmf(slot):
+    """p(x1, x2, y) of one symbol's latents in {-1, 0, 1}, by enumeration of what it is drawn from."""
+    pmf = np.zeros((3, 3, 2))
+    for symbol, first, shown, flipped in itertools.product((0, 1), repeat=4):
+        p = (slot.p if symbol else 1 - slot.p) * 0.5
+        p *= (slot.keep if shown else 1 - slot.keep) * (slot.flip if flipped else 1 - slot.flip)
+        signed = (2 * symbol - 1) * shown
+        if slot.term == "synergy":
+            x = (2 * first - 1, (2 * (first ^ symbol) - 1) * shown)
+        else:
+            x = (signed if slot.term != "unique2" else 0, signed if slot.term != "unique1" else 0)
+        pmf[x[0] + 1, x[1] + 1, symbol ^ flipped] += p
+    return pmf
+
+
+@pytest.mark.parametrize("tuning", TUNINGS)
+@pytest.mark.parametrize("bits", [0.0, 0.1, 0.5, 1.0, 1.3, 2.0])
+def test_stated_information_is_that_of_the_symbols(tuning, bits):
+    atoms = tuned(tuning, redundant=bits, unique1=bits, unique2=bits, synergy=bits)
+    for term, target in atoms.targets.items():
+        pmfs = [slot_pmf(slot) for slot in atoms.slots if slot.term == term]
+        got = {
+            (0,): sum(mutual_information(p.sum(1)) for p in pmfs),
+            (1,): sum(mutual_information(p.sum(0)) for p in pmfs),
+            (0, 1): sum(mutual_information(p.reshape(9, 2)) for p in pmfs),
+        }
+        assert got == pytest.approx(dict(target.information), abs=1e-9)
+        assert sum(entropy(p.sum((0, 1))) for p in pmfs) == pytest.approx(target.entropy, abs=1e-9)
+
+
+@given(*[st.floats(0, 3)] * 4, st.sampled_from(TUNINGS))
+@settings(max_examples=30, deadline=None)
+def test_truth_is_the_design(r, u1, u2, s, tuning):
+    truth = tuned(tuning, redundant=r, unique1=u1, unique2=u2, synergy=s).truth
+    assert tuple(truth.terms.values()) == (r, u1, u2, s)
+    assert (truth.measure, truth.how, truth.gap) == ("broja", "design", 0.0)
+
+
+def plug_in(*columns):
+    """Plug-in joint entropy of integer columns, in bits."""
+    _, counts = np.unique(np.stack(columns), axis=1, return_counts=True)
+    return float(entropy(counts / counts.sum()))
+
+
+def columns_of(sample, term):
+    return [part.numpy().astype(int) for m in sample.symbols[term] for part in m]
+
+
+@pytest.mark.parametrize("tuning", TUNINGS)
+@pytest.mark.parametrize("policy", ["task", "noise"])
+def test_views_keep_the_stated_bits(tuning, policy):
+    n = 200_000
+    atoms = tuned(tuning, redundant=0.6, unique1=0.6, unique2=1.0, synergy=0.6)
+    sample = atoms.sample(n, seed=1)
+    view = atoms.view(sample, policy, seed=2)
+    for term, stated in atoms.view_information(policy).items():
+        x, seen = columns_of(sample, term), columns_of(view, term)
+        y = [sample.targets[term].numpy()]
+        between = plug_in(*x) + plug_in(*seen) - plug_in(*x, *seen)
+        target = plug_in(*seen) + plug_in(*y) - plug_in(*seen, *y)
+        # plug-in bias (cells/2n) and five standard errors stay below this at n = 200,000
+        assert between == pytest.approx(stated.between, abs=0.012), term
+        assert target == pytest.approx(stated.target, abs=0.012), term
+
+
+def test_task_views_keep_what_y_is_made_of():
+    atoms = Atoms(redundant=0.5, unique1=0.5, shared_nuisance=1.0)
+    sample = atoms.sample(4000, seed=1)
+    view = atoms.view(sample, "task", seed=2)
+    for term in ("redundant", "unique1", "unique2"):
+        for a, b in zip(sample.symbols[term], view.symbols[term], strict=True):
+            assert torch.equal(a, b)
+    (s1,), (s2,) = (m.unbind(0) for m in sample.symbols["synergy"])
+    (v1,), (v2,) = (m.unbind(0) for m in view.symbols["synergy"])
+    assert torch.equal(s1 * s2, v1 * v2)
+    assert 0.4 < float((s1 == v1).float().mean()) < 0.6
+    shared = [s.symbols["shared"] for s in (sample, view)]
+    assert torch.equal(*shared[1])
+    assert 0.4 < float((shared[0][0] == shared[1][0]).float().mean()) < 0.6
+
+
+def test_noise_views_keep_every_symbol():
+    atoms = Atoms(shared_nuisance=1.0)
+    sample = atoms.sample(500, seed=1)
+    view = atoms.view(sample, "noise", seed=2)
+    for term, parts in sample.symbols.items():
+        assert all(torch.equal(a, b) for a, b in zip(parts, view.symbols[term], strict=True))
+
+
+def test_generic_views_act_on_the_observation():
+    sample = Atoms().sample(2000, seed=1)
+    view = Atoms().view(sample, "generic", seed=2)
+    dropped = float((view.x1 == 0).float().mean())
+    assert dropped == pytest.approx(atoms_stack.GENERIC_DROP, abs=0.01)
+    kept = view.x1 != 0
+    assert float((view.x1 - sample.x1)[kept].std()) == pytest.approx(atoms_stack.GENERIC_NOISE, rel=0.05)
+
+
+@pytest.mark.parametrize("tuning", TUNINGS)
+def test_every_symbol_is_a_function_of_the_observation(tuning):
+    # undo the rendering in float64 and round: noise never crosses half the gap
+    atoms = tuned(tuning, redundant=0.5, unique1=1.0, unique2=0.7, synergy=0.5)
+    sample = atoms.sample(5000, seed=3)
+    for m, present in enumerate(atoms_stack.PRESENT):
+        held = [slot for slot in atoms.slots if slot.term in present]
+        latents = len(held) + atoms.nuisance
+        maps = orthogonal_maps(atoms.world, m, atoms.depth, atoms.width).double()
+        x = sample.x[m].double()
+        for layer in reversed(maps[1:]):
+            x = x @ layer / math.sqrt(2 / (1 + atoms.slope**2))
+            x = torch.where(x < 0, x / atoms.slope, x)
+        back = (x @ maps[0])[:, :latents] / math.sqrt(atoms.width / latents)
+        place = 0
+        for term in dict.fromkeys(slot.term for slot in held):
+            for row in sample.symbols[term][m]:
+                assert float((back[:, place] - row).abs().max()) < held[place].gap / 2
+                place += 1
+
+
+def test_rows_have_unit_scale_at_any_depth():
+    for depth, slope in ((0, 0.5), (2, 0.5), (5, 0.1)):
+        x = Atoms(depth=depth, slope=slope).sample(4000).x1
+        assert 0.5 < float(x.square().mean()) < 1.5
+
+
+def test_points_of_a_sweep_share_their_draws():
+    # common random numbers: more bits in one term change no other term's symbols
+    a, b = (Atoms(unique1=u).sample(300, seed=1) for u in (0.2, 0.9))
+    for term in ("redundant", "unique2", "synergy"):
+        assert torch.equal(a.targets[term], b.targets[term])
+    assert not torch.equal(a.targets["unique1"], b.targets["unique1"])
+
+
+@pytest.mark.parametrize("width", [11, 13, 33, 100])
+def test_any_width_that_holds_the_latents(width):
+    assert Atoms(width=width).sample(5).x1.shape == (5, width)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"redundant": -1}, "redundant = -1"),
+        ({"unique1": float("nan")}, "unique1 = nan"),
+        ({"synergy": float("inf")}, "synergy = inf"),
+        ({"unique2": "1"}, "unique2 = '1'"),
+        ({"noise": -0.1}, "noise"),
+        ({"nuisance": 1.5}, "nuisance = 1.5"),
+        ({"depth": -1}, "depth"),
+        ({"slope": 0}, "slope"),
+        ({"width": 0}, "width"),
+        ({"width": 10}, "modality 1 needs 11 dimensions (redundant 1, unique1 1, synergy 1, nuisance 8)"),
+        ({"unique2": 40}, "modality 2 needs 50 dimensions (redundant 1, unique2 40, synergy 1, nuisance 8)"),
+        ({"redundant": 1e12}, "redundant 1000000000000"),
+        ({"synergy_tuning": "magic"}, "synergy_tuning = 'magic'"),
+        ({"world": -1}, "world"),
+    ],
+)
+def test_infeasible_requests_are_named(wrong, says):
+    with pytest.raises(InvalidRequest) as caught:
+        Atoms(**wrong)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_loading_by_reference():
+    assert load_generator("atoms(noise=0.1)", unique1=0.3) == Atoms(noise=0.1, unique1=0.3)
+    with pytest.raises(InvalidRequest, match="did you mean 'atoms'"):
+        load_generator("atom")
+    with pytest.raises(InvalidRequest, match="did you mean 'noise'"):
+        load_generator("atoms(noize=1)")
+
+
+def test_terms_come_in_the_order_of_the_field():
+    assert tuple(Atoms().targets) == TERMS
+
+
+def test_no_noise_is_allowed():
+    x = Atoms(noise=0.0, nuisance=0, depth=0).sample(100, seed=1).x1
+    assert len(torch.unique(x.round(decimals=4), dim=0)) == 8

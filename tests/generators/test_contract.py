@@ -1,0 +1,133 @@
+"""What every registered generator promises. A new one is tested by being registered."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from pidlab import InvalidRequest
+from pidlab.decomposition import TERMS
+from pidlab.generators import generators
+
+ALL = list(generators().items())
+each = pytest.mark.parametrize("generator", [pytest.param(cls(), id=name) for name, cls in ALL])
+
+
+@each
+def test_samples_have_the_specified_shapes(generator):
+    sample = generator.sample(50, seed=1)
+    for x, modality in zip(sample.x, generator.modalities, strict=True):
+        assert x.shape == (50, modality.dim)
+        assert x.isfinite().all()
+    assert set(sample.targets) == set(generator.targets)
+    for name, target in generator.targets.items():
+        y = sample.targets[name]
+        assert y.shape == (50,)
+        assert y.dtype == torch.int64
+        assert 0 <= int(y.min()) <= int(y.max()) < target.classes
+    assert sample.y.shape == (50,)
+
+
+@each
+def test_same_seed_same_sample_other_seed_another(generator):
+    a, b, c = (generator.sample(20, seed=s) for s in (5, 5, 6))
+    assert all(torch.equal(x, y) for x, y in zip(a.x, b.x, strict=True))
+    assert not torch.equal(a.x1, c.x1)
+    assert not torch.equal(a.x1, generator.sample(20, seed=5, split="train").x1) or generator.name == "atoms"
+
+
+@each
+def test_worlds_differ(generator):
+    other = dataclasses.replace(generator, world=generator.world + 1)
+    assert not torch.equal(generator.sample(20, seed=5).x1, other.sample(20, seed=5).x1)
+
+
+@each
+def test_priors_and_entropies_are_exact_and_met(generator):
+    n = 20_000
+    sample = generator.sample(n, seed=2)
+    for name, target in generator.targets.items():
+        prior = np.array(target.prior)
+        assert prior.sum() == pytest.approx(1.0, abs=1e-12)
+        logs = np.log2(prior, out=np.zeros_like(prior), where=prior > 0)
+        assert target.entropy == pytest.approx(-(prior * logs).sum(), abs=1e-9)
+        counts = np.bincount(sample.targets[name].numpy(), minlength=target.classes) / n
+        # five standard errors of a frequency
+        assert np.all(np.abs(counts - prior) <= 5 * np.sqrt(prior * (1 - prior) / n) + 1e-12)
+
+
+@each
+def test_information_respects_data_processing(generator):
+    for target in generator.targets.values():
+        every = max(target.information, key=len)
+        for modalities, bits in target.information.items():
+            assert 0 <= bits <= target.information[every] + 1e-12, modalities
+        assert target.information[every] <= target.entropy + 1e-9
+
+
+@each
+def test_truth_is_a_decomposition_of_its_targets(generator):
+    truth = generator.truth
+    assert all(bits >= -truth.gap for bits in truth.terms.values())
+    if set(generator.targets) == set(TERMS):
+        information = [t.information for t in generator.targets.values()]
+        assert truth.total == pytest.approx(sum(i[0, 1] for i in information))
+        assert truth.mi1 == pytest.approx(sum(i[0,] for i in information))
+        assert truth.mi2 == pytest.approx(sum(i[1,] for i in information))
+
+
+@each
+def test_views_keep_shapes_and_targets(generator):
+    sample = generator.sample(30, seed=3)
+    for policy in generator.policies:
+        view, again = (generator.view(sample, policy, seed=4) for _ in range(2))
+        assert all(a.shape == b.shape for a, b in zip(view.x, sample.x, strict=True))
+        assert torch.equal(view.x1, again.x1)
+        assert not torch.equal(view.x1, sample.x1)
+        assert all(torch.equal(view.targets[n], y) for n, y in sample.targets.items())
+        for information in generator.view_information(policy).values():
+            for bits in dataclasses.astuple(information):
+                assert bits is None or (bits >= 0 and math.isfinite(bits))
+
+
+@each
+def test_a_stack_gives_what_a_loop_gives(generator):
+    members = [dataclasses.replace(generator, world=w) for w in (0, 1, 1)]
+    seeds = [7, 7, 8]
+    stack = type(generator).stack(members)
+    together = stack.sample(40, seeds)
+    views = {p: stack.view(together, p, [9, 9, 10]) for p in generator.policies}
+    for i, (member, seed) in enumerate(zip(members, seeds, strict=True)):
+        alone = member.sample(40, seed)
+        assert all(torch.equal(a, b[i]) for a, b in zip(alone.x, together.x, strict=True))
+        assert torch.equal(alone.y, together.y[i])
+        for policy, view in views.items():
+            one = member.view(alone, policy, [9, 9, 10][i])
+            assert all(torch.equal(a, b[i]) for a, b in zip(one.x, view.x, strict=True))
+
+
+@each
+def test_taking_rows_takes_them_everywhere(generator):
+    sample = generator.sample(12, seed=1)
+    index = torch.tensor([3, 3, 11])
+    few = sample.take(index)
+    assert all(torch.equal(a, b[index]) for a, b in zip(few.x, sample.x, strict=True))
+    assert torch.equal(few.y, sample.y[index])
+    policy = generator.policies[0]
+    assert generator.view(few, policy, seed=0).x1.shape == few.x1.shape
+
+
+@each
+def test_wrong_requests_are_refused_in_one_line(generator):
+    sample = generator.sample(4)
+    for ask in (
+        lambda: generator.sample(0),
+        lambda: generator.sample(4, split="test"),
+        lambda: generator.view(sample, "no such policy", seed=0),
+        lambda: generator.view_information("no such policy"),
+    ):
+        with pytest.raises(InvalidRequest) as caught:
+            ask()
+        assert "\n" not in str(caught.value)
