@@ -5,6 +5,8 @@ A child is `SeedSequence(seed, spawn_key=...)` (numpy), reduced to one integer t
 """
 
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -20,3 +22,17 @@ def child(seed: int, *path: str | int) -> int:
 def torch_generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
     """A fresh torch generator on `device`, seeded with `seed`."""
     return torch.Generator(device=device).manual_seed(seed)
+
+
+@contextmanager
+def lent_randomness(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
+    """The global generators, seeded for the length of the block and put back afterwards.
+
+    For code that can draw from nowhere else: modules that initialise themselves, dropout.
+    """
+    accelerated = torch.device(device).type == "cuda"
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if accelerated else []):
+        torch.default_generator.manual_seed(seed)
+        if accelerated:
+            torch.cuda.manual_seed_all(seed)
+        yield

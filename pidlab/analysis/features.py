@@ -7,8 +7,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-# Directions whose variance is this far below the largest carry rounding noise and are left out.
-RELATIVE_VARIANCE = 1e-10
+# Of float32 values, directions with less than this part of the variance (of standardised
+# coordinates), and coordinates that vary less than this against their mean, are rounding noise.
+LEAST_VARIANCE = 1e-10
 
 
 @dataclass(frozen=True)
@@ -29,15 +30,22 @@ class Whitening:
 
 
 def whiten(z: Float[Tensor, "members n d"]) -> Whitening:
-    """The whitening of each member's training rows (symmetric square root of the covariance)."""
-    mean = z.mean(1, keepdim=True)
-    centred = (z - mean).double()
-    covariance = centred.mT @ centred / z.shape[1]
-    variance, axes = torch.linalg.eigh(covariance)
-    kept = variance > RELATIVE_VARIANCE * variance[:, -1:].clamp_min(torch.finfo(torch.float64).tiny)
-    scale = torch.where(kept, variance.clamp_min(0).rsqrt(), 0.0)
-    transform = (axes * scale[:, None, :]) @ axes.mT
-    return Whitening(mean, transform.to(z.dtype))
+    """The whitening of each member's training rows.
+
+    Coordinates are standardised first, so that none is lost for its small scale; then the square root
+    of their correlation matrix is undone.
+    """
+    rows = z.double()
+    mean = rows.mean(1, keepdim=True)
+    centred = rows - mean
+    variance = centred.square().mean(1)
+    varies = variance > LEAST_VARIANCE * mean[:, 0].square()
+    scale = torch.where(varies, variance.rsqrt(), 0.0)
+    standard = centred * scale[:, None]
+    power, axes = torch.linalg.eigh(standard.mT @ standard / z.shape[1])
+    inverse = torch.where(power > LEAST_VARIANCE, power.clamp_min(LEAST_VARIANCE).rsqrt(), 0.0)
+    transform = scale[:, :, None] * (axes * inverse[:, None, :]) @ axes.mT
+    return Whitening(mean.to(z.dtype), transform.to(z.dtype))
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ class Cross(BuiltIn):
     def __init__(self, encoders: Encoders, *, temperature: float = 0.2) -> None:
         super().__init__(encoders)
         self.heads = nn.ModuleList(projection(encoders.dim) for _ in encoders)
-        self.log_scale = nn.Parameter(torch.tensor(-math.log(checked_temperature(temperature))))
+        self.log_scale = nn.Parameter(torch.full((), -math.log(checked_temperature(temperature))))
 
     def forward(self, batch: Batch) -> Float[Tensor, ""]:
         """The loss of a batch of pairs."""

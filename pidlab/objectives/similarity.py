@@ -68,7 +68,9 @@ class _NTXent(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Tensor | None, None]:  # type: ignore[override]
+        if grad is None:
+            return None, None
         z, kernel, rows = ctx.saved_tensors
         n = z.shape[-2] // 2
         weight = rows.reciprocal()[..., None]

@@ -16,7 +16,7 @@ from pidlab.defaults import Training
 from pidlab.encoders import Encoders
 from pidlab.generators import Generator
 from pidlab.objectives.base import Batch, MakeObjective, needs_of, phases_of, represent
-from pidlab.seeds import child
+from pidlab.seeds import child, lent_randomness
 from pidlab.training.memory import keep_freed_memory
 from pidlab.training.stream import Stream, tree_map
 
@@ -59,7 +59,9 @@ class Program:
     """
 
     def __init__(self, template: nn.Module, reason: str | None) -> None:
-        self._call = Call(copy.deepcopy(template).to("meta"))
+        # Structure only: the numbers come with each call.
+        there = any(t.device.type != "meta" for t in (*template.parameters(), *template.buffers()))
+        self._call = Call(copy.deepcopy(template).to("meta") if there else template)
         self.reason = reason
 
     @property
@@ -158,7 +160,9 @@ def train(
         models = [build(make, member, training, device) for member in members]
         template = models[0]
         _check_alike(models)
-        program = Program(template, _obstacle(template, members[0], training, device))
+        with lent_randomness(0, device):
+            obstacle = _obstacle(template, members[0], training, device)
+        program = Program(template, obstacle)
     count = len(members)
     if not program.vectorised:
         groups = [([member], [model]) for member, model in zip(members, models, strict=True)]
@@ -168,7 +172,11 @@ def train(
         groups = [([*members], models)]
     states, losses = [], []
     for group, group_models in groups:
-        state, loss = _train_group(program, template, group, group_models, training, device, clock, on_step)
+        # Only a loss that is looped over can draw on its own: vmap refuses.
+        with lent_randomness(child(group[0].seed, "loss"), device):
+            state, loss = _train_group(
+                program, template, group, group_models, training, device, clock, on_step
+            )
         states.append(state)
         losses.append(loss)
     every = torch.cat(losses, dim=1)[:, :count]
@@ -180,9 +188,7 @@ def train(
 def build(make: MakeObjective, member: Member, training: Training, device: torch.device | str) -> nn.Module:
     """The untrained model of one member, its weights drawn from the child `"weights"` of its seed."""
     generator = member.generator
-    # Modules initialise themselves from the global generator, which is lent for the moment only.
-    with torch.random.fork_rng(devices=[]), torch.device(device):
-        torch.default_generator.manual_seed(child(member.seed, "weights"))
+    with lent_randomness(child(member.seed, "weights"), device), torch.device(device):
         encoders = Encoders(
             generator.modalities,
             {name: target.classes for name, target in generator.targets.items()},
@@ -208,7 +214,7 @@ def _train_group(
 ) -> tuple[tuple[State, State], Float[Tensor, "steps members"]]:
     """Trains members together; without vmap there is one, and no member axis."""
     with clock("training"):
-        params, buffers = _stacked_state(models, program.vectorised)
+        params, buffers = stacked_state(models, program.vectorised)
         phases = [_Optimised(phase, params, device, training.rate) for phase in phases_of(template)]
     steps = training.steps if phases else 0
     seeds = [member.seed for member in members]
@@ -259,7 +265,8 @@ class _Optimised:
         return loss.detach(), {name: buffer.detach() for name, buffer in buffers.items()}
 
 
-def _stacked_state(models: Sequence[nn.Module], stacked: bool) -> tuple[State, State]:
+def stacked_state(models: Sequence[nn.Module], stacked: bool) -> tuple[State, State]:
+    """Parameters, as leaves of their own, and buffers: with a member axis, or of one model."""
     calls = [Call(model) for model in models]
     if stacked:
         params, buffers = stack_module_state(calls)  # type: ignore[arg-type]
@@ -287,7 +294,7 @@ def _obstacle(template: nn.Module, member: Member, training: Training, device: t
     if not phases_of(template):
         return None
     trial = Program(template, None)
-    params, buffers = _stacked_state([template, template], True)
+    params, buffers = stacked_state([template, template], True)
     twice = [member.generator] * 2, [member.seed] * 2
     stream = Stream(*twice, training, needs_of(template), device)
     batch = stream.next()

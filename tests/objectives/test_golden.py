@@ -1,0 +1,126 @@
+"""The losses against the numbers that the papers' released code gives."""
+
+import pytest
+import torch
+from conftest import golden_cases
+
+from pidlab.objectives.base import Batch
+from pidlab.objectives.comm import CoMM
+from pidlab.objectives.cross_self import CrossSelf
+from pidlab.objectives.similarity import clip_loss, nt_xent
+
+TOLERANCE = {torch.float64: {"rtol": 1e-8, "atol": 1e-10}, torch.float32: {"rtol": 1e-4, "atol": 1e-5}}
+precisions = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
+
+
+def leaf(values, dtype):
+    return torch.tensor(values, dtype=dtype, requires_grad=True)
+
+
+def same(got, expected, dtype):
+    torch.testing.assert_close(got, torch.tensor(expected, dtype=dtype), **TOLERANCE[dtype])
+
+
+def check(loss, inputs, outputs, dtype):
+    same(loss, outputs["loss"], dtype)
+    grads = torch.autograd.grad(loss, list(inputs.values()))
+    for (name, _), grad in zip(inputs.items(), grads, strict=True):
+        same(grad, outputs[f"grad_loss_{name}"], dtype)
+
+
+@precisions
+@pytest.mark.parametrize("case", golden_cases("pairwise", "clip"))
+def test_clip(case, dtype):
+    inputs = {name: leaf(case["inputs"][name], dtype) for name in ("z1", "z2", "logit_scale")}
+    check(clip_loss(inputs["z1"], inputs["z2"], inputs["logit_scale"]), inputs, case["outputs"], dtype)
+
+
+@precisions
+@pytest.mark.parametrize("case", golden_cases("pairwise", "ntx"))
+def test_nt_xent(case, dtype):
+    inputs = {name: leaf(case["inputs"][name], dtype) for name in ("z1", "z2")}
+    check(nt_xent(*inputs.values(), case["inputs"]["temperature"]), inputs, case["outputs"], dtype)
+
+
+class Given(torch.nn.Module):
+    """Encoders and heads that hand through embeddings that were made elsewhere."""
+
+    dim, hidden = 4, 8
+
+    def __iter__(self):
+        return iter((torch.nn.Identity(), torch.nn.Identity()))
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, i):
+        return torch.nn.Identity()
+
+
+def given(make, *arguments, **settings):
+    with torch.random.fork_rng():  # heads draw weights, only to be replaced
+        objective = make(Given(), *arguments, **settings)
+    for name in ("heads", "head"):
+        if hasattr(objective, name):
+            identity = torch.nn.Identity()
+            setattr(objective, name, torch.nn.ModuleList([identity] * 2) if name == "heads" else identity)
+    return objective
+
+
+@precisions
+@pytest.mark.parametrize("case", golden_cases("pairwise", "cross_self"))
+def test_cross_self(case, dtype):
+    names = ("mod1", "mod2", "mod1_aug1", "mod1_aug2", "mod2_aug1", "mod2_aug2")
+    inputs = {name: leaf(case["inputs"][name], dtype) for name in names}
+
+    def padded(z):  # widths differ between parts; zeros change no cosine
+        return torch.nn.functional.pad(z, (0, 4 - z.shape[-1]))
+
+    x1, x2, a1, b1, a2, b2 = (padded(z) for z in inputs.values())
+    objective = given(
+        CrossSelf, temperature=case["inputs"]["temperature"], weight=case["inputs"]["ssl_scale"]
+    )
+    check(objective(Batch((x1, x2), views=((a1, a2), (b1, b2)))), inputs, case["outputs"], dtype)
+
+
+class GivenFusion(torch.nn.Module):
+    """The fused embeddings of a golden case, by mask."""
+
+    def __init__(self, view1, view2):
+        super().__init__()
+        self.both = [torch.cat(pair) for pair in zip(view1, view2, strict=True)]
+
+    def many(self, codes, masks):
+        return [self.both[-1] if len(mask) > 1 else self.both[mask[0]] for mask in masks]
+
+
+def comm_cases():
+    # the weighted cases and other prototypes are no part of the objective
+    return [c for c in golden_cases("comm") if c.values[0]["name"].endswith("protolast") and "_2_mod" in c.id]
+
+
+@precisions
+@pytest.mark.parametrize("case", comm_cases())
+def test_comm(case, dtype):
+    view1, view2 = ([leaf(z, dtype) for z in case["inputs"][v]] for v in ("view1", "view2"))
+    x = (view1[0], view1[1])
+    batch = Batch(x, views=(x, x))
+
+    def loss(terms):
+        objective = given(CoMM, temperature=case["inputs"]["temperature"], terms=terms)
+        objective.fusion = GivenFusion(view1, view2)
+        return objective(batch)
+
+    outputs = case["outputs"]
+    same(loss("all"), outputs["loss"], dtype)
+    same(loss("joint"), outputs["terms"][-1], dtype)
+    same(loss("unimodal"), sum(outputs["terms"][:-1]) / 2, dtype)
+    grads = torch.autograd.grad(loss("all"), [*view1, *view2])
+    expected = [*outputs["grad_loss_view1"], *outputs["grad_loss_view2"]]
+    for grad, value in zip(grads, expected, strict=True):
+        same(grad, value, dtype)
+
+
+def test_there_are_cases():
+    assert len(comm_cases()) >= 2
+    assert len(golden_cases("pairwise", "ntx")) >= 2
