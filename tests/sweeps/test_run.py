@@ -16,6 +16,7 @@ from pidlab.defaults import Training
 from pidlab.plots.capture import FORMATS
 from pidlab.sweeps import Axis, Request, run_sweep
 from pidlab.sweeps import run as run_module
+from pidlab.sweeps.plan import plan
 from pidlab.sweeps.store import Store
 
 COLUMNS = [
@@ -163,11 +164,7 @@ def test_killed_in_the_middle_it_resumes_to_the_same_bytes(finished, tmp_path):
 
 
 def test_runs_do_not_depend_on_the_cohorts_they_are_in(finished, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        run_module,
-        "plan",
-        lambda runs: __import__("pidlab.sweeps.plan", fromlist=["plan"]).plan(runs, budget=1),
-    )
+    monkeypatch.setattr(run_module, "plan", lambda runs: plan(runs, budget=1))
     run_sweep(small(objectives=("simclr",)), tmp_path)
     alone = pd.read_csv(tmp_path / "results.csv")
     whole = pd.read_csv(finished.directory / "results.csv")
