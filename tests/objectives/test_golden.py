@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import golden_cases
+from golden_numbers import golden_cases
 
 from pidlab.objectives.base import Batch
 from pidlab.objectives.comm import CoMM
