@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import pandas as pd
 import torch
@@ -29,6 +29,7 @@ from pidlab.training import Member, train
 PROBE_STEPS = 200
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Who is told how far a sweep is."""
 

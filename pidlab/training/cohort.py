@@ -42,10 +42,10 @@ class Call(nn.Module):
         super().__init__()
         self.objective = objective
 
-    def forward(self, method: str, batch: dict[str, Any]) -> tuple[Tensor, State]:
-        """The loss that `method` computes, and every buffer after it."""
+    def forward(self, method: str, batch: dict[str, Any]) -> tuple[Any, State]:
+        """The loss that `method` computes (readouts for `represent`), and every buffer after it."""
         if method == "represent":
-            return represent(self.objective, batch["x"]), {}  # type: ignore[return-value]
+            return represent(self.objective, batch["x"]), {}
         compute = self.objective if method == "forward" else getattr(self.objective, method)
         loss = compute(Batch(**batch))
         return loss, dict(self.named_buffers())
