@@ -161,7 +161,7 @@ def _run_cohort(cohort: Cohort, store: Store, advance: Callable[[int], None]) ->
             cohort.training,
             device,
             clock=clock,
-            on_step=lambda: advance(len(runs)),
+            on_step=advance,
         )
         program = fitted.program.name
         failed = {runs[i].key: f"loss not finite at step {step}" for i, step in fitted.failed.items()}
