@@ -114,8 +114,7 @@ def run_sweep(
         drawing = Clock()
         with drawing("drawing"):
             if len(table):
-                axes = [axis.names for axis in request.varied]
-                figure, shown = capture_figure(table, axes)
+                figure, shown = capture_figure(table, request.directions)
                 for suffix in FORMATS:
                     save(figure, directory / f"captured.{suffix}")
                 _write(directory / "captured.csv", shown.to_csv(index=False))

@@ -95,6 +95,17 @@ def test_a_second_axis_adds_rows():
     figure, _ = capture_figure(both, [("unique1", "unique2"), ("noise",)])
     assert len(figure.axes) == 8
     assert "noise=0.5" in figure.axes[4].get_ylabel()
+    for panel in figure.axes:  # each row shows its own seeds only
+        dots = [c for c in panel.collections if type(c).__name__ == "PathCollection"]
+        assert sum(len(c.get_offsets()) for c in dots) == 2 * 3 * 3
+
+
+def test_rows_that_are_left_out_are_announced():
+    many = pd.concat([table(noise=i / 20) for i in range(14)])
+    figure, shown = capture_figure(many, [("unique1", "unique2"), ("noise",)])
+    assert len(figure.axes) == 12 * 4
+    assert "12 of 14" in figure.get_suptitle()
+    assert shown["noise"].nunique() == 14
 
 
 def test_an_axis_of_words():

@@ -16,6 +16,8 @@ def test_product_and_zip():
     assert len(list(product.points())) == 6
     zipped = Request(axes=(UNIQUE, Axis(("synergy",), (1.0, 0.5, 0.0))), zipped=True)
     assert list(zipped.points())[1] == {"unique1": 0.5, "unique2": 0.5, "synergy": 0.5}
+    assert product.directions == [("unique1", "unique2"), ("synergy",)]
+    assert zipped.directions == [("unique1", "unique2", "synergy")]
     with pytest.raises(InvalidRequest, match="unique1 3, synergy 2"):
         Request(axes=(UNIQUE, SYNERGY), zipped=True)
 
