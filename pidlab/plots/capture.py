@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from scipy import stats
 
 from pidlab.decomposition import TERMS
@@ -180,9 +182,11 @@ def _categories(
         )
     panel.axhline(shown["truth"].iloc[0], color=GREY, linewidth=0.6, zorder=1)
     words = [f"{value:g}" if isinstance(value, float) else str(value) for value in places]
-    panel.set_xticks(list(places.values()), words if len(places) > 1 else [""])
     if len(places) > 1:
+        panel.set_xticks(list(places.values()), words)
         panel.set_xlabel(_axis_label(x))
+    else:
+        panel.set_xticks([])
 
 
 def _axis_label(name: str) -> str:
@@ -194,10 +198,16 @@ def _axis_label(name: str) -> str:
 
 def _legend(figure: Figure, palette: dict[str, str]) -> None:
     names = {FLOOR: "untrained (floor)", CEILING: "supervised (ceiling)"}
-    handles = [
-        Line2D([], [], color=colour, linestyle=DASHES.get(name, "-"), label=names.get(name, name))
-        for name, colour in palette.items()
-    ]
+    bars = any(panel.patches for panel in figure.axes)
+    handles: list[Artist] = []
+    for name, colour in palette.items():
+        label = names.get(name, name)
+        if bars:
+            handles.append(
+                Patch(facecolor="none" if name == FLOOR else colour, edgecolor=colour, label=label)
+            )
+        else:
+            handles.append(Line2D([], [], color=colour, linestyle=DASHES.get(name, "-"), label=label))
     handles.append(Line2D([], [], color=GREY, linewidth=0.6, label="truth"))
     figure.legend(
         handles=handles,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,8 +179,6 @@ def _run_cohort(cohort: Cohort, store: Store, advance: Callable[[int], None]) ->
                 clock,
             )
             rows = {runs[i].key: member for i, member in zip(sound, found, strict=True)}
-    except InvalidRequest:
-        raise
     except Exception as error:
         # One bad objective must not take the others' runs with it.
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -200,11 +199,11 @@ def _spread(x: torch.Tensor, sound: list[int], members: int) -> torch.Tensor:
 
 
 def _total(cohorts: Sequence[dict[str, Any]], drawing: Clock) -> dict[str, float]:
-    total = Clock()
-    for cohort in cohorts:
-        total.seconds.update(cohort["seconds"])
-    total.seconds.update(drawing.seconds)
-    return dict(total.seconds)
+    total: defaultdict[str, float] = defaultdict(float)
+    for seconds in (*(cohort["seconds"] for cohort in cohorts), drawing.seconds):
+        for activity, spent in seconds.items():
+            total[activity] += spent
+    return dict(total)
 
 
 def _writable(directory: Path) -> Path:

@@ -83,7 +83,10 @@ def test_every_file_is_there_and_not_empty(finished):
     record = json.loads((finished.directory / "provenance.json").read_text())
     assert record["versions"]["torch"]
     assert record["request"]["seeds"] == 2
-    assert {"training", "data", "probing", "representing", "drawing"} <= set(record["seconds"])
+    assert {"training", "data", "probing", "representing", "drawing"} == set(record["seconds"])
+    for activity in ("training", "data", "probing", "representing"):
+        parts = [c["seconds"].get(activity, 0.0) for c in record["cohorts"]]
+        assert record["seconds"][activity] == pytest.approx(sum(parts))
     assert [c["program"] for c in record["cohorts"]] == ["vmap"] * 3
 
 
