@@ -169,7 +169,7 @@ def sweep(
 
     try:
         with progress() as shown:
-            result = run_sweep(request, out, progress=shown, command=sys.argv)
+            result = run_sweep(request, out, progress=shown, command=["pidlab", *sys.argv[1:]])
     except KeyboardInterrupt:
         typer.echo("stopped: finished cohorts are kept; the same command goes on from there", err=True)
         raise typer.Exit(130) from None

@@ -22,8 +22,8 @@ def provenance(request: Request, command: Sequence[str]) -> dict[str, Any]:
         "request": dataclasses.asdict(request),
         "result_version": defaults.RESULT_VERSION,
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
-        "platform": platform.platform(),
-        "device": torch.cuda.get_device_name() if request.device == "cuda" else platform.machine(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "device": torch.cuda.get_device_name() if request.device == "cuda" else request.device,
         "threads": torch.get_num_threads(),
         "git": _git(),
     }

@@ -138,10 +138,10 @@ class Request:
 
     @property
     def directions(self) -> list[tuple[str, ...]]:
-        """Names of the parameters that move together, one tuple per direction of the sweep."""
+        """Names of the parameters that move together, the direction of most points first."""
         if self.zipped and self.varied:
             return [tuple(name for axis in self.varied for name in axis.names)]
-        return [axis.names for axis in self.varied]
+        return [axis.names for axis in sorted(self.varied, key=lambda axis: -len(axis.values))]
 
     def points(self) -> Iterator[dict[str, Any]]:
         """Every point: parameter values by name, in the order of the axes."""

@@ -17,6 +17,7 @@ def test_product_and_zip():
     zipped = Request(axes=(UNIQUE, Axis(("synergy",), (1.0, 0.5, 0.0))), zipped=True)
     assert list(zipped.points())[1] == {"unique1": 0.5, "unique2": 0.5, "synergy": 0.5}
     assert product.directions == [("unique1", "unique2"), ("synergy",)]
+    assert Request(axes=(SYNERGY, UNIQUE)).directions == product.directions
     assert zipped.directions == [("unique1", "unique2", "synergy")]
     with pytest.raises(InvalidRequest, match="unique1 3, synergy 2"):
         Request(axes=(UNIQUE, SYNERGY), zipped=True)
