@@ -9,7 +9,7 @@ from jaxtyping import Float
 from pidlab.errors import InvalidRequest, nearest
 
 Pmf = Float[np.ndarray, "n1 n2 ny"]
-Outcome = tuple[int, int, int]
+Outcome = tuple[int, ...]
 BIT = (0, 1)
 
 
@@ -80,10 +80,7 @@ def _rdn_unq_xor() -> Pmf:
 
 
 def _erase() -> Pmf:
-    return law(
-        tuple(_ERASED if lost else bit for lost in erased)  # type: ignore[misc]
-        for bit, *erased in product(BIT, repeat=4)
-    )
+    return law(tuple(_ERASED if lost else bit for lost in erased) for bit, *erased in product(BIT, repeat=4))
 
 
 def _one_of_three() -> Pmf:

@@ -1,5 +1,7 @@
 """The law of greatest entropy among those with the three pairwise marginals of a pmf."""
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy.optimize import linprog
@@ -65,10 +67,10 @@ def _support(pmf: Float[np.ndarray, "n1 n2 ny"], faces: csr_array) -> Bool[np.nd
     narrow = faces[:, open_cells]
     # Cells that p itself fills are known; only the empty ones are asked about.
     asked = np.flatnonzero(p[open_cells] == 0)
-    balance = hstack([narrow, narrow[:, asked]])
+    balance: Any = hstack([narrow, narrow[:, asked]])
     cost = np.concatenate([np.zeros(open_cells.size), -np.ones(asked.size)])
     bounds = [(0.0 if p[i] == 0 else None, None) for i in open_cells] + [(0.0, 1.0)] * asked.size
-    found = linprog(cost, A_eq=balance, b_eq=np.zeros(balance.shape[0]), bounds=bounds, method="highs")
+    found: Any = linprog(cost, A_eq=balance, b_eq=np.zeros(balance.shape[0]), bounds=bounds, method="highs")
     filled = p > 0
     if found.status == 0:
         filled[open_cells[asked]] = found.x[open_cells.size :] > 0.5
