@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pidlab.cli.options import AsJson
+from pidlab.cli.show import bits
 from pidlab.decomposition import TERMS, Decomposition
 from pidlab.errors import InvalidRequest, nearest
 
@@ -113,12 +114,6 @@ def _show(what: str, pmf: "np.ndarray", every: dict[str, Decomposition], drawn: 
         console.print(_side_by_side(every))
 
 
-def bits(value: Any) -> str:
-    """Six decimals, without a minus before a zero."""
-    text = f"{float(value):.6f}"
-    return text[1:] if text.startswith("-") and not text.strip("-0.") else text
-
-
 def _known(found: Decomposition) -> str:
     gap = float(found.gap)
     return f"by {found.how}, gap {gap:.1e}" if gap else f"by {found.how}"
@@ -174,9 +169,12 @@ def _side_by_side(every: dict[str, Decomposition]) -> Any:
     from pidlab.info import MEASURES
 
     table = _plain("Every measure")
-    for column in ("measure", *TERMS, ""):
-        table.add_column(column, justify="left" if column in ("measure", "") else "right")
+    table.caption = ">= 0: no term is ever negative; adds: over independent parts"
+    table.caption_justify = "left"
+    for column in ("measure", *TERMS, ">= 0", "adds"):
+        table.add_column(column, justify="left" if column in ("measure", ">= 0", "adds") else "right")
     for i, (name, found) in enumerate(every.items()):
-        row = (name, *(bits(value) for value in found.terms.values()), MEASURES[name].properties)
+        has = (MEASURES[name].nonnegative, MEASURES[name].additive)
+        row = (name, *map(bits, found.terms.values()), *("yes" if true else "no" for true in has))
         table.add_row(*row, style="bold" if i == 0 else "")
     return table

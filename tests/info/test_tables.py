@@ -130,5 +130,5 @@ def test_gates_and_files_go_by_one_name(tmp_path):
 
 def test_columns_of_endless_symbols_are_refused(tmp_path):
     rows = "".join(f"{i / 7},{i / 3},{i}\n" for i in range(400))
-    with pytest.raises(InvalidRequest, match="400 x 400 x 400 symbols .* bin"):
+    with pytest.raises(InvalidRequest, match=r"400 x 400 x 400 symbols .* bin"):
         read_samples(write(tmp_path, "s.csv", "x1,x2,y\n" + rows))
