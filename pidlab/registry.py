@@ -3,8 +3,14 @@
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from types import ModuleType
+from typing import TypeVar
+
+from pidlab.errors import InvalidRequest, nearest
+
+T = TypeVar("T")
 
 
 def scan(package: ModuleType, base: type) -> dict[str, type]:
@@ -22,3 +28,14 @@ def scan(package: ModuleType, base: type) -> dict[str, type]:
     for point in entry_points(group=package.__name__):
         found.setdefault(point.name, point.load())
     return dict(sorted(found.items()))
+
+
+def look_up(kind: str, name: str, known: Mapping[str, T]) -> T:
+    """What `known` holds under `name`.
+
+    Raises:
+        InvalidRequest: nothing; the nearest name is offered.
+    """
+    if name not in known:
+        raise InvalidRequest(f"unknown {kind} {name!r}: {nearest(name, known)}")
+    return known[name]

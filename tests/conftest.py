@@ -1,17 +1,7 @@
-import json
-from pathlib import Path
-
 import pytest
 import torch
 
 from pidlab.defaults import Training
-
-GOLDEN = Path(__file__).parent / "golden"
-
-
-def golden_cases(name, prefix=""):
-    cases = json.loads((GOLDEN / f"{name}.json").read_text())["cases"]
-    return [pytest.param(c, id=c["name"]) for c in cases if c["name"].startswith(prefix)]
 
 
 @pytest.fixture

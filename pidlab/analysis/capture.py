@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import pandas as pd
 import torch
@@ -48,6 +48,7 @@ LEVELS = {
 HEADLINE = "z12"
 
 
+@runtime_checkable
 class Represents(Protocol):
     """Anything that maps observations to named readouts."""
 

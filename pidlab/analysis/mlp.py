@@ -38,11 +38,11 @@ class MLPProbe:
 
 def fit_mlp(
     z: Float[Tensor, "members n d"],
-    held_out: Sequence[Float[Tensor, "members m d"]],
+    held_out: Sequence[Float[Tensor, "members _ d"]],
     labels: Labels,
     seeds: Sequence[int],
     probe: MLPProbe,
-) -> list[Float[Tensor, "members targets classes m"]]:
+) -> list[Float[Tensor, "members targets classes _"]]:
     """Trains an MLP per member on every target together.
 
     Args:

@@ -49,9 +49,6 @@ def main() -> None:
         code = _complain(error.format_message())
     except InvalidRequest as error:
         code = _complain(str(error))
-    except (KeyboardInterrupt, typer.Abort):
-        typer.echo("stopped: finished cohorts are kept; the same command goes on from there", err=True)
-        code = 130
     sys.exit(code if isinstance(code, int) else 0)
 
 

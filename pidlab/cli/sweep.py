@@ -167,8 +167,12 @@ def sweep(
     from pidlab.cli.progress import progress
     from pidlab.sweeps import run_sweep
 
-    with progress() as shown:
-        result = run_sweep(request, out, progress=shown, command=sys.argv)
+    try:
+        with progress() as shown:
+            result = run_sweep(request, out, progress=shown, command=sys.argv)
+    except KeyboardInterrupt:
+        typer.echo("stopped: finished cohorts are kept; the same command goes on from there", err=True)
+        raise typer.Exit(130) from None
     if as_json:
         rows = json.loads(result.table.to_json(orient="records", double_precision=15))
         document = {

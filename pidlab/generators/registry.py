@@ -9,7 +9,7 @@ from typing import Any
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.generators.base import Generator
 from pidlab.references import parse
-from pidlab.registry import scan
+from pidlab.registry import look_up, scan
 
 
 @cache
@@ -25,10 +25,7 @@ def load_generator(reference: str, **parameters: Any) -> Generator:
         InvalidRequest: no such generator, or one that has no such parameter.
     """
     asked = parse(reference)
-    known = generators()
-    if asked.name not in known:
-        raise InvalidRequest(f"unknown generator {asked.name!r}: {nearest(asked.name, known)}")
-    cls = known[asked.name]
+    cls = look_up("generator", asked.name, generators())
     fields = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
     for key in parameters:
         if key not in fields:

@@ -8,14 +8,14 @@ from scipy.special import entr
 
 def entropy(pmf: Float[np.ndarray, "... n"]) -> Float[np.ndarray, "..."]:
     """Shannon entropy -sum p log2 p over the last axis, in bits; zero cells count nothing."""
-    return entr(np.asarray(pmf, dtype=np.float64)).sum(-1) / np.log(2.0)
+    return np.asarray(entr(np.asarray(pmf, dtype=np.float64)).sum(-1) / np.log(2.0))
 
 
 def mutual_information(pmf: Float[np.ndarray, "... a b"]) -> Float[np.ndarray, "..."]:
     """I(A;B) = H(A) + H(B) - H(A,B) of joint pmfs over the last two axes, in bits."""
     pmf = np.asarray(pmf, dtype=np.float64)
     joint = entropy(pmf.reshape(*pmf.shape[:-2], -1))
-    return entropy(pmf.sum(-1)) + entropy(pmf.sum(-2)) - joint
+    return np.asarray(entropy(pmf.sum(-1)) + entropy(pmf.sum(-2)) - joint)
 
 
 def conditional_mutual_information(pmf: Float[np.ndarray, "... a b c"]) -> Float[np.ndarray, "..."]:

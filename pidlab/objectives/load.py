@@ -7,10 +7,10 @@ from functools import cache, partial
 
 from torch import nn
 
-from pidlab.errors import InvalidRequest, nearest
+from pidlab.errors import InvalidRequest
 from pidlab.objectives.base import MakeObjective
 from pidlab.references import parse
-from pidlab.registry import scan
+from pidlab.registry import look_up, scan
 
 
 @cache
@@ -26,10 +26,7 @@ def load_objective(reference: str) -> MakeObjective:
         InvalidRequest: no such objective, or one that takes no such argument.
     """
     asked = parse(reference)
-    known = objectives()
-    if asked.name not in known:
-        raise InvalidRequest(f"unknown objective {asked.name!r}: {nearest(asked.name, known)}")
-    cls = known[asked.name]
+    cls = look_up("objective", asked.name, objectives())
     accepted = {
         key: parameter.default
         for key, parameter in inspect.signature(cls).parameters.items()

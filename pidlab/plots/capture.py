@@ -18,7 +18,7 @@ from pidlab.plots.style import GREY, SYMBOLS, TEXT_WIDTH, colours, style
 FORMATS = ("pdf", "svg", "png")
 FLOOR, CEILING = "untrained", "supervised"
 DASHES: dict[str, Any] = {FLOOR: (0, (1, 1)), CEILING: (0, (4, 2))}
-MOST_ROWS = 6
+MOST_ROWS = 12
 
 
 def capture_figure(
@@ -45,27 +45,32 @@ def capture_figure(
     rows = table[table["headline"].astype(bool) & (table["readout"] == readout) & (table["quantity"] == "mi")]
     if rows.empty:
         raise InvalidRequest(f"nothing to draw: no headline of readout {readout!r} in these results")
-    along = _along(rows, axes)
-    shown = _summary(rows, [along, *(axis[0] for axis in axes[1:])])
-    others = [axis[0] for axis in axes[1:]]
-    groups = list(shown.groupby(others, sort=False)) if others else [((), shown)]
-    groups = groups[:MOST_ROWS]
+    along, others = _directions(axes)
+    shown = _summary(rows, [along, *others])
+    combinations = list(dict.fromkeys(rows[others].itertuples(index=False, name=None))) if others else [()]
+    drawn = combinations[:MOST_ROWS]
     palette = colours(dict.fromkeys(rows["objective"]))
     with style():
-        height = 1.45 * len(groups) + 0.55
-        figure = Figure(figsize=(TEXT_WIDTH, height))
-        panels = np.atleast_2d(figure.subplots(len(groups), len(TERMS), squeeze=False))
-        for row, (values, group) in zip(panels, groups, strict=True):
-            for term, panel in zip(TERMS, row, strict=True):
-                _panel(panel, group[group["term"] == term], rows, term, along, palette)
-            label = ", ".join(
-                f"{n}={v:g}" if isinstance(v, float) else f"{n}={v}"
-                for n, v in zip(others, values, strict=True)
-            )
-            row[0].set_ylabel(f"captured [bits]\n{label}" if label else "captured [bits]")
+        figure = Figure(figsize=(TEXT_WIDTH, 1.35 * len(drawn) + 0.65))
+        panels = figure.subplots(len(drawn), len(TERMS), squeeze=False)
+        for line, (strip, values) in enumerate(zip(panels, drawn, strict=True)):
+            place = dict(zip(others, values, strict=True))
+            means, seeds = _at(shown, place), _at(rows, place)
+            for term, panel in zip(TERMS, strip, strict=True):
+                _panel(
+                    panel, means[means["term"] == term], seeds[seeds["term"] == term], term, along, palette
+                )
+                if line == 0:
+                    panel.set_title(f"{term} {SYMBOLS[term]}")
+                if line < len(drawn) - 1:
+                    panel.set_xlabel("")
+            label = ", ".join(f"{n}={v:g}" if isinstance(v, float) else f"{n}={v}" for n, v in place.items())
+            strip[0].set_ylabel(f"captured [bits]\n{label}" if label else "captured [bits]")
         top = max(1.05 * float(shown[["truth", "mean"]].max().max()), 0.1)
         for panel in panels.flat:
             panel.set_ylim(-0.06 * top, 1.04 * top)
+        if len(drawn) < len(combinations):
+            figure.suptitle(f"first {len(drawn)} of {len(combinations)} rows; the table beside has all")
         _legend(figure, palette)
     return figure, shown
 
@@ -77,11 +82,17 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(path, metadata=metadata.get(path.suffix, {}))
 
 
-def _along(rows: pd.DataFrame, axes: Sequence[Sequence[str]]) -> str:
-    """The column along which panels are drawn."""
-    if not axes:
-        return "redundant"
-    return axes[0][0]
+def _directions(axes: Sequence[Sequence[str]]) -> tuple[str, list[str]]:
+    """The column along which panels are drawn, and those that make rows of panels."""
+    return (axes[0][0] if axes else "redundant"), [axis[0] for axis in axes[1:]]
+
+
+def _at(table: pd.DataFrame, place: dict[str, Any]) -> pd.DataFrame:
+    """The rows of a table where every column of `place` has its value."""
+    here = np.ones(len(table), dtype=bool)
+    for name, value in place.items():
+        here &= (table[name] == value).to_numpy()
+    return table[here]
 
 
 def _summary(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
@@ -115,14 +126,13 @@ def _panel(
     x = "truth" if swept else along
     numeric = pd.api.types.is_numeric_dtype(shown[x])
     if shown[x].nunique() == 1 or not numeric:
-        _categories(panel, shown, rows[rows["term"] == term], palette, x)
+        _categories(panel, shown, rows, palette, x)
     else:
-        _lines(panel, shown, rows[rows["term"] == term], palette, x)
+        _lines(panel, shown, rows, palette, x)
         ends = np.array([shown[x].min(), shown[x].max()])
         levels = ends if swept else np.repeat(shown["truth"].iloc[0], 2)
         panel.plot(ends, levels, color=GREY, linewidth=0.6, zorder=1)
         panel.set_xlabel(f"true {SYMBOLS[term]} [bits]" if swept else _axis_label(along))
-    panel.set_title(f"{term} {SYMBOLS[term]}")
 
 
 def _lines(panel: Axes, shown: pd.DataFrame, rows: pd.DataFrame, palette: dict[str, str], x: str) -> None:

@@ -12,7 +12,7 @@ import torch
 from pidlab import defaults
 from pidlab.sweeps.request import Request
 
-PACKAGES = ("pidlab", "torch", "numpy", "scipy", "pandas", "matplotlib", "seaborn")
+PACKAGES = ("pidlab", "torch", "numpy", "scipy", "pandas", "matplotlib")
 
 
 def provenance(request: Request, command: Sequence[str]) -> dict[str, Any]:

@@ -136,6 +136,13 @@ class Request:
         """The axes of more than one value."""
         return [axis for axis in self.axes if len(axis.values) > 1]
 
+    @property
+    def directions(self) -> list[tuple[str, ...]]:
+        """Names of the parameters that move together, one tuple per direction of the sweep."""
+        if self.zipped and self.varied:
+            return [tuple(name for axis in self.varied for name in axis.names)]
+        return [axis.names for axis in self.varied]
+
     def points(self) -> Iterator[dict[str, Any]]:
         """Every point: parameter values by name, in the order of the axes."""
         fixed = {n: axis.values[0] for axis in self.axes if len(axis.values) == 1 for n in axis.names}

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import pandas as pd
 import torch
@@ -29,6 +29,7 @@ from pidlab.training import Member, train
 PROBE_STEPS = 200
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Who is told how far a sweep is."""
 
@@ -113,8 +114,7 @@ def run_sweep(
         drawing = Clock()
         with drawing("drawing"):
             if len(table):
-                axes = [axis.names for axis in request.varied]
-                figure, shown = capture_figure(table, axes)
+                figure, shown = capture_figure(table, request.directions)
                 for suffix in FORMATS:
                     save(figure, directory / f"captured.{suffix}")
                 _write(directory / "captured.csv", shown.to_csv(index=False))
@@ -160,7 +160,7 @@ def _run_cohort(cohort: Cohort, store: Store, advance: Callable[[int], None]) ->
             cohort.training,
             device,
             clock=clock,
-            on_step=lambda: advance(len(runs)),
+            on_step=advance,
         )
         program = fitted.program.name
         failed = {runs[i].key: f"loss not finite at step {step}" for i, step in fitted.failed.items()}

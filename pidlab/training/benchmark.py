@@ -28,6 +28,16 @@ def matrix_rate(size: int = 2048, repeats: int = 5) -> float:
     return 2 * size**3 / best / 1e9
 
 
+def sampling_ms(samples: int = 30_000, repeats: int = 5) -> float:
+    """Milliseconds that one thread takes to draw `samples` default samples, the best of a few."""
+    threads, generator = torch.get_num_threads(), Atoms()
+    torch.set_num_threads(1)
+    try:
+        return min(_timed(lambda: generator.sample(samples)) for _ in range(repeats)) * 1e3
+    finally:
+        torch.set_num_threads(threads)
+
+
 def compare(objective: str, steps: int) -> dict[str, Any]:
     """One default cohort (`pidlab sweep --unique 0..1`) against a plain loop over its first member.
 

@@ -1,26 +1,22 @@
 """The cohort: many models of one shape, trained as one tensor program."""
 
-import copy
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state, vmap
 
 from pidlab.clock import Clock
 from pidlab.defaults import Training
 from pidlab.encoders import Encoders
 from pidlab.generators import Generator
-from pidlab.objectives.base import Batch, MakeObjective, needs_of, phases_of, represent
+from pidlab.objectives.base import MakeObjective, needs_of, phases_of
 from pidlab.seeds import child, lent_randomness
 from pidlab.training.memory import keep_freed_memory
+from pidlab.training.program import Program, State, check_alike, choose_program, stacked_state
 from pidlab.training.stream import Stream, tree_map
-
-State = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -29,70 +25,6 @@ class Member:
 
     generator: Generator
     seed: int
-
-
-class Call(nn.Module):
-    """One model's loss, together with its buffers afterwards.
-
-    The buffers are returned because under `functional_call` an assignment such as `self.q = ...`
-    reaches the module for the length of the call only, and would be lost.
-    """
-
-    def __init__(self, objective: nn.Module) -> None:
-        super().__init__()
-        self.objective = objective
-
-    def forward(self, method: str, batch: dict[str, Any]) -> tuple[Tensor, State]:
-        """The loss that `method` computes, and every buffer after it."""
-        if method == "represent":
-            return represent(self.objective, batch["x"]), {}  # type: ignore[return-value]
-        compute = self.objective if method == "forward" else getattr(self.objective, method)
-        loss = compute(Batch(**batch))
-        return loss, dict(self.named_buffers())
-
-
-class Program:
-    """How a cohort's tensors are computed: all members at once by vmap, or one after the other.
-
-    Chosen from the objective alone: vmap unless a trial step on two members shows an operation that
-    it cannot take. With vmap parameters and batches carry a leading member axis.
-    """
-
-    def __init__(self, template: nn.Module, reason: str | None) -> None:
-        # Structure only: the numbers come with each call.
-        there = any(t.device.type != "meta" for t in (*template.parameters(), *template.buffers()))
-        self._call = Call(copy.deepcopy(template).to("meta") if there else template)
-        self.reason = reason
-
-    @property
-    def vectorised(self) -> bool:
-        """Whether members are computed by vmap."""
-        return self.reason is None
-
-    @property
-    def name(self) -> str:
-        """`"vmap"`, or `"loop"` with the reason."""
-        return "vmap" if self.reason is None else f"loop ({self.reason})"
-
-    def __call__(self, method: str, params: State, buffers: State, batch: Any) -> tuple[Any, State]:
-        """The result of `method` and the buffers after it, for one model or for all members."""
-
-        def one(params: State, buffers: State, batch: Any) -> tuple[Any, State]:
-            return functional_call(self._call, {**params, **buffers}, (method, batch))
-
-        if not self.vectorised:
-            return one(params, buffers, batch)
-        return vmap(one, randomness="error")(params, buffers, batch)
-
-    @contextmanager
-    def evaluating(self) -> Iterator[None]:
-        """Modules in evaluation mode, without gradients."""
-        self._call.eval()
-        try:
-            with torch.no_grad():
-                yield
-        finally:
-            self._call.train()
 
 
 @dataclass
@@ -136,7 +68,7 @@ def train(
     device: torch.device | str = "cpu",
     *,
     clock: Clock | None = None,
-    on_step: Callable[[], None] = lambda: None,
+    on_step: Callable[[int], None] = lambda _: None,
 ) -> FittedCohort:
     """Fits one model of an objective for every member.
 
@@ -149,7 +81,7 @@ def train(
         training: views, steps, batch and sizes.
         device: where to train.
         clock: counts seconds of `"data"` and `"training"`.
-        on_step: called after every training step.
+        on_step: called after every step with the number of members that took it.
 
     Raises:
         ValueError: an objective without encoders, a loss that is not a single number.
@@ -159,10 +91,9 @@ def train(
     with clock("training"):
         models = [build(make, member, training, device) for member in members]
         template = models[0]
-        _check_alike(models)
+        check_alike(models)
         with lent_randomness(0, device):
-            obstacle = _obstacle(template, members[0], training, device)
-        program = Program(template, obstacle)
+            program = choose_program(template, _first_batch(template, members[0], training, device))
     count = len(members)
     if not program.vectorised:
         groups = [([member], [model]) for member, model in zip(members, models, strict=True)]
@@ -171,12 +102,11 @@ def train(
     else:
         groups = [([*members], models)]
     states, losses = [], []
+    took = lambda n: on_step(min(n, count))  # noqa: E731 - padding is no progress
     for group, group_models in groups:
         # Only a loss that is looped over can draw on its own: vmap refuses.
         with lent_randomness(child(group[0].seed, "loss"), device):
-            state, loss = _train_group(
-                program, template, group, group_models, training, device, clock, on_step
-            )
+            state, loss = _train_group(program, template, group, group_models, training, device, clock, took)
         states.append(state)
         losses.append(loss)
     every = torch.cat(losses, dim=1)[:, :count]
@@ -202,6 +132,11 @@ def build(make: MakeObjective, member: Member, training: Training, device: torch
     return objective
 
 
+def _first_batch(template: nn.Module, member: Member, training: Training, device: torch.device) -> Any:
+    generators, seeds = [member.generator] * 2, [member.seed] * 2
+    return Stream(generators, seeds, training, needs_of(template), device).next()
+
+
 def _train_group(
     program: Program,
     template: nn.Module,
@@ -210,7 +145,7 @@ def _train_group(
     training: Training,
     device: torch.device,
     clock: Clock,
-    on_step: Callable[[], None],
+    on_step: Callable[[int], None],
 ) -> tuple[tuple[State, State], Float[Tensor, "steps members"]]:
     """Trains members together; without vmap there is one, and no member axis."""
     with clock("training"):
@@ -235,7 +170,7 @@ def _train_group(
                     loss, buffers = phase.step(program, params, buffers, drawn)
                 if place == 0:
                     losses[step] = loss
-        on_step()
+        on_step(len(members))
     return (params, buffers), losses.cpu()
 
 
@@ -263,49 +198,3 @@ class _Optimised:
             leaf.grad = grad
         self._adam.step()
         return loss.detach(), {name: buffer.detach() for name, buffer in buffers.items()}
-
-
-def stacked_state(models: Sequence[nn.Module], stacked: bool) -> tuple[State, State]:
-    """Parameters, as leaves of their own, and buffers: with a member axis, or of one model."""
-    calls = [Call(model) for model in models]
-    if stacked:
-        params, buffers = stack_module_state(calls)  # type: ignore[arg-type]
-    else:
-        (call,) = calls
-        params, buffers = dict(call.named_parameters()), dict(call.named_buffers())
-    fresh = {name: p.detach().clone().requires_grad_() for name, p in params.items()}
-    return fresh, {name: b.detach().clone() for name, b in buffers.items()}
-
-
-def _check_alike(models: Sequence[nn.Module]) -> None:
-    """Under vmap a plain number on a module is member 0's for everybody: it must not differ."""
-    plain = (bool, int, float, str, tuple, type(None))
-    for name, first in models[0].named_modules():
-        for attribute, value in vars(first).items():
-            if attribute.startswith("_") or not isinstance(value, plain):
-                continue
-            if any(getattr(model.get_submodule(name), attribute) != value for model in models[1:]):
-                where = f"{name}.{attribute}" if name else attribute
-                raise ValueError(f"{where} differs between members of a cohort: make it a buffer")
-
-
-def _obstacle(template: nn.Module, member: Member, training: Training, device: torch.device) -> str | None:
-    """Why vmap cannot take this objective, or None: two members, one step of every phase."""
-    if not phases_of(template):
-        return None
-    trial = Program(template, None)
-    params, buffers = stacked_state([template, template], True)
-    twice = [member.generator] * 2, [member.seed] * 2
-    stream = Stream(*twice, training, needs_of(template), device)
-    batch = stream.next()
-    for phase in phases_of(template):
-        try:
-            loss, _ = trial(phase.loss, params, buffers, batch)
-        except (RuntimeError, ValueError, TypeError) as error:
-            single = Program(template, "trial")
-            first = tree_map(lambda t: t[0], (params, buffers, batch))
-            single(phase.loss, *first)  # raises the user's own error, if it is one
-            return str(error).strip().splitlines()[0][:200]
-        if loss.shape != (2,):
-            raise ValueError(f"phase {phase.name!r}: a loss is one number (0-d), got {tuple(loss.shape[1:])}")
-    return None

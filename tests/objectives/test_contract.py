@@ -9,7 +9,8 @@ from pidlab.defaults import Training
 from pidlab.objectives import objectives
 from pidlab.objectives.base import Batch, needs_of, phases_of, represent
 from pidlab.training import Member, train
-from pidlab.training.cohort import Program, build, stacked_state
+from pidlab.training.cohort import build
+from pidlab.training.program import Program, stacked_state
 from pidlab.training.stream import Stream, tree_map
 
 NAMES = [*objectives(), "comm(fusion='transformer')", "comm(terms='joint')", "comm(terms='unimodal')"]

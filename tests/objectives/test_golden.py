@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from conftest import golden_cases
+from golden_numbers import golden_cases
 
+from pidlab.encoders import Encoders
 from pidlab.objectives.base import Batch
 from pidlab.objectives.comm import CoMM
 from pidlab.objectives.cross_self import CrossSelf
@@ -42,10 +43,12 @@ def test_nt_xent(case, dtype):
     check(nt_xent(*inputs.values(), case["inputs"]["temperature"]), inputs, case["outputs"], dtype)
 
 
-class Given(torch.nn.Module):
+class Given(Encoders):
     """Encoders and heads that hand through embeddings that were made elsewhere."""
 
-    dim, hidden = 4, 8
+    def __init__(self):
+        torch.nn.Module.__init__(self)
+        self.dim, self.hidden = 4, 8
 
     def __iter__(self):
         return iter((torch.nn.Identity(), torch.nn.Identity()))

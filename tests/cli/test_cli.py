@@ -1,0 +1,195 @@
+"""The command as a user types it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from pidlab.cli import main
+
+QUICK = ["--quick", "--steps", "5", "--batch", "32", "--objective", "untrained", "--objective", "cross"]
+
+
+def pidlab(monkeypatch, capsys, *arguments):
+    monkeypatch.setattr(sys, "argv", ["pidlab", *arguments])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    out, err = capsys.readouterr()
+    return exit_.value.code, out, err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("sweep --unique -1", "unique1 = -1"),
+        ("sweep --synergy -0.5..1", "synergy = -0.5"),
+        ("sweep --unique nan", "finite"),
+        ("sweep --redundant inf", "finite"),
+        ("sweep --unique 40", "unique1 40"),
+        ("sweep --redundant 1e12", "width is 32"),
+        ("sweep --width 10", "width of 11 or more"),
+        ("sweep --unique 0:1:11", "0..1:11"),
+        ("sweep --unique 0..1:0", "0 points"),
+        ("sweep --unique 0,0", "twice"),
+        ("sweep --unique abc", "'abc'"),
+        ("sweep --unique 1 --unique1 0 --unique2 0", "two of them"),
+        ("sweep --unique 0..1 --vary unique1=0..1", "unique1 is set twice"),
+        ("sweep --vary noise=1 --vary noise=2", "noise is set twice"),
+        ("sweep --vary noise", "NAME=AXIS"),
+        ("sweep --vary nois=1", "did you mean 'noise'"),
+        ("sweep --vary =1", "NAME=AXIS"),
+        ("sweep --objective com", "did you mean 'comm'"),
+        ("sweep --objective comm(", "cannot read"),
+        ("sweep --objective comm(terms='x')", "expected one of"),
+        ("sweep --objective comm(temperature='x')", "expected a number"),
+        ("sweep --objective simclr(temperature=0)", "0.0125"),
+        ("sweep --objective comm --objective comm", "twice"),
+        ("sweep --generator atom", "did you mean 'atoms'"),
+        ("sweep --generator atoms(nois=1)", "did you mean 'noise'"),
+        ("sweep --generator atoms(noise=__import__('os'))", "cannot read"),
+        ("sweep --seeds 0", "0 seeds"),
+        ("sweep --seeds x", "--seeds"),
+        ("sweep --steps 0", "steps = 0"),
+        ("sweep --batch 1", "batch = 1"),
+        ("sweep --dim 0", "dim = 0"),
+        ("sweep --samples 5", "fewer than a batch"),
+        ("sweep --views magic", "task, noise, generic"),
+        ("sweep --probes magic", "quick, standard"),
+        ("sweep --device tpu", "auto, cpu or cuda"),
+        ("sweep --unique 0..1 --synergy 0..1:5 --zip", "equal length"),
+        ("sweep --no-such-option", "--no-such-option"),
+        ("sweep extra", "extra"),
+        ("no-such-command", "no-such-command"),
+        ("list", "kind"),
+        ("list things", "things"),
+        ("truth --unique 0..1", "one number"),
+        ("truth --unique -1", "unique1 = -1"),
+        ("truth --generator nothing", "nothing"),
+    ],
+)
+def test_bad_requests_are_one_line_and_exit_2_and_write_nothing(
+    tmp_path, monkeypatch, capsys, arguments, says
+):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = pidlab(monkeypatch, capsys, *arguments.split(" "))
+    assert code == 2
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith("error: ")
+    assert says in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_cuda_without_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    code, _, err = pidlab(monkeypatch, capsys, "sweep", "--device", "cuda")
+    assert code == 2
+    assert "no CUDA device" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sweep_ends_with_a_table_and_its_files(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = pidlab(monkeypatch, capsys, "sweep", "--unique", "0..1:3", *QUICK)
+    assert code == 0
+    assert "cross" in out
+    assert "truth" in out
+    assert "cohort 2/2: cross, 3 runs" in err
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert folder.name.startswith("unique=0..1-")
+    code, _, err = pidlab(monkeypatch, capsys, "sweep", "--unique", "0..1:3", *QUICK)
+    assert code == 0
+    assert "6 of 6 runs are done already" in err
+    assert list((tmp_path / "runs").iterdir()) == [folder]
+
+
+def test_json_is_one_document_and_nothing_else(tmp_path, monkeypatch, capsys):
+    arguments = ["sweep", "--synergy", "0,1", *QUICK, "--out", str(tmp_path / "out"), "--json"]
+    code, out, _ = pidlab(monkeypatch, capsys, *arguments)
+    assert code == 0
+    document = json.loads(out)
+    assert document["runs"] == 4
+    assert document["failed"] == {}
+    assert {"run", "truth", "captured", "headline", "synergy"} <= set(document["rows"][0])
+
+
+def test_dry_run_writes_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = pidlab(monkeypatch, capsys, "sweep", "--unique", "0..1:3", *QUICK, "--dry-run", "--json")
+    assert code == 0
+    plan = json.loads(out)
+    assert plan["runs"] == 6
+    assert [c["runs"] for c in plan["cohorts"]] == [3, 3]
+    assert plan["estimated_seconds"] > 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_truth(monkeypatch, capsys):
+    code, out, _ = pidlab(monkeypatch, capsys, "truth", "--redundant", ".5", "--unique", ".3", "--json")
+    assert code == 0
+    truth = json.loads(out)
+    assert (truth["redundant"], truth["unique1"], truth["synergy"], truth["total"]) == (0.5, 0.3, 1.0, 2.1)
+    code, out, _ = pidlab(monkeypatch, capsys, "truth")
+    assert "I(X1,X2;T)" in out
+    assert "bits" in out
+
+
+@pytest.mark.parametrize("kind", ["objectives", "generators"])
+def test_list(monkeypatch, capsys, kind):
+    code, out, _ = pidlab(monkeypatch, capsys, "list", kind, "--json")
+    assert code == 0
+    names = [entry["name"] for entry in json.loads(out)]
+    assert {"objectives": "comm", "generators": "atoms"}[kind] in names
+    assert all(entry["about"] for entry in json.loads(out))
+    _, text, _ = pidlab(monkeypatch, capsys, "list", kind)
+    assert all(name in text for name in names)
+
+
+def test_failed_runs_exit_1(tmp_path, monkeypatch, capsys):
+    arguments = [
+        "sweep",
+        "--quick",
+        "--steps",
+        "3",
+        "--objective",
+        "simclr",
+        "--vary",
+        "rate=1e30",
+        "--out",
+        str(tmp_path),
+    ]
+    code, out, err = pidlab(monkeypatch, capsys, *arguments)
+    assert code == 1
+    assert "not finite at step" in err
+    assert "1 runs failed" in out
+
+
+def test_help_lists_the_defaults(monkeypatch, capsys):
+    code, out, _ = pidlab(monkeypatch, capsys, "sweep", "--help")
+    assert code == 0
+    for word in ("600", "noise 0.3", "hidden 64", "untrained"):
+        assert word in " ".join(out.replace("│", " ").split())
+
+
+def test_help_and_plots_start_without_torch():
+    code = (
+        "import sys, contextlib, io\n"
+        "sys.argv = ['pidlab', 'sweep', '--help']\n"
+        "from pidlab.cli import main\n"
+        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit): main()\n"
+        "import pidlab.plots.capture\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_stopping_is_said_and_exits_130(tmp_path, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pidlab.sweeps.run_sweep", interrupted)
+    code, _, err = pidlab(monkeypatch, capsys, "sweep", "--unique", "1", "--out", str(tmp_path))
+    assert code == 130
+    assert "the same command goes on" in err

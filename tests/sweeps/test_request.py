@@ -1,0 +1,129 @@
+import dataclasses
+
+import pytest
+
+from pidlab import InvalidRequest
+from pidlab.defaults import Training
+from pidlab.sweeps import Axis, Request
+from pidlab.sweeps.plan import plan
+
+UNIQUE = Axis(("unique1", "unique2"), (0.0, 0.5, 1.0))
+SYNERGY = Axis(("synergy",), (0.0, 1.0))
+
+
+def test_product_and_zip():
+    product = Request(axes=(UNIQUE, SYNERGY))
+    assert len(list(product.points())) == 6
+    zipped = Request(axes=(UNIQUE, Axis(("synergy",), (1.0, 0.5, 0.0))), zipped=True)
+    assert list(zipped.points())[1] == {"unique1": 0.5, "unique2": 0.5, "synergy": 0.5}
+    assert product.directions == [("unique1", "unique2"), ("synergy",)]
+    assert zipped.directions == [("unique1", "unique2", "synergy")]
+    with pytest.raises(InvalidRequest, match="unique1 3, synergy 2"):
+        Request(axes=(UNIQUE, SYNERGY), zipped=True)
+
+
+def test_the_default_sweep_has_its_runs_in_order():
+    runs = Request(axes=(UNIQUE,)).runs()
+    assert len(runs) == 3 * 6 * 3
+    assert [r.seed for r in runs[:3]] == [0, 1, 2]
+    assert len({r.key for r in runs}) == len(runs)
+    paired = [r for r in runs if r.seed == 1]
+    assert len({r.generator.world for r in paired}) == 1
+
+
+def test_keys_carry_everything_that_numbers_depend_on():
+    base = Request(objectives=("cross",), seeds=1)
+    keys = {
+        r.runs()[0].key
+        for r in (
+            base,
+            dataclasses.replace(base, generator="atoms(noise=0.2)"),
+            dataclasses.replace(base, objectives=("cross(temperature=0.1)",)),
+            dataclasses.replace(base, training=Training(steps=601)),
+            dataclasses.replace(base, probes="quick"),
+            dataclasses.replace(base, device="cuda"),
+            dataclasses.replace(base, axes=(Axis(("synergy",), (0.5,)),)),
+        )
+    }
+    assert len(keys) == 7
+    specification = base.runs()[0].specification
+    assert specification["version"] >= 1
+    assert specification["device"] == "cpu"
+
+
+def test_spelling_does_not_change_the_key():
+    one, two = (
+        Request(objectives=(o,), seeds=1).runs()[0].key
+        for o in ("comm( temperature=0.1 )", "comm(temperature=0.1)")
+    )
+    assert one == two
+
+
+def test_any_parameter_can_be_varied():
+    request = Request(
+        axes=(
+            Axis(("noise",), (0.1, 0.3)),
+            Axis(("steps",), (10.0, 20.0)),
+            Axis(("views",), ("task", "noise")),
+        ),
+        objectives=("simclr",),
+        seeds=1,
+    )
+    runs = request.runs()
+    assert len(runs) == 8
+    assert {r.training.steps for r in runs} == {10, 20}
+    assert {r.generator.noise for r in runs} == {0.1, 0.3}
+    assert runs[0].point == {"noise": 0.1, "steps": 10.0, "views": "task"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"seeds": 0}, "0 seeds"),
+        ({"seeds": -1}, "-1 seeds"),
+        ({"objectives": ()}, "no objective"),
+        ({"objectives": ("comm", "comm()")}, "twice"),
+        ({"objectives": ("crss",)}, "did you mean 'cross'"),
+        ({"objectives": ("comm(terms='x')",)}, "expected one of all"),
+        ({"probes": "hard"}, "quick, standard"),
+        ({"generator": "atms"}, "did you mean 'atoms'"),
+        ({"axes": (Axis(("nois",), (1.0,)),)}, "did you mean 'noise'"),
+        ({"axes": (UNIQUE, Axis(("unique1",), (1.0,)))}, "unique1 is set twice"),
+        ({"axes": (Axis(("redundant",), (-0.1,)),)}, "redundant = -0.1"),
+        ({"axes": (Axis(("synergy",), (0.0, 99.0)),)}, "width is 32"),
+        ({"axes": (Axis(("steps",), (0.0,)),)}, "steps = 0"),
+        ({"axes": (Axis(("steps",), (1.5,)),)}, "steps = 1.5"),
+        ({"axes": (Axis(("world",), (1.0,)),)}, "world follows from the seed"),
+        ({"training": Training(views="magic")}, "task, noise, generic"),
+        ({"axes": (Axis(("views",), ("task", "nose")),)}, "unknown views 'nose'"),
+    ],
+)
+def test_wrong_requests_are_named_in_one_line(wrong, says):
+    with pytest.raises(InvalidRequest) as caught:
+        Request(**wrong)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_names_are_folders_and_find_the_same_request_again():
+    request = Request(axes=(UNIQUE, SYNERGY))
+    assert request.name == Request(axes=(UNIQUE, SYNERGY)).name
+    assert request.name.startswith("unique=0..1_synergy=0..1-")
+    assert request.name != Request(axes=(UNIQUE, SYNERGY), seeds=2).name
+    assert Request().name.startswith("atoms-")
+
+
+def test_cohorts_share_an_objective_a_shape_and_settings():
+    bits = Axis(("redundant",), (0.0, 0.5, 1.0, 1.5))
+    cohorts = plan(Request(axes=(bits,), objectives=("cross", "simclr"), seeds=2).runs())
+    sizes = [(c.objective, len(c.runs)) for c in cohorts]
+    assert sizes == [("cross", 6), ("simclr", 6), ("cross", 2), ("simclr", 2)]
+    assert all(len({r.generator.signature for r in c.runs}) == 1 for c in cohorts)
+
+
+def test_a_smaller_budget_makes_smaller_even_cohorts():
+    runs = Request(axes=(UNIQUE,), objectives=("cross",), seeds=3).runs()
+    assert [len(c.runs) for c in plan(runs)] == [9]
+    few = plan(runs, budget=1)
+    assert [len(c.runs) for c in few] == [1] * 9
+    assert [r for c in few for r in c.runs] == runs

@@ -1,0 +1,258 @@
+"""A sweep from end to end, killed, resumed, and asked for more."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+
+from pidlab import InvalidRequest
+from pidlab.defaults import Training
+from pidlab.plots.capture import FORMATS
+from pidlab.sweeps import Axis, Request, run_sweep
+from pidlab.sweeps import run as run_module
+from pidlab.sweeps.plan import plan
+from pidlab.sweeps.store import Store
+
+COLUMNS = [
+    "run",
+    "objective",
+    "seed",
+    "readout",
+    "term",
+    "quantity",
+    "truth",
+    "captured",
+    "low",
+    "high",
+    "probe",
+    "headline",
+    "converged",
+    "redundant",
+    "unique1",
+    "unique2",
+    "synergy",
+]
+
+
+def small(**changes):
+    settings = {
+        "axes": (Axis(("unique1", "unique2"), (0.0, 0.5, 1.0)),),
+        "objectives": ("untrained", "cross", "simclr"),
+        "seeds": 2,
+        "training": Training(steps=8, batch=32, hidden=16),
+        "probes": "quick",
+    }
+    return Request(**{**settings, **changes})
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("finished")
+    return run_sweep(small(), directory)
+
+
+def test_the_table_is_tidy_and_complete(finished):
+    table = pd.read_csv(finished.directory / "results.csv")
+    assert list(table.columns) == COLUMNS
+    assert len(table["run"].unique()) == finished.runs == 18
+    assert not finished.failures
+    heads = table[table["headline"]].groupby(["run", "readout", "term"]).size()
+    assert (heads == 1).all()
+    assert set(table["readout"]) == {"z1", "z2", "z12"}
+    assert table["converged"].isna().all()
+    points = table.drop_duplicates(["run"])
+    assert sorted(set(points["unique1"])) == [0.0, 0.5, 1.0]
+    assert (points["redundant"] == 1.0).all()
+
+
+def test_every_file_is_there_and_not_empty(finished):
+    names = {f"captured.{suffix}" for suffix in FORMATS} | {
+        "captured.csv",
+        "results.csv",
+        "results.sqlite",
+        "provenance.json",
+    }
+    assert {p.name for p in finished.directory.iterdir() if not p.name.startswith("results.sqlite-")} == names
+    assert all((finished.directory / name).stat().st_size > 500 for name in names)
+    record = json.loads((finished.directory / "provenance.json").read_text())
+    assert record["versions"]["torch"]
+    assert record["request"]["seeds"] == 2
+    assert {"training", "data", "probing", "representing", "drawing"} <= set(record["seconds"])
+    assert [c["program"] for c in record["cohorts"]] == ["vmap"] * 3
+
+
+def untrainable(*_, **__):
+    raise AssertionError("a finished run was trained again")
+
+
+def test_rerunning_trains_nothing_and_changes_nothing(finished, monkeypatch):
+    before = {
+        p.name: p.read_bytes()
+        for p in finished.directory.glob("*.*")
+        if p.suffix in (".csv", ".pdf", ".svg", ".png")
+    }
+    monkeypatch.setattr(run_module, "train", untrainable)
+    run_sweep(small(), finished.directory)
+    after = {name: (finished.directory / name).read_bytes() for name in before}
+    assert after == before
+
+
+def test_more_seeds_points_and_objectives_train_only_what_is_missing(finished, tmp_path, monkeypatch):
+    request = small(seeds=1, objectives=("cross",))
+    run_sweep(request, tmp_path)
+    trained = []
+    train = run_module.train
+
+    def counting(make, members, *rest, **more):
+        trained.append(len(members))
+        return train(make, members, *rest, **more)
+
+    monkeypatch.setattr(run_module, "train", counting)
+    run_sweep(small(objectives=("cross", "simclr")), tmp_path)
+    assert trained == [3, 6]
+    grown = pd.read_csv(tmp_path / "results.csv")
+    whole = pd.read_csv(finished.directory / "results.csv")
+    whole = whole[whole["objective"] != "untrained"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(grown, whole, check_exact=True)
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from test_run import small
+from pidlab.sweeps import run_sweep
+run_sweep(small(), Path(sys.argv[1]))
+"""
+
+
+def test_killed_in_the_middle_it_resumes_to_the_same_bytes(finished, tmp_path):
+    arguments = [sys.executable, "-c", SCRIPT, str(tmp_path), os.path.dirname(__file__)]
+    process = subprocess.Popen(arguments, start_new_session=True)
+    kept = 0
+    for _ in range(1200):  # until one cohort of three is in the store
+        time.sleep(0.05)
+        if process.poll() is not None:
+            break
+        try:
+            with sqlite3.connect(f"file:{tmp_path / 'results.sqlite'}?mode=ro", uri=True) as db:
+                kept = db.execute("SELECT count(*) FROM cohorts").fetchone()[0]
+        except sqlite3.Error:
+            continue
+        if kept:
+            break
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert 1 <= kept < 3
+    assert not (tmp_path / "results.csv").exists()
+    store = Store(tmp_path / "results.sqlite")
+    done = len(store.states())
+    store.close()
+    assert done in (6, 12)
+    run_sweep(small(), tmp_path)
+    store = Store(tmp_path / "results.sqlite")
+    assert len(store.seconds()) == 3  # no cohort was trained twice
+    store.close()
+    for name in ("results.csv", "captured.csv", "captured.svg"):
+        assert (tmp_path / name).read_bytes() == (finished.directory / name).read_bytes()
+
+
+def test_runs_do_not_depend_on_the_cohorts_they_are_in(finished, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_module, "plan", lambda runs: plan(runs, budget=1))
+    run_sweep(small(objectives=("simclr",)), tmp_path)
+    alone = pd.read_csv(tmp_path / "results.csv")
+    whole = pd.read_csv(finished.directory / "results.csv")
+    whole = whole[whole["objective"] == "simclr"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(alone, whole, check_exact=True)
+
+
+def test_a_failing_objective_fails_its_own_runs_only(tmp_path, monkeypatch):
+    load = run_module.load_objective
+
+    def sabotaged(name):
+        if name == "cross":
+
+            def make(encoders):
+                raise RuntimeError("a mistake\nin two lines")
+
+            return make
+        return load(name)
+
+    monkeypatch.setattr(run_module, "load_objective", sabotaged)
+    result = run_sweep(small(seeds=1), tmp_path)
+    assert set(result.failures.values()) == {"RuntimeError: a mistake"}
+    assert len(result.failures) == 3
+    assert set(result.table["objective"]) == {"untrained", "simclr"}
+
+
+def test_a_diverging_run_is_marked_and_the_rest_are_kept(tmp_path):
+    request = small(axes=(Axis(("rate",), (1e-3, 1e30)),), objectives=("simclr",), seeds=1)
+    result = run_sweep(request, tmp_path)
+    (reason,) = result.failures.values()
+    assert "not finite at step" in reason
+    assert set(result.table["rate"]) == {1e-3}
+
+
+def test_interrupted_it_keeps_what_was_finished(tmp_path, monkeypatch):
+    train = run_module.train
+
+    def interrupted(make, members, *rest, **more):
+        if more and len(Store(tmp_path / "results.sqlite").states()):
+            raise KeyboardInterrupt
+        return train(make, members, *rest, **more)
+
+    monkeypatch.setattr(run_module, "train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(small(), tmp_path)
+    store = Store(tmp_path / "results.sqlite")
+    assert len(store.states()) == 6
+    store.close()
+
+
+def foreign(path):
+    path.write_bytes(b"this is no database at all, only text that stands in its place")
+
+
+def other_database(path):
+    db = sqlite3.connect(path)
+    db.execute("CREATE TABLE t (x)")
+    db.commit()
+    db.close()
+
+
+def other_schema(path):
+    Store(path).close()
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA user_version = 99")
+    db.commit()
+    db.close()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [(foreign, "not a database"), (other_database, "not of pidlab"), (other_schema, "schema 99")],
+)
+def test_results_that_are_not_ours_are_never_touched(tmp_path, spoil, says):
+    path = tmp_path / "results.sqlite"
+    spoil(path)
+    before = path.read_bytes()
+    with pytest.raises(InvalidRequest, match=says):
+        run_sweep(small(), tmp_path)
+    assert path.read_bytes() == before
+    assert {p.name for p in tmp_path.iterdir()} <= {
+        "results.sqlite",
+        "results.sqlite-wal",
+        "results.sqlite-shm",
+    }
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InvalidRequest, match="cannot write to"):
+        run_sweep(small(), tmp_path / "file" / "below")
