@@ -24,7 +24,7 @@ def conditional_mutual_information(pmf: Float[np.ndarray, "... a b c"]) -> Float
     Of a pmf (..., n1, n2, ny) this is I(X1;Y|X2), unique1 + synergy of every decomposition.
     """
     pmf = np.asarray(pmf, dtype=np.float64)
-    return joint_information(pmf) - mutual_information(pmf.sum(-3))
+    return np.asarray(joint_information(pmf) - mutual_information(pmf.sum(-3)))
 
 
 def joint_information(pmf: Float[np.ndarray, "... n1 n2 ny"]) -> Float[np.ndarray, "..."]:
@@ -48,7 +48,7 @@ def co_information(pmf: Float[np.ndarray, "... n1 n2 ny"]) -> Float[np.ndarray, 
     Symmetric in the three variables; -1 for an XOR (McGill 1954).
     """
     first, second = source_informations(pmf)
-    return first + second - joint_information(pmf)
+    return np.asarray(first + second - joint_information(pmf))
 
 
 def binary_entropy(p: float) -> float:

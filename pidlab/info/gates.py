@@ -28,7 +28,7 @@ def function(
     return law([(a, b, rule(a, b)) for a, b in product(range(n1), range(n2))], weights)
 
 
-def side_by_side(*parts: Pmf) -> Pmf:
+def side_by_side(*parts: Float[np.ndarray, "_ _ _"]) -> Pmf:
     """Independent parts as one law; on every axis the first part is the most significant digit."""
     whole = np.ones((1, 1, 1))
     for part in parts:

@@ -57,7 +57,8 @@ def imin(pmf: Pmf) -> Bits:
     Williams & Beer (2010), "Nonnegative decomposition of multivariate information", eq. 5.
     """
     pmf = np.asarray(pmf, dtype=np.float64)
-    return np.minimum(_specific(pmf.sum(-2)), _specific(pmf.sum(-3))).sum(-1)
+    least = np.minimum(_specific(pmf.sum(-2)), _specific(pmf.sum(-3)))
+    return np.asarray(least.sum(-1))
 
 
 def mmi(pmf: Pmf) -> Bits:
@@ -66,7 +67,7 @@ def mmi(pmf: Pmf) -> Bits:
     Barrett (2015), "Exploration of synergistic and redundant information sharing in static and
     dynamical Gaussian systems", eq. 17.
     """
-    return np.minimum(*source_informations(pmf))
+    return np.asarray(np.minimum(*source_informations(pmf)))
 
 
 def sx(pmf: Pmf) -> Bits:
@@ -81,7 +82,7 @@ def sx(pmf: Pmf) -> Bits:
     y = pmf.sum((-3, -2), keepdims=True)
     # Where p > 0 every factor is; the sum runs over these cells only.
     local = _log_where(pmf > 0, either_y) - _log_where(pmf > 0, either) - _log_where(pmf > 0, y)
-    return (pmf * local).sum((-3, -2, -1)) / np.log(2.0)
+    return np.asarray((pmf * local).sum((-3, -2, -1)) / np.log(2.0))
 
 
 def gk(pmf: Pmf) -> Bits:

@@ -71,7 +71,7 @@ def decompose_samples(
     if n < 2:
         raise InvalidRequest(f"{n} sample: a decomposition of samples needs 2 or more")
     rng = np.random.default_rng(seed)
-    shape = tuple(samples.max(0) + 1)
+    shape = tuple(int(n) + 1 for n in samples.max(0))
     x1, x2, y = samples.T
     whole = _counts(x1, x2, y, shape)
     plug_in = decompose(whole, measure, normalize=True)

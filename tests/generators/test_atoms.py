@@ -10,6 +10,7 @@ from pidlab import Atoms, InvalidRequest, decompose
 from pidlab.decomposition import TERMS
 from pidlab.generators import atoms_stack, load_generator
 from pidlab.generators.atoms_law import MOST_CELLS, slot_law
+from pidlab.generators.noise import GENERIC_DROP, GENERIC_NOISE
 from pidlab.generators.rendering import orthogonal_maps
 from pidlab.info import co_information, entropy, joint_information, mutual_information
 
@@ -101,9 +102,9 @@ def test_generic_views_act_on_the_observation():
     sample = Atoms().sample(2000, seed=1)
     view = Atoms().view(sample, "generic", seed=2)
     dropped = float((view.x1 == 0).float().mean())
-    assert dropped == pytest.approx(atoms_stack.GENERIC_DROP, abs=0.01)
+    assert dropped == pytest.approx(GENERIC_DROP, abs=0.01)
     kept = view.x1 != 0
-    assert float((view.x1 - sample.x1)[kept].std()) == pytest.approx(atoms_stack.GENERIC_NOISE, rel=0.05)
+    assert float((view.x1 - sample.x1)[kept].std()) == pytest.approx(GENERIC_NOISE, rel=0.05)
 
 
 @pytest.mark.parametrize("tuning", TUNINGS)
