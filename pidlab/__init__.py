@@ -9,6 +9,7 @@ from pidlab.errors import InvalidRequest
 if TYPE_CHECKING:
     from pidlab.analysis import capture
     from pidlab.generators import Atoms, load_generator
+    from pidlab.info import decompose
     from pidlab.objectives import Batch, Phase, load_objective
     from pidlab.training import fit
 
@@ -20,6 +21,7 @@ _HOMES = {
     "Batch": "pidlab.objectives",
     "Phase": "pidlab.objectives",
     "capture": "pidlab.analysis",
+    "decompose": "pidlab.info",
     "fit": "pidlab.training",
     "load_generator": "pidlab.generators",
     "load_objective": "pidlab.objectives",
@@ -33,6 +35,7 @@ __all__ = [
     "Phase",
     "__version__",
     "capture",
+    "decompose",
     "fit",
     "load_generator",
     "load_objective",

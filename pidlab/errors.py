@@ -12,8 +12,10 @@ class InvalidRequest(ValueError):  # noqa: N818 - it is the request that is wron
     """
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint that names the known spelling nearest to `name`, or lists them all."""
+def nearest(name: str, known: Iterable[str], most: int = 1) -> str:
+    """A hint with the up to `most` known spellings nearest to `name`, or with them all."""
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}"
+    close = difflib.get_close_matches(name, names, n=most, cutoff=0.5)
+    if not close:
+        return f"known: {', '.join(names)}"
+    return f"did you mean {' or '.join(map(repr, close))}?"

@@ -2,7 +2,7 @@
 
 import json
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,13 +12,27 @@ class Kind(StrEnum):
 
     objectives = "objectives"
     generators = "generators"
+    gates = "gates"
+    measures = "measures"
 
 
 def catalogue(
     kind: Annotated[Kind, typer.Argument(help="What to list.")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
-    """List registered objectives or generators, with their parameters."""
+    """List objectives and generators with their parameters, gates, or measures."""
+    entries = _info(kind) if kind in (Kind.gates, Kind.measures) else _registered(kind)
+    if as_json:
+        typer.echo(json.dumps(entries, indent=2))
+        return
+    for entry in entries:
+        arguments = ", ".join(f"{key}={value!r}" for key, value in entry.get("parameters", {}).items())
+        typer.secho(entry["name"], bold=True, nl=False)
+        typer.echo(f"({arguments})" if arguments else "")
+        typer.echo(f"    {entry['about']}")
+
+
+def _registered(kind: Kind) -> list[dict[str, Any]]:
     import inspect
 
     from pidlab.generators import generators
@@ -34,11 +48,20 @@ def catalogue(
         }
         about = (inspect.getdoc(cls) or "").split("\n")[0]
         entries.append({"name": name, "about": about, "parameters": parameters})
-    if as_json:
-        typer.echo(json.dumps(entries, indent=2))
-        return
-    for entry in entries:
-        arguments = ", ".join(f"{key}={value!r}" for key, value in entry["parameters"].items())
-        typer.secho(entry["name"], bold=True, nl=False)
-        typer.echo(f"({arguments})" if arguments else "")
-        typer.echo(f"    {entry['about']}")
+    return entries
+
+
+def _info(kind: Kind) -> list[dict[str, Any]]:
+    from pidlab.info import MEASURES, gates
+
+    if kind is Kind.gates:
+        return [{"name": name, "about": about} for name, about in gates().items()]
+    return [
+        {
+            "name": name,
+            "about": f"{measure.definition}; {measure.properties} ({measure.source})",
+            "nonnegative": measure.nonnegative,
+            "additive": measure.additive,
+        }
+        for name, measure in MEASURES.items()
+    ]

@@ -7,6 +7,8 @@ import typer
 
 from pidlab.cli.bench import bench
 from pidlab.cli.catalogue import catalogue
+from pidlab.cli.decompose import EPILOG as FILES
+from pidlab.cli.decompose import decompose
 from pidlab.cli.sweep import EPILOG, sweep
 from pidlab.cli.truth import truth
 from pidlab.errors import InvalidRequest
@@ -23,6 +25,7 @@ app = typer.Typer(
 )
 app.command(epilog=EPILOG)(sweep)
 app.command()(truth)
+app.command(epilog=FILES)(decompose)
 app.command("list")(catalogue)
 app.command()(bench)
 

@@ -1,6 +1,7 @@
-"""`pidlab truth`: the decomposition that a generator is designed to have."""
+"""`pidlab truth`: the decomposition that a generator is designed to have, beside the solver's."""
 
 import json
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -15,8 +16,12 @@ from pidlab.cli.options import (
     Unique2,
     asked_bits,
 )
-from pidlab.decomposition import TERMS
+from pidlab.cli.show import bits
+from pidlab.decomposition import TERMS, Decomposition
 from pidlab.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from pidlab.generators import Generator
 
 
 def truth(
@@ -42,8 +47,12 @@ def truth(
         parameters |= dict.fromkeys(terms, value)
     made = load_generator(generator, **parameters)
     found = made.truth
+    solved, note = _solved(made)
     if as_json:
-        typer.echo(json.dumps(found.to_dict(), indent=2))
+        solver = {} if solved is None else {"solver": solved.to_dict()}
+        typer.echo(json.dumps(found.to_dict() | solver, indent=2))
+        if note:
+            typer.echo(note, err=True)
         return
     from rich.console import Console
     from rich.table import Table
@@ -59,5 +68,30 @@ def truth(
         table.add_row(target.name, *(f"{bits:.6g}" for bits in known))
     console = Console()
     console.print(table)
-    for name in (*TERMS, "total", "mi1", "mi2", "co_information"):
-        console.print(f"  {name:<15} {float(getattr(found, name)):.6g}", highlight=False)
+    names = (*TERMS, "total", "mi1", "mi2", "co_information")
+    table = Table(title="Designed, and solved on the assembled law", title_justify="left")
+    table.add_column("bits")
+    table.add_column(f"designed ({found.how})", justify="right")
+    if solved is not None:
+        table.add_column(f"solver (gap {float(solved.gap):.0e})", justify="right")
+    for name in names:
+        values = [float(getattr(known, name)) for known in (found, solved) if known is not None]
+        table.add_row(name, *(bits(value) for value in values))
+    console.print(table)
+    if note:
+        console.print(note, highlight=False)
+
+
+def _solved(made: "Generator") -> tuple[Decomposition | None, str]:
+    """The solver's decomposition of the generator's joint law, or a word on why there is none."""
+    from pidlab.info import decompose
+
+    if made.truth.how == "solver":
+        return None, ""
+    try:
+        law = made.symbol_law()
+    except InvalidRequest as error:
+        return None, f"no solver's value: {error}"
+    if law is None:
+        return None, f"no solver's value: {made.name} has no joint law of finitely many symbols"
+    return decompose(law), ""

@@ -2,10 +2,12 @@
 
 from pidlab.generators.atoms import Atoms
 from pidlab.generators.base import Generator, Sample, Stack, Target, ViewInformation
+from pidlab.generators.gate import Gate
 from pidlab.generators.registry import generators, load_generator
 
 __all__ = [
     "Atoms",
+    "Gate",
     "Generator",
     "Sample",
     "Stack",

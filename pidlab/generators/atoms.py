@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal, get_args
 
+import numpy as np
 import torch
+from jaxtyping import Float
 
 from pidlab.decomposition import TERMS, Decomposition
 from pidlab.defaults import ATOMS
 from pidlab.errors import InvalidRequest
+from pidlab.generators.atoms_law import Slot, symbol_law
 from pidlab.generators.atoms_stack import AtomsStack
 from pidlab.generators.base import (
     Generator,
@@ -23,36 +26,6 @@ from pidlab.info import binary_entropy, inverse_binary_entropy
 from pidlab.modality import Vector
 
 Tuning = Literal["entropy", "erasure", "channel"]
-
-
-@dataclass(frozen=True)
-class Slot:
-    """One binary symbol of a term.
-
-    Args:
-        term: the term it belongs to; `"shared"` is nuisance that both modalities hold.
-        p: probability that the symbol is 1.
-        keep: probability that it is expressed (as ±1, else 0).
-        flip: probability that Y sees it flipped.
-        gap: least distance between two of its rendered values, which bounds its noise.
-    """
-
-    term: str
-    p: float
-    keep: float
-    flip: float
-    gap: float
-
-    @property
-    def label_probability(self) -> float:
-        """Probability that Y's bit is 1."""
-        return self.p + self.flip - 2.0 * self.p * self.flip
-
-    def information(self, channel_uses: int = 1) -> float:
-        """Bits between the symbol and a copy behind `channel_uses` of Y's channel."""
-        flip = (1.0 - (1.0 - 2.0 * self.flip) ** channel_uses) / 2.0
-        seen = self.p + flip - 2.0 * self.p * flip
-        return self.keep * (binary_entropy(seen) - binary_entropy(flip))
 
 
 @dataclass(frozen=True)
@@ -189,6 +162,9 @@ class Atoms(Generator):
             entropy = math.fsum(binary_entropy(slot.label_probability) for slot in slots)
             targets[term] = Target(term, prior, entropy, information)
         return targets
+
+    def symbol_law(self) -> Float[np.ndarray, "n1 n2 ny"]:
+        return symbol_law(self.slots)
 
     @property
     def signature(self) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,17 +11,12 @@ from torch import Tensor
 
 from pidlab.errors import InvalidRequest
 from pidlab.generators.base import Sample, Stack
+from pidlab.generators.noise import corruption, truncated_normal
 from pidlab.generators.rendering import Rendering, stack_maps
 from pidlab.seeds import child, torch_generator
 
 if TYPE_CHECKING:
     from pidlab.generators.atoms import Atoms
-
-# Noise stops at this part of half the gap, so that rounding cannot carry a symbol across it.
-MARGIN = 0.98
-
-# The `generic` view: normal noise of this size, then coordinates dropped with this probability.
-GENERIC_NOISE, GENERIC_DROP = 0.1, 0.2
 
 PRESENT = (("redundant", "unique1", "synergy", "shared"), ("redundant", "unique2", "synergy", "shared"))
 
@@ -136,21 +130,15 @@ class AtomsStack(Stack):
         }
 
     def _noise_of(self, uniforms: Float[Tensor, "s slots 2 n"]) -> Float[Tensor, "s slots 2 n"]:
-        # A normal truncated to ±MARGIN half gaps, by the inverse of its distribution function.
-        if self._noise == 0.0:
-            return torch.zeros_like(uniforms)
-        scale = self._noise * math.sqrt(2.0)
-        normal = torch.erfinv((2.0 * uniforms - 1.0) * math.erf(MARGIN / scale))
-        return scale * self._half_gap * normal
+        return truncated_normal(uniforms, self._noise, self._half_gap)
 
     def _corrupt(self, x: Tensor, m: int, seeds: Sequence[int]) -> Tensor:
         unique, member = _distinct(seeds, x.device)
-        noise, kept = [], []
-        for seed in unique:
-            generator = torch_generator(child(seed, "generic", m), x.device)
-            noise.append(torch.randn(x.shape[1:], generator=generator, device=x.device))
-            kept.append(torch.rand(x.shape[1:], generator=generator, device=x.device) >= GENERIC_DROP)
-        return (x + GENERIC_NOISE * torch.stack(noise)[member]) * torch.stack(kept)[member]
+        drawn = [
+            corruption(x.shape[1:], torch_generator(child(seed, "generic", m), x.device)) for seed in unique
+        ]
+        noise, kept = (torch.stack(parts)[member] for parts in zip(*drawn, strict=True))
+        return (x + noise) * kept
 
     def _uniforms(
         self, seeds: Sequence[int], rows: int, n: int, device: torch.device | str

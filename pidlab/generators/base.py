@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -143,6 +144,14 @@ class Generator(ABC):
     @abstractmethod
     def targets(self) -> dict[str, Target]:
         """The targets by name."""
+
+    def symbol_law(self) -> Float[np.ndarray, "n1 n2 ny"] | None:
+        """The exact joint pmf of the symbols of X1, of X2 and of Y; None where there is none to write down.
+
+        Raises:
+            InvalidRequest: it has too many cells to be assembled.
+        """
+        return None
 
     @property
     @abstractmethod

@@ -26,7 +26,7 @@ def load_generator(reference: str, **parameters: Any) -> Generator:
     """
     asked = parse(reference)
     cls = look_up("generator", asked.name, generators())
-    fields = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    fields = [f.name for f in dataclasses.fields(cls) if f.init]  # type: ignore[arg-type]
     for key in parameters:
         if key not in fields:
             raise InvalidRequest(f"{asked.name} has no parameter {key!r}: {nearest(key, fields)}")

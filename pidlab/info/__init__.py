@@ -1,5 +1,31 @@
 """Exact information of known distributions, in bits."""
 
-from pidlab.info.entropies import binary_entropy, entropy, inverse_binary_entropy, mutual_information
+from pidlab.info.decompose import decompose
+from pidlab.info.entropies import (
+    binary_entropy,
+    co_information,
+    conditional_mutual_information,
+    entropy,
+    inverse_binary_entropy,
+    joint_information,
+    mutual_information,
+    source_informations,
+)
+from pidlab.info.gates import gate, gates
+from pidlab.info.measures import MEASURES, Measure
 
-__all__ = ["binary_entropy", "entropy", "inverse_binary_entropy", "mutual_information"]
+__all__ = [
+    "MEASURES",
+    "Measure",
+    "binary_entropy",
+    "co_information",
+    "conditional_mutual_information",
+    "decompose",
+    "entropy",
+    "gate",
+    "gates",
+    "inverse_binary_entropy",
+    "joint_information",
+    "mutual_information",
+    "source_informations",
+]

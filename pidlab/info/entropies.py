@@ -18,6 +18,39 @@ def mutual_information(pmf: Float[np.ndarray, "... a b"]) -> Float[np.ndarray, "
     return np.asarray(entropy(pmf.sum(-1)) + entropy(pmf.sum(-2)) - joint)
 
 
+def conditional_mutual_information(pmf: Float[np.ndarray, "... a b c"]) -> Float[np.ndarray, "..."]:
+    """I(A;C|B) = I(A,B;C) - I(B;C) of joint pmfs over the last three axes, in bits.
+
+    Of a pmf (..., n1, n2, ny) this is I(X1;Y|X2), unique1 + synergy of every decomposition.
+    """
+    pmf = np.asarray(pmf, dtype=np.float64)
+    return np.asarray(joint_information(pmf) - mutual_information(pmf.sum(-3)))
+
+
+def joint_information(pmf: Float[np.ndarray, "... n1 n2 ny"]) -> Float[np.ndarray, "..."]:
+    """I(X1,X2;Y) of pmfs over the last three axes, in bits."""
+    pmf = np.asarray(pmf, dtype=np.float64)
+    *batch, n1, n2, ny = pmf.shape
+    return mutual_information(pmf.reshape(*batch, n1 * n2, ny))
+
+
+def source_informations(
+    pmf: Float[np.ndarray, "... n1 n2 ny"],
+) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
+    """I(X1;Y) and I(X2;Y) of pmfs over the last three axes, in bits."""
+    pmf = np.asarray(pmf, dtype=np.float64)
+    return mutual_information(pmf.sum(-2)), mutual_information(pmf.sum(-3))
+
+
+def co_information(pmf: Float[np.ndarray, "... n1 n2 ny"]) -> Float[np.ndarray, "..."]:
+    """I(X1;Y) + I(X2;Y) - I(X1,X2;Y) over the last three axes, in bits; redundant - synergy.
+
+    Symmetric in the three variables; -1 for an XOR (McGill 1954).
+    """
+    first, second = source_informations(pmf)
+    return np.asarray(first + second - joint_information(pmf))
+
+
 def binary_entropy(p: float) -> float:
     """h(p) = -p log2 p - (1-p) log2(1-p), in bits."""
     return float(entropy(np.array([p, 1.0 - p])))

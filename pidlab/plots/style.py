@@ -33,6 +33,8 @@ COLOURS = {
 _OTHERS = (PURPLE, SKY, YELLOW, BLACK)
 
 MARKERS = {"redundant": "o", "unique1": "^", "unique2": "v", "synergy": "D"}
+# Terms as areas, where no objective is shown beside them.
+TERM_COLOURS = {"redundant": BLUE, "unique1": ORANGE, "unique2": YELLOW, "synergy": PURPLE}
 SYMBOLS = {"redundant": "$R$", "unique1": "$U_1$", "unique2": "$U_2$", "synergy": "$S$"}
 
 # Width of the text block of NeurIPS and ICLR, in inches.

@@ -1,4 +1,3 @@
-import itertools
 import math
 
 import numpy as np
@@ -7,11 +6,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pidlab import Atoms, InvalidRequest
+from pidlab import Atoms, InvalidRequest, decompose
 from pidlab.decomposition import TERMS
 from pidlab.generators import atoms_stack, load_generator
+from pidlab.generators.atoms_law import MOST_CELLS, slot_law
+from pidlab.generators.noise import GENERIC_DROP, GENERIC_NOISE
 from pidlab.generators.rendering import orthogonal_maps
-from pidlab.info import entropy, mutual_information
+from pidlab.info import co_information, entropy, joint_information, mutual_information
 
 TUNINGS = ("entropy", "erasure", "channel")
 
@@ -20,31 +21,16 @@ def tuned(tuning, **bits):
     return Atoms(redundant_tuning=tuning, unique_tuning=tuning, synergy_tuning=tuning, **bits)
 
 
-def slot_pmf(slot):
-    """p(x1, x2, y) of one symbol's latents in {-1, 0, 1}, by enumeration of what it is drawn from."""
-    pmf = np.zeros((3, 3, 2))
-    for symbol, first, shown, flipped in itertools.product((0, 1), repeat=4):
-        p = (slot.p if symbol else 1 - slot.p) * 0.5
-        p *= (slot.keep if shown else 1 - slot.keep) * (slot.flip if flipped else 1 - slot.flip)
-        signed = (2 * symbol - 1) * shown
-        if slot.term == "synergy":
-            x = (2 * first - 1, (2 * (first ^ symbol) - 1) * shown)
-        else:
-            x = (signed if slot.term != "unique2" else 0, signed if slot.term != "unique1" else 0)
-        pmf[x[0] + 1, x[1] + 1, symbol ^ flipped] += p
-    return pmf
-
-
 @pytest.mark.parametrize("tuning", TUNINGS)
 @pytest.mark.parametrize("bits", [0.0, 0.1, 0.5, 1.0, 1.3, 2.0])
 def test_stated_information_is_that_of_the_symbols(tuning, bits):
     atoms = tuned(tuning, redundant=bits, unique1=bits, unique2=bits, synergy=bits)
     for term, target in atoms.targets.items():
-        pmfs = [slot_pmf(slot) for slot in atoms.slots if slot.term == term]
+        pmfs = [slot_law(slot) for slot in atoms.slots if slot.term == term]
         got = {
             (0,): sum(mutual_information(p.sum(1)) for p in pmfs),
             (1,): sum(mutual_information(p.sum(0)) for p in pmfs),
-            (0, 1): sum(mutual_information(p.reshape(9, 2)) for p in pmfs),
+            (0, 1): sum(joint_information(p) for p in pmfs),
         }
         assert got == pytest.approx(dict(target.information), abs=1e-9)
         assert sum(entropy(p.sum((0, 1))) for p in pmfs) == pytest.approx(target.entropy, abs=1e-9)
@@ -116,9 +102,9 @@ def test_generic_views_act_on_the_observation():
     sample = Atoms().sample(2000, seed=1)
     view = Atoms().view(sample, "generic", seed=2)
     dropped = float((view.x1 == 0).float().mean())
-    assert dropped == pytest.approx(atoms_stack.GENERIC_DROP, abs=0.01)
+    assert dropped == pytest.approx(GENERIC_DROP, abs=0.01)
     kept = view.x1 != 0
-    assert float((view.x1 - sample.x1)[kept].std()) == pytest.approx(atoms_stack.GENERIC_NOISE, rel=0.05)
+    assert float((view.x1 - sample.x1)[kept].std()) == pytest.approx(GENERIC_NOISE, rel=0.05)
 
 
 @pytest.mark.parametrize("tuning", TUNINGS)
@@ -202,3 +188,58 @@ def test_terms_come_in_the_order_of_the_field():
 def test_no_noise_is_allowed():
     x = Atoms(noise=0.0, nuisance=0, depth=0).sample(100, seed=1).x1
     assert len(torch.unique(x.round(decimals=4), dim=0)) == 8
+
+
+@pytest.mark.parametrize("tuning", TUNINGS)
+def test_symbols_follow_their_law(tuning):
+    n = 50_000
+    atoms = tuned(tuning, redundant=0.6, unique1=0.4, unique2=0.0, synergy=0.3)
+    sample = atoms.sample(n, seed=3)
+    for slot in atoms.slots:
+        parts = [m[0].numpy().astype(int) if len(m) else np.zeros(n, int) for m in sample.symbols[slot.term]]
+        drawn = np.stack([*parts, sample.targets[slot.term].numpy()])
+        seen, counts = np.unique(drawn, axis=1, return_counts=True)
+        law = slot_law(slot)
+        assert seen.shape[1] == np.count_nonzero(law)
+        # both lists run in C order of the values
+        assert counts / n == pytest.approx(law[law > 0], abs=0.015)
+
+
+def test_the_assembled_law_is_that_of_all_symbols_and_not_too_large():
+    law = Atoms(redundant=0.5, unique1=0.3, unique2=1.2, synergy=0.4).symbol_law()
+    assert law.shape == (2 * 2 * 2, 2 * 4 * 3, 2 * 2 * 4 * 2)
+    assert law.sum() == pytest.approx(1.0, abs=1e-12)
+    assert joint_information(law) == pytest.approx(2.4, abs=1e-9)
+    assert co_information(law) == pytest.approx(0.1, abs=1e-9)
+    assert Atoms(redundant=0, unique1=0, unique2=0, synergy=0).symbol_law().tolist() == [[[1.0]]]
+    with pytest.raises(InvalidRequest, match=f"64 x 64 x 256 = 1048576 cells.*at most {MOST_CELLS}"):
+        Atoms(redundant=2, unique1=2, unique2=2, synergy=2).symbol_law()
+
+
+@pytest.mark.parametrize("tuning", TUNINGS)
+@pytest.mark.parametrize("bits", [0.1, 0.5, 1.0, 1.3])
+def test_the_design_is_what_the_solver_finds_for_each_term(tuning, bits):
+    pytest.importorskip("pidlab.info.broja")
+    for term in TERMS:
+        atoms = tuned(tuning, **{**dict.fromkeys(TERMS, 0.0), term: bits})
+        assert_terms(decompose(atoms.symbol_law()), atoms.truth)
+
+
+@pytest.mark.parametrize(
+    "atoms",
+    [
+        tuned("entropy", redundant=0.3, unique1=0.2, unique2=0.6, synergy=0.5),
+        tuned("erasure", redundant=0.3, unique1=0.2, unique2=0.0, synergy=0.5),
+        tuned("channel", redundant=0.3, unique1=1.2, unique2=0.0, synergy=0.5),
+        Atoms(redundant=1.4, unique1=0.3, unique2=0.0, synergy=0.7),
+    ],
+    ids=[*TUNINGS, "default"],
+)
+def test_the_design_is_what_the_solver_finds_for_all_terms_together(atoms):
+    pytest.importorskip("pidlab.info.broja")
+    assert_terms(decompose(atoms.symbol_law()), atoms.truth)
+
+
+def assert_terms(found, designed):
+    for term, bits in designed.terms.items():
+        assert found.terms[term] == pytest.approx(bits, abs=1e-8 + found.gap), term

@@ -1,0 +1,87 @@
+"""The symbols that `Atoms` are made of, and their exact joint law with Y."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from itertools import product
+
+import numpy as np
+from jaxtyping import Float
+
+from pidlab.errors import InvalidRequest
+from pidlab.info import binary_entropy
+
+# Cells of the largest law that is assembled; the solver's own limit in time is near.
+MOST_CELLS = 2**14
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One binary symbol of a term.
+
+    Args:
+        term: the term it belongs to; `"shared"` is nuisance that both modalities hold.
+        p: probability that the symbol is 1.
+        keep: probability that it is expressed (as ±1, else 0).
+        flip: probability that Y sees it flipped.
+        gap: least distance between two of its rendered values, which bounds its noise.
+    """
+
+    term: str
+    p: float
+    keep: float
+    flip: float
+    gap: float
+
+    @property
+    def label_probability(self) -> float:
+        """Probability that Y's bit is 1."""
+        return self.p + self.flip - 2.0 * self.p * self.flip
+
+    def information(self, channel_uses: int = 1) -> float:
+        """Bits between the symbol and a copy behind `channel_uses` of Y's channel."""
+        flip = (1.0 - (1.0 - 2.0 * self.flip) ** channel_uses) / 2.0
+        seen = self.p + flip - 2.0 * self.p * flip
+        return self.keep * (binary_entropy(seen) - binary_entropy(flip))
+
+
+def symbol_law(slots: Sequence[Slot]) -> Float[np.ndarray, "n1 n2 ny"]:
+    """p(x1, x2, y) of independent symbols together; on every axis the first one is most significant.
+
+    Left out are nuisance and symbols of no bits, of which Y's digit is noise of its own.
+
+    Raises:
+        InvalidRequest: more than 2^14 cells.
+    """
+    informed = [slot for slot in slots if slot.term != "shared" and slot.information() > 0.0]
+    laws = [np.ones((1, 1, 1)), *map(slot_law, informed)]
+    shape = [math.prod(sizes) for sizes in zip(*(law.shape for law in laws), strict=True)]
+    if math.prod(shape) > MOST_CELLS:
+        raise InvalidRequest(
+            f"the joint law has {' x '.join(map(str, shape))} = {math.prod(shape)} cells: "
+            f"too many to assemble (at most {MOST_CELLS}); ask for fewer bits"
+        )
+    return reduce(np.kron, laws)
+
+
+def slot_law(slot: Slot) -> Float[np.ndarray, "n1 n2 ny"]:
+    """p(x1, x2, y) of one symbol as the modalities show it: -1, 0 or 1, each axis without empty ones."""
+    law = np.zeros((3, 3, 2))
+    for symbol, first, shown, flipped in product((0, 1), repeat=4):
+        signed = 2 * symbol - 1
+        if slot.term == "synergy":  # the XOR of two bits, of which the second can be erased
+            x1, x2 = 2 * first - 1, (2 * (first ^ symbol) - 1) * shown
+        else:
+            x1 = signed * shown if slot.term != "unique2" else 0
+            x2 = signed * shown if slot.term != "unique1" else 0
+        law[x1 + 1, x2 + 1, symbol ^ flipped] += (
+            (slot.p if symbol else 1.0 - slot.p)
+            * (slot.keep if shown else 1.0 - slot.keep)
+            * (slot.flip if flipped else 1.0 - slot.flip)
+            / 2.0
+        )
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        law = np.compress(law.sum(others) > 0, law, axis)
+    return law

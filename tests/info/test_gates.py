@@ -1,0 +1,35 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pidlab import InvalidRequest
+from pidlab.info import gate, gates
+
+CASES = json.loads((Path(__file__).parents[1] / "golden" / "pid_gates.json").read_text())["cases"]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+def test_gates_are_those_of_the_literature(case):
+    expected = np.zeros(case["shape"])
+    for x1, x2, y, p in case["pmf"]:
+        expected[x1, x2, y] = p
+    found = gate(case["name"])
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).max() <= 1e-15
+
+
+def test_every_gate_is_listed_with_what_it_is():
+    assert set(gates()) == {case["name"] for case in CASES}
+    assert all(about and "\n" not in about for about in gates().values())
+
+
+def test_other_names_of_gates():
+    assert np.array_equal(gate("copy"), gate("cat"))
+    assert np.array_equal(gate("syn"), gate("xor"))
+
+
+def test_an_unknown_gate_is_told_the_nearest():
+    with pytest.raises(InvalidRequest, match=r"unknown gate 'adn': did you mean .*'and'"):
+        gate("adn")

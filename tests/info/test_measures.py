@@ -1,0 +1,189 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from pidlab import InvalidRequest, decompose
+from pidlab.info import (
+    MEASURES,
+    co_information,
+    conditional_mutual_information,
+    gate,
+    joint_information,
+    source_informations,
+)
+from pidlab.info.gates import side_by_side
+from pidlab.info.maxent import pairwise_maximum_entropy
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+# Our names for the measures, and those of the reference numbers.
+KEYS = {"imin": "imin", "mmi": "mmi", "ccs": "iccs", "dep": "idep", "sx": "isx", "gk": "igk"}
+LETTERS = {"R": "redundant", "U1": "unique1", "U2": "unique2", "S": "synergy"}
+
+
+def cases(name):
+    return json.loads((GOLDEN / f"{name}.json").read_text())["cases"]
+
+
+def rows_to_pmf(rows, shape):
+    pmf = np.zeros(shape)
+    for x1, x2, y, p in rows:
+        pmf[x1, x2, y] = p
+    return pmf
+
+
+def random_pmf(case):
+    return np.array(case["counts"]).reshape(case["shape"]) / case["denominator"]
+
+
+def composite_pmf(case):
+    return side_by_side(*(rows_to_pmf(part["pmf"], part["shape"]) for part in case["components"]))
+
+
+def worst(found, expected):
+    return max(abs(getattr(found, term) - expected[letter]) for letter, term in LETTERS.items())
+
+
+@st.composite
+def pmfs(draw, shape=None):
+    """Pmfs of two or three symbols with exact zeros and small masses."""
+    shape = shape or draw(st.tuples(*[st.integers(1, 3)] * 3))
+    weights = draw(
+        hnp.arrays(np.float64, shape, elements=st.sampled_from([0.0, 0.0, 1e-6, 0.01, 0.1, 0.3, 1.0, 2.0]))
+    )
+    weights.flat[draw(st.integers(0, weights.size - 1))] += 1.0
+    return weights / weights.sum()
+
+
+@pytest.mark.parametrize("measure", KEYS)
+@pytest.mark.parametrize("case", cases("pid_gates"), ids=lambda case: case["name"])
+def test_gates_have_their_published_terms(case, measure):
+    found = decompose(rows_to_pmf(case["pmf"], case["shape"]), measure)
+    assert worst(found, case[KEYS[measure]]) <= 1e-9
+    assert found.gap <= 1e-9
+
+
+@pytest.mark.parametrize("measure", ["imin", "mmi"])
+@pytest.mark.parametrize(
+    ("name", "pmf_of"),
+    [("pid_random", random_pmf), ("pid_composite", composite_pmf)],
+    ids=["random", "composite"],
+)
+def test_reference_laws_have_their_terms(name, pmf_of, measure):
+    for case in cases(name):
+        assert worst(decompose(pmf_of(case), measure), case[measure]) <= 1e-9, case["name"]
+
+
+@given(pmfs(), st.sampled_from(sorted(KEYS)))
+@settings(deadline=None, max_examples=60)
+def test_terms_are_those_of_the_informations(pmf, measure):
+    found = decompose(pmf, measure)
+    assert [found.mi1, found.mi2] == pytest.approx([*map(float, source_informations(pmf))], abs=1e-12)
+    assert found.total == pytest.approx(joint_information(pmf), abs=1e-12)
+    assert found.co_information == pytest.approx(co_information(pmf), abs=1e-12)
+    assert found.conditional_mi1 == pytest.approx(conditional_mutual_information(pmf), abs=1e-12)
+    swapped = np.swapaxes(pmf, 0, 1)
+    assert found.conditional_mi2 == pytest.approx(conditional_mutual_information(swapped), abs=1e-12)
+    if MEASURES[measure].nonnegative:
+        assert min(found.terms.values()) >= -1e-9 - found.gap
+
+
+@given(pmfs(), st.sampled_from(sorted(set(KEYS) - {"ccs"})))
+@settings(deadline=None, max_examples=60)
+def test_swapping_and_relabelling_change_nothing_else(pmf, measure):
+    found = decompose(pmf, measure)
+    swapped = decompose(np.swapaxes(pmf, 0, 1), measure)
+    assert swapped.redundant == pytest.approx(found.redundant, abs=1e-8)
+    assert swapped.unique1 == pytest.approx(found.unique2, abs=1e-8)
+    assert decompose(pmf[::-1, :, ::-1], measure).synergy == pytest.approx(found.synergy, abs=1e-8)
+
+
+@pytest.mark.parametrize("measure", [name for name in KEYS if MEASURES[name].additive])
+@given(pmfs((2, 2, 2)), pmfs((2, 2, 2)))
+@settings(deadline=None, max_examples=30)
+def test_additive_measures_add(measure, a, b):
+    both = decompose(side_by_side(a, b), measure)
+    parts = [decompose(pmf, measure).redundant for pmf in (a, b)]
+    assert both.redundant == pytest.approx(sum(parts), abs=1e-9)
+
+
+@pytest.mark.parametrize("measure", [name for name in KEYS if not MEASURES[name].additive])
+def test_measures_said_not_to_add_do_not(measure):
+    rng = np.random.default_rng(4)
+    pairs = [rng.dirichlet(np.full(8, 0.3), 2).reshape(2, 2, 2, 2) for _ in range(20)]
+    errors = [
+        decompose(side_by_side(a, b), measure).redundant - sum(decompose(np.stack([a, b]), measure).redundant)
+        for a, b in pairs
+    ]
+    assert np.abs(errors).max() > 1e-3
+
+
+@pytest.mark.parametrize("measure", [name for name in KEYS if not MEASURES[name].nonnegative])
+def test_measures_said_to_go_negative_do(measure):
+    terms = [t for case in cases("pid_gates") for t in decompose(gate(case["name"]), measure).terms.values()]
+    assert min(terms) < -1e-3
+
+
+@pytest.mark.parametrize("measure", KEYS)
+def test_a_batch_gives_what_a_loop_gives(measure):
+    rng = np.random.default_rng(1)
+    batch = rng.dirichlet(np.full(12, 0.3), (2, 3)).reshape(2, 3, 2, 3, 2)
+    together = decompose(batch, measure)
+    for place in np.ndindex(2, 3):
+        alone = decompose(batch[place], measure)
+        assert [t[place] for t in together.terms.values()] == pytest.approx(
+            list(alone.terms.values()), abs=1e-12
+        )
+        assert all(isinstance(t, float) for t in (*alone.terms.values(), alone.gap))
+    assert together.gap.shape == together.synergy.shape == (2, 3)
+    assert together.synergy.dtype == np.float64
+
+
+@given(pmfs())
+@settings(deadline=None, max_examples=100)
+def test_maximum_entropy_keeps_the_pairwise_marginals(pmf):
+    q, gap = pairwise_maximum_entropy(pmf)
+    for axis in range(3):
+        assert q.sum(axis) == pytest.approx(pmf.sum(axis), abs=1e-11)
+    assert gap <= 1e-9
+
+
+def test_maximum_entropy_fills_a_cell_only_where_the_marginals_let_it():
+    q, _ = pairwise_maximum_entropy(gate("and"))
+    assert q == pytest.approx(gate("and"), abs=1e-12)
+    q, _ = pairwise_maximum_entropy(gate("xor"))
+    assert q == pytest.approx(np.full((2, 2, 2), 1 / 8), abs=1e-12)
+
+
+def test_unknown_measures_are_named_with_the_nearest():
+    with pytest.raises(InvalidRequest, match="did you mean 'broja'"):
+        decompose(gate("xor"), "brojja")
+
+
+@pytest.mark.parametrize(
+    ("pmf", "why"),
+    [
+        (np.full((2, 2), 0.25), r"shape \(2, 2\): expected 3 axes"),
+        (np.zeros((0, 2, 2)), "needs a symbol"),
+        (np.full((2, 2, 2), 0.2), "sum to 1.6, not 1"),
+        (np.full((2, 2, 2), np.nan), r"nan at \(0, 0, 0\)"),
+        (gate("xor") - 2 * gate("and"), r"-0.25 at \(0, 0, 0\) is negative"),
+        ("xor", "array of real numbers"),
+        ([[[1.0, 0.0], [0.0]]], "array of real numbers"),
+        (gate("xor") * (1 + 1e-8), "sum to 1.00000001"),
+    ],
+)
+def test_what_is_no_pmf_is_refused_in_one_line(pmf, why):
+    with pytest.raises(InvalidRequest, match=why) as caught:
+        decompose(pmf, "mmi")
+    assert "\n" not in str(caught.value)
+
+
+def test_counts_are_normalised_when_asked():
+    assert decompose(gate("and") * 12, "sx", normalize=True) == decompose(gate("and"), "sx")
+    with pytest.raises(InvalidRequest, match="all 0"):
+        decompose(np.zeros((2, 2, 2)), "sx", normalize=True)
