@@ -1,5 +1,6 @@
 """Exact information of known distributions, in bits."""
 
+from pidlab.info.broja import broja
 from pidlab.info.entropies import binary_entropy, entropy, inverse_binary_entropy, mutual_information
 
-__all__ = ["binary_entropy", "entropy", "inverse_binary_entropy", "mutual_information"]
+__all__ = ["binary_entropy", "broja", "entropy", "inverse_binary_entropy", "mutual_information"]
