@@ -82,8 +82,8 @@ def _checked(pmf: np.ndarray | Tensor) -> Float[Tensor, "... n1 n2 ny"]:
     if (p < 0).any():
         raise InvalidRequest(f"probabilities are not negative: the least is {p.min().item():g}")
     total = p.sum((-3, -2, -1)).flatten()
-    if len(total) and (worst := total[(total - 1.0).abs().argmax()].item()) and abs(worst - 1.0) > 1e-9:
-        raise InvalidRequest(f"probabilities sum to 1 within 1e-9: the sum is {worst:.12g}")
+    if (wrong := total[(total - 1.0).abs() > 1e-9]).numel():
+        raise InvalidRequest(f"probabilities sum to 1 within 1e-9: the sum is {wrong[0].item():.12g}")
     return p
 
 
