@@ -1,4 +1,8 @@
-"""The Newton system of the BROJA dual, with its block structure put to use."""
+"""The Newton system of the BROJA dual, with its block structure put to use.
+
+The batch is the last axis here, in `_interior_point` and in `_certificate`: arrays of a few symbols are then
+worked on in long contiguous runs, several times faster than matrix by matrix.
+"""
 
 import torch
 from jaxtyping import Float
@@ -28,51 +32,64 @@ class NewtonSystem:
 
     def __init__(
         self,
-        pi: Float[Tensor, "b n1 n2 ny"],
-        w: Float[Tensor, "b n1 n2"],
-        t: Float[Tensor, "b n1 n2"],
-        anchor1: Float[Tensor, "b n1 ny"],
-        anchor2: Float[Tensor, "b n2 ny"],
+        pi: Float[Tensor, "n1 n2 ny b"],
+        w: Float[Tensor, "n1 n2 b"],
+        t: Float[Tensor, "n1 n2 b"],
+        anchor1: Float[Tensor, "n1 ny b"],
+        anchor2: Float[Tensor, "n2 ny b"],
         ridge: float,
     ):
-        b, n1, n2, ny = pi.shape
+        n1, n2, ny, b = pi.shape
         self.pi, self.t, self.ratio = pi, t, w / t
-        q = w[..., None] * pi
-        self.q1, self.q2 = q.sum(2), q.sum(1)
-        weighted = (self.ratio - w)[..., None] * pi
-        across = weighted.mT.contiguous()[..., None] * pi[:, :, None]
-        across.diagonal(dim1=2, dim2=4).add_(q)  # (b, n1, ny, n2, ny)
-        alpha = weighted.mT @ pi
-        alpha.diagonal(dim1=-2, dim2=-1).add_(self.q1 + anchor1).mul_(1.0 + ridge)
-        beta = weighted.transpose(1, 2).mT @ pi.transpose(1, 2)
-        beta.diagonal(dim1=-2, dim2=-1).add_(self.q2 + anchor2).mul_(1.0 + ridge)
+        q = w[:, :, None] * pi
+        weighted = ((self.ratio - w)[:, :, None] * pi).transpose(1, 2)
+        # Each symbol i has rows [block of alpha | coupling to beta | identity], reduced together.
+        rows = pi.new_empty(n1, ny, ny + n2 * ny + ny, b)
+        alpha, across, identity = rows.split((ny, n2 * ny, ny), 2)
+        across = across.view(n1, ny, n2, ny, b)
+        torch.mul(weighted[:, :, :, None], pi[:, None], out=across)
+        torch.sum(across, 2, out=alpha)
+        alpha.diagonal(dim1=1, dim2=2).add_((q.sum(1) + anchor1).mT).mul_(1.0 + ridge)
+        beta = across.sum(0)  # (y, n2, y, b)
+        beta.diagonal(dim1=0, dim2=2).add_((q.sum(0) + anchor2).mT).mul_(1.0 + ridge)
+        across.diagonal(dim1=1, dim2=3).add_(q.mT)
+        identity.zero_().diagonal(dim1=1, dim2=2).fill_(1.0)
+        self.coupling, self.inverse = _reduced(rows).split((n2 * ny, ny), 2)
 
-        self.alpha_factor = torch.linalg.cholesky_ex(alpha).L
-        across = across.view(b, n1, ny, n2 * ny)
-        self.coupling = torch.linalg.solve_triangular(self.alpha_factor, across, upper=False).reshape(
-            b, n1 * ny, -1
-        )
-        schur = (self.coupling.mT @ self.coupling).neg_()
-        schur.view(b, n2, ny, n2, ny).diagonal(dim1=1, dim2=3).add_(beta.permute(0, 2, 3, 1))
-        self.beta_factor = torch.linalg.cholesky_ex(schur).L
+        coupling = self.coupling.flatten(0, 1).permute(2, 0, 1).contiguous()
+        schur = (coupling.mT @ coupling).neg_()
+        schur.view(b, n2, ny, n2, ny).diagonal(dim1=1, dim2=3).add_(beta.permute(3, 0, 2, 1))
+        self.factor = torch.linalg.cholesky_ex(schur).L
 
     def solve(
         self,
-        r1: Float[Tensor, "b n1 ny"],
-        r2: Float[Tensor, "b n2 ny"],
-        rp: Float[Tensor, "b n1 n2"],
-        rc: Float[Tensor, "b n1 n2"],
+        r1: Float[Tensor, "n1 ny b"],
+        r2: Float[Tensor, "n2 ny b"],
+        rp: Float[Tensor, "n1 n2 b"],
+        rc: Float[Tensor, "n1 n2 b"],
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The steps (dalpha, dbeta, dw, dt); not finite where a factor does not exist."""
-        b, n1, ny = r1.shape
         pull = rc / self.t - self.ratio * rp
-        pulled = pull[..., None] * self.pi
-        left = torch.linalg.solve_triangular(self.alpha_factor, (r1 - pulled.sum(2))[..., None], upper=False)
-        left = left.view(b, n1 * ny, 1)
-        right = (r2 - pulled.sum(1)).reshape(b, -1, 1) - self.coupling.mT @ left
-        dbeta = torch.cholesky_solve(right, self.beta_factor)
-        left = (left - self.coupling @ dbeta).view(b, n1, ny, 1)
-        dalpha = torch.linalg.solve_triangular(self.alpha_factor.mT, left, upper=True)[..., 0]
+        pulled = pull[:, :, None] * self.pi
+        left = (self.inverse * (r1 - pulled.sum(1))[:, None]).sum(2)
+        right = (r2 - pulled.sum(0)).flatten(0, 1) - (self.coupling * left[:, :, None]).sum((0, 1))
+        dbeta = torch.cholesky_solve(right.T[..., None], self.factor)[..., 0].T.contiguous()
+        left = left - (self.coupling * dbeta).sum(2)
+        dalpha = (self.inverse * left[:, :, None]).sum(1)
         dbeta = dbeta.view(r2.shape)
-        rise = (self.pi * (dalpha[:, :, None] + dbeta[:, None])).sum(-1)
+        rise = (self.pi * (dalpha[:, None] + dbeta)).sum(2)
         return dalpha, dbeta, self.ratio * rise + pull, rp - rise
+
+
+def _reduced(rows: Float[Tensor, "n1 ny width b"]) -> Float[Tensor, "n1 ny rest b"]:
+    """L^-1 C for rows [L L^T | C]: by LAPACK, or for a large batch with the batch innermost."""
+    ny, b = rows.shape[1], rows.shape[-1]
+    if b < 32:
+        matrices = rows.permute(3, 0, 1, 2)
+        factor = torch.linalg.cholesky_ex(matrices[..., :ny]).L
+        return torch.linalg.solve_triangular(factor, matrices[..., ny:], upper=False).permute(1, 2, 3, 0)
+    for k in range(ny):
+        row = rows[:, k]
+        row[:, k:] /= row[:, k : k + 1].sqrt()
+        rows[:, k + 1 :, k + 1 :].addcmul_(row[:, k + 1 : ny, None], row[:, None, k + 1 :], value=-1.0)
+    return rows[:, :, ny:]

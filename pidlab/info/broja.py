@@ -112,8 +112,9 @@ def _union(p: Float[Tensor, "b n1 n2 ny"], tolerance: float, memory: int) -> tup
     sources = (p1, p2) if p1.shape[1] >= p2.shape[1] else (p2, p1)
     _, n1, n2, ny = p.shape
     per_problem = 8 * (8 * (n1 * ny) * (n2 * ny) + 40 * n1 * n2 * ny)
+    sources = tuple(x.movedim(0, -1) for x in sources)
     for some in open_.split(max(1, memory // per_problem)) if len(open_) else ():
-        lower, upper = bracket(sources[0][some], sources[1][some], tolerance / 2)
+        lower, upper = bracket(sources[0][..., some], sources[1][..., some], tolerance / 2)
         low[some] = torch.fmax(low[some], target[some] + lower)
         high[some] = torch.fmin(high[some], target[some] + upper)
     high = torch.minimum(torch.maximum(high, torch.maximum(single1, single2)), single1 + single2)
