@@ -10,6 +10,7 @@ from pidlab.decomposition import Decomposition
 from pidlab.errors import InvalidRequest
 from pidlab.info._certificate import ROUNDING
 from pidlab.info._interior_point import bracket
+from pidlab.info.pmf import as_pmf
 
 Tensor = torch.Tensor
 
@@ -19,7 +20,7 @@ MEMORY = 256 * 2**20  # bytes of work space for one chunk of a batch
 
 
 def broja(
-    pmf: Float[np.ndarray, "... n1 n2 ny"] | Float[Tensor, "... n1 n2 ny"],
+    pmf: np.ndarray | Tensor,
     tolerance: float = TOLERANCE,
     *,
     memory: int = MEMORY,
@@ -34,8 +35,8 @@ def broja(
     term is within `gap` of the truth. Where the tolerance is not reached, `gap` says so.
 
     Args:
-        pmf: joint probabilities of X1, X2 and the target Y, Y on the last axis; any leading axes are a batch.
-            The sum may be off by 1e-9 and is scaled to one.
+        pmf: joint probabilities, shape (..., n1, n2, ny): the target Y is the last axis, any leading axes
+            are a batch. The sum may be off by 1e-9 and is scaled to one.
         tolerance: gap to reach, in bits.
         memory: bytes of work space; larger batches are solved in chunks.
 
@@ -57,7 +58,7 @@ def broja(
     p = _checked(pmf)
     batch = p.shape[:-3]
     p = p.reshape(-1, *p.shape[-3:])
-    p = _without_empty_symbols(p / p.sum((1, 2, 3), keepdim=True))
+    p = _without_empty_symbols(p)
     joint, single1, single2, low, high = (
         x.reshape(batch).cpu().numpy() for x in _union(p, tolerance, memory)
     )
@@ -71,20 +72,9 @@ def broja(
 
 
 def _checked(pmf: np.ndarray | Tensor) -> Float[Tensor, "... n1 n2 ny"]:
-    p = pmf.detach() if isinstance(pmf, Tensor) else torch.as_tensor(np.asarray(pmf))
-    if p.ndim < 3 or 0 in p.shape[-3:]:
-        raise InvalidRequest(
-            f"a pmf has axes (..., x1, x2, y), none of them empty: got shape {tuple(p.shape)}"
-        )
-    p = p.to(torch.float64)
-    if not torch.isfinite(p).all():
-        raise InvalidRequest("a pmf holds finite probabilities: got NaN or infinity")
-    if (p < 0).any():
-        raise InvalidRequest(f"probabilities are not negative: the least is {p.min().item():g}")
-    total = p.sum((-3, -2, -1)).flatten()
-    if (wrong := total[(total - 1.0).abs() > 1e-9]).numel():
-        raise InvalidRequest(f"probabilities sum to 1 within 1e-9: the sum is {wrong[0].item():.12g}")
-    return p
+    if isinstance(pmf, Tensor):
+        return torch.as_tensor(as_pmf(pmf.detach().cpu().numpy())).to(pmf.device)
+    return torch.as_tensor(as_pmf(pmf))
 
 
 def _without_empty_symbols(p: Float[Tensor, "b n1 n2 ny"]) -> Float[Tensor, "b m1 m2 my"]:

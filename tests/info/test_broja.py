@@ -148,13 +148,13 @@ def test_unfinished_work_is_not_called_finished(monkeypatch):
     ("pmf", "says"),
     [
         (XOR[0], "axes"),
-        (np.ones((2, 0, 2)), "axes"),
+        (np.ones((2, 0, 2)), "symbol"),
         (XOR - 0.25 * (XOR > 0) + np.array([-0.1, 0.35])[:, None, None] / 4, "negative"),
         (np.where(XOR > 0, XOR, np.nan), "finite"),
         (np.where(XOR > 0, XOR, np.inf), "finite"),
-        (XOR * 1.00001, "the sum is 1.00001"),
-        (np.stack([XOR, XOR * 2]), "the sum is 2"),
-        (XOR * 0, "the sum is 0"),
+        (XOR * 1.00001, "sum to 1.00001"),
+        (np.stack([XOR, XOR * 2]), "sum to 2"),
+        (XOR * 0, "sum to 0"),
     ],
 )
 def test_bad_input_is_named(pmf, says):

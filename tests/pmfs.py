@@ -1,19 +1,9 @@
 """Distributions that the tests of exact information share."""
 
-import json
-from pathlib import Path
-
 import numpy as np
-import pytest
+from golden_numbers import golden_cases as golden
 
-GOLDEN = Path(__file__).parents[1] / "golden"
-
-
-def golden(name):
-    return [
-        pytest.param(case, id=case["name"])
-        for case in json.loads((GOLDEN / f"{name}.json").read_text())["cases"]
-    ]
+__all__ = ["beside", "golden", "golden_pmf", "random_pmf", "table"]
 
 
 def table(rows, shape):
