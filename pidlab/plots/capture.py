@@ -13,8 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from scipy import stats
 
-from pidlab.decomposition import TERMS
-from pidlab.errors import InvalidRequest
+from pidlab.plots.panels import panels
 from pidlab.plots.style import GREY, SYMBOLS, TEXT_WIDTH, colours, style
 
 FORMATS = ("pdf", "svg", "png")
@@ -36,7 +35,7 @@ def capture_figure(
     Args:
         table: rows as in results.csv.
         axes: names of the parameters of every varied axis, the one to be drawn along first.
-        readout: which readout.
+        readout: which readout, where there is a target per term (see `pidlab.plots.panels`).
 
     Returns:
         The figure, and a tidy table of every number in it (bits).
@@ -44,9 +43,7 @@ def capture_figure(
     Raises:
         InvalidRequest: nothing in the table is a headline of that readout.
     """
-    rows = table[table["headline"].astype(bool) & (table["readout"] == readout) & (table["quantity"] == "mi")]
-    if rows.empty:
-        raise InvalidRequest(f"nothing to draw: no headline of readout {readout!r} in these results")
+    rows, divided = panels(table, readout)
     along, others = _directions(axes)
     shown = _summary(rows, [along, *others])
     combinations = list(dict.fromkeys(rows[others].itertuples(index=False, name=None))) if others else [()]
@@ -54,22 +51,20 @@ def capture_figure(
     palette = colours(dict.fromkeys(rows["objective"]))
     with style():
         figure = Figure(figsize=(TEXT_WIDTH, 1.35 * len(drawn) + 0.65))
-        panels = figure.subplots(len(drawn), len(TERMS), squeeze=False)
-        for line, (strip, values) in enumerate(zip(panels, drawn, strict=True)):
+        grid = figure.subplots(len(drawn), len(divided), squeeze=False)
+        for line, (strip, values) in enumerate(zip(grid, drawn, strict=True)):
             place = dict(zip(others, values, strict=True))
             means, seeds = _at(shown, place), _at(rows, place)
-            for term, panel in zip(TERMS, strip, strict=True):
-                _panel(
-                    panel, means[means["term"] == term], seeds[seeds["term"] == term], term, along, palette
-                )
+            for part, panel in zip(divided, strip, strict=True):
+                _panel(panel, part.of(means), part.of(seeds), part.symbol, along, palette)
                 if line == 0:
-                    panel.set_title(f"{term} {SYMBOLS[term]}")
+                    panel.set_title(part.title)
                 if line < len(drawn) - 1:
                     panel.set_xlabel("")
             label = ", ".join(f"{n}={v:g}" if isinstance(v, float) else f"{n}={v}" for n, v in place.items())
             strip[0].set_ylabel(f"captured [bits]\n{label}" if label else "captured [bits]")
         top = max(1.05 * float(shown[["truth", "mean"]].max().max()), 0.1)
-        for panel in panels.flat:
+        for panel in grid.flat:
             panel.set_ylim(-0.06 * top, 1.04 * top)
         if len(drawn) < len(combinations):
             figure.suptitle(f"first {len(drawn)} of {len(combinations)} rows; the table beside has all")
@@ -99,7 +94,7 @@ def _at(table: pd.DataFrame, place: dict[str, Any]) -> pd.DataFrame:
 
 def _summary(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """Mean, t-interval and spread over seeds at every point, in bits."""
-    keys = list(dict.fromkeys([*by, "objective", "term"]))
+    keys = list(dict.fromkeys([*by, "objective", "readout", "term"]))
 
     def summarise(group: pd.DataFrame) -> pd.Series:
         values = group["captured"].to_numpy()
@@ -122,7 +117,7 @@ def _summary(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 
 
 def _panel(
-    panel: Axes, shown: pd.DataFrame, rows: pd.DataFrame, term: str, along: str, palette: dict[str, str]
+    panel: Axes, shown: pd.DataFrame, rows: pd.DataFrame, symbol: str, along: str, palette: dict[str, str]
 ) -> None:
     swept = shown["truth"].nunique() > 1
     x = "truth" if swept else along
@@ -134,7 +129,7 @@ def _panel(
         ends = np.array([shown[x].min(), shown[x].max()])
         levels = ends if swept else np.repeat(shown["truth"].iloc[0], 2)
         panel.plot(ends, levels, color=GREY, linewidth=0.6, zorder=1)
-        panel.set_xlabel(f"true {SYMBOLS[term]} [bits]" if swept else _axis_label(along))
+        panel.set_xlabel(f"true {symbol} [bits]" if swept else _axis_label(along))
 
 
 def _lines(panel: Axes, shown: pd.DataFrame, rows: pd.DataFrame, palette: dict[str, str], x: str) -> None:

@@ -1,0 +1,50 @@
+"""Which captured bits a sweep shows: the terms of one readout, or the readouts of one target."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from pidlab.decomposition import TERMS
+from pidlab.errors import InvalidRequest
+from pidlab.plots.style import SYMBOLS
+
+# Readouts of the first modality, of the second and of both.
+READOUTS = ("z1", "z2", "z12")
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Bits about one target that one readout holds."""
+
+    readout: str
+    term: str
+    title: str
+    symbol: str
+
+    def of(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The rows that it shows."""
+        return rows[(rows["readout"] == self.readout) & (rows["term"] == self.term)]
+
+
+def panels(table: pd.DataFrame, readout: str = "z12") -> tuple[pd.DataFrame, list[Panel]]:
+    """The headlines to show of results, and how they are divided.
+
+    A generator with a target per term shows the terms that `readout` holds. One with targets of other
+    names shows I(z1;T), I(z2;T) and I(z12;T), for what a single modality tells is a part of the story.
+
+    Raises:
+        InvalidRequest: nothing in the table is a headline of that readout.
+    """
+    rows = table[table["headline"].astype(bool) & (table["quantity"] == "mi")]
+    own = rows[rows["readout"] == readout]
+    if own.empty:
+        raise InvalidRequest(f"nothing to draw: no headline of readout {readout!r} in these results")
+    if set(own["term"]) <= set(TERMS):
+        return own, [Panel(readout, term, f"{term} {SYMBOLS[term]}", SYMBOLS[term]) for term in TERMS]
+    held = [name for name in READOUTS if name in set(rows["readout"])]
+    found = []
+    for term in dict.fromkeys(rows["term"]):
+        for name in held:
+            symbol = f"$I(z_{{{name[1:]}}};{str(term).upper()})$"
+            found.append(Panel(name, str(term), symbol, symbol))
+    return rows[rows["readout"].isin(held)], found
