@@ -22,15 +22,23 @@ class Attempt:
         steps: Newton steps at most.
         timid: least share of the way to the boundary that a step leaves; at most `0.03` far from the optimum.
         ridge: relative increase of the Newton matrix's diagonal.
+        slack: least slack at the start, in nats.
     """
 
     steps: int
     timid: float
     ridge: float
+    slack: float
 
 
-# The first is fast and enough for all but a few in a thousand, which get the next.
-ATTEMPTS = (Attempt(30, 0.001, 1e-15), Attempt(60, 0.1, 1e-14), Attempt(150, 0.3, 1e-13))
+# The first is fast and enough for all but a few in a thousand, which get the next ones in turn.
+ATTEMPTS = (
+    Attempt(30, 0.001, 1e-15, 0.02),
+    Attempt(60, 0.1, 1e-14, 0.02),
+    Attempt(100, 0.3, 1e-13, 0.02),
+    Attempt(60, 0.1, 1e-15, 0.2),
+    Attempt(100, 0.5, 1e-12, 0.05),
+)
 
 
 @dataclass
@@ -77,7 +85,7 @@ def bracket(
     upper = torch.full_like(lower, torch.inf)
     remaining = torch.arange(data1.shape[-1], device=data1.device)
     for attempt in ATTEMPTS:
-        state = _start(remaining, data1[..., remaining], data2[..., remaining], tolerance)
+        state = _start(remaining, data1[..., remaining], data2[..., remaining], tolerance, attempt.slack)
         _run(state, attempt, tolerance, lower, upper)
         remaining = torch.nonzero(~(upper - lower <= tolerance))[:, 0]
         if not len(remaining):
@@ -85,7 +93,7 @@ def bracket(
     return lower, upper
 
 
-def _start(index: Tensor, data1: Tensor, data2: Tensor, tolerance: float) -> State:
+def _start(index: Tensor, data1: Tensor, data2: Tensor, tolerance: float, slack: float) -> State:
     """The point at which q makes X1 and X2 independent given Y, which is primal feasible."""
     n1, ny, _ = data1.shape
     # Lighter cells are beyond what the tolerance sees; their logarithms only slow Newton's method.
@@ -105,7 +113,7 @@ def _start(index: Tensor, data1: Tensor, data2: Tensor, tolerance: float) -> Sta
     product = s1[:, None] * s2
     # log of s1 s2 exp(alpha + beta) summed over y; alpha is lowered until every pair has slack
     excess = torch.where(pairs > 0, torch.log(q12 / product.clamp_min(TINY)), -torch.inf)
-    shift = excess.amax(1).nan_to_num(neginf=0.0) + 0.02
+    shift = excess.amax(1).nan_to_num(neginf=0.0) + slack
     alpha = torch.log(p1 / s1.clamp_min(TINY)[:, None]) - shift[:, None]
     beta = torch.log(p2 / (s2[:, None] * py).clamp_min(TINY))
     weight = product * pairs
