@@ -20,17 +20,25 @@ class Attempt:
 
     Args:
         steps: Newton steps at most.
-        timid: least share of the way to the boundary that a step leaves; at most `0.05` far from the optimum.
+        timid: least share of the way to the boundary that a step leaves; at most `0.03` far from the optimum.
         ridge: relative increase of the Newton matrix's diagonal.
+        slack: least slack at the start, in nats.
     """
 
     steps: int
     timid: float
     ridge: float
+    slack: float
 
 
-# The first is fast and enough for all but a few in a thousand, which get the next.
-ATTEMPTS = (Attempt(30, 0.001, 1e-15), Attempt(60, 0.1, 1e-14), Attempt(150, 0.3, 1e-13))
+# The first is fast and enough for all but a few in a thousand, which get the next ones in turn.
+ATTEMPTS = (
+    Attempt(30, 0.001, 1e-15, 0.02),
+    Attempt(60, 0.1, 1e-14, 0.02),
+    Attempt(100, 0.3, 1e-13, 0.02),
+    Attempt(60, 0.1, 1e-15, 0.2),
+    Attempt(100, 0.5, 1e-12, 0.05),
+)
 
 
 @dataclass
@@ -77,7 +85,7 @@ def bracket(
     upper = torch.full_like(lower, torch.inf)
     remaining = torch.arange(data1.shape[-1], device=data1.device)
     for attempt in ATTEMPTS:
-        state = _start(remaining, data1[..., remaining], data2[..., remaining], tolerance)
+        state = _start(remaining, data1[..., remaining], data2[..., remaining], tolerance, attempt.slack)
         _run(state, attempt, tolerance, lower, upper)
         remaining = torch.nonzero(~(upper - lower <= tolerance))[:, 0]
         if not len(remaining):
@@ -85,7 +93,7 @@ def bracket(
     return lower, upper
 
 
-def _start(index: Tensor, data1: Tensor, data2: Tensor, tolerance: float) -> State:
+def _start(index: Tensor, data1: Tensor, data2: Tensor, tolerance: float, slack: float) -> State:
     """The point at which q makes X1 and X2 independent given Y, which is primal feasible."""
     n1, ny, _ = data1.shape
     # Lighter cells are beyond what the tolerance sees; their logarithms only slow Newton's method.
@@ -105,7 +113,7 @@ def _start(index: Tensor, data1: Tensor, data2: Tensor, tolerance: float) -> Sta
     product = s1[:, None] * s2
     # log of s1 s2 exp(alpha + beta) summed over y; alpha is lowered until every pair has slack
     excess = torch.where(pairs > 0, torch.log(q12 / product.clamp_min(TINY)), -torch.inf)
-    shift = excess.amax(1).nan_to_num(neginf=0.0) + 0.1
+    shift = excess.amax(1).nan_to_num(neginf=0.0) + slack
     alpha = torch.log(p1 / s1.clamp_min(TINY)[:, None]) - shift[:, None]
     beta = torch.log(p2 / (s2[:, None] * py).clamp_min(TINY))
     weight = product * pairs
@@ -137,9 +145,11 @@ def _run(state: State, attempt: Attempt, tolerance: float, lower: Tensor, upper:
         r2 = state.p2 - q.sum(0)
         rp = -(excess + state.t) * state.pairs
         mu = (state.w * state.t).sum((0, 1))
-        slip = r1.abs().sum((0, 1)) + r2.abs().sum((0, 1)) + (state.w * rp.abs()).sum((0, 1))
-        stuck = ~torch.isfinite(mu + slip)
-        ready = (mu + 0.1 * slip < target) | stuck
+        stuck = ~torch.isfinite(mu)
+        ready = (mu < target) | stuck
+        if ready.any():
+            slip = r1.abs().sum((0, 1)) + r2.abs().sum((0, 1)) + (state.w * rp.abs()).sum((0, 1))
+            ready &= ~(0.1 * slip > target)
         if step == attempt.steps:
             ready = torch.ones_like(ready)
         if ready.any():
@@ -150,8 +160,8 @@ def _run(state: State, attempt: Attempt, tolerance: float, lower: Tensor, upper:
                 return
             if not going.all():
                 state = state[going]
-                pi, r1, r2, rp, mu = (x[..., going] for x in (pi, r1, r2, rp, mu))
-        state = _step(state, pi, r1, r2, rp, mu, attempt, target)
+                pi, q, r1, r2, rp, mu = (x[..., going] for x in (pi, q, r1, r2, rp, mu))
+        state = _step(state, pi, q, r1, r2, rp, mu, attempt, target)
 
 
 def _conditional(state: State) -> tuple[Float[Tensor, "n1 n2 ny b"], Float[Tensor, "n1 n2 b"]]:
@@ -164,26 +174,35 @@ def _conditional(state: State) -> tuple[Float[Tensor, "n1 n2 ny b"], Float[Tenso
 
 
 def _step(
-    state: State, pi: Tensor, r1: Tensor, r2: Tensor, rp: Tensor, mu: Tensor, attempt: Attempt, target: float
+    state: State,
+    pi: Tensor,
+    q: Tensor,
+    r1: Tensor,
+    r2: Tensor,
+    rp: Tensor,
+    mu: Tensor,
+    attempt: Attempt,
+    target: float,
 ) -> State:
     """One predictor-corrector step."""
     w, t = state.w, state.t
-    system = NewtonSystem(pi, w, t, state.anchor1, state.anchor2, attempt.ridge)
-    wt = w * t
-    _, _, dw, dt = system.solve(r1, r2, rp, -wt)
+    system = NewtonSystem(
+        pi, q, w, t, state.p1 - r1 + state.anchor1, state.p2 - r2 + state.anchor2, attempt.ridge
+    )
+    falling = -w * t
+    _, _, dw, dt = system.solve(r1, r2, rp, falling)
     primal, dual = _room(w, t, dw, dt, torch.ones_like(mu))
-    predicted = ((w + primal * dw) * (t + dual * dt)).sum((0, 1))
-    centre = ((predicted / mu).clamp(0.0, 1.0) ** 3 * mu).clamp_min(0.2 * target)
-    rc = centre * state.weight - wt - primal * dual * dw * dt
+    predicted = (torch.addcmul(w, primal, dw) * torch.addcmul(t, dual, dt)).sum((0, 1))
+    centre = (predicted.square() / mu).clamp_max(mu).clamp_min(0.2 * target)
+    rc = torch.addcmul(falling, centre, state.weight).addcmul_(dw, dt * (primal * dual), value=-1.0)
     dalpha, dbeta, dw, dt = system.solve(r1, r2, rp, rc)
-    share = 1.0 - mu.clamp(attempt.timid, max(0.05, attempt.timid))
-    primal, dual = _room(w, t, dw, dt, share)
+    primal, dual = _room(w, t, dw, dt, 1.0 - mu.clamp(attempt.timid, max(0.03, attempt.timid)))
     return replace(
         state,
-        alpha=state.alpha + dual * dalpha,
-        beta=state.beta + dual * dbeta,
-        w=w + primal * dw,
-        t=t + dual * dt,
+        alpha=torch.addcmul(state.alpha, dual, dalpha),
+        beta=torch.addcmul(state.beta, dual, dbeta),
+        w=torch.addcmul(w, primal, dw),
+        t=torch.addcmul(t, dual, dt),
     )
 
 

@@ -23,25 +23,27 @@ class NewtonSystem:
 
     Args:
         pi: conditional law of y for each pair of symbols.
+        q: w pi.
         w: multiplier of each pair, 0 where the pair cannot occur.
         t: slack of each pair, positive.
-        anchor1: added to alpha's diagonal: 1 on cells without mass.
-        anchor2: the same for beta, and positive on one cell per y: alpha + c(y), beta - c(y) are one point.
+        diagonal1: q summed over j, and 1 on cells without mass.
+        diagonal2: q summed over i, the same, and more on one cell per y: alpha + c(y), beta - c(y) are one
+            point.
         ridge: relative increase of the diagonal.
     """
 
     def __init__(
         self,
         pi: Float[Tensor, "n1 n2 ny b"],
+        q: Float[Tensor, "n1 n2 ny b"],
         w: Float[Tensor, "n1 n2 b"],
         t: Float[Tensor, "n1 n2 b"],
-        anchor1: Float[Tensor, "n1 ny b"],
-        anchor2: Float[Tensor, "n2 ny b"],
+        diagonal1: Float[Tensor, "n1 ny b"],
+        diagonal2: Float[Tensor, "n2 ny b"],
         ridge: float,
     ):
         n1, n2, ny, b = pi.shape
         self.pi, self.t, self.ratio = pi, t, w / t
-        q = w[:, :, None] * pi
         weighted = ((self.ratio - w)[:, :, None] * pi).transpose(1, 2)
         # Each symbol i has rows [block of alpha | coupling to beta | identity], reduced together.
         rows = pi.new_empty(n1, ny, ny + n2 * ny + ny, b)
@@ -49,9 +51,9 @@ class NewtonSystem:
         across = across.view(n1, ny, n2, ny, b)
         torch.mul(weighted[:, :, :, None], pi[:, None], out=across)
         torch.sum(across, 2, out=alpha)
-        alpha.diagonal(dim1=1, dim2=2).add_((q.sum(1) + anchor1).mT).mul_(1.0 + ridge)
+        alpha.diagonal(dim1=1, dim2=2).add_(diagonal1.mT).mul_(1.0 + ridge)
         beta = across.sum(0)  # (y, n2, y, b)
-        beta.diagonal(dim1=0, dim2=2).add_((q.sum(0) + anchor2).mT).mul_(1.0 + ridge)
+        beta.diagonal(dim1=0, dim2=2).add_(diagonal2.mT).mul_(1.0 + ridge)
         across.diagonal(dim1=1, dim2=3).add_(q.mT)
         identity.zero_().diagonal(dim1=1, dim2=2).fill_(1.0)
         self.coupling, self.inverse = _reduced(rows).split((n2 * ny, ny), 2)
@@ -69,7 +71,7 @@ class NewtonSystem:
         rc: Float[Tensor, "n1 n2 b"],
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The steps (dalpha, dbeta, dw, dt); not finite where a factor does not exist."""
-        pull = rc / self.t - self.ratio * rp
+        pull = torch.addcmul(rc / self.t, self.ratio, rp, value=-1.0)
         pulled = pull[:, :, None] * self.pi
         left = (self.inverse * (r1 - pulled.sum(1))[:, None]).sum(2)
         right = (r2 - pulled.sum(0)).flatten(0, 1) - (self.coupling * left[:, :, None]).sum((0, 1))
@@ -78,7 +80,7 @@ class NewtonSystem:
         dalpha = (self.inverse * left[:, :, None]).sum(1)
         dbeta = dbeta.view(r2.shape)
         rise = (self.pi * (dalpha[:, None] + dbeta)).sum(2)
-        return dalpha, dbeta, self.ratio * rise + pull, rp - rise
+        return dalpha, dbeta, pull.addcmul_(self.ratio, rise), rp - rise
 
 
 def _reduced(rows: Float[Tensor, "n1 ny width b"]) -> Float[Tensor, "n1 ny rest b"]:

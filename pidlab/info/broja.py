@@ -86,6 +86,7 @@ def _without_empty_symbols(p: Float[Tensor, "b n1 n2 ny"]) -> Float[Tensor, "b m
     return p
 
 
+@torch.inference_mode()
 def _union(p: Float[Tensor, "b n1 n2 ny"], tolerance: float, memory: int) -> tuple[Tensor, ...]:
     """I12, I1, I2 and lower and upper bounds on the union information, in bits."""
     p1, p2 = p.sum(2), p.sum(1)

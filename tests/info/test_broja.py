@@ -137,7 +137,7 @@ def test_unfinished_work_is_not_called_finished(monkeypatch):
 
     pmf = random_pmf(np.random.default_rng(9), shape=(4, 4, 4), concentration=1.0, zeros=False)
     truth = broja(pmf)
-    monkeypatch.setattr(interior_point, "ATTEMPTS", (interior_point.Attempt(1, 0.1, 1e-14),))
+    monkeypatch.setattr(interior_point, "ATTEMPTS", (interior_point.Attempt(1, 0.1, 1e-14, 0.5),))
     rough = broja(pmf)
     assert rough.gap > 1e-4
     for term, value in truth.terms.items():
