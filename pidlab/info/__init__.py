@@ -1,5 +1,6 @@
 """Exact information of known distributions, in bits."""
 
+from pidlab.info.broja import broja
 from pidlab.info.decompose import decompose
 from pidlab.info.entropies import (
     binary_entropy,
@@ -12,18 +13,21 @@ from pidlab.info.entropies import (
     source_informations,
 )
 from pidlab.info.gates import gate, gates
+from pidlab.info.gaussian import gaussian
 from pidlab.info.measures import MEASURES, Measure
 
 __all__ = [
     "MEASURES",
     "Measure",
     "binary_entropy",
+    "broja",
     "co_information",
     "conditional_mutual_information",
     "decompose",
     "entropy",
     "gate",
     "gates",
+    "gaussian",
     "inverse_binary_entropy",
     "joint_information",
     "mutual_information",

@@ -36,7 +36,7 @@ def as_pmf(values: Any, normalize: bool = False) -> Float[np.ndarray, "... n1 n2
     if 0 in pmf.shape[-3:]:
         raise InvalidRequest(f"a pmf of shape {pmf.shape}: every variable needs a symbol")
     if not np.isfinite(pmf).all():
-        raise InvalidRequest(f"probabilities: {_first(pmf, ~np.isfinite(pmf))} is not a number")
+        raise InvalidRequest(f"probabilities: {_first(pmf, ~np.isfinite(pmf))} is not finite")
     if (pmf < 0).any():
         raise InvalidRequest(f"probabilities: {_first(pmf, pmf < 0)} is negative")
     total = pmf.sum((-3, -2, -1), keepdims=True)

@@ -71,7 +71,7 @@ def npy(array, **how):
         ("t.csv", "x1,x2,y,p\n0,0,,1\n", "line 2 has no y"),
         ("t.csv", "x1,x2,y,p\n0,0\n", "line 2 has no y"),
         ("t.csv", "x1,x2,y,p\n0,0,0,half\n", "line 2: p = 'half' is not a number"),
-        ("t.csv", "x1,x2,y,p\n0,0,0,nan\n", "is not a number"),
+        ("t.csv", "x1,x2,y,p\n0,0,0,nan\n", "is not finite"),
         ("t.csv", AND.replace("0.25", "3"), "sum to 12, not 1 .*--normalize"),
         ("t.csv", AND + "1,1,0,-0.1\n", "-0.1 at .* is negative"),
         ("t.csv", AND + "1,1,1,0\n", "1, 1, 1 is given twice"),
