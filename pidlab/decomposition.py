@@ -10,8 +10,9 @@ Bits: TypeAlias = float | NDArray[np.float64]
 
 TERMS = ("redundant", "unique1", "unique2", "synergy")
 
-# Measures that add up over independent parts (Bertschinger et al. 2014 for BROJA).
-ADDITIVE = frozenset({"broja"})
+# Measures that add up over independent parts (Bertschinger et al. 2014 for BROJA; the common variable
+# of independent parts is that of each of them).
+ADDITIVE = frozenset({"broja", "gk"})
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -13,6 +13,9 @@ from pidlab.info.entropies import entropy
 TOLERANCE, STEPS = 1e-13, 200
 SWEEPS = 50
 
+# Masses below this move no entropy by more than rounding, and would underflow.
+NEGLIGIBLE = 1e-18
+
 
 def pairwise_maximum_entropy(
     pmf: Float[np.ndarray, "n1 n2 ny"],
@@ -27,6 +30,7 @@ def pairwise_maximum_entropy(
         q, and -sum p log2 q - H(q) in bits: for q of that form the first is an upper bound of the
         greatest entropy, so the difference is 0 at the solution and says how near q came.
     """
+    pmf = np.where(pmf < NEGLIGIBLE, 0.0, pmf)
     faces = _marginal_map(pmf.shape)
     allowed = _support(pmf, faces)
     q = _fit(np.where(allowed, 1.0, 0.0), pmf, SWEEPS)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from pidlab import InvalidRequest, decompose
+from pidlab.decomposition import ADDITIVE
 from pidlab.info import (
     MEASURES,
     co_information,
@@ -152,6 +153,16 @@ def test_maximum_entropy_keeps_the_pairwise_marginals(pmf):
     assert gap <= 1e-9
 
 
+def test_tiny_masses_are_no_trouble():
+    rng = np.random.default_rng(5)
+    for reach in (12, 20, 60, 310):
+        pmf = 10.0 ** rng.uniform(-reach, 0, (3, 3, 3)) * (rng.random((3, 3, 3)) < 0.7)
+        pmf /= pmf.sum()
+        assert pairwise_maximum_entropy(pmf)[1] <= 1e-9
+        for measure in KEYS:
+            assert np.isfinite(list(decompose(pmf, measure).terms.values())).all()
+
+
 def test_maximum_entropy_fills_a_cell_only_where_the_marginals_let_it():
     q, _ = pairwise_maximum_entropy(gate("and"))
     assert q == pytest.approx(gate("and"), abs=1e-12)
@@ -187,3 +198,7 @@ def test_counts_are_normalised_when_asked():
     assert decompose(gate("and") * 12, "sx", normalize=True) == decompose(gate("and"), "sx")
     with pytest.raises(InvalidRequest, match="all 0"):
         decompose(np.zeros((2, 2, 2)), "sx", normalize=True)
+
+
+def test_the_record_adds_what_the_table_says_adds():
+    assert {name for name, measure in MEASURES.items() if measure.additive} == ADDITIVE
