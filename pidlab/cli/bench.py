@@ -36,7 +36,7 @@ def bench(
     from rich.table import Table
 
     table = Table(
-        title=f"ms per run and step; this machine multiplies matrices at {rate:.0f} Gflop/s",
+        title=f"ms per run and step; alone: one model at a time; peak: matrices at {rate:.0f} Gflop/s",
         title_justify="left",
     )
     for column in (
@@ -44,12 +44,12 @@ def bench(
         "runs",
         "cohort",
         "data",
-        "one at a time",
+        "alone",
         "ratio",
-        "of the matrix rate",
-        "losses differ by",
+        "of peak",
+        "loss differs",
     ):
-        table.add_column(column, justify="left" if column == "objective" else "right")
+        table.add_column(column, justify="left" if column == "objective" else "right", no_wrap=True)
     for row in rows:
         table.add_row(
             row["objective"],
