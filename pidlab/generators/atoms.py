@@ -22,6 +22,7 @@ from pidlab.generators.base import (
     ViewInformation,
     joint_prior,
 )
+from pidlab.generators.checks import check_nonnegative, check_rendering
 from pidlab.info import binary_entropy, inverse_binary_entropy
 from pidlab.modality import Vector
 
@@ -88,24 +89,13 @@ class Atoms(Generator):
     world: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("redundant", "unique1", "unique2", "synergy", "shared_nuisance", "noise"):
-            value = getattr(self, name)
-            if not _is_number(value) or not math.isfinite(value) or value < 0:
-                raise InvalidRequest(f"{name} = {value!r}: expected a finite number, 0 or more")
-            object.__setattr__(self, name, float(value))
+        check_nonnegative(self, *TERMS, "shared_nuisance")
+        check_rendering(self)
         for name in ("redundant_tuning", "unique_tuning", "synergy_tuning"):
             if getattr(self, name) not in get_args(Tuning):
                 raise InvalidRequest(
                     f"{name} = {getattr(self, name)!r}: expected one of {', '.join(get_args(Tuning))}"
                 )
-        for name, least in (("nuisance", 0), ("depth", 0), ("width", 1), ("world", 0)):
-            value = getattr(self, name)
-            whole = _is_number(value) and math.isfinite(value) and value == int(value)
-            if not whole or value < least:
-                raise InvalidRequest(f"{name} = {value!r}: expected a whole number, {least} or more")
-            object.__setattr__(self, name, int(value))
-        if not _is_number(self.slope) or not 0 < self.slope <= 1:
-            raise InvalidRequest(f"slope = {self.slope!r}: expected a number above 0 and up to 1")
         for m in (0, 1):
             self._check_width(m)
 
@@ -219,10 +209,6 @@ class Atoms(Generator):
     @classmethod
     def stack(cls, generators: Sequence[Generator]) -> AtomsStack:
         return AtomsStack([g for g in generators if isinstance(g, Atoms)])
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _slot_count(term: str, bits: float) -> int:

@@ -1,7 +1,6 @@
 """Any finite distribution as a generator: its symbols rendered, its truth from the solver."""
 
 import hashlib
-import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
@@ -15,6 +14,7 @@ from pidlab.decomposition import Decomposition
 from pidlab.defaults import ATOMS
 from pidlab.errors import InvalidRequest
 from pidlab.generators.base import Generator, Sample, Target, ViewInformation
+from pidlab.generators.checks import check_rendering
 from pidlab.generators.noise import corruption, truncated_normal
 from pidlab.generators.rendering import Rendering, stack_maps
 from pidlab.info import decompose, entropy, joint_information, mutual_information, source_informations
@@ -62,15 +62,7 @@ class Gate(Generator):
     def __post_init__(self) -> None:
         if not isinstance(self.pmf, str):
             raise InvalidRequest(f"pmf = {self.pmf!r}: expected the name of a gate or of a file")
-        if not _is_number(self.noise) or not math.isfinite(self.noise) or self.noise < 0:
-            raise InvalidRequest(f"noise = {self.noise!r}: expected a finite number, 0 or more")
-        for name, least in (("nuisance", 0), ("depth", 0), ("width", 1), ("world", 0)):
-            value = getattr(self, name)
-            if not _is_number(value) or not math.isfinite(value) or value != int(value) or value < least:
-                raise InvalidRequest(f"{name} = {value!r}: expected a whole number, {least} or more")
-            object.__setattr__(self, name, int(value))
-        if not _is_number(self.slope) or not 0 < self.slope <= 1:
-            raise InvalidRequest(f"slope = {self.slope!r}: expected a number above 0 and up to 1")
+        check_rendering(self)
         object.__setattr__(self, "contents", hashlib.sha256(self._law.tobytes()).hexdigest()[:16])
         for m in (0, 1):
             symbols = _code(self._law.shape[m]).shape[1]
@@ -226,7 +218,3 @@ def _place(u: Float[Tensor, " n"], cumulative: Float[Tensor, " cells"]) -> Tenso
     place = torch.searchsorted(cumulative, u.double(), right=True)
     last = int((cumulative < cumulative[-1]).sum())  # the cell that reaches 1, whatever rounding says
     return place.clamp(max=last)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -1,6 +1,5 @@
 """Generators by name: `atoms`, `"atoms(noise=0.1)"`."""
 
-import dataclasses
 import importlib
 from collections.abc import Mapping
 from functools import cache
@@ -8,6 +7,7 @@ from typing import Any
 
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.generators.base import Generator
+from pidlab.generators.checks import parameters_of
 from pidlab.references import parse
 from pidlab.registry import look_up, scan
 
@@ -26,7 +26,7 @@ def load_generator(reference: str, **parameters: Any) -> Generator:
     """
     asked = parse(reference)
     cls = look_up("generator", asked.name, generators())
-    fields = [f.name for f in dataclasses.fields(cls) if f.init]  # type: ignore[arg-type]
+    fields = parameters_of(cls)
     for key in parameters:
         if key not in fields:
             raise InvalidRequest(f"{asked.name} has no parameter {key!r}: {nearest(key, fields)}")

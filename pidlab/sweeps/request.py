@@ -15,6 +15,7 @@ from pidlab.analysis.capture import LEVELS
 from pidlab.defaults import Training
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.generators import Generator, generators, load_generator
+from pidlab.generators.checks import parameters_of
 from pidlab.objectives import load_objective
 from pidlab.references import parse
 from pidlab.seeds import child
@@ -172,7 +173,7 @@ class Request:
         settings = {f.name for f in dataclasses.fields(Training)}
         parameters = {k: v for k, v in point.items() if k not in settings}
         cls = generators().get(parse(self.generator).name)
-        known = [f.name for f in dataclasses.fields(cls)] if cls else []  # type: ignore[arg-type]
+        known = parameters_of(cls) if cls else []
         for name in parameters:
             if cls and name not in known:
                 hint = nearest(name, [*known, *settings])

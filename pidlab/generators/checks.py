@@ -1,0 +1,52 @@
+"""Parameters of generators, refused by name where they are out of range."""
+
+import dataclasses
+import math
+from typing import Any
+
+from pidlab.errors import InvalidRequest
+
+
+def parameters_of(cls: type) -> list[str]:
+    """The names of the parameters that a generator's class takes."""
+    return [f.name for f in dataclasses.fields(cls) if f.init]  # type: ignore[arg-type]
+
+
+def check_nonnegative(generator: Any, *names: str) -> None:
+    """Keeps each parameter as a float; it is a finite number, 0 or more.
+
+    Raises:
+        InvalidRequest: it is not.
+    """
+    for name in names:
+        value = getattr(generator, name)
+        if not _is_number(value) or not math.isfinite(value) or value < 0:
+            raise InvalidRequest(f"{name} = {value!r}: expected a finite number, 0 or more")
+        object.__setattr__(generator, name, float(value))
+
+
+def check_whole(generator: Any, **least: int) -> None:
+    """Keeps each parameter as an int; it is a whole number, however written, of at least this.
+
+    Raises:
+        InvalidRequest: it is not.
+    """
+    for name, lowest in least.items():
+        value = getattr(generator, name)
+        whole = _is_number(value) and math.isfinite(value) and value == int(value)
+        if not whole or value < lowest:
+            raise InvalidRequest(f"{name} = {value!r}: expected a whole number, {lowest} or more")
+        object.__setattr__(generator, name, int(value))
+
+
+def check_rendering(generator: Any) -> None:
+    """Checks what every rendered generator has: noise, nuisance, depth, slope, width and world."""
+    check_nonnegative(generator, "noise")
+    check_whole(generator, nuisance=0, depth=0, width=1, world=0)
+    slope = generator.slope
+    if not _is_number(slope) or not 0 < slope <= 1:
+        raise InvalidRequest(f"slope = {slope!r}: expected a number above 0 and up to 1")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
