@@ -22,7 +22,7 @@ from pidlab.generators.base import (
     ViewInformation,
     joint_prior,
 )
-from pidlab.generators.checks import check_nonnegative, check_rendering
+from pidlab.generators.checks import check_nonnegative, check_policy, check_rendering
 from pidlab.info import binary_entropy, inverse_binary_entropy
 from pidlab.modality import Vector
 
@@ -168,7 +168,7 @@ class Atoms(Generator):
         their XOR and the erasure pattern stay; a channel-tuned symbol is drawn afresh from p(y|x), so
         it passes the channel twice. `generic` works on the observation: not known exactly.
         """
-        self._check_policy(policy)
+        check_policy(self, policy)
         if policy == "generic":
             return {term: ViewInformation(None, None) for term in self.targets}
         task = policy == "task"
@@ -199,12 +199,8 @@ class Atoms(Generator):
         Raises:
             InvalidRequest: an unknown policy.
         """
-        self._check_policy(policy)
+        check_policy(self, policy)
         return AtomsStack([self]).view(sample.alone(), policy, [seed]).member(0)
-
-    def _check_policy(self, policy: str) -> None:
-        if policy not in self.policies:
-            raise InvalidRequest(f"unknown views {policy!r}: atoms offers {', '.join(self.policies)}")
 
     @classmethod
     def stack(cls, generators: Sequence[Generator]) -> AtomsStack:

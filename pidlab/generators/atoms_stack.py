@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pidlab.errors import InvalidRequest
 from pidlab.generators.base import Sample, Stack
+from pidlab.generators.checks import check_sample
 from pidlab.generators.noise import corruption, truncated_normal
 from pidlab.generators.rendering import Rendering, stack_maps
 from pidlab.seeds import child, torch_generator
@@ -65,10 +65,7 @@ class AtomsStack(Stack):
     def sample(
         self, n: int, seeds: Sequence[int], split: str = "eval", device: torch.device | str = "cpu"
     ) -> Sample:
-        if n < 1:
-            raise InvalidRequest(f"{n} samples: expected 1 or more")
-        if split not in ("train", "eval"):
-            raise InvalidRequest(f"unknown split {split!r}: expected 'train' or 'eval'")
+        check_sample(n, split)
         self._to(device)
         draws, member = self._uniforms(seeds, 6, n, device)
         symbol = draws[:, :, 0][member] < self._p

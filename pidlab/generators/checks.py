@@ -1,4 +1,4 @@
-"""Parameters of generators, refused by name where they are out of range."""
+"""What generators are asked for, refused by name where it is out of range."""
 
 import dataclasses
 import math
@@ -46,6 +46,29 @@ def check_rendering(generator: Any) -> None:
     slope = generator.slope
     if not _is_number(slope) or not 0 < slope <= 1:
         raise InvalidRequest(f"slope = {slope!r}: expected a number above 0 and up to 1")
+
+
+def check_sample(n: int, split: str) -> None:
+    """Checks what every sample is asked for.
+
+    Raises:
+        InvalidRequest: fewer than one sample, or an unknown split.
+    """
+    if n < 1:
+        raise InvalidRequest(f"{n} samples: expected 1 or more")
+    if split not in ("train", "eval"):
+        raise InvalidRequest(f"unknown split {split!r}: expected 'train' or 'eval'")
+
+
+def check_policy(generator: Any, policy: str) -> None:
+    """Checks that a generator offers these views.
+
+    Raises:
+        InvalidRequest: it does not.
+    """
+    if policy not in generator.policies:
+        offered = ", ".join(generator.policies)
+        raise InvalidRequest(f"unknown views {policy!r}: {generator.name} offers {offered}")
 
 
 def _is_number(value: object) -> bool:

@@ -14,7 +14,7 @@ from pidlab.decomposition import Decomposition
 from pidlab.defaults import ATOMS
 from pidlab.errors import InvalidRequest
 from pidlab.generators.base import Generator, Sample, Target, ViewInformation
-from pidlab.generators.checks import check_rendering
+from pidlab.generators.checks import check_policy, check_rendering, check_sample
 from pidlab.generators.noise import corruption, truncated_normal
 from pidlab.generators.rendering import Rendering, stack_maps
 from pidlab.info import decompose, entropy, joint_information, mutual_information, source_informations
@@ -112,7 +112,7 @@ class Gate(Generator):
         `noise` keeps every symbol. `task` keeps y and draws (x1, x2) afresh from p(x1, x2 | y).
         `generic` works on the observation: not known exactly.
         """
-        self._check_policy(policy)
+        check_policy(self, policy)
         if policy == "generic":
             return {"y": ViewInformation(None, None)}
         joint = self._law.reshape(-1, self._law.shape[-1])
@@ -132,10 +132,7 @@ class Gate(Generator):
         Raises:
             InvalidRequest: fewer than one sample, or an unknown split.
         """
-        if n < 1:
-            raise InvalidRequest(f"{n} samples: expected 1 or more")
-        if split not in ("train", "eval"):
-            raise InvalidRequest(f"unknown split {split!r}: expected 'train' or 'eval'")
+        check_sample(n, split)
         cumulative = np.cumsum(self._law)
         u = torch.rand(n, generator=torch_generator(child(seed, "symbols"), device), device=device)
         cell = _place(u, torch.as_tensor(cumulative / cumulative[-1], device=device))
@@ -149,7 +146,7 @@ class Gate(Generator):
         Raises:
             InvalidRequest: an unknown policy.
         """
-        self._check_policy(policy)
+        check_policy(self, policy)
         if policy == "generic":
             drawn = [
                 corruption(x.shape, torch_generator(child(seed, "generic", m), x.device))
@@ -200,10 +197,6 @@ class Gate(Generator):
             for m in (0, 1)
         )
         return first, second
-
-    def _check_policy(self, policy: str) -> None:
-        if policy not in self.policies:
-            raise InvalidRequest(f"unknown views {policy!r}: gate offers {', '.join(self.policies)}")
 
 
 def _code(symbols: int) -> Float[Tensor, "symbols coordinates"]:

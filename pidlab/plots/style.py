@@ -1,4 +1,4 @@
-"""How every figure looks: one colour per objective, one marker per term, sizes of a paper's page."""
+"""How every figure looks: one colour per objective, sizes of a paper's page."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -32,7 +32,6 @@ COLOURS = {
 }
 _OTHERS = (PURPLE, SKY, YELLOW, BLACK)
 
-MARKERS = {"redundant": "o", "unique1": "^", "unique2": "v", "synergy": "D"}
 # Terms as areas, where no objective is shown beside them.
 TERM_COLOURS = {"redundant": BLUE, "unique1": ORANGE, "unique2": YELLOW, "synergy": PURPLE}
 SYMBOLS = {"redundant": "$R$", "unique1": "$U_1$", "unique2": "$U_2$", "synergy": "$S$"}

@@ -15,7 +15,7 @@ from pidlab.analysis.capture import LEVELS
 from pidlab.defaults import Training
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.generators import Generator, generators, load_generator
-from pidlab.generators.checks import parameters_of
+from pidlab.generators.checks import check_policy, parameters_of
 from pidlab.objectives import load_objective
 from pidlab.references import parse
 from pidlab.seeds import child
@@ -117,11 +117,7 @@ class Request:
             raise InvalidRequest(f"--zip needs axes of equal length, got {sizes}")
         for point in self.points():
             generator, training = self._at(point, world=0)
-            if training.views not in generator.policies:
-                raise InvalidRequest(
-                    f"unknown views {training.views!r}: {generator.name} offers "
-                    f"{', '.join(generator.policies)}"
-                )
+            check_policy(generator, training.views)
 
     def _try(self, objective: str) -> None:
         """Makes the objective once, so that arguments it refuses are refused before anything runs."""

@@ -50,7 +50,6 @@ class Store:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
         try:
             new = not path.exists() or path.stat().st_size == 0
             self._db = sqlite3.connect(path)
