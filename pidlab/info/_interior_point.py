@@ -33,7 +33,7 @@ class Attempt:
 
 # The first is fast and enough for all but a few in a thousand, which get the next ones in turn.
 ATTEMPTS = (
-    Attempt(30, 0.001, 1e-15, 0.02),
+    Attempt(30, 1e-4, 1e-15, 0.005),
     Attempt(60, 0.1, 1e-14, 0.02),
     Attempt(100, 0.3, 1e-13, 0.02),
     Attempt(60, 0.1, 1e-15, 0.2),
@@ -193,8 +193,8 @@ def _step(
     _, _, dw, dt = system.solve(r1, r2, rp, falling)
     primal, dual = _room(w, t, dw, dt, torch.ones_like(mu))
     predicted = (torch.addcmul(w, primal, dw) * torch.addcmul(t, dual, dt)).sum((0, 1))
-    centre = (predicted.square() / mu).clamp_max(mu).clamp_min(0.2 * target)
-    rc = torch.addcmul(falling, centre, state.weight).addcmul_(dw, dt * (primal * dual), value=-1.0)
+    centre = (mu * (predicted / mu) ** 3).clamp_max(mu).clamp_min(0.2 * target)
+    rc = torch.addcmul(falling, centre, state.weight).addcmul_(dw, dt, value=-1.0)
     dalpha, dbeta, dw, dt = system.solve(r1, r2, rp, rc)
     primal, dual = _room(w, t, dw, dt, 1.0 - mu.clamp(attempt.timid, max(0.03, attempt.timid)))
     return replace(
