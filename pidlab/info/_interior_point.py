@@ -192,10 +192,13 @@ def _step(
     system = NewtonSystem(pi, q, wt, state.held - r, attempt.ridge)
     falling = -wt[0] * wt[1]
     _, rise = system.solve(r, rp, falling)
-    ahead = torch.addcmul(wt, _room(wt, rise, 1.0), rise)
+    room = _room(wt, rise, 1.0)
+    ahead = torch.addcmul(wt, room, rise)
     predicted = (ahead[0] * ahead[1]).sum((0, 1))
     centre = (mu * (predicted / mu) ** 3).clamp_max(mu).clamp_min(0.2 * target)
-    rc = torch.addcmul(falling, centre, state.weight).addcmul_(rise[0], rise[1], value=-1.0)
+    # Mehrotra's term of second order misleads where the predicted step has to be cut short.
+    trusted = room[0] * room[1] > 0.3
+    rc = torch.addcmul(falling, centre, state.weight).addcmul_(rise[0], rise[1] * trusted, value=-1.0)
     climb, rise = system.solve(r, rp, rc)
     room = _room(wt, rise, 1.0 - mu.clamp(attempt.timid, max(0.03, attempt.timid)))
     return replace(
