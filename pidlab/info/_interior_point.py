@@ -163,7 +163,7 @@ def _run(
             ready = torch.ones_like(ready)
         if ready.any():
             some = torch.nonzero(ready)[:, 0]
-            _certify(state[some], q.index_select(-1, some), data1, data2, lower, upper)
+            _certify(state, q, some, data1, data2, lower, upper)
             reached = upper[state.index] - lower[state.index] <= tolerance
             going = torch.nonzero(~(reached | stuck))[:, 0]
             if step == attempt.steps or not len(going):
@@ -216,12 +216,15 @@ def _room(
     return share / fall.clamp_min(share)
 
 
-def _certify(state: State, q: Tensor, data1: Tensor, data2: Tensor, lower: Tensor, upper: Tensor) -> None:
-    """Narrows the bounds of the problems of `state` by its iterate."""
-    data1, data2 = data1.index_select(-1, state.index), data2.index_select(-1, state.index)
-    (alpha, beta), (kept1, kept2) = state.split(state.potential), state.split(state.p > 0)
+def _certify(
+    state: State, q: Tensor, some: Tensor, data1: Tensor, data2: Tensor, lower: Tensor, upper: Tensor
+) -> None:
+    """Narrows the bounds of the problems at `some` by their iterates."""
+    index, q, p, potential = (x.index_select(-1, some) for x in (state.index, q, state.p, state.potential))
+    data1, data2 = data1.index_select(-1, index), data2.index_select(-1, index)
+    (alpha, beta), (kept1, kept2) = state.split(potential), state.split(p > 0)
     alpha, beta = completed(alpha, beta, data1, data2, kept1, kept2)
     low = lower_bound(alpha, beta, data1, data2)
     high = upper_bound(feasible(q, data1, data2))
-    lower[state.index] = torch.fmax(lower[state.index], low)
-    upper[state.index] = torch.fmin(upper[state.index], high)
+    lower[index] = torch.fmax(lower[index], low)
+    upper[index] = torch.fmin(upper[index], high)

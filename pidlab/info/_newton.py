@@ -74,9 +74,10 @@ class NewtonSystem:
         pulled = pull[:, :, None] * self.pi
         left = (self.inverse * (r1 - pulled.sum(1))[:, None]).sum(2)
         right = (r2 - pulled.sum(0)).flatten(0, 1) - (self.coupling * left[:, :, None]).sum((0, 1))
-        climb, rise = torch.empty_like(r), torch.empty_like(self.wt)
+        climb, rise = r.new_empty(r.shape), torch.empty_like(self.wt)
         dalpha, dbeta = climb.split(rp.shape[:2])
-        dbeta.flatten(0, 1).copy_(torch.cholesky_solve(right.T[..., None], self.factor)[..., 0].T)
+        right = torch.linalg.solve_triangular(self.factor, right.T[..., None], upper=False)
+        dbeta.flatten(0, 1).copy_(torch.linalg.solve_triangular(self.factor.mT, right, upper=True)[..., 0].T)
         left -= (self.coupling * dbeta.flatten(0, 1)).sum(2)
         torch.sum(self.inverse * left[:, :, None], 1, out=dalpha)
         tilt = (self.pi * (dalpha[:, None] + dbeta)).sum(2)
