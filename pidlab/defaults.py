@@ -67,7 +67,7 @@ ATOMS = {
     "width": 32,
 }
 
-OBJECTIVES = ("untrained", "supervised", "cross", "simclr", "cross+self", "comm")
+OBJECTIVES = ("untrained", "supervised", "cross", "cross+self", "factorcl-ssl", "comm")
 GENERATOR = "atoms"
 SEEDS = 3
 RANGE_POINTS = 11
