@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 from scipy import stats
 
+from pidlab import defaults
 from pidlab.analysis.capture import capture_cohort
 from pidlab.decomposition import TERMS
 from pidlab.defaults import Training
@@ -59,6 +60,7 @@ def profile(
     *,
     beside: Sequence[str] = BESIDE,
     training: Training | None = None,
+    probes: str = defaults.PROBES,
     on_objective: Callable[[str], None] = lambda _: None,
 ) -> Profile:
     """Trains an objective on the standard worlds and says what it captured, beside others.
@@ -71,22 +73,24 @@ def profile(
         beside: references of the others.
         training: settings; the defaults otherwise. Steps are fewer where the objective is so slow that
             they would not fit in the time a check may take.
+        probes: effort of the probes.
         on_objective: told whose turn it is.
     """
     training = training or Training()
-    frames, steps = [], training.steps
+    frames = []
     for other in beside:
         on_objective(other)
-        frames.append(_examined(load_objective(other), other, training))
+        frames.append(_examined(load_objective(other), other, training, probes))
     on_objective(name)
     members = _members(EVERYTHING)
     began = time.perf_counter()
     train(make, members, replace(training, steps=TRIAL_STEPS))
     per_step = (time.perf_counter() - began) / TRIAL_STEPS
     steps = min(training.steps, max(TRIAL_STEPS, int(SECONDS / per_step)))
-    frames.append(_examined(make, name, replace(training, steps=steps)))
+    cut = replace(training, steps=steps)
+    frames.append(_examined(make, name, cut, probes))
     table = pd.concat(frames, ignore_index=True)
-    lone = _examined(make, name, replace(training, steps=steps), SYNERGY_ALONE)
+    lone = _examined(make, name, cut, probes, SYNERGY_ALONE)
     alone = float(lone.loc[lone["term"] == "synergy", "captured"].iloc[0])
     return Profile(table, _verdict(table, name, alone, steps, training.steps), steps)
 
@@ -96,7 +100,7 @@ def _members(generator: Atoms) -> list[Member]:
 
 
 def _examined(
-    make: MakeObjective, name: str, training: Training, generator: Atoms = EVERYTHING
+    make: MakeObjective, name: str, training: Training, probes: str, generator: Atoms = EVERYTHING
 ) -> pd.DataFrame:
     members = _members(generator)
     fitted = train(make, members, training)
@@ -104,7 +108,7 @@ def _examined(
         step = min(fitted.failed.values())
         raise ValueError(f"{name}: the loss is not finite from step {step} on")
     found = capture_cohort(
-        fitted.represent, [m.generator for m in members], [m.seed for m in members], "standard"
+        fitted.represent, [m.generator for m in members], [m.seed for m in members], probes
     )
     rows = pd.concat([pd.DataFrame(member) for member in found], ignore_index=True)
     rows = rows[rows["headline"] & (rows["readout"] == "z12") & rows["term"].isin(TERMS)]
