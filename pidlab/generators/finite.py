@@ -102,7 +102,7 @@ class Finite(Rendered):
         _, n2, ny = law.shape
         return {"x1": cell // (ny * n2), "x2": cell // ny % n2, "y": cell % ny}
 
-    def label(self, latents: dict[str, Tensor]) -> dict[str, Tensor]:
+    def labels(self, latents: dict[str, Tensor]) -> dict[str, Tensor]:
         return {"y": latents["y"]}
 
     def redraw(self, sample: Sample, seed: int) -> dict[str, Tensor]:

@@ -1,5 +1,6 @@
 """Generators that draw latents, label them and show them: what they have in common."""
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
@@ -41,7 +42,7 @@ class Latent(Generator):
         """Latents of n rows by name, the sample axis last."""
 
     @abstractmethod
-    def label(self, latents: dict[str, Tensor]) -> dict[str, Tensor]:
+    def labels(self, latents: dict[str, Tensor]) -> dict[str, Tensor]:
         """The class numbers of every target."""
 
     @abstractmethod
@@ -62,7 +63,7 @@ class Latent(Generator):
         """
         check_sample(n, split)
         latents = self.draw(n, seed, split, device)
-        return self._shown(latents, self.label(latents), seed)
+        return self._shown(latents, self.labels(latents), seed)
 
     def view(self, sample: Sample, policy: str, seed: int) -> Sample:
         """Draws a view of every row under `task`, `noise` or `generic`.
@@ -89,7 +90,7 @@ class Latent(Generator):
             if not len(missing):
                 break
             fresh = self.draw(max(len(wanted), POOL), child(seed, "again", attempt), "eval", wanted.device)
-            labels = Sample((), self.label(fresh), sample.classes).y
+            labels = Sample((), self.labels(fresh), sample.classes).y
             here, there = matched(wanted[missing], labels)
             for name, t in found.items():
                 t[..., missing[here]] = fresh[name][..., there]
@@ -110,7 +111,8 @@ class Latent(Generator):
         stated = {}
         for name, target in self.targets.items():
             known = target.information[0, 1]
-            between = target.entropy if policy == "task" and known == target.entropy else None
+            determined = math.isclose(known, target.entropy, abs_tol=1e-12)
+            between = target.entropy if policy == "task" and determined else None
             stated[name] = ViewInformation(between, known)
         return stated
 
@@ -170,9 +172,7 @@ class Rendered(Latent):
         for m in (0, 1):
             generator = torch_generator(child(seed, "noise", m), some.device)
             shown = self.show(m, latents, generator)
-            nuisance = torch.randn(
-                (self.nuisance, some.shape[-1]), generator=generator, device=some.device
-            )
+            nuisance = torch.randn((self.nuisance, some.shape[-1]), generator=generator, device=some.device)
             observed.append(self._renderings[m](torch.cat([shown, nuisance])[None])[0])
         return tuple(observed)
 

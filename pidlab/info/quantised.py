@@ -1,6 +1,7 @@
 """What jointly Gaussian variables tell of a quantised one, in bits."""
 
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float
@@ -8,7 +9,6 @@ from scipy.integrate import quad
 from scipy.special import entr, ndtr, ndtri
 
 from pidlab.decomposition import Decomposition
-from pidlab.info.entropies import entropy
 
 ACCURACY = 1e-9  # bits
 FAR = 10.0  # standard deviations; what lies beyond has less than 1e-22 of the mass
@@ -52,7 +52,7 @@ def quantised_information(r2: float, classes: int) -> float:
     # Doubt is greatest where r T meets an edge, in a spike as narrow as sd / r.
     turns = {float(np.clip(edge / r + k * sd / r, -FAR, FAR)) for edge in edges for k in (-8, 0, 8)}
     points = sorted({-FAR, FAR, 0.0} | turns)
-    pieces = [quad(doubt, a, b, epsabs=ACCURACY / len(points), limit=200)[0] for a, b in _pairs(points)]
+    pieces = [quad(doubt, a, b, epsabs=ACCURACY / len(points), limit=200)[0] for a, b in pairwise(points)]
     return float(np.log2(classes) - sum(pieces) / np.log(2.0))
 
 
@@ -68,9 +68,7 @@ def quantised_decomposition(r2_1: float, r2_2: float, r2_12: float, classes: int
     weak, strong = min(one, two), max(one, two)
     exact = all(r2 in (0.0, 1.0) for r2 in (r2_1, r2_2, r2_12))
     gap = 0.0 if exact else 2.0 * ACCURACY
-    return Decomposition(
-        weak, one - weak, two - weak, max(both - strong, 0.0), how="quadrature", gap=gap
-    )
+    return Decomposition(weak, one - weak, two - weak, max(both - strong, 0.0), how="quadrature", gap=gap)
 
 
 def quantised_source(r2: float, classes: int, bins: int) -> Float[np.ndarray, "bins classes"]:
@@ -89,16 +87,7 @@ def quantised_source(r2: float, classes: int, bins: int) -> Float[np.ndarray, "b
     return np.einsum("bnc,n->bc", held, weights / 2.0) / bins
 
 
-def entropy_of(classes: int) -> float:
-    """H of `classes` equally likely bins, in bits."""
-    return float(entropy(np.full(classes, 1.0 / classes)))
-
-
 def _overlap(bins: int, classes: int) -> Float[np.ndarray, "bins classes"]:
     low = np.maximum.outer(np.arange(bins) / bins, np.arange(classes) / classes)
     high = np.minimum.outer(np.arange(1, bins + 1) / bins, np.arange(1, classes + 1) / classes)
     return np.maximum(high - low, 0.0)
-
-
-def _pairs(points: list[float]) -> list[tuple[float, float]]:
-    return list(zip(points, points[1:], strict=False))
