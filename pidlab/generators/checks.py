@@ -25,6 +25,19 @@ def check_nonnegative(generator: Any, *names: str) -> None:
         object.__setattr__(generator, name, float(value))
 
 
+def check_probability(generator: Any, *names: str) -> None:
+    """Keeps each parameter as a float between 0 and 1.
+
+    Raises:
+        InvalidRequest: it is not one.
+    """
+    for name in names:
+        value = getattr(generator, name)
+        if not _is_number(value) or not 0 <= value <= 1:
+            raise InvalidRequest(f"{name} = {value!r}: expected a number from 0 to 1")
+        object.__setattr__(generator, name, float(value))
+
+
 def check_whole(generator: Any, **least: int) -> None:
     """Keeps each parameter as an int; it is a whole number, however written, of at least this.
 
