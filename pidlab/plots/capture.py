@@ -68,7 +68,7 @@ def capture_figure(
             panel.set_ylim(-0.06 * top, 1.04 * top)
         if len(drawn) < len(combinations):
             figure.suptitle(f"first {len(drawn)} of {len(combinations)} rows; the table beside has all")
-        _legend(figure, palette)
+        _legend(figure, palette, truth=bool(shown["truth"].notna().any()))
     return figure, shown
 
 
@@ -112,7 +112,7 @@ def _summary(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
             }
         )
 
-    found = rows.groupby(keys, sort=False)[["captured", "truth"]].apply(summarise).reset_index()
+    found = rows.groupby(keys, sort=False, dropna=False)[["captured", "truth"]].apply(summarise).reset_index()
     return found.astype({"seeds": int})
 
 
@@ -122,8 +122,9 @@ def _panel(
     swept = shown["truth"].nunique() > 1
     x = "truth" if swept else along
     numeric = pd.api.types.is_numeric_dtype(shown[x])
-    if shown[x].nunique() == 1 or not numeric:
-        _categories(panel, shown, rows, palette, x)
+    if shown[x].nunique() <= 1 or not numeric:
+        # Where nothing is varied x may be a truth that nobody knows: one place, whatever it is called.
+        _categories(panel, shown.fillna({x: 0.0}), rows.fillna({x: 0.0}), palette, x)
     else:
         _lines(panel, shown, rows, palette, x)
         ends = np.array([shown[x].min(), shown[x].max()])
@@ -191,7 +192,7 @@ def _axis_label(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _legend(figure: Figure, palette: dict[str, str]) -> None:
+def _legend(figure: Figure, palette: dict[str, str], truth: bool) -> None:
     names = {FLOOR: "untrained (floor)", CEILING: "supervised (ceiling)"}
     bars = any(panel.patches for panel in figure.axes)
     handles: list[Artist] = []
@@ -203,7 +204,8 @@ def _legend(figure: Figure, palette: dict[str, str]) -> None:
             )
         else:
             handles.append(Line2D([], [], color=colour, linestyle=DASHES.get(name, "-"), label=label))
-    handles.append(Line2D([], [], color=GREY, linewidth=0.6, label="truth"))
+    if truth:
+        handles.append(Line2D([], [], color=GREY, linewidth=0.6, label="truth"))
     figure.legend(
         handles=handles,
         loc="outside lower center",
