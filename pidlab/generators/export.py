@@ -10,9 +10,7 @@ from torch.utils.data import TensorDataset
 from pidlab.generators.base import Generator, Sample
 
 
-def dataset(
-    generator: Generator, samples: int, seed: int = 0, split: str = "train"
-) -> TensorDataset:
+def dataset(generator: Generator, samples: int, seed: int = 0, split: str = "train") -> TensorDataset:
     """A torch data set of `samples` rows (x1, x2, y), y the joint label; the same seed, the same rows.
 
     Args:
