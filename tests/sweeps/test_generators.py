@@ -85,6 +85,6 @@ def test_finite_rows_are_probed_once_each(tmp_path):
     table = capture(represent, made, probes="quick")
     assert table["truth"].isna().all()
     assert [len(rows) for rows in met] == [made.rows(part) for part in ("probe", "validation", "test")]
-    probed = sum(met, [])
+    probed = [row for rows in met for row in rows]
     assert len(set(probed)) == len(probed) == made.rows("eval")
     assert not set(probed) & set(made.sample(made.rows("train"), split="train").x1[:, 0].int().tolist())
