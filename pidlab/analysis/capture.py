@@ -22,6 +22,9 @@ Z95 = 1.959963984540054
 
 DRAW_ROWS = 4096
 
+# What rows are for, and the split that they come from where a generator has but so many.
+PARTS = {"train": "probe", "validation": "validation", "test": "test"}
+
 
 @dataclass(frozen=True)
 class Level:
@@ -122,7 +125,7 @@ def capture_cohort(
         return twice[:1]
     level, clock = LEVELS[probes], clock or Clock()
     draw = _Draw(represent, generators, seeds, torch.device(device), clock)
-    parts = [draw(split, getattr(level, split)) for split in ("train", "validation", "test")]
+    parts = [draw(split, getattr(level, split)) for split in PARTS]
     with clock("probing"):
         return _probe(parts, generators, seeds, level)
 
@@ -144,12 +147,16 @@ class _Draw:
     def __call__(self, split: str, n: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         readouts: dict[str, list[Tensor]] = {}
         labels: dict[str, list[Tensor]] = {}
-        for c, start in enumerate(range(0, n, DRAW_ROWS)):
+        part, most = "eval", DRAW_ROWS
+        if (rows := self._stack.generators[0].rows(PARTS[split])) is not None:
+            # No row is met twice: not in two parts, nor within one.
+            part, n, most = PARTS[split], min(n, rows), n
+        for c, start in enumerate(range(0, n, most)):
             with self._clock("data"):
                 sample: Sample = self._stack.sample(
-                    min(DRAW_ROWS, n - start),
+                    min(most, n - start),
                     [child(seed, "probes", split, c) for seed in self._seeds],
-                    "eval",
+                    part,
                     self._device,
                 )
             with self._clock("representing"):

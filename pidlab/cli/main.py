@@ -10,6 +10,7 @@ from pidlab.cli.catalogue import catalogue
 from pidlab.cli.check import check
 from pidlab.cli.decompose import EPILOG as FILES
 from pidlab.cli.decompose import decompose
+from pidlab.cli.generate import generate
 from pidlab.cli.sweep import EPILOG, sweep
 from pidlab.cli.truth import truth
 from pidlab.errors import InvalidRequest
@@ -29,6 +30,7 @@ app.command()(truth)
 app.command(epilog=FILES)(decompose)
 app.command()(check)
 app.command("list")(catalogue)
+app.command()(generate)
 app.command()(bench)
 
 

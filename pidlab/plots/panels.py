@@ -40,7 +40,8 @@ def panels(table: pd.DataFrame, readout: str = "z12") -> tuple[pd.DataFrame, lis
     if own.empty:
         raise InvalidRequest(f"nothing to draw: no headline of readout {readout!r} in these results")
     if set(own["term"]) <= set(TERMS):
-        return own, [Panel(readout, term, f"{term} {SYMBOLS[term]}", SYMBOLS[term]) for term in TERMS]
+        present = [term for term in TERMS if term in set(own["term"])]
+        return own, [Panel(readout, term, f"{term} {SYMBOLS[term]}", SYMBOLS[term]) for term in present]
     held = [name for name in READOUTS if name in set(rows["readout"])]
     found = []
     for term in dict.fromkeys(rows["term"]):
