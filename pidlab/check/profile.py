@@ -1,5 +1,6 @@
 """The profile: what an objective captures of a world with a bit of everything, and of synergy alone."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -9,9 +10,9 @@ from scipy import stats
 
 from pidlab import defaults
 from pidlab.analysis.capture import capture_cohort
-from pidlab.decomposition import TERMS
 from pidlab.defaults import Training
-from pidlab.generators import Atoms
+from pidlab.errors import InvalidRequest
+from pidlab.generators import Atoms, Generator
 from pidlab.objectives import load_objective
 from pidlab.objectives.base import MakeObjective
 from pidlab.seeds import child
@@ -28,17 +29,18 @@ EVERYTHING, SYNERGY_ALONE = Atoms(), Atoms(redundant=0.0, unique1=0.0, unique2=0
 SECONDS = 20.0
 TRIAL_STEPS = 10
 
-# Bits: nearly all of a term, and more than a random network lets one read.
+# The part of a target's bits that counts as all of it, and the bits that a random network is surpassed by.
 ALL, MORE = 0.9, 0.1
+SYMBOLS = {"redundant": "R", "unique1": "U1", "unique2": "U2", "synergy": "S"}
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What was captured of R = U1 = U2 = S = 1 bit, and what that means.
+    """What was captured of each target, and what that means.
 
     Args:
-        table: a row per objective and term: captured (mean over seeds), low, high (95 % t-interval over
-            seeds), truth, seeds; bits of z12, by the probe that validation chose.
+        table: a row per objective and target (`term`): captured (mean over seeds), low, high (95 %
+            t-interval over seeds), truth, seeds; bits of z12, by the probe that validation chose.
         verdict: in words.
         steps: how long the objective was trained.
     """
@@ -57,50 +59,64 @@ class Profile:
 def profile(
     make: MakeObjective,
     name: str,
+    generator: Generator | None = None,
     *,
     beside: Sequence[str] = BESIDE,
     training: Training | None = None,
     probes: str = defaults.PROBES,
     on_objective: Callable[[str], None] = lambda _: None,
 ) -> Profile:
-    """Trains an objective on the standard worlds and says what it captured, beside others.
+    """Trains an objective and says what it captured, beside others.
 
-    One world holds a bit of each term, the other a bit of synergy and nothing else.
+    By default on the standard worlds: one holds a bit of each term, the other a bit of synergy and nothing
+    else.
 
     Args:
         make: makes the objective from encoders.
         name: what to call it.
+        generator: a world of your own instead.
         beside: references of the others.
         training: settings; the defaults otherwise. Steps are fewer where the objective is so slow that
             they would not fit in the time a check may take.
         probes: effort of the probes.
         on_objective: told whose turn it is.
+
+    Raises:
+        InvalidRequest: a generator without a truth to compare with.
+        ValueError: a loss that is not finite.
     """
-    training = training or Training()
+    training, world = training or Training(), generator or EVERYTHING
+    if not math.isfinite(world.truth.total):
+        raise InvalidRequest(f"{world.name} states no truth: check needs a generator that knows its own")
     frames = []
-    for other in beside:
+    for other in (other for other in beside if other != name):
         on_objective(other)
-        frames.append(_examined(load_objective(other), other, training, probes))
+        frames.append(_examined(load_objective(other), other, world, training, probes))
     on_objective(name)
-    members = _members(EVERYTHING)
+    members = _members(world)
     began = time.perf_counter()
     train(make, members, replace(training, steps=TRIAL_STEPS))
     per_step = (time.perf_counter() - began) / TRIAL_STEPS
     steps = min(training.steps, max(TRIAL_STEPS, int(SECONDS / per_step)))
     cut = replace(training, steps=steps)
-    frames.append(_examined(make, name, cut, probes))
+    frames.append(_examined(make, name, world, cut, probes))
     table = pd.concat(frames, ignore_index=True)
-    lone = _examined(make, name, cut, probes, SYNERGY_ALONE)
-    alone = float(lone.loc[lone["term"] == "synergy", "captured"].iloc[0])
-    return Profile(table, _verdict(table, name, alone, steps, training.steps), steps)
+    verdict = _verdict(table, name)
+    if generator is None:
+        alone = _examined(make, name, SYNERGY_ALONE, cut, probes).set_index("term").loc["synergy"]
+        verdict.append(f"of synergy without R and U beside it {alone['captured']:.2f} of 1 bit")
+    if steps < training.steps:
+        verdict.append(f"trained for {steps} of {training.steps} steps, to keep the check short")
+    return Profile(table, "; ".join(verdict), steps)
 
 
-def _members(generator: Atoms) -> list[Member]:
-    return [Member(replace(generator, world=child(seed, "world")), seed) for seed in range(SEEDS)]
+def _members(generator: Generator) -> list[Member]:
+    worlds = [replace(generator, world=child(seed, "world")) for seed in range(SEEDS)]  # type: ignore[type-var]
+    return [Member(world, seed) for seed, world in enumerate(worlds)]
 
 
 def _examined(
-    make: MakeObjective, name: str, training: Training, probes: str, generator: Atoms = EVERYTHING
+    make: MakeObjective, name: str, generator: Generator, training: Training, probes: str
 ) -> pd.DataFrame:
     members = _members(generator)
     fitted = train(make, members, training)
@@ -111,7 +127,7 @@ def _examined(
         fitted.represent, [m.generator for m in members], [m.seed for m in members], probes
     )
     rows = pd.concat([pd.DataFrame(member) for member in found], ignore_index=True)
-    rows = rows[rows["headline"] & (rows["readout"] == "z12") & rows["term"].isin(TERMS)]
+    rows = rows[rows["headline"] & (rows["readout"] == "z12") & rows["term"].isin(list(generator.targets))]
     records = []
     for term, group in rows.groupby("term", sort=False):
         captured = group["captured"]
@@ -130,30 +146,29 @@ def _examined(
     return pd.DataFrame(records)
 
 
-def _verdict(table: pd.DataFrame, name: str, alone: float, steps: int, asked: int) -> str:
-    def captured(objective: str) -> dict[str, float]:
-        rows = table[table["objective"] == objective]
-        return dict(zip(rows["term"], rows["captured"], strict=True))
+def _verdict(table: pd.DataFrame, name: str) -> list[str]:
+    """Which targets were captured whole, in part or not at all, in words."""
 
-    own, floor = captured(name), captured(FLOOR)
-    letters: dict[str, str] = dict(zip(TERMS, ("R", "U1", "U2", "S"), strict=True))
-    terms = list(letters)
-    full = [t for t in terms if own[t] >= ALL]
-    some = [t for t in terms if t not in full and own[t] > floor[t] + MORE]
-    none = [t for t in terms if t not in full and t not in some]
+    def column(objective: str, key: str) -> dict[str, float]:
+        rows = table[table["objective"] == objective]
+        return dict(zip(rows["term"], rows[key], strict=True))
+
+    own, truth = column(name, "captured"), column(name, "truth")
+    floor = column(FLOOR, "captured")
+    full = [t for t in own if own[t] >= ALL * truth[t] > 0]
+    some = [t for t in own if t not in full and own[t] > floor[t] + MORE]
+    none = [t for t in own if t not in full and t not in some]
     parts = []
     if full:
-        parts.append(f"captures {_listed(letters[t] for t in full)}")
+        parts.append(f"captures {_listed(SYMBOLS.get(t, t) for t in full)}")
     if some:
-        parts.append("part of " + _listed(f"{letters[t]} ({own[t]:.2f} of 1 bit)" for t in some))
-    if none:
         parts.append(
-            f"of {_listed(letters[t] for t in none)} no more than an untrained network lets one read"
+            "part of " + _listed(f"{SYMBOLS.get(t, t)} ({own[t]:.2f} of {truth[t]:.2g} bits)" for t in some)
         )
-    parts.append(f"of synergy without R and U beside it {alone:.2f} of 1 bit")
-    if steps < asked:
-        parts.append(f"trained for {steps} of {asked} steps, to keep the check short")
-    return "; ".join(parts)
+    if none:
+        words = _listed(SYMBOLS.get(t, t) for t in none)
+        parts.append(f"of {words} no more than an untrained network lets one read")
+    return parts
 
 
 def _listed(words: Iterable[str]) -> str:

@@ -5,6 +5,7 @@ import json
 import sys
 import textwrap
 
+import numpy as np
 import pytest
 
 from pidlab.cli import main
@@ -63,8 +64,8 @@ def short(monkeypatch):
     whole = profile_module.profile
     monkeypatch.setattr(
         "pidlab.check.profile",
-        lambda make, name, **rest: whole(
-            make, name, beside=("untrained",), training=Training(steps=20), probes="quick", **rest
+        lambda make, name, world, **rest: whole(
+            make, name, world, beside=("untrained",), training=Training(steps=20), probes="quick", **rest
         ),
     )
 
@@ -136,3 +137,21 @@ def test_an_edited_objective_is_trained_again(run, tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(path.read_text().replace("weight: float = 1.0", "weight: float = 3.0"))
     assert json.loads(run(*arguments)[1])["rows"][0]["run"] != first
+
+
+def test_another_world_has_its_own_targets(run, short):
+    code, out, _ = run("check", "mine.py:Mine", "--generator", "gate('and')", "--json")
+    document = json.loads(out)
+    assert code == 0
+    assert list(document["profile"]) == ["y"]
+    assert document["profile"]["y"]["truth"] == pytest.approx(0.8112781, abs=1e-6)
+
+
+def test_a_world_without_a_truth_is_refused(run, short, tmp_path):
+    rng = np.random.default_rng(0)
+    x1, x2 = rng.normal(size=(2, 60_000, 4)).astype("float32")
+    np.savez(tmp_path / "own.npz", x1=x1, x2=x2, y=rng.integers(2, size=60_000))
+    code, _, err = run("check", "mine.py:Mine", "--generator", "arrays('own.npz')")
+    assert code == 2
+    assert "states no truth" in err
+    assert err.count("\n") == 1
