@@ -36,6 +36,21 @@ class MLPProbe:
     snapshots: int = 3
 
 
+def average_mlps(
+    z: Float[Tensor, "members n d"],
+    held_out: Sequence[Float[Tensor, "members _ d"]],
+    labels: Labels,
+    seeds: Sequence[int],
+    probe: MLPProbe,
+    count: int,
+) -> list[Float[Tensor, "members targets classes _"]]:
+    """Ln of the mean of q(y|z) over `count` MLPs that differ in their initial weights."""
+    fits = [
+        fit_mlp(z, held_out, labels, [child(seed, "mlp", i) for seed in seeds], probe) for i in range(count)
+    ]
+    return [torch.stack(each).logsumexp(0) - math.log(count) for each in zip(*fits, strict=True)]
+
+
 def fit_mlp(
     z: Float[Tensor, "members n d"],
     held_out: Sequence[Float[Tensor, "members _ d"]],
@@ -49,7 +64,7 @@ def fit_mlp(
         z: whitened training rows.
         held_out: validation rows first, then any others to score.
         labels: the targets.
-        seeds: one per member; its initial weights come from the child `"mlp"`.
+        seeds: one per member, of its initial weights.
         probe: sizes and effort.
 
     Returns:
@@ -58,7 +73,7 @@ def fit_mlp(
     """
     members, n, d = z.shape
     targets, classes = labels.log_prior.shape[1:]
-    params = _initial([child(seed, "mlp") for seed in seeds], d, probe.hidden, targets * classes, z.device)
+    params = _initial(seeds, d, probe.hidden, targets * classes, z.device)
     steps = probe.epochs * (n // probe.batch)
     optimiser = torch.optim.AdamW(
         params, lr=probe.rate, weight_decay=probe.decay, fused=z.device.type in ("cpu", "cuda")

@@ -1,5 +1,6 @@
 """Any finite distribution as a generator: its symbols rendered, its truth from the solver."""
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,11 +14,11 @@ from torch import Tensor
 from pidlab.decomposition import Decomposition
 from pidlab.defaults import ATOMS
 from pidlab.errors import InvalidRequest
-from pidlab.generators.base import Generator, Sample, Target, ViewInformation
+from pidlab.generators.base import Generator, Sample, Target, ViewInformation, ingredients_of, target_of
 from pidlab.generators.checks import check_policy, check_rendering, check_sample
 from pidlab.generators.noise import corruption, truncated_normal
 from pidlab.generators.rendering import Rendering, stack_maps
-from pidlab.info import decompose, entropy, joint_information, mutual_information, source_informations
+from pidlab.info import decompose, entropy, mutual_information
 from pidlab.info.tables import load_pmf
 from pidlab.modality import Vector
 from pidlab.seeds import child, torch_generator
@@ -95,12 +96,20 @@ class Gate(Generator):
     @property
     def targets(self) -> dict[str, Target]:
         """The one target, y."""
-        prior = self._law.sum((0, 1))
-        first, second = source_informations(self._law)
-        known = {(0,): first, (1,): second, (0, 1): joint_information(self._law)}
-        # Differences of entropies: what is 0 can come out a rounding below it.
-        information = {key: max(float(bits), 0.0) for key, bits in known.items()}
-        return {"y": Target("y", tuple(map(float, prior)), float(entropy(prior)), information)}
+        return {"y": target_of("y", self._law)}
+
+    @property
+    def beside(self) -> dict[str, Target]:
+        """The symbols of X1 and of X2."""
+        return ingredients_of("y", self._law)
+
+    @property
+    def pair_laws(self) -> dict[str, Float[np.ndarray, "a b y"]]:
+        return {"y": self._law}
+
+    @property
+    def cell_laws(self) -> dict[str, Float[np.ndarray, "n1 n2 y"]]:
+        return {"y": self._law}
 
     @property
     def signature(self) -> Any:
@@ -153,7 +162,7 @@ class Gate(Generator):
                 for m, x in enumerate(sample.x)
             ]
             x = tuple((x + noise) * kept for x, (noise, kept) in zip(sample.x, drawn, strict=True))
-            return Sample(x, sample.targets, sample.classes, sample.latents, sample.symbols)
+            return dataclasses.replace(sample, x=x)
         x1, x2, y = sample.latents["x1"], sample.latents["x2"], sample.targets["y"]
         if policy == "task":
             x1, x2 = self._again(y, seed)
@@ -183,7 +192,13 @@ class Gate(Generator):
             shown.append(clean)
         symbols = (shown[0], shown[1])
         return Sample(
-            tuple(observed), {"y": y}, {"y": self._law.shape[2]}, {"x1": x1, "x2": x2}, {"y": symbols}
+            tuple(observed),
+            {"y": y},
+            {"y": self._law.shape[2]},
+            {"x1": x1, "x2": x2},
+            {"y": symbols},
+            {"y:1": x1, "y:2": x2},
+            (x1, x2),
         )
 
     @cached_property

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pidlab import defaults
-from pidlab.analysis.capture import LEVELS, Level
+from pidlab.analysis.levels import LEVELS, Level
 from pidlab.defaults import Training
 from pidlab.sweeps.request import Run
 
