@@ -103,7 +103,7 @@ def capture_cohort(
         readings: dict[str, dict[str, Reading]] = {}
         for readout in ladder.readouts:
             readings[readout] = ladder.climb(readout)
-            again = ladder.climb(readout, PART) if level.checks else {}
+            again = ladder.climb(readout, PART) if level.refit else {}
             for name, reading in readings[readout].items():
                 records = [(g.targets | g.beside)[name] for g in generators]
                 settled = converged(reading, again[name]) if again else None
@@ -112,7 +112,7 @@ def capture_cohort(
                 _add_total(rows, readout, generators, readings[readout])
         if level.beside:
             decomposed_rows(rows, generators, readings)
-        if level.checks:
+        if level.controls:
             control_rows(rows, generators, seeds, splits, readings, level)
     return rows
 

@@ -45,13 +45,9 @@ def control_rows(
             _append(rows, readout, f"{target}:lost", [0.0] * len(generators), bits, found[target])
     if HEADLINE not in readings:
         return
-    planted = Ladder(
-        [_plant(s, generators, [child(seed, i) for seed in seeds]) for i, s in enumerate(splits)],
-        generators,
-        seeds,
-        level,
-    )
-    found = planted.climb(HEADLINE)
+    planted = [_plant(rows, generators, seeds, name) for rows, name in zip(splits, SPLITS, strict=True)]
+    ladder = Ladder(planted, generators, seeds, replace(level, beside=False))
+    found = ladder.climb(HEADLINE)
     for target in generators[0].pair_laws:
         truths = [max(g.targets[target].information.values()) for g in generators]
         _append(rows, HEADLINE, f"{target}:power", truths, found[target].headline_bits, found[target])
@@ -75,21 +71,22 @@ def exact_bits(
     return torch.stack(found)
 
 
-def _plant(split: Rows, generators: Sequence[Generator], seeds: Sequence[int]) -> Rows:
+def _plant(split: Rows, generators: Sequence[Generator], seeds: Sequence[int], name: str) -> Rows:
+    """A readout of z12's width with nothing but the ingredients of every target that has two."""
     width = split.readouts[HEADLINE].shape[-1]
+    own = [child(seed, "planted", name) for seed in seeds]
     columns = []
     for target, law in generators[0].pair_laws.items():
-        for part, values in zip((1, 2), law.shape, strict=False):
+        for part in (1, 2):
             code = split.labels[f"{target}:{part}"].float()
             uniform = torch.stack(
-                [
-                    torch.rand(code.shape[1:], generator=torch_generator(child(s, "planted", part))).to(code)
-                    for s in seeds
-                ]
+                [torch.rand(code.shape[1:], generator=torch_generator(child(s, part))) for s in own]
             )
-            columns.append(2.0 * code - (values - 1) + truncated_normal(uniform, PLANTED_NOISE))
+            noise = truncated_normal(uniform.to(code), PLANTED_NOISE)
+            columns.append(2.0 * code - (law.shape[part - 1] - 1) + noise)
     latents = torch.stack(columns, dim=-1)
-    return replace(split, readouts={HEADLINE: embed(latents, max(width, latents.shape[-1]), seeds)})
+    readout = embed(latents, max(width, latents.shape[-1]), own, seeds)
+    return replace(split, readouts={HEADLINE: readout})
 
 
 def _append(

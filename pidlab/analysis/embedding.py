@@ -13,22 +13,23 @@ SLOPE, GAIN = 0.5, 4.0 / 3.0
 
 
 def embed(
-    latents: Float[Tensor, "members n k"], width: int, seeds: Sequence[int]
+    latents: Float[Tensor, "members n k"], width: int, seeds: Sequence[int], worlds: Sequence[int]
 ) -> Float[Tensor, "members n width"]:
     """Normal coordinates are appended up to `width`; then orthogonal maps with leaky ReLUs between.
 
     Args:
         latents: what the readout shall hold.
         width: of the readout, k or more.
-        seeds: one per member; coordinates differ by `latents`' rows, maps by the child `"maps"`.
+        seeds: one per member, of the coordinates that are appended.
+        worlds: one per member, of the maps.
     """
     _, n, k = latents.shape
     embedded = []
-    for member, seed in zip(latents, seeds, strict=True):
-        generator = torch_generator(child(seed, "coordinates", n), member.device)
+    for member, seed, world in zip(latents, seeds, worlds, strict=True):
+        generator = torch_generator(child(seed, "coordinates"), member.device)
         noise = torch.randn(n, width - k, generator=generator, device=member.device)
         z = torch.cat([member, noise], dim=1)
-        for i, q in enumerate(orthogonal(child(seed, "maps"), width, 3)):
+        for i, q in enumerate(orthogonal(child(world, "maps"), width, 3)):
             z = (F.leaky_relu(z, SLOPE) * GAIN if i else z) @ q.to(z)
         embedded.append(z)
     return torch.stack(embedded)

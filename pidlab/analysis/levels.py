@@ -18,7 +18,8 @@ class Level:
         every_readout: the MLP probe on every readout, not on z12 alone, and inside structured rungs.
         structured: rungs made for targets of two ingredients, on z12.
         beside: what else a readout holds: ingredients, nuisance, all of Y; its own decomposition.
-        checks: refits on a quarter of the rows, and the controls.
+        refit: every rung again on a quarter of the rows, for the convergence flag.
+        controls: bits lost since the data, planted ingredients, readouts at half the training.
         seeds: MLP probes whose probabilities are averaged.
     """
 
@@ -29,7 +30,8 @@ class Level:
     every_readout: bool = False
     structured: bool = False
     beside: bool = False
-    checks: bool = False
+    refit: bool = False
+    controls: bool = False
     seeds: int = 1
 
 
@@ -44,7 +46,8 @@ LEVELS = {
         every_readout=True,
         structured=True,
         beside=True,
-        checks=True,
+        refit=True,
+        controls=True,
         seeds=2,
     ),
 }
