@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pidlab.analysis.draw import Rows
+from pidlab.analysis.draw import SPLITS, Rows
 from pidlab.analysis.embedding import embed
 from pidlab.analysis.ladder import HEADLINE, Ladder
 from pidlab.analysis.levels import Level

@@ -11,7 +11,7 @@ from scipy import stats
 
 from pidlab.analysis.capture import capture_cohort
 from pidlab.analysis.draw import Rows, labels_of
-from pidlab.analysis.features import Labels, log_posterior, log_ratio_bits, whiten
+from pidlab.analysis.features import log_posterior, log_ratio_bits, whiten
 from pidlab.analysis.known_cases import KNOWN, TOLERANCES, Known
 from pidlab.analysis.levels import LEVELS, Level
 from pidlab.analysis.linear import fit_linear
@@ -25,8 +25,7 @@ EXAM = replace(
     LEVELS["thorough"], train=100_000, validation=50_000, test=100_000, beside=False, controls=False
 )
 EXAMS: dict[str, Level] = {
-    **{name: replace(level, beside=False, controls=False) for name, level in LEVELS.items()},
-    "exam": EXAM,
+    name: replace(level, beside=False, controls=False) for name, level in {**LEVELS, "exam": EXAM}.items()
 }
 
 # Synergy where there is none, by any probe; and of the linear one where both parts are there.
@@ -125,11 +124,11 @@ def _linear_coverage(generator: Known, replicates: int, seed: int) -> list[tuple
     for split, n in (("train", 8192), ("test", 12_288)):
         samples = [generator.sample(n, child(seed, split, i)) for i in range(replicates)]
         x = [torch.stack([s.x[m] for s in samples]) for m in (0, 1)]
-        labels = {t: torch.stack([s.targets[t] for s in samples]) for t in TERMS}
-        splits.append(Rows(_identity(x), labels, ()))
+        factors = {t: torch.stack([s.targets[t] for s in samples]) for t in TERMS}
+        splits.append(Rows(_identity(x), factors, ()))
     train, test = splits
     every: Sequence[Generator] = [generator] * replicates
-    labels: Labels = labels_of([g.targets for g in every], [train, test, test])
+    labels = labels_of([g.targets for g in every], [train, test, test])
     for readout in READOUTS:
         white = whiten(train.readouts[readout])
         log_q = log_posterior(

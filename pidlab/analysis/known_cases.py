@@ -68,7 +68,7 @@ class Known(Generator):
     @property
     def truth(self) -> Decomposition:
         """Of the hidden factors themselves."""
-        return Decomposition(*(target.entropy for target in self.targets.values()))
+        return Decomposition(**{term: target.entropy for term, target in self.targets.items()})  # type: ignore[arg-type]
 
     @cached_property
     def targets(self) -> dict[str, Target]:  # type: ignore[override]

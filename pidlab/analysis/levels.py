@@ -42,7 +42,7 @@ LEVELS = {
         40960,
         16384,
         40960,
-        MLPProbe(hidden=192, epochs=16, rate=3e-3, snapshots=6),
+        MLPProbe(hidden=192, epochs=8, rate=3e-3, snapshots=4),
         every_readout=True,
         structured=True,
         beside=True,
