@@ -23,19 +23,26 @@ class Linear(nn.Module):
     """x W + b with W stored (in, out), which batches over members faster than `nn.Linear`.
 
     Widths are padded to multiples of 8 inside; the padding meets zeros and stays out of sight.
+
+    Args:
+        inputs: width of x.
+        outputs: width of the result.
+        fan_in: inputs that the result is a sum over, where others are added to it later.
+        bias: whether b is there.
     """
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, *, fan_in: int | None = None, bias: bool = True) -> None:
         super().__init__()
         self.inputs, self.outputs = inputs, outputs
         weight = torch.zeros(_aligned(inputs), _aligned(outputs))
-        weight[:inputs, :outputs] = torch.randn(inputs, outputs) * math.sqrt(2.0 / inputs)
+        weight[:inputs, :outputs] = torch.randn(inputs, outputs) * math.sqrt(2.0 / (fan_in or inputs))
         self.weight = nn.Parameter(weight)
-        self.bias = nn.Parameter(torch.zeros(_aligned(outputs)))
+        self.bias = nn.Parameter(torch.zeros(_aligned(outputs))) if bias else None
 
     def forward(self, x: Float[Tensor, "n inputs"]) -> Float[Tensor, "n outputs"]:
         short = self.weight.shape[0] - self.inputs
-        x = torch.addmm(self.bias, F.pad(x, (0, short)) if short else x, self.weight)
+        x = F.pad(x, (0, short)) if short else x
+        x = x @ self.weight if self.bias is None else torch.addmm(self.bias, x, self.weight)
         return x if x.shape[-1] == self.outputs else x[:, : self.outputs]
 
 
@@ -76,6 +83,11 @@ class Encoders(nn.Module):
         n, wide = len(modalities), sum(m.dim for m in modalities)
         self.towers = nn.ModuleList(mlp(m.dim, *[hidden] * layers, dim) for m in modalities)
         self.joint = Joint(mlp(wide, *[hidden * n] * layers, dim * n))
+
+    def fresh(self, dim: int) -> "Encoders":
+        """Other networks for the same modalities, with codes of width `dim`."""
+        sizes = {"dim": dim, "hidden": self.hidden, "layers": self.layers}
+        return Encoders(self.modalities, self.classes, **sizes)
 
     def __len__(self) -> int:
         return len(self.towers)

@@ -72,6 +72,10 @@ class Bar:
         """Moves the bar."""
         self._shown.advance(self._task, steps)
 
+    def note(self, text: str) -> None:
+        """Prints a line above the bar."""
+        self._shown.console.print(text, highlight=False, markup=False)
+
 
 class Lines:
     """A plain line as each cohort begins, with the time left."""
@@ -100,5 +104,9 @@ class Lines:
         """Counts."""
         self._done += steps
 
+    def note(self, text: str) -> None:
+        """Prints the line."""
+        self._print(text)
+
     def _print(self, line: str) -> None:
-        self._console.print(line, highlight=False, soft_wrap=True)
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -186,10 +186,19 @@ def sweep(
         from pidlab.cli.tables import print_captured
 
         print_captured(result, request)
-    for key, reason in result.failures.items():
-        typer.echo(f"failed: run {key}: {reason}", err=True)
+    names = {run.key: run.objective for run in request.runs()} if result.failures else {}
+    for why, keys in _grouped(result.failures).items():
+        runs = f"run {keys[0]}" if len(keys) == 1 else f"{len(keys)} runs, the first {keys[0]}"
+        typer.echo(f"failed: {', '.join(dict.fromkeys(names[k] for k in keys))} ({runs}): {why}", err=True)
     if result.failures:
         raise typer.Exit(1)
+
+
+def _grouped(failures: dict[str, str]) -> dict[str, list[str]]:
+    grouped: dict[str, list[str]] = {}
+    for key, reason in failures.items():
+        grouped.setdefault(reason, []).append(key)
+    return grouped
 
 
 def _device(name: str) -> str:

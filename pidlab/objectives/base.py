@@ -1,19 +1,25 @@
 """What an objective is: a loss with its heads, written for one model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from pidlab.encoders import Encoders, mlp
+from pidlab.errors import nearest
 
 Views = tuple[tuple[Tensor, ...], ...]
+T = TypeVar("T")
+NEEDS = ("views", "labels")
 
 
-@dataclass(frozen=True)
+class UndeclaredNeedError(ValueError):
+    """An objective reads what its `needs` do not name."""
+
+
 class Batch:
     """What a loss is given: one minibatch of one model.
 
@@ -25,10 +31,15 @@ class Batch:
         targets: the label of every target by name; likewise.
     """
 
-    x: tuple[Tensor, ...]
-    views: Views | None = None
-    y: Int[Tensor, " n"] | None = None
-    targets: dict[str, Int[Tensor, " n"]] | None = None
+    def __init__(
+        self,
+        x: tuple[Tensor, ...],
+        views: Views | None = None,
+        y: Int[Tensor, " n"] | None = None,
+        targets: dict[str, Int[Tensor, " n"]] | None = None,
+    ) -> None:
+        self.x = x
+        self._views, self._y, self._targets = views, y, targets
 
     @property
     def x1(self) -> Tensor:
@@ -39,6 +50,27 @@ class Batch:
     def x2(self) -> Tensor:
         """The second modality."""
         return self.x[1]
+
+    @property
+    def views(self) -> Views:
+        """Two views of every modality."""
+        return _declared(self._views, "views", "views")
+
+    @property
+    def y(self) -> Int[Tensor, " n"]:
+        """The joint label."""
+        return _declared(self._y, "y", "labels")
+
+    @property
+    def targets(self) -> dict[str, Int[Tensor, " n"]]:
+        """The label of every target by name."""
+        return _declared(self._targets, "targets", "labels")
+
+
+def _declared(value: T | None, name: str, need: str) -> T:
+    if value is None:
+        raise UndeclaredNeedError(f'the objective reads batch.{name}: give its class needs = ("{need}",)')
+    return value
 
 
 @dataclass(frozen=True)
@@ -97,9 +129,28 @@ def projection(inputs: int, hidden: int = 64, outputs: int = 32) -> nn.Sequentia
     return mlp(inputs, hidden, outputs)
 
 
+def check_option(name: str, value: str, known: Iterable[str]) -> None:
+    """Checks a constructor's choice among words.
+
+    Raises:
+        ValueError: it is none of them.
+    """
+    if value not in known:
+        raise ValueError(f"{name} {value!r}: expected one of {', '.join(known)}")
+
+
 def needs_of(objective: Any) -> tuple[str, ...]:
-    """What the objective wants in a batch beside x."""
-    return tuple(getattr(objective, "needs", ()))
+    """What the objective wants in a batch beside x.
+
+    Raises:
+        ValueError: something that no batch has.
+    """
+    needs = getattr(objective, "needs", ())
+    needs = (needs,) if isinstance(needs, str) else tuple(needs)
+    for need in needs:
+        if need not in NEEDS:
+            raise ValueError(f"needs {need!r}: {nearest(str(need), NEEDS)}")
+    return needs
 
 
 def phases_of(objective: Any) -> tuple[Phase, ...]:

@@ -5,8 +5,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pidlab.encoders import Encoders, Linear, mlp
-from pidlab.objectives.base import Batch, BuiltIn, projection
-from pidlab.objectives.similarity import checked_temperature, nt_xent
+from pidlab.objectives.base import Batch, BuiltIn, check_option, projection
+from pidlab.objectives.similarity import checked_temperature, nt_xent, supcon
 
 TERMS = ("all", "joint", "unimodal")
 
@@ -41,10 +41,8 @@ class CoMM(BuiltIn):
         fusion: str = "mlp",
     ) -> None:
         super().__init__(encoders)
-        if terms not in TERMS:
-            raise ValueError(f"terms {terms!r}: expected one of {', '.join(TERMS)}")
-        if fusion not in FUSIONS:
-            raise ValueError(f"fusion {fusion!r}: expected one of {', '.join(FUSIONS)}")
+        check_option("terms", terms, TERMS)
+        check_option("fusion", fusion, FUSIONS)
         self.temperature = checked_temperature(temperature)
         width = encoders.dim * len(encoders)
         self.fusion = FUSIONS[fusion](encoders.dim, len(encoders), encoders.hidden)
@@ -56,7 +54,6 @@ class CoMM(BuiltIn):
 
     def forward(self, batch: Batch) -> Float[Tensor, ""]:
         """The loss of a batch with two views."""
-        assert batch.views is not None
         both = [torch.cat(pair) for pair in zip(*batch.views, strict=True)]
         codes = [tower(x) for tower, x in zip(self.encoders, both, strict=True)]
         masks = list(dict.fromkeys([*self.masks, self.everything]))
@@ -78,6 +75,34 @@ class CoMM(BuiltIn):
         codes = [tower(xi) for tower, xi in zip(self.encoders, x, strict=True)]
         fused = self.fusion.many(codes, [self.everything])[0]
         return {**{f"z{i + 1}": z for i, z in enumerate(codes)}, "z12": fused}
+
+
+class CoMMSup(CoMM):
+    """CoMM with labels: SupCon on the fused code of all modalities of two views, in nats.
+
+    loss = `similarity.supcon` of [z′_P, z″_P] with the joint label (arXiv 2409.07402, supervised variant).
+
+    Args:
+        encoders: the towers, whose codes are fused.
+        temperature: of the similarities.
+        fusion: `"mlp"` or `"transformer"`.
+
+    Raises:
+        ValueError: unknown `fusion`.
+    """
+
+    name = "comm-sup"
+    needs = ("views", "labels")
+
+    def __init__(self, encoders: Encoders, *, temperature: float = 0.2, fusion: str = "mlp") -> None:
+        super().__init__(encoders, temperature=temperature, terms="joint", fusion=fusion)
+
+    def forward(self, batch: Batch) -> Float[Tensor, ""]:
+        """The loss of a labelled batch with two views."""
+        both = [torch.cat(pair) for pair in zip(*batch.views, strict=True)]
+        codes = [tower(x) for tower, x in zip(self.encoders, both, strict=True)]
+        first, second = self.head(self.fusion.many(codes, [self.everything])[0]).chunk(2)
+        return supcon([first, second], batch.y, self.temperature)
 
 
 class MLPFusion(nn.Module):

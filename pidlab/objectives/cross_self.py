@@ -30,7 +30,6 @@ class CrossSelf(BuiltIn):
 
     def forward(self, batch: Batch) -> Float[Tensor, ""]:
         """The loss of a batch with two views."""
-        assert batch.views is not None
         clean, within = [], []
         for i, (x, first, second) in enumerate(zip(batch.x, *batch.views, strict=True)):
             z, a, b = self.heads[i](self.encoders[i](torch.cat([x, first, second]))).chunk(3)

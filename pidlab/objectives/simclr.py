@@ -29,7 +29,6 @@ class SimCLR(BuiltIn):
 
     def forward(self, batch: Batch) -> Float[Tensor, ""]:
         """The loss of a batch with two views."""
-        assert batch.views is not None
         losses = []
         for i, (first, second) in enumerate(zip(*batch.views, strict=True)):
             a, b = self.heads[i](self.encoders[i](torch.cat([first, second]))).chunk(2)

@@ -1,11 +1,12 @@
 """Contrastive losses of two sets of embeddings, written to move little memory. In nats."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -100,3 +101,42 @@ def clip_loss(
     scores = (F.normalize(a, dim=-1) * scale) @ F.normalize(b, dim=-1).mT
     normalisers = torch.logsumexp(scores, 0) + torch.logsumexp(scores, 1)
     return (normalisers / 2 - scores.diagonal()).mean()
+
+
+def supcon(
+    views: Sequence[Float[Tensor, "n d"]],
+    labels: Int[Tensor, " n"] | None,
+    temperature: float,
+    *,
+    normalize: bool = True,
+    anchors: int | None = None,
+) -> Float[Tensor, ""]:
+    """Supervised contrastive loss (Khosla et al. 2020, arXiv 2004.11362, Eq. 2), in nats.
+
+    Every embedding of every view is an anchor a. Its candidates are all the others, its positives P(a)
+    those of its own label; without labels the other views of its own sample. With s = a·k / temperature,
+    loss = mean over anchors of mean over p in P(a) of [log sum over candidates exp(s_ak) - s_ap]. An
+    anchor without positives counts as 0.
+
+    Args:
+        views: one or more embeddings of each sample.
+        labels: the class of every sample.
+        temperature: at least 0.0125.
+        normalize: whether embeddings are brought to unit length first.
+        anchors: how many of the views, the first ones, are anchors; all by default.
+
+    Raises:
+        ValueError: a lower temperature, which float32 cannot carry.
+    """
+    z = torch.cat(list(views))
+    z = F.normalize(z, dim=-1) if normalize else z
+    n, asked = len(views[0]), len(z) if anchors is None else anchors * len(views[0])
+    sample = torch.arange(n, device=z.device) if labels is None else labels
+    kind = sample.repeat(len(views))
+    other = ~torch.eye(len(z), dtype=torch.bool, device=z.device)[:asked]
+    positive = (kind[:asked, None] == kind[None, :]) & other
+    scores = z[:asked] @ z.mT / checked_temperature(temperature)
+    normaliser = torch.logsumexp(scores.masked_fill(~other, -math.inf), dim=1)
+    count = positive.sum(1)
+    pulled = torch.where(positive, scores, 0.0).sum(1) / count.clamp_min(1)
+    return torch.where(count > 0, normaliser - pulled, 0.0).mean()

@@ -27,7 +27,6 @@ class Supervised(BuiltIn):
 
     def forward(self, batch: Batch) -> Float[Tensor, ""]:
         """The summed cross-entropy of a batch with `targets`."""
-        assert batch.targets is not None
         logits = self.head(self.joint(*batch.x)).split(list(self.classes.values()), dim=-1)
         losses = [
             F.cross_entropy(logit, batch.targets[name])

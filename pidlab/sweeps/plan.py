@@ -5,9 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pidlab import defaults
-from pidlab.analysis.levels import LEVELS, Level
+from pidlab.analysis.levels import LEVELS
 from pidlab.defaults import Training
+from pidlab.objectives import load_objective
 from pidlab.sweeps.request import Run
+from pidlab.training import Member
+from pidlab.training.cohort import member_bytes
 
 
 @dataclass(frozen=True)
@@ -35,19 +38,22 @@ def plan(runs: Sequence[Run], budget: int = defaults.COHORT_BYTES) -> list[Cohor
         groups.setdefault(shape, []).append(run)
     cohorts = []
     for group in groups.values():
-        most = max(1, budget // member_bytes(group[0].training, LEVELS[group[0].probes]))
+        most = max(1, budget // _member_bytes(group[0]))
         count = math.ceil(len(group) / most)
         size = math.ceil(len(group) / count)
         cohorts += [Cohort(tuple(group[i : i + size])) for i in range(0, len(group), size)]
     return cohorts
 
 
-def member_bytes(training: Training, level: Level) -> int:
-    """Upper estimate of the memory one member takes, in training or in probing, whichever is more."""
-    rows = 6 * training.batch  # two views under three masks
-    similarities = 8 * (2 * training.batch) ** 2
-    activations = 4 * rows * training.hidden * (training.layers + 3)
-    trained = 4 * (similarities + activations)
+def _member_bytes(run: Run) -> int:
+    # In training or in probing, whichever is more.
+    try:
+        make = load_objective(run.objective)
+    except Exception:
+        trained = 0  # a user's own code that fails; its run will say how
+    else:
+        trained = member_bytes(make, Member(run.generator, run.seed), run.training)
+    level = LEVELS[run.probes]
     held = level.train + level.validation + level.test
-    probed = 4 * held * (3 * 4 * training.dim + 64)
+    probed = 4 * held * (3 * 4 * run.training.dim + 160)
     return max(trained, probed)

@@ -16,7 +16,7 @@ from pidlab.defaults import Training
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.generators import Generator, generators, load_generator
 from pidlab.generators.checks import check_policy, parameters_of
-from pidlab.objectives import load_objective
+from pidlab.objectives.load import load_objective, source_digest
 from pidlab.references import parse
 from pidlab.seeds import child
 from pidlab.training import Member
@@ -47,11 +47,13 @@ class Run:
     probes: str
     device: str
     point: dict[str, Any]
+    source: str | None = None
 
     @cached_property
     def specification(self) -> dict[str, Any]:
-        """Everything that the run's numbers depend on."""
-        return {
+        """Everything that the run's numbers depend on; `source` is a digest of a user's own code."""
+        own = {} if self.source is None else {"source": self.source}
+        return own | {
             "version": defaults.RESULT_VERSION,
             "generator": {"name": self.generator.name, **dataclasses.asdict(self.generator)},  # type: ignore[call-overload]
             "objective": self.objective,
@@ -121,12 +123,17 @@ class Request:
 
     def _try(self, objective: str) -> None:
         """Makes the objective once, so that arguments it refuses are refused before anything runs."""
-        make = load_objective(objective)
         generator, training = self._at(next(self.points()), world=0)
         try:
-            build(make, Member(generator, 0), training, "meta")
+            build(load_objective(objective), Member(generator, 0), training, "cpu")
+        except InvalidRequest:
+            raise
         except (TypeError, ValueError) as error:
             raise InvalidRequest(f"objective {objective!r}: {error}") from None
+        except Exception:
+            # A fault in a user's own code is for its runs to report; the other objectives go on.
+            if source_digest(objective) is None:
+                raise
 
     @property
     def varied(self) -> list[Axis]:
@@ -155,12 +162,13 @@ class Request:
         runs = []
         worlds = [child(seed, "world") for seed in range(self.seeds)]
         varied = [name for axis in self.varied for name in axis.names]
+        source = {objective: source_digest(objective) for objective in self.objectives}
         for point in self.points():
             at = {name: point[name] for name in varied}
             settings = [self._at(point, None if own_world else world) for world in worlds]
             for objective in self.objectives:
                 runs += [
-                    Run(generator, objective, seed, training, self.probes, self.device, at)
+                    Run(generator, objective, seed, training, self.probes, self.device, at, source[objective])
                     for seed, (generator, training) in enumerate(settings)
                 ]
         return runs

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -20,7 +20,7 @@ from pidlab.analysis.levels import level_of
 from pidlab.analysis.settled import moved_rows
 from pidlab.clock import Clock
 from pidlab.decomposition import TERMS
-from pidlab.errors import InvalidRequest
+from pidlab.errors import InvalidRequest, reason
 from pidlab.objectives import load_objective
 from pidlab.plots.capture import FORMATS, capture_figure, save
 from pidlab.sweeps.plan import Cohort, plan
@@ -46,6 +46,9 @@ class Progress(Protocol):
     def advance(self, steps: int) -> None:
         """So many run-steps are done."""
 
+    def note(self, text: str) -> None:
+        """Something to know about the cohort, in a line."""
+
 
 class Silent:
     """Tells nobody."""
@@ -57,6 +60,9 @@ class Silent:
         """Nothing."""
 
     def advance(self, steps: int) -> None:
+        """Nothing."""
+
+    def note(self, text: str) -> None:
         """Nothing."""
 
 
@@ -111,7 +117,7 @@ def run_sweep(
         progress.start(todo, sum(run.key in known for run in runs), len(runs))
         for number, cohort in enumerate(todo):
             progress.cohort(number, cohort)
-            _run_cohort(cohort, store, progress.advance)
+            _run_cohort(cohort, store, progress)
         table = results(runs, store)
         failures = store.failures(run.key for run in runs)
         _write(directory / "results.csv", table.to_csv(index=False))
@@ -151,7 +157,7 @@ def results(runs: Sequence[Run], store: Store) -> pd.DataFrame:
     return table
 
 
-def _run_cohort(cohort: Cohort, store: Store, advance: Callable[[int], None]) -> None:
+def _run_cohort(cohort: Cohort, store: Store, progress: Progress) -> None:
     clock, runs = Clock(), cohort.runs
     device = runs[0].device
     failed: dict[str, str] = {}
@@ -164,7 +170,8 @@ def _run_cohort(cohort: Cohort, store: Store, advance: Callable[[int], None]) ->
             cohort.training,
             device,
             clock=clock,
-            on_step=advance,
+            on_step=progress.advance,
+            say=lambda text: progress.note(f"{cohort.objective}: {text}"),
             halfway=level.controls,
         )
         program = fitted.program.name
@@ -181,10 +188,9 @@ def _run_cohort(cohort: Cohort, store: Store, advance: Callable[[int], None]) ->
             rows = {runs[i].key: member for i, member in zip(sound, found, strict=True)}
     except Exception as error:
         # One bad objective must not take the others' runs with it.
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        failed = {run.key: reason for run in runs}
+        failed = dict.fromkeys((run.key for run in runs), reason(error))
         rows = {}
-    advance(len(runs) * PROBE_STEPS)
+    progress.advance(len(runs) * PROBE_STEPS)
     specifications = {run.key: run.specification for run in runs}
     store.commit(cohort.objective, program, clock.seconds, specifications, rows, failed)
 

@@ -12,9 +12,9 @@ from pidlab.clock import Clock
 from pidlab.defaults import Training
 from pidlab.encoders import Encoders
 from pidlab.generators import Generator
-from pidlab.objectives.base import MakeObjective, needs_of, phases_of
+from pidlab.objectives.base import Batch, MakeObjective, needs_of, phases_of
 from pidlab.seeds import child, lent_randomness
-from pidlab.training.memory import keep_freed_memory
+from pidlab.training.memory import keep_freed_memory, step_bytes
 from pidlab.training.program import Program, State, check_alike, choose_program, stacked_state
 from pidlab.training.stream import Stream, tree_map
 
@@ -75,6 +75,7 @@ def train(
     *,
     clock: Clock | None = None,
     on_step: Callable[[int], None] = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
     halfway: bool = False,
 ) -> FittedCohort:
     """Fits one model of an objective for every member.
@@ -89,6 +90,7 @@ def train(
         device: where to train.
         clock: counts seconds of `"data"` and `"training"`.
         on_step: called after every step with the number of members that took it.
+        say: told, in a line, why members are trained one by one, where they are.
         halfway: keep the models after half of the steps as well.
 
     Raises:
@@ -104,6 +106,7 @@ def train(
             program = choose_program(template, _first_batch(template, members[0], training, device))
     count = len(members)
     if not program.vectorised:
+        say(f"trained one model at a time, because vmap cannot take it: {program.reason}")
         groups = [([member], [model]) for member, model in zip(members, models, strict=True)]
     elif count == 1:  # a cohort of one takes other kernels, so it is trained twice over
         groups = [([*members] * 2, [template, template])]
@@ -142,6 +145,17 @@ def build(make: MakeObjective, member: Member, training: Training, device: torch
     if not isinstance(objective, nn.Module):
         raise ValueError(f"{objective!r} is not a torch.nn.Module: an objective is one, built from encoders")
     return objective
+
+
+def member_bytes(make: MakeObjective, member: Member, training: Training) -> int:
+    """The memory that one more member takes in training; 0 where its objective cannot be tried."""
+    try:
+        model = build(make, member, training, "cpu")
+        with lent_randomness(0):
+            batch = _first_batch(model, member, training, torch.device("cpu"))
+            return step_bytes(model, Batch(**tree_map(lambda t: t[0], batch)))
+    except Exception:
+        return 0  # whatever is wrong with it is for its run to report
 
 
 def _first_batch(template: nn.Module, member: Member, training: Training, device: torch.device) -> Any:

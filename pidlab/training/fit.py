@@ -1,6 +1,6 @@
 """One run: an objective fitted to a generator."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from pidlab.defaults import Training
 from pidlab.generators import Generator
 from pidlab.objectives import load_objective
-from pidlab.objectives.base import MakeObjective
+from pidlab.objectives.load import as_objective
 from pidlab.training.cohort import FittedCohort, Member, train
 
 
@@ -38,7 +38,7 @@ class Fitted:
 
 
 def fit(
-    objective: str | MakeObjective,
+    objective: str | Callable[..., Any],
     generator: Generator,
     seed: int = 0,
     *,
@@ -48,8 +48,8 @@ def fit(
     """Fits an objective to a generator.
 
     Args:
-        objective: a reference such as `"comm(temperature=0.1)"`, or a class or function that makes
-            an objective from encoders.
+        objective: a reference such as `"comm(temperature=0.1)"`; a class or function that makes an
+            objective from encoders; or a loss(z1, z2).
         generator: what to fit it to.
         seed: seeds the weights, the data, the batches and the views.
         device: where to train.
@@ -62,7 +62,7 @@ def fit(
         InvalidRequest: an unknown objective, more of a batch than there are samples.
         TypeError: an unknown setting.
     """
-    make = load_objective(objective) if isinstance(objective, str) else objective
+    make = load_objective(objective) if isinstance(objective, str) else as_objective(objective)
     members: Sequence[Member] = [Member(generator, seed)]
     return Fitted(train(make, members, Training(**settings), device), generator)
 

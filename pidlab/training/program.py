@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from pidlab.objectives.base import Batch, phases_of, represent
+from pidlab.objectives.base import Batch, Phase, phases_of, represent
 from pidlab.training.stream import tree_map
 
 State = dict[str, Tensor]
@@ -111,7 +111,8 @@ def choose_program(template: nn.Module, batch: Any) -> Program:
         batch: a minibatch of two members.
 
     Raises:
-        ValueError: a loss that is not a single number; whatever else the objective itself raises.
+        ValueError: a loss that is not a single number, or has no gradient; whatever else the objective
+            itself raises.
     """
     trial = Program(template, None)
     params, buffers = stacked_state([template, template], True)
@@ -119,10 +120,30 @@ def choose_program(template: nn.Module, batch: Any) -> Program:
         try:
             loss, _ = trial(phase.loss, params, buffers, batch)
         except (RuntimeError, ValueError, TypeError) as error:
-            loop = Program(template, str(error).strip().splitlines()[0][:200])
+            loop = Program(template, _operation(error))
             # If this raises too, the mistake is the objective's own.
-            loop(phase.loss, *tree_map(lambda t: t[0], (params, buffers, batch)))
+            loss, _ = loop(phase.loss, *tree_map(lambda t: t[0], (params, buffers, batch)))
+            _check_loss(phase, loss, 0)
             return loop
-        if loss.shape != (2,):
-            raise ValueError(f"phase {phase.name!r}: a loss is one number (0-d), got {tuple(loss.shape[1:])}")
+        _check_loss(phase, loss, 1)
     return trial
+
+
+def _operation(error: Exception) -> str:
+    # The first sentence names the operation; the rest is advice to authors of torch.
+    first = str(error).strip().splitlines()[0].removeprefix("vmap: ")
+    return first.split(". ")[0][:200]
+
+
+def _check_loss(phase: Phase, loss: Any, leading: int) -> None:
+    if not isinstance(loss, Tensor):
+        raise ValueError(f"phase {phase.name!r}: a loss is a tensor of one number, got {loss!r}")
+    if loss.ndim != leading:
+        raise ValueError(
+            f"phase {phase.name!r}: a loss is one number (0-d), got shape {tuple(loss.shape[leading:])}"
+        )
+    if not loss.requires_grad:
+        raise ValueError(
+            f"phase {phase.name!r}: the loss has no gradient; compute it in torch from the encoders' "
+            "outputs, without detach() or numpy"
+        )

@@ -8,7 +8,7 @@ from pidlab.encoders import Encoders
 from pidlab.objectives.base import Batch
 from pidlab.objectives.comm import CoMM
 from pidlab.objectives.cross_self import CrossSelf
-from pidlab.objectives.similarity import clip_loss, nt_xent
+from pidlab.objectives.similarity import clip_loss, nt_xent, supcon
 
 TOLERANCE = {torch.float64: {"rtol": 1e-8, "atol": 1e-10}, torch.float32: {"rtol": 1e-4, "atol": 1e-5}}
 precisions = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
@@ -84,6 +84,64 @@ def test_cross_self(case, dtype):
         CrossSelf, temperature=case["inputs"]["temperature"], weight=case["inputs"]["ssl_scale"]
     )
     check(objective(Batch((x1, x2), views=((a1, a2), (b1, b2)))), inputs, case["outputs"], dtype)
+
+
+@precisions
+@pytest.mark.parametrize(
+    "case", [c for p in ("labelled", "unlabelled", "single") for c in golden_cases("supcon", p)]
+)
+def test_supcon(case, dtype):
+    given_inputs = case["inputs"]
+    features = leaf(given_inputs["features"], dtype)
+    labels = given_inputs["labels"]
+    value = supcon(
+        features.unbind(1),
+        None if labels is None else torch.tensor(labels).flatten(),
+        given_inputs["temperature"],
+        normalize=given_inputs["normalize_inside"],
+        anchors=1 if given_inputs["contrast_mode"] == "one" else None,
+    )
+    value = value * given_inputs["temperature"] / given_inputs["base_temperature"]
+    check(value, {"features": features}, case["outputs"], dtype)
+
+
+@pytest.mark.parametrize("case", golden_cases("supcon", "large"))
+def test_supcon_of_long_rows_is_finite(case):
+    given_inputs = case["inputs"]
+    features, labels = (torch.tensor(given_inputs[k]) for k in ("features", "labels"))
+    value = supcon(features.unbind(1), labels, given_inputs["temperature"], normalize=False)
+    same(value, case["outputs"]["exact_loss"], torch.float32)
+
+
+@precisions
+@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize("case", golden_cases("supcon", "two_encoder"))
+def test_supcon_through_two_encoders(case, labelled, dtype):
+    state = case["inputs"]["state"]
+
+    def affine(h, name):
+        weight, bias = (torch.tensor(state[f"{name}.{kind}"], dtype=dtype) for kind in ("weight", "bias"))
+        weights.extend([weight.requires_grad_(), bias.requires_grad_()])
+        return h @ weight.mT + bias
+
+    def network(h, name, places):
+        for place in places:
+            h = affine(h.relu() if place else h, f"{name}.{place}")
+        return h
+
+    views, weights, of_encoders = [], [], []
+    for m in ("x1", "x2"):
+        x = torch.tensor(case["inputs"][m], dtype=dtype)
+        code = network(x, f"encoder_{m}", (0, 2, 4, 6))
+        of_encoders += weights
+        views.append(network(code, f"projection_{m}", (0, 2, 4)))
+        weights = []
+    y = torch.tensor(case["inputs"]["y"]).flatten().long() if labelled else None
+    value, kind = supcon(views, y, 0.07, normalize=False), "labelled" if labelled else "unlabelled"
+    same(value, case["outputs"][f"loss_{kind}"], dtype)
+    grads = torch.autograd.grad(value, of_encoders)
+    norm = torch.stack([g.square().sum() for g in grads]).sum().sqrt()
+    same(norm, case["outputs"][f"encoder_grad_norm_{kind}"], dtype)
 
 
 class GivenFusion(torch.nn.Module):

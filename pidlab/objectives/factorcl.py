@@ -1,0 +1,320 @@
+"""FactorCL: six bounds on mutual information, in heads of their own for what is shared and unique."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pidlab.encoders import Encoders
+from pidlab.objectives import bounds
+from pidlab.objectives.base import Batch, BuiltIn, Phase, check_option, projection
+from pidlab.objectives.critics import CRITICS
+from pidlab.objectives.labels import every_class, one_hot
+
+
+@dataclass(frozen=True)
+class Term:
+    """One bound of the objective.
+
+    Args:
+        name: of its critic; y stands for the label, or for the view in its place.
+        bound: `"nce"` (raised) or `"club"` (lowered).
+        factor: what it is about: `"shared"` or `"unique"`.
+        modalities: one, held against y, or both, held against each other.
+        given: whether it is conditional on y.
+        counted: how often it stands in S + U1 + U2.
+    """
+
+    name: str
+    bound: str
+    factor: str
+    modalities: tuple[int, ...]
+    given: bool = False
+    counted: int = 1
+
+
+# S = I(X1;X2) - I(X1;X2|Y) and U_i = I(X_i;Y) - I(X1;X2) + I(X1;X2|Y), each information by the bound
+# from below where it is raised and from above where it is lowered.
+TERMS = (
+    Term("nce_12", "nce", "shared", (0, 1)),
+    Term("club_12_given_y", "club", "shared", (0, 1), given=True),
+    Term("nce_1y", "nce", "unique", (0,)),
+    Term("nce_2y", "nce", "unique", (1,)),
+    Term("club_12", "club", "unique", (0, 1), counted=2),
+    Term("nce_12_given_y", "nce", "unique", (0, 1), given=True, counted=2),
+)
+
+Heads = dict[str, dict[int, Tensor]]
+
+
+class FactorCL(BuiltIn):
+    """What both variants of factorized contrastive learning share (Liang et al. 2023, arXiv 2306.05268).
+
+    loss = -(S + U1 + U2), in nats, over the table `TERMS` (Algorithm 2). The variants say what stands for
+    y. Each step is followed by one step of the CLUB critics alone, which maximise InfoNCE on a fresh
+    batch; in the main phase they are constants.
+
+    Readouts: `z1`, `z2`, `z12`, the factorised heads; `shared`, `unique`, those of one factor;
+    `encoder`, the codes that the heads stand on.
+    """
+
+    phases: tuple[Phase, ...] = (
+        Phase("main", train=("encoders.towers", "heads", "critics.nce")),
+        Phase("club", loss="club_loss", train=("critics.club",), fresh_batch=True),
+    )
+
+    def __init__(
+        self,
+        encoders: Encoders,
+        *,
+        critic: str = "separable",
+        temperature: float = 0.2,
+        sum: str = "algorithm2",
+        heads: str = "factor",
+        keep: str = "all",
+    ) -> None:
+        super().__init__(encoders)
+        check_option("critic", critic, CRITICS)
+        check_option("sum", sum, ("algorithm2", "appendix"))
+        check_option("heads", heads, ("factor", "term"))
+        check_option("keep", keep, ("all", "shared", "unique1", "unique2"))
+        if encoders.dim < 2 or len(encoders) != 2:
+            raise ValueError(
+                f"FactorCL halves the codes of two modalities, got {len(encoders)} of dim {encoders.dim}: "
+                "expected a dim of 2 or more"
+            )
+        self.keep, self.per_term = keep, heads == "term"
+        self.weights = {term.name: term.counted if sum == "algorithm2" else 1 for term in TERMS}
+        width = {"shared": encoders.dim // 2, "unique": encoders.dim - encoders.dim // 2}
+        self.heads = nn.ModuleDict()
+        self.critics = nn.ModuleDict({"nce": nn.ModuleDict(), "club": nn.ModuleDict()})
+        settings = {"temperature": temperature} if critic == "separable" else {}
+        for term in TERMS:
+            name = self._heads_of(term)
+            if name not in self.heads:
+                sides = term.modalities if self.per_term else (0, 1)
+                made = {str(i): projection(encoders.dim, outputs=width[term.factor]) for i in sides}
+                self.heads[name] = nn.ModuleDict(made)
+            self._critics(term.bound)[term.name] = CRITICS[critic](
+                *self._widths(term, width[term.factor]), **settings
+            )
+
+    def terms(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
+        """The six bounds, in nats, by the names in `TERMS`."""
+        z, values = self._encode(batch), {}
+        for term in TERMS:
+            critic: Any = self._critics(term.bound)[term.name]
+            a, b = self._sides(term, z, batch)
+            if term.bound == "nce":
+                values[term.name] = self._infonce(term, critic, a, b, batch)
+            elif (allowed := self._allowed(term, batch)) is None:
+                values[term.name] = critic.club(a, b)
+            else:
+                values[term.name] = bounds.club(critic(a, b), allowed)
+        return values
+
+    def forward(self, batch: Batch) -> Float[Tensor, ""]:
+        """Minus the sum of S, U1 and U2."""
+        values = self.terms(batch)
+        signs = {"nce": -1.0, "club": 1.0}
+        return torch.stack([signs[t.bound] * self.weights[t.name] * values[t.name] for t in TERMS]).sum()
+
+    def club_loss(self, batch: Batch) -> Float[Tensor, ""]:
+        """Minus InfoNCE of the CLUB critics, which is what makes their value an upper bound."""
+        z = self._encode(batch)
+        values = [
+            self._infonce(term, self._critics("club")[term.name], *self._sides(term, z, batch), batch)
+            for term in TERMS
+            if term.bound == "club"
+        ]
+        return -torch.stack(values).sum()
+
+    def represent(self, *x: Tensor) -> dict[str, Tensor]:
+        """Every readout; `keep` narrows z12 to one factor."""
+        codes = [tower(xi) for tower, xi in zip(self.encoders, x, strict=True)]
+        z = self._through_heads(codes)
+        factors = {
+            (factor, i): torch.cat([z[name][i] for name in self._names(factor) if i in z[name]], dim=-1)
+            for factor in ("shared", "unique")
+            for i in (0, 1)
+        }
+        shared, unique = ([factors[factor, i] for i in (0, 1)] for factor in ("shared", "unique"))
+        z1, z2 = (torch.cat([shared[i], unique[i]], dim=-1) for i in (0, 1))
+        kept = {"all": [z1, z2], "shared": shared, "unique1": unique[:1], "unique2": unique[1:]}[self.keep]
+        readouts = {"z1": [z1], "z2": [z2], "z12": kept, "shared": shared, "unique": unique, "encoder": codes}
+        return {name: torch.cat(parts, dim=-1) for name, parts in readouts.items()}
+
+    def _encode(self, batch: Batch) -> Heads:
+        """What each head makes of what it is given of a batch."""
+        raise NotImplementedError
+
+    def _widths(self, term: Term, width: int) -> tuple[int, int]:
+        """The widths of a critic's two sides."""
+        raise NotImplementedError
+
+    def _sides(self, term: Term, z: Heads, batch: Batch) -> tuple[Tensor, Tensor]:
+        """What a critic compares."""
+        raise NotImplementedError
+
+    def _allowed(self, term: Term, batch: Batch) -> Tensor | None:
+        """Which pairs a conditional bound may use."""
+        return None
+
+    def _infonce(self, term: Term, critic: nn.Module, a: Tensor, b: Tensor, batch: Batch) -> Tensor:
+        return bounds.infonce(critic(a, b), self._allowed(term, batch))
+
+    def _through_heads(self, codes: Sequence[Tensor]) -> Heads:
+        return {
+            name: {int(i): head(codes[int(i)]) for i, head in heads.items()}  # type: ignore[operator]
+            for name, heads in self.heads.items()
+        }
+
+    def _heads_of(self, term: Term) -> str:
+        return term.name if self.per_term else term.factor
+
+    def _names(self, factor: str) -> list[str]:
+        return list(dict.fromkeys(self._heads_of(term) for term in TERMS if term.factor == factor))
+
+    def _critics(self, bound: str) -> nn.ModuleDict:
+        critics = self.critics[bound]
+        assert isinstance(critics, nn.ModuleDict)
+        return critics
+
+
+class FactorCLSup(FactorCL):
+    """FactorCL with labels: y is the label (arXiv 2306.05268, Algorithm 2, Eqs. 13-16), in nats.
+
+    S = N(x1, x2) - CLUB(x1, x2 given y) and U_i = N(x_i, y) - CLUB(x1, x2) + N(x1, x2 given y), N being
+    InfoNCE; U_i contains synergy. A critic g(a)·h(b) of a conditional bound is given y beside x1, and
+    with `conditional="class"` candidates are the rows of the same class (log of whose number caps it).
+
+    Args:
+        encoders: the towers.
+        critic: `"separable"`, g(a)·h(b) (the paper's §3.2), or `"concat"`, an MLP on every pair (its
+            appendix and released code).
+        temperature: of separable critics, whose vectors have unit length.
+        conditional: `"class"`, negatives from p(x2|y); or `"concat"`, all negatives, as released, which
+            estimates I(X1,Y;X2) instead.
+        sum: `"algorithm2"`, S + U1 + U2; or `"appendix"` (Eqs. 94-99), CLUB(x1, x2) and
+            N(x1, x2 given y) once each.
+        heads: `"factor"`, one per factor and modality (Eqs. 6-7), half a code wide each; or `"term"`, of
+            every term its own (appendix D.1), which makes z12 five halves as wide as without heads.
+        keep: what z12 holds: `"all"`, or the paper's ablation `"shared"`, `"unique1"`, `"unique2"`.
+
+    Raises:
+        ValueError: an unknown option, a dim of 1.
+    """
+
+    name = "factorcl-sup"
+    needs = ("labels",)
+
+    def __init__(
+        self,
+        encoders: Encoders,
+        *,
+        critic: str = "separable",
+        temperature: float = 0.2,
+        conditional: str = "class",
+        sum: str = "algorithm2",
+        heads: str = "factor",
+        keep: str = "all",
+    ) -> None:
+        super().__init__(encoders, critic=critic, temperature=temperature, sum=sum, heads=heads, keep=keep)
+        check_option("conditional", conditional, ("class", "concat"))
+        self.conditional = conditional
+
+    def _encode(self, batch: Batch) -> Heads:
+        return self._through_heads([tower(x) for tower, x in zip(self.encoders, batch.x, strict=True)])
+
+    def _widths(self, term: Term, width: int) -> tuple[int, int]:
+        codes = sum(self.encoders.classes.values())
+        if len(term.modalities) == 1:
+            return width, codes
+        return width + codes * term.given, width
+
+    def _sides(self, term: Term, z: Heads, batch: Batch) -> tuple[Tensor, Tensor]:
+        sides = z[self._heads_of(term)]
+        if len(term.modalities) == 1:
+            few = self._few_classes(batch)
+            codes = every_class(self.encoders.classes, batch.x1) if few else self._codes(batch)
+            return sides[term.modalities[0]], codes
+        first = torch.cat([sides[0], self._codes(batch)], dim=-1) if term.given else sides[0]
+        return first, sides[1]
+
+    def _allowed(self, term: Term, batch: Batch) -> Tensor | None:
+        return bounds.same_class(batch.y) if term.given and self.conditional == "class" else None
+
+    def _infonce(self, term: Term, critic: nn.Module, a: Tensor, b: Tensor, batch: Batch) -> Tensor:
+        if len(term.modalities) == 1 and self._few_classes(batch):
+            return bounds.infonce_of_classes(critic(a, b), batch.y)
+        return super()._infonce(term, critic, a, b, batch)
+
+    def _codes(self, batch: Batch) -> Float[Tensor, "n codes"]:
+        return one_hot(batch.targets, self.encoders.classes, batch.x1)
+
+    def _few_classes(self, batch: Batch) -> bool:
+        return math.prod(self.encoders.classes.values()) <= batch.x1.shape[0]
+
+
+class FactorCLSSL(FactorCL):
+    """FactorCL without labels: a view of each modality stands for y (arXiv 2306.05268, §3.3), in nats.
+
+    As `factorcl-sup` with N(x_i, x_i′) in place of N(x_i, y), one head for x_i and x_i′, and the pair
+    (x1′, x2′) as the condition: critics g([x1, x1′])·h([x2, x2′]), all negatives.
+
+    Args:
+        encoders: the towers.
+        critic: `"separable"` or `"concat"`.
+        temperature: of separable critics.
+        sum: `"algorithm2"` or `"appendix"`.
+        heads: `"factor"` or `"term"`.
+        keep: `"all"`, `"shared"`, `"unique1"` or `"unique2"`.
+
+    Raises:
+        ValueError: an unknown option, a dim of 1.
+    """
+
+    name = "factorcl-ssl"
+    needs = ("views",)
+
+    def _encode(self, batch: Batch) -> Heads:
+        both = zip(self.encoders, batch.x, batch.views[0], strict=True)
+        return self._through_heads([tower(torch.cat([x, view])) for tower, x, view in both])
+
+    def _widths(self, term: Term, width: int) -> tuple[int, int]:
+        return (2 * width, 2 * width) if term.given else (width, width)
+
+    def _sides(self, term: Term, z: Heads, batch: Batch) -> tuple[Tensor, Tensor]:
+        sides = [z[self._heads_of(term)][i].chunk(2) for i in term.modalities]
+        if len(sides) == 1:
+            x, view = sides[0]
+            return x, view
+        if term.given:
+            first, second = (torch.cat(side, dim=-1) for side in sides)
+            return first, second
+        return sides[0][0], sides[1][0]
+
+
+class OurCL(FactorCL):
+    """The same fit, read in front of its heads: z1, z2 and z12 are the encoders' codes."""
+
+    def represent(self, *x: Tensor) -> dict[str, Tensor]:
+        """Every tower's code, and z12, the codes side by side."""
+        z1, z2 = (tower(xi) for tower, xi in zip(self.encoders, x, strict=True))
+        return {"z1": z1, "z2": z2, "z12": torch.cat([z1, z2], dim=-1)}
+
+
+class OurCLSup(OurCL, FactorCLSup):
+    """`factorcl-sup`, read at the encoders' outputs instead of the factorised heads."""
+
+    name = "ourcl-sup"
+
+
+class OurCLSSL(OurCL, FactorCLSSL):
+    """`factorcl-ssl`, read at the encoders' outputs instead of the factorised heads."""
+
+    name = "ourcl-ssl"

@@ -1,0 +1,110 @@
+"""A user's own objective: found in a file, a module or an entry point."""
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pidlab.errors import InvalidRequest, nearest
+
+
+def is_own(name: str) -> bool:
+    """Whether a reference's name points at a file or a module: `my_loss.py:MyLoss`, `pkg.mod:MyLoss`."""
+    return ":" in name
+
+
+def find(name: str) -> Any:
+    """The class or function behind `my_loss.py:MyLoss` or `pkg.mod:MyLoss`.
+
+    Raises:
+        InvalidRequest: no such file, module or attribute; neither class nor callable.
+    """
+    where, _, attribute = name.rpartition(":")
+    module = _from_file(Path(where)) if where.endswith(".py") else _from_module(where)
+    if not hasattr(module, attribute):
+        offered = [k for k, v in vars(module).items() if callable(v) and not k.startswith("_")]
+        hint = nearest(attribute, offered) if offered else "it defines no class or function"
+        raise InvalidRequest(f"{where} has no {attribute!r}: {hint}")
+    found = getattr(module, attribute)
+    if not callable(found):
+        raise InvalidRequest(
+            f"{name} is {found!r}, neither a class nor a function: name a torch.nn.Module or a loss(z1, z2)"
+        )
+    return found
+
+
+def source_digest(name: str) -> str | None:
+    """16 hex digits of the SHA-256 of the file behind a reference's name; runs are keyed by it.
+
+    Nothing is executed, but for the packages that hold a module. None where there is no file to read.
+    """
+    where = name.rpartition(":")[0]
+    if where.endswith(".py"):
+        path = Path(where)
+    else:
+        try:
+            with _importable(Path.cwd()):
+                spec = importlib.util.find_spec(where)
+        except (ImportError, ValueError):
+            return None
+        path = Path(spec.origin) if spec and spec.origin else Path()
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else None
+
+
+def _from_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        near = sorted(str(other) for other in path.parent.glob("*.py")) if path.parent.is_dir() else []
+        hint = nearest(str(path), near) if near else "there is no Python file in that folder"
+        raise InvalidRequest(f"no file {str(path)!r}: {hint}")
+    resolved = path.resolve()
+    return _execute(resolved, resolved.stat().st_mtime_ns)
+
+
+@cache
+def _execute(path: Path, modified: int) -> ModuleType:
+    # One module per path and state of the file, registered so that its classes can be looked up.
+    name = f"pidlab_own_{hashlib.sha256(f'{path}{modified}'.encode()).hexdigest()[:12]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        with _importable(path.parent):
+            spec.loader.exec_module(module)
+    except SyntaxError as error:
+        del sys.modules[name]
+        raise InvalidRequest(f"{path.name}, line {error.lineno}: {error.msg}") from None
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _from_module(name: str) -> ModuleType:
+    try:
+        with _importable(Path.cwd()):
+            return importlib.import_module(name)
+    except (ModuleNotFoundError, ValueError) as error:
+        missing = getattr(error, "name", name)
+        if missing and not name.startswith(missing):
+            raise  # the module is there, and what it imports is not
+        raise InvalidRequest(
+            f"no module {name!r}: expected a file such as my_loss.py:MyLoss or an installed module"
+        ) from None
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    # A file's neighbours, or modules of the working folder, as `python` itself would find them.
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))

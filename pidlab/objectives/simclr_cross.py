@@ -1,0 +1,33 @@
+"""SimCLR between the modalities: FactorCL's reading of it."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pidlab.encoders import Encoders
+from pidlab.objectives.base import Batch, BuiltIn, projection
+from pidlab.objectives.similarity import checked_temperature, nt_xent
+
+
+class SimCLRCross(BuiltIn):
+    """NT-Xent with the two modalities of a sample as its views (FactorCL's "SimCLR"), in nats.
+
+    loss = NTXent(g1(e1(x1)), g2(e2(x2)); temperature). Unlike `cross`, candidates of a row are those of
+    its own modality too.
+
+    Args:
+        encoders: the towers e1, e2.
+        temperature: of the similarities.
+    """
+
+    name = "simclr-cross"
+
+    def __init__(self, encoders: Encoders, *, temperature: float = 0.2) -> None:
+        super().__init__(encoders)
+        self.temperature = checked_temperature(temperature)
+        self.heads = nn.ModuleList(projection(encoders.dim) for _ in encoders)
+
+    def forward(self, batch: Batch) -> Float[Tensor, ""]:
+        """The loss of a batch of pairs."""
+        triples = zip(self.heads, self.encoders, batch.x, strict=True)
+        a, b = (head(tower(x)) for head, tower, x in triples)
+        return nt_xent(a, b, self.temperature)
