@@ -64,6 +64,30 @@ def family_wise(table: pd.DataFrame) -> tuple[float, float]:
     return float(table["excess"].max()), float(stats.norm.isf(FAMILY / len(table)))
 
 
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Per level, of headlines: mean error, the XOR's and its linear rung's, the worst, how many hold."""
+    found = []
+    for level, rows in table.groupby("level", sort=False):
+        best = rows[rows["headline"]]
+        error = best["captured"] - best["truth"]
+        both = (rows["term"] == "synergy") & (rows["readout"] == "z12") & (rows["truth"] > 0)
+        linear = rows[both & (rows["probe"] == "linear")]
+        found.append(
+            {
+                "level": level,
+                "rows": EXAMS[str(level)].train,
+                "bias": error.mean(),
+                "bias_synergy": error[both].mean(),
+                "worst": error[error.abs().idxmax()],
+                "worst_null": error[best["truth"] == 0].abs().max(),
+                "linear_synergy": linear["captured"].abs().max(),
+                "within": int((best["within"] == True).sum()),  # noqa: E712 - None where there is no verdict
+                "of": len(best),
+            }
+        )
+    return pd.DataFrame(found)
+
+
 def coverage(replicates: int = 400, rows: int = 20_000, seed: int = 0) -> pd.DataFrame:
     """How often the 95 % interval holds the truth, over fresh test rows of every uncertain case.
 

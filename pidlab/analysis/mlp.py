@@ -25,7 +25,8 @@ class MLPProbe:
         batch: rows in a step.
         rate: peak learning rate of AdamW, warmed up and annealed by the one-cycle rule.
         decay: weight decay.
-        snapshots: how often validation is asked, evenly over the last half; the best one counts.
+        snapshots: how often validation is asked, evenly over what follows `since`; the best one counts.
+        since: part of the training after which validation is asked.
     """
 
     hidden: int = 64
@@ -34,6 +35,7 @@ class MLPProbe:
     rate: float = 5e-3
     decay: float = 1e-2
     snapshots: int = 3
+    since: float = 0.5
 
 
 def average_mlps(
@@ -79,7 +81,8 @@ def fit_mlp(
         params, lr=probe.rate, weight_decay=probe.decay, fused=z.device.type in ("cpu", "cuda")
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, probe.rate, total_steps=steps + 1)
-    moments = {round(steps * (1 + i / probe.snapshots) / 2) for i in range(1, probe.snapshots + 1)}
+    span = (1.0 - probe.since) / probe.snapshots
+    moments = {max(1, round(steps * (probe.since + i * span))) for i in range(1, probe.snapshots + 1)}
     best = torch.full((members, targets), math.inf, device=z.device)
     chosen: list[Tensor] = []
     for step in range(steps):

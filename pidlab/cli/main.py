@@ -9,6 +9,9 @@ from pidlab.cli.bench import bench
 from pidlab.cli.catalogue import catalogue
 from pidlab.cli.decompose import EPILOG as FILES
 from pidlab.cli.decompose import decompose
+from pidlab.cli.estimate import EPILOG as ARRAYS
+from pidlab.cli.estimate import estimate
+from pidlab.cli.known_answers import known_answers
 from pidlab.cli.sweep import EPILOG, sweep
 from pidlab.cli.truth import truth
 from pidlab.errors import InvalidRequest
@@ -26,8 +29,10 @@ app = typer.Typer(
 app.command(epilog=EPILOG)(sweep)
 app.command()(truth)
 app.command(epilog=FILES)(decompose)
+app.command(epilog=ARRAYS)(estimate)
 app.command("list")(catalogue)
 app.command()(bench)
+app.command("known-answers", hidden=True)(known_answers)
 
 
 @app.callback()
