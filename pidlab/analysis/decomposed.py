@@ -18,6 +18,9 @@ from pidlab.info import decompose, source_informations
 CELLS = 16
 DOUBLED = 0.02
 
+# Decimals that the solver is sure of, whoever is solved beside.
+SOLVED = 8
+
 # The readout that the rows of a decomposition are filed under: z1 and z2 as two sources.
 SOURCES = "z1+z2"
 
@@ -92,7 +95,7 @@ def _row(term: str, truth: float, bits: float, probe: str, agrees: bool) -> Row:
         "term": term,
         "quantity": "broja",
         "truth": truth,
-        "captured": bits,
+        "captured": round(bits, SOLVED),
         "low": None,
         "high": None,
         "probe": probe,

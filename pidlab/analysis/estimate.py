@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from pidlab.analysis.convergence import converged
@@ -42,7 +42,7 @@ class Estimate:
 
 
 def estimate(
-    readouts: Mapping[str, Float[np.ndarray, "n _"]],
+    readouts: Mapping[str, np.ndarray],
     y: Int[np.ndarray, "n targets"],
     test: tuple[Mapping[str, np.ndarray], np.ndarray] | None = None,
     seed: int = 0,
@@ -54,7 +54,7 @@ def estimate(
     rows: an estimate too, so the scores are not bounds on I(Z;Y) to the last digit.
 
     Args:
-        readouts: vectors by name.
+        readouts: (n, d) numbers by name.
         y: class numbers of one target per column.
         test: rows held out by the user.
         seed: of the folds and the probes.

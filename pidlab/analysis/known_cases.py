@@ -21,9 +21,10 @@ from pidlab.info import entropy
 from pidlab.modality import Vector
 from pidlab.seeds import child, torch_generator
 
-# Flips of the two BSC cases; the rare symbol's probability; sizes of the table of tolerances, in bits.
+# Flips of the two BSC cases; the rare symbol's probability.
 FLIP, RARE = 0.11, 0.1
 KNOWN: dict[str, Any] = json.loads(files("pidlab.analysis").joinpath("known_cases.json").read_text())
+# Bits that a headline may be off at 100,000 rows, per bit of a factor that has more than one.
 TOLERANCES = {
     "Ronly": 0.01,
     "X1only": 0.01,

@@ -14,6 +14,9 @@ from pidlab.seeds import child, torch_generator
 
 EVAL_ROWS = 4096
 
+# Widths divisible by this give a member the same bits whoever is probed beside it.
+ALIGN = 8
+
 
 @dataclass(frozen=True)
 class MLPProbe:
@@ -88,14 +91,14 @@ def fit_mlp(
     for step in range(steps):
         start = step % (n // probe.batch) * probe.batch
         rows = slice(start, start + probe.batch)  # rows are independent draws: their order is random
-        log_q = log_posterior(_scores(params, z[:, rows], targets), labels)
+        log_q = log_posterior(_scores(params, z[:, rows], targets, classes), labels)
         optimiser.zero_grad()
         (-of_label(log_q, labels.train[:, :, rows]).sum() / probe.batch).backward()
         optimiser.step()
         schedule.step()
         if step + 1 in moments:
             with torch.no_grad():
-                snapshot = [_evaluate(params, rows, targets, labels) for rows in held_out]
+                snapshot = [_evaluate(params, rows, labels) for rows in held_out]
             loss = -of_label(snapshot[0], labels.validation).mean(-1)
             better = loss < best
             best = torch.where(better, loss, best)
@@ -107,6 +110,7 @@ def fit_mlp(
 
 
 def _initial(seeds: Sequence[int], d: int, hidden: int, out: int, device: torch.device) -> list[Tensor]:
+    out = -(-out // ALIGN) * ALIGN
     shapes = [(d, hidden), (1, hidden), (hidden, hidden), (1, hidden), (out, hidden), (out, 1)]
     # He's scale in the trunk; biases and the head start at 0, so that the probe starts at the prior.
     gains = [math.sqrt(2.0 / d), 0.0, math.sqrt(2.0 / hidden), 0.0, 0.0, 0.0]
@@ -121,14 +125,15 @@ def _initial(seeds: Sequence[int], d: int, hidden: int, out: int, device: torch.
 
 
 def _scores(
-    params: list[Tensor], z: Float[Tensor, "members n d"], targets: int
+    params: list[Tensor], z: Float[Tensor, "members n d"], targets: int, classes: int
 ) -> Float[Tensor, "members targets classes n"]:
     w1, b1, w2, b2, w3, b3 = params
     h = F.silu(torch.baddbmm(b1, z, w1))
     h = F.silu(torch.baddbmm(b2, h, w2))
-    return torch.baddbmm(b3, w3, h.mT).unflatten(1, (targets, -1))
+    return torch.baddbmm(b3, w3, h.mT)[:, : targets * classes].unflatten(1, (targets, classes))
 
 
-def _evaluate(params: list[Tensor], z: Tensor, targets: int, labels: Labels) -> Tensor:
-    parts = [log_posterior(_scores(params, part, targets), labels) for part in z.split(EVAL_ROWS, 1)]
+def _evaluate(params: list[Tensor], z: Tensor, labels: Labels) -> Tensor:
+    sizes = labels.log_prior.shape[1:]
+    parts = [log_posterior(_scores(params, part, *sizes), labels) for part in z.split(EVAL_ROWS, 1)]
     return torch.cat(parts, dim=-1)

@@ -76,7 +76,8 @@ def known_answers(
         for _, row in outside.iterrows():
             typer.echo(
                 f"outside its tolerance: {row['case']} {row['readout']} {row['term']}: {row['captured']:.4f} "
-                f"for {row['truth']:.4f} ± {row['tolerance']}{' (flagged)' if not row['converged'] else ''}"
+                f"for {row['truth']:.4f} ± {row['tolerance']:.3f}"
+                f"{', flagged as not converged' if row['converged'] is False else ''}"
             )
     if len(outside) or excess > allowed:
         raise typer.Exit(1)

@@ -65,13 +65,14 @@ def test_quick_probes_on_two_cases_stay_below_the_truth_and_find_what_is_plain()
 
 def test_intervals_of_the_exact_posterior_cover(monkeypatch):
     monkeypatch.setattr("pidlab.analysis.known_answers.KNOWN", ("awgn",))
+    monkeypatch.setattr("pidlab.analysis.known_answers.MOST_FITS", 20)
     found = coverage(200, rows=2000)
     exact = found[found["probe"] == "exact posterior"]["coverage"]
     # of 200: .95 within four standard errors of .0154
     assert exact.between(0.95 - 0.062, 1.0).all()
     # a linear probe on the bent readout falls short of the truth, and its interval does not know
     linear = found[(found["probe"] == "linear") & (found["term"] == "unique2")]["coverage"]
-    assert (linear < 0.9).all()
+    assert (linear < 0.8).all()
 
 
 @pytest.mark.slow
