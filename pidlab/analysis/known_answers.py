@@ -84,7 +84,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
                 "rows": EXAMS[str(level)].train,
                 "bias": error.mean(),
                 "bias_synergy": error[both].mean(),
-                "worst": error[error.abs().idxmax()],
+                "worst": float(error.to_numpy()[error.abs().to_numpy().argmax()]),
                 "worst_null": error[best["truth"] == 0].abs().max(),
                 "linear_synergy": linear["captured"].abs().max(),
                 "within": int((best["within"] == True).sum()),  # noqa: E712 - None where there is no verdict
