@@ -7,6 +7,7 @@ import typer
 
 from pidlab.cli.bench import bench
 from pidlab.cli.catalogue import catalogue
+from pidlab.cli.check import check
 from pidlab.cli.decompose import EPILOG as FILES
 from pidlab.cli.decompose import decompose
 from pidlab.cli.estimate import EPILOG as ARRAYS
@@ -30,6 +31,7 @@ app.command(epilog=EPILOG)(sweep)
 app.command()(truth)
 app.command(epilog=FILES)(decompose)
 app.command(epilog=ARRAYS)(estimate)
+app.command()(check)
 app.command("list")(catalogue)
 app.command()(bench)
 app.command("known-answers", hidden=True)(known_answers)

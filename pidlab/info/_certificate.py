@@ -68,6 +68,8 @@ def completed(
 
     With alpha = log p(y|x1) - max beta, such a cell raises sum_y exp(alpha + beta) by at most p(y|x1).
     """
+    if kept1.all() and kept2.all():
+        return alpha, beta
     top = torch.where(kept1, alpha, -torch.inf).amax(0).nan_to_num(neginf=0.0)
     beta = torch.where(kept2, beta, _log_conditional(p2) - top)
     alpha = torch.where(kept1, alpha, _log_conditional(p1) - beta.amax(0))

@@ -4,10 +4,11 @@ import math
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from pidlab.info._certificate import TINY, completed, feasible, lower_bound, upper_bound
 from pidlab.info._newton import NewtonSystem
+from pidlab.memory import keep_freed_memory
 
 Tensor = torch.Tensor
 
@@ -33,7 +34,7 @@ class Attempt:
 
 # The first is fast and enough for all but a few in a thousand, which get the next ones in turn.
 ATTEMPTS = (
-    Attempt(30, 0.001, 1e-15, 0.02),
+    Attempt(30, 1e-4, 1e-15, 0.005),
     Attempt(60, 0.1, 1e-14, 0.02),
     Attempt(100, 0.3, 1e-13, 0.02),
     Attempt(60, 0.1, 1e-15, 0.2),
@@ -43,24 +44,25 @@ ATTEMPTS = (
 
 @dataclass
 class State:
-    """Iterates of a batch of problems: the data p1, p2, where they are kept, and the unknowns."""
+    """Iterates of a batch of problems: where they are kept, the data and the unknowns.
+
+    The cells of p(x1, y) lie above those of p(x2, y) in one array, as alpha above beta and w before t do.
+    """
 
     index: Tensor
-    data1: Float[Tensor, "n1 ny b"]
-    data2: Float[Tensor, "n2 ny b"]
-    p1: Float[Tensor, "n1 ny b"]
-    p2: Float[Tensor, "n2 ny b"]
+    p: Float[Tensor, "cells ny b"]
+    held: Float[Tensor, "cells ny b"]  # p, and what is added to the diagonal of Newton's matrix
     pairs: Float[Tensor, "n1 n2 b"]
     weight: Float[Tensor, "n1 n2 b"]
-    anchor1: Float[Tensor, "n1 ny b"]
-    anchor2: Float[Tensor, "n2 ny b"]
-    alpha: Float[Tensor, "n1 ny b"]
-    beta: Float[Tensor, "n2 ny b"]
-    w: Float[Tensor, "n1 n2 b"]
-    t: Float[Tensor, "n1 n2 b"]
+    potential: Float[Tensor, "cells ny b"]
+    wt: Float[Tensor, "2 n1 n2 b"]
 
     def __getitem__(self, which: Tensor) -> "State":
-        return State(*(getattr(self, name)[..., which] for name in self.__dataclass_fields__))
+        return State(*(getattr(self, name).index_select(-1, which) for name in self.__dataclass_fields__))
+
+    def split(self, cells: Tensor) -> tuple[Tensor, ...]:
+        """The cells of X1 and those of X2."""
+        return cells.split(self.pairs.shape[:2])
 
 
 def bracket(
@@ -81,12 +83,13 @@ def bracket(
     Returns:
         Lower and upper bounds. They hold whether or not the tolerance was reached.
     """
+    keep_freed_memory()
     lower = torch.full_like(data1[0, 0], -torch.inf)
     upper = torch.full_like(lower, torch.inf)
     remaining = torch.arange(data1.shape[-1], device=data1.device)
     for attempt in ATTEMPTS:
         state = _start(remaining, data1[..., remaining], data2[..., remaining], tolerance, attempt.slack)
-        _run(state, attempt, tolerance, lower, upper)
+        _run(state, attempt, data1, data2, tolerance, lower, upper)
         remaining = torch.nonzero(~(upper - lower <= tolerance))[:, 0]
         if not len(remaining):
             break
@@ -117,56 +120,63 @@ def _start(index: Tensor, data1: Tensor, data2: Tensor, tolerance: float, slack:
     alpha = torch.log(p1 / s1.clamp_min(TINY)[:, None]) - shift[:, None]
     beta = torch.log(p2 / (s2[:, None] * py).clamp_min(TINY))
     weight = product * pairs
-    heaviest = torch.zeros_like(p2).scatter_(0, p2.argmax(0, keepdim=True), py[None])
+    heaviest = torch.zeros_like(p2).scatter_(0, p2.max(0, keepdim=True).indices, py[None])
+    p = torch.cat((p1, p2))
     return State(
         index=index,
-        data1=data1,
-        data2=data2,
-        p1=p1,
-        p2=p2,
+        p=p,
+        held=p + torch.cat(((~kept1).to(p1), (~kept2).to(p2) + heaviest)),
         pairs=pairs,
         weight=weight / weight.sum((0, 1)),
-        anchor1=(~kept1).to(p1),
-        anchor2=(~kept2).to(p2) + heaviest,
-        alpha=torch.where(kept1, alpha, MASKED),
-        beta=torch.where(kept2, beta, MASKED),
-        w=(0.9 * q12 + 0.1 * product) * pairs,
-        t=torch.where(pairs > 0, shift[:, None] - excess, 1.0),
+        potential=torch.where(p > 0, torch.cat((alpha, beta)), MASKED),
+        wt=torch.stack(
+            ((0.9 * q12 + 0.1 * product) * pairs, torch.where(pairs > 0, shift[:, None] - excess, 1.0))
+        ),
     )
 
 
-def _run(state: State, attempt: Attempt, tolerance: float, lower: Tensor, upper: Tensor) -> None:
+def _run(
+    state: State,
+    attempt: Attempt,
+    data1: Tensor,
+    data2: Tensor,
+    tolerance: float,
+    lower: Tensor,
+    upper: Tensor,
+) -> None:
     """Newton steps until every problem is certified, stuck or out of steps; writes the bounds reached."""
     target = tolerance * math.log(2.0)
     for step in range(attempt.steps + 1):
+        w, t = state.wt
         pi, excess = _conditional(state)
-        q = state.w[:, :, None] * pi
-        r1 = state.p1 - q.sum(1)
-        r2 = state.p2 - q.sum(0)
-        rp = -(excess + state.t) * state.pairs
-        mu = (state.w * state.t).sum((0, 1))
-        stuck = ~torch.isfinite(mu)
+        q = w[:, :, None] * pi
+        r = state.p - torch.cat((q.sum(1), q.sum(0)))
+        rp = -(excess + t) * state.pairs
+        mu = (w * t).sum((0, 1))
+        stuck = ~(mu < math.inf)
         ready = (mu < target) | stuck
         if ready.any():
-            slip = r1.abs().sum((0, 1)) + r2.abs().sum((0, 1)) + (state.w * rp.abs()).sum((0, 1))
+            slip = r.abs().sum((0, 1)) + (w * rp.abs()).sum((0, 1))
             ready &= ~(0.1 * slip > target)
         if step == attempt.steps:
             ready = torch.ones_like(ready)
         if ready.any():
-            _certify(state[ready], q[..., ready], lower, upper)
+            some = torch.nonzero(ready)[:, 0]
+            _certify(state, q, some, data1, data2, lower, upper)
             reached = upper[state.index] - lower[state.index] <= tolerance
-            going = ~(reached | stuck)
-            if step == attempt.steps or not going.any():
+            going = torch.nonzero(~(reached | stuck))[:, 0]
+            if step == attempt.steps or not len(going):
                 return
-            if not going.all():
+            if len(going) < len(mu):
                 state = state[going]
-                pi, q, r1, r2, rp, mu = (x[..., going] for x in (pi, q, r1, r2, rp, mu))
-        state = _step(state, pi, q, r1, r2, rp, mu, attempt, target)
+                pi, q, r, rp, mu = (x.index_select(-1, going) for x in (pi, q, r, rp, mu))
+        state = _step(state, pi, q, r, rp, mu, attempt, target)
 
 
 def _conditional(state: State) -> tuple[Float[Tensor, "n1 n2 ny b"], Float[Tensor, "n1 n2 b"]]:
     """Softmax and log-sum-exp over y of alpha + beta; 0 and meaningless where `pairs` is 0."""
-    logits = state.alpha[:, None] + state.beta
+    alpha, beta = state.split(state.potential)
+    logits = alpha[:, None] + beta
     top = logits.amax(2, keepdim=True)
     pi = logits.sub_(top).exp_()
     total = pi.sum(2, keepdim=True)
@@ -174,50 +184,46 @@ def _conditional(state: State) -> tuple[Float[Tensor, "n1 n2 ny b"], Float[Tenso
 
 
 def _step(
-    state: State,
-    pi: Tensor,
-    q: Tensor,
-    r1: Tensor,
-    r2: Tensor,
-    rp: Tensor,
-    mu: Tensor,
-    attempt: Attempt,
-    target: float,
+    state: State, pi: Tensor, q: Tensor, r: Tensor, rp: Tensor, mu: Tensor, attempt: Attempt, target: float
 ) -> State:
     """One predictor-corrector step."""
-    w, t = state.w, state.t
-    system = NewtonSystem(
-        pi, q, w, t, state.p1 - r1 + state.anchor1, state.p2 - r2 + state.anchor2, attempt.ridge
-    )
-    falling = -w * t
-    _, _, dw, dt = system.solve(r1, r2, rp, falling)
-    primal, dual = _room(w, t, dw, dt, torch.ones_like(mu))
-    predicted = (torch.addcmul(w, primal, dw) * torch.addcmul(t, dual, dt)).sum((0, 1))
-    centre = (predicted.square() / mu).clamp_max(mu).clamp_min(0.2 * target)
-    rc = torch.addcmul(falling, centre, state.weight).addcmul_(dw, dt * (primal * dual), value=-1.0)
-    dalpha, dbeta, dw, dt = system.solve(r1, r2, rp, rc)
-    primal, dual = _room(w, t, dw, dt, 1.0 - mu.clamp(attempt.timid, max(0.03, attempt.timid)))
+    wt = state.wt
+    system = NewtonSystem(pi, q, wt, state.held - r, attempt.ridge)
+    falling = -wt[0] * wt[1]
+    _, rise = system.solve(r, rp, falling)
+    room = _room(wt, rise, 1.0)
+    ahead = torch.addcmul(wt, room, rise)
+    predicted = (ahead[0] * ahead[1]).sum((0, 1))
+    centre = (mu * (predicted / mu) ** 3).clamp_max(mu).clamp_min(0.2 * target)
+    # Mehrotra's term of second order misleads where the predicted step has to be cut short.
+    trusted = room[0] * room[1] > 0.3
+    rc = torch.addcmul(falling, centre, state.weight).addcmul_(rise[0], rise[1] * trusted, value=-1.0)
+    climb, rise = system.solve(r, rp, rc)
+    room = _room(wt, rise, 1.0 - mu.clamp(attempt.timid, max(0.03, attempt.timid)))
     return replace(
         state,
-        alpha=torch.addcmul(state.alpha, dual, dalpha),
-        beta=torch.addcmul(state.beta, dual, dbeta),
-        w=torch.addcmul(w, primal, dw),
-        t=torch.addcmul(t, dual, dt),
+        potential=torch.addcmul(state.potential, room[1], climb),
+        wt=torch.addcmul(wt, room, rise),
     )
 
 
-def _room(w: Tensor, t: Tensor, dw: Tensor, dt: Tensor, share: Tensor) -> Float[Tensor, "2 b"]:
+def _room(
+    wt: Float[Tensor, "2 n1 n2 b"], rise: Float[Tensor, "2 n1 n2 b"], share: Tensor | float
+) -> Float[Tensor, "2 1 1 b"]:
     """Step lengths, 1 at most, that go `share` of the way to where an entry of w or of t reaches 0."""
-    fall = torch.stack((dw / w.clamp_min(TINY), dt / t)).neg_().amax((1, 2))
-    return share / torch.maximum(fall, share)
+    fall = -(rise / wt.clamp_min(TINY)).amin((1, 2), keepdim=True)
+    return share / fall.clamp_min(share)
 
 
-def _certify(state: State, q: Tensor, lower: Tensor, upper: Tensor) -> None:
-    """Narrows the bounds of the problems of `state` by its iterate."""
-    kept1: Bool[Tensor, "n1 ny b"] = state.p1 > 0
-    kept2: Bool[Tensor, "n2 ny b"] = state.p2 > 0
-    alpha, beta = completed(state.alpha, state.beta, state.data1, state.data2, kept1, kept2)
-    low = lower_bound(alpha, beta, state.data1, state.data2)
-    high = upper_bound(feasible(q, state.data1, state.data2))
-    lower[state.index] = torch.fmax(lower[state.index], low)
-    upper[state.index] = torch.fmin(upper[state.index], high)
+def _certify(
+    state: State, q: Tensor, some: Tensor, data1: Tensor, data2: Tensor, lower: Tensor, upper: Tensor
+) -> None:
+    """Narrows the bounds of the problems at `some` by their iterates."""
+    index, q, p, potential = (x.index_select(-1, some) for x in (state.index, q, state.p, state.potential))
+    data1, data2 = data1.index_select(-1, index), data2.index_select(-1, index)
+    (alpha, beta), (kept1, kept2) = state.split(potential), state.split(p > 0)
+    alpha, beta = completed(alpha, beta, data1, data2, kept1, kept2)
+    low = lower_bound(alpha, beta, data1, data2)
+    high = upper_bound(feasible(q, data1, data2))
+    lower[index] = torch.fmax(lower[index], low)
+    upper[index] = torch.fmin(upper[index], high)

@@ -24,11 +24,9 @@ class NewtonSystem:
     Args:
         pi: conditional law of y for each pair of symbols.
         q: w pi.
-        w: multiplier of each pair, 0 where the pair cannot occur.
-        t: slack of each pair, positive.
-        diagonal1: q summed over j, and 1 on cells without mass.
-        diagonal2: q summed over i, the same, and more on one cell per y: alpha + c(y), beta - c(y) are one
-            point.
+        wt: multiplier of each pair, 0 where the pair cannot occur; slack of each pair, positive.
+        diagonal: q summed over j above q summed over i, and 1 on cells without mass. In the second, more on
+            one cell per y: alpha + c(y), beta - c(y) are one point.
         ridge: relative increase of the diagonal.
     """
 
@@ -36,14 +34,14 @@ class NewtonSystem:
         self,
         pi: Float[Tensor, "n1 n2 ny b"],
         q: Float[Tensor, "n1 n2 ny b"],
-        w: Float[Tensor, "n1 n2 b"],
-        t: Float[Tensor, "n1 n2 b"],
-        diagonal1: Float[Tensor, "n1 ny b"],
-        diagonal2: Float[Tensor, "n2 ny b"],
+        wt: Float[Tensor, "2 n1 n2 b"],
+        diagonal: Float[Tensor, "cells ny b"],
         ridge: float,
     ):
         n1, n2, ny, b = pi.shape
-        self.pi, self.t, self.ratio = pi, t, w / t
+        w, t = wt
+        self.pi, self.wt, self.ratio = pi, wt, w / t
+        diagonal1, diagonal2 = diagonal.split((n1, n2))
         weighted = ((self.ratio - w)[:, :, None] * pi).transpose(1, 2)
         # Each symbol i has rows [block of alpha | coupling to beta | identity], reduced together.
         rows = pi.new_empty(n1, ny, ny + n2 * ny + ny, b)
@@ -59,28 +57,33 @@ class NewtonSystem:
         self.coupling, self.inverse = _reduced(rows).split((n2 * ny, ny), 2)
 
         coupling = self.coupling.flatten(0, 1).permute(2, 0, 1).contiguous()
-        schur = (coupling.mT @ coupling).neg_()
+        schur = pi.new_empty(b, n2 * ny, n2 * ny)
+        schur.baddbmm_(coupling.mT, coupling, beta=0.0, alpha=-1.0)
         schur.view(b, n2, ny, n2, ny).diagonal(dim1=1, dim2=3).add_(beta.permute(3, 0, 2, 1))
         self.factor = torch.linalg.cholesky_ex(schur).L
 
     def solve(
         self,
-        r1: Float[Tensor, "n1 ny b"],
-        r2: Float[Tensor, "n2 ny b"],
+        r: Float[Tensor, "cells ny b"],
         rp: Float[Tensor, "n1 n2 b"],
         rc: Float[Tensor, "n1 n2 b"],
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The steps (dalpha, dbeta, dw, dt); not finite where a factor does not exist."""
-        pull = torch.addcmul(rc / self.t, self.ratio, rp, value=-1.0)
+    ) -> tuple[Float[Tensor, "cells ny b"], Float[Tensor, "2 n1 n2 b"]]:
+        """The steps of alpha and beta and those of w and t; not finite where a factor does not exist."""
+        r1, r2 = r.split(rp.shape[:2])
+        pull = torch.addcmul(rc / self.wt[1], self.ratio, rp, value=-1.0)
         pulled = pull[:, :, None] * self.pi
         left = (self.inverse * (r1 - pulled.sum(1))[:, None]).sum(2)
         right = (r2 - pulled.sum(0)).flatten(0, 1) - (self.coupling * left[:, :, None]).sum((0, 1))
-        dbeta = torch.cholesky_solve(right.T[..., None], self.factor)[..., 0].T.contiguous()
-        left = left - (self.coupling * dbeta).sum(2)
-        dalpha = (self.inverse * left[:, :, None]).sum(1)
-        dbeta = dbeta.view(r2.shape)
-        rise = (self.pi * (dalpha[:, None] + dbeta)).sum(2)
-        return dalpha, dbeta, pull.addcmul_(self.ratio, rise), rp - rise
+        climb, rise = r.new_empty(r.shape), torch.empty_like(self.wt)
+        dalpha, dbeta = climb.split(rp.shape[:2])
+        right = torch.linalg.solve_triangular(self.factor, right.T[..., None], upper=False)
+        dbeta.flatten(0, 1).copy_(torch.linalg.solve_triangular(self.factor.mT, right, upper=True)[..., 0].T)
+        left -= (self.coupling * dbeta.flatten(0, 1)).sum(2)
+        torch.sum(self.inverse * left[:, :, None], 1, out=dalpha)
+        tilt = (self.pi * (dalpha[:, None] + dbeta)).sum(2)
+        torch.addcmul(pull, self.ratio, tilt, out=rise[0])
+        torch.sub(rp, tilt, out=rise[1])
+        return climb, rise
 
 
 def _reduced(rows: Float[Tensor, "n1 ny width b"]) -> Float[Tensor, "n1 ny rest b"]:
@@ -91,7 +94,7 @@ def _reduced(rows: Float[Tensor, "n1 ny width b"]) -> Float[Tensor, "n1 ny rest 
         factor = torch.linalg.cholesky_ex(matrices[..., :ny]).L
         return torch.linalg.solve_triangular(factor, matrices[..., ny:], upper=False).permute(1, 2, 3, 0)
     for k in range(ny):
-        row = rows[:, k]
-        row[:, k:] /= row[:, k : k + 1].sqrt()
-        rows[:, k + 1 :, k + 1 :].addcmul_(row[:, k + 1 : ny, None], row[:, None, k + 1 :], value=-1.0)
+        row = rows[:, k, k:]
+        row.mul_(row[:, :1].rsqrt())
+        rows[:, k + 1 :, k + 1 :].addcmul_(row[:, 1 : ny - k, None], row[:, None, 1:], value=-1.0)
     return rows[:, :, ny:]

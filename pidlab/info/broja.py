@@ -80,7 +80,7 @@ def _checked(pmf: np.ndarray | Tensor) -> Float[Tensor, "... n1 n2 ny"]:
 def _without_empty_symbols(p: Float[Tensor, "b n1 n2 ny"]) -> Float[Tensor, "b m1 m2 my"]:
     """Symbols that never occur in the whole batch are dropped; those of single members are masked later."""
     for axes, axis in (((0, 2, 3), 1), ((0, 1, 3), 2), ((0, 1, 2), 3)):
-        used = (p > 0).sum(axes) > 0
+        used = p.sum(axes) > 0
         if len(p) and not used.all():
             p = p.index_select(axis, torch.nonzero(used)[:, 0])
     return p

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pidlab.encoders import Encoders
 from pidlab.objectives.base import Batch, BuiltIn, projection
-from pidlab.objectives.similarity import checked_temperature, clip_loss
+from pidlab.objectives.similarity import checked_temperature, clip_loss, over_pairs
 
 
 class Cross(BuiltIn):
@@ -17,7 +17,7 @@ class Cross(BuiltIn):
     loss = ½ CE(rows of S) + ½ CE(columns of S), S = scale · cos(g1(e1(x1)), g2(e2(x2))), in nats.
 
     Args:
-        encoders: the towers e1, e2.
+        encoders: the towers e_i; more than two are averaged over pairs.
         temperature: inverse of the scale at the start; the scale is learnt, up to 100.
     """
 
@@ -31,5 +31,6 @@ class Cross(BuiltIn):
     def forward(self, batch: Batch) -> Float[Tensor, ""]:
         """The loss of a batch of pairs."""
         triples = zip(self.heads, self.encoders, batch.x, strict=True)
-        a, b = (head(tower(x)) for head, tower, x in triples)
-        return clip_loss(a, b, self.log_scale.exp().clamp(max=100.0))
+        z = [head(tower(x)) for head, tower, x in triples]
+        scale = self.log_scale.exp().clamp(max=100.0)
+        return over_pairs(z, lambda a, b: clip_loss(a, b, scale))

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from pidlab.encoders import Encoders
 from pidlab.objectives.base import Batch, BuiltIn, projection
-from pidlab.objectives.similarity import checked_temperature, nt_xent
+from pidlab.objectives.similarity import checked_temperature, nt_xent, over_pairs
 
 
 class CrossSelf(BuiltIn):
@@ -35,5 +35,5 @@ class CrossSelf(BuiltIn):
             z, a, b = self.heads[i](self.encoders[i](torch.cat([x, first, second]))).chunk(3)
             clean.append(z)
             within.append(nt_xent(a, b, self.temperature))
-        across = nt_xent(clean[0], clean[1], self.temperature)
+        across = over_pairs(clean, lambda a, b: nt_xent(a, b, self.temperature))
         return across + self.weight * torch.stack(within).mean()

@@ -1,7 +1,8 @@
 """Contrastive losses of two sets of embeddings, written to move little memory. In nats."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import combinations
 from typing import Any
 
 import torch
@@ -83,6 +84,11 @@ class _NTXent(torch.autograd.Function):
     @staticmethod
     def vmap(info: Any, in_dims: Any, z: Tensor, temperature: float) -> Any:  # type: ignore[override]
         return _NTXent.apply(z.movedim(in_dims[0], 0), temperature), (0, 0, 0)
+
+
+def over_pairs(z: Sequence[Tensor], loss: Callable[[Tensor, Tensor], Tensor]) -> Float[Tensor, ""]:
+    """The mean of a loss over all pairs of modalities (CMC, Tian et al. 2020): for two, the loss itself."""
+    return torch.stack([loss(a, b) for a, b in combinations(z, 2)]).mean()
 
 
 def clip_loss(
