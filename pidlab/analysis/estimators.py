@@ -142,7 +142,7 @@ def mutual_information(
     )
     chosen = round((TRAIN + VALIDATION) * n)
     parts = [(x[:, a:b], y[:, a:b]) for a, b in ((0, train), (train, chosen), (chosen, n))]
-    fit_critic(critic, parts[0], parts[1], asked.fit, fit)
+    fit_critic(critic, parts[0], parts[1], asked.fit, fit, seed)
     with torch.no_grad():
         values = batches(critic, *parts[2], asked.value, fit.batch).double() / math.log(2.0)
     bits = values.mean(0)
@@ -154,10 +154,12 @@ def mutual_information(
 def ksg(x: Float[np.ndarray, "n dx"], y: Float[np.ndarray, "n dy"]) -> float:
     """ψ(k) + ψ(n) - <ψ(n_x + 1) + ψ(n_y + 1)> with max-norm balls of the k-th neighbour, in nats."""
     n = len(x)
-    distance = cKDTree(np.hstack([x, y])).query(x=np.hstack([x, y]), k=NEIGHBOURS + 1, p=np.inf)[0][:, -1]
+    both = np.hstack([x, y])
+    distance = np.asarray(cKDTree(both).query(both, k=NEIGHBOURS + 1, p=np.inf)[0])[:, -1]
     radius = np.nextafter(distance.astype(np.float64), 0.0)
-    near = [cKDTree(z).query_ball_point(z, radius, p=np.inf, return_length=True) for z in (x, y)]
-    return float(digamma(NEIGHBOURS) + digamma(n) - np.mean(digamma(near[0]) + digamma(near[1])))
+    near = [np.asarray(cKDTree(z).query_ball_point(z, radius, p=np.inf, return_length=True)) for z in (x, y)]
+    spread = digamma(near[0].astype(float)) + digamma(near[1].astype(float))
+    return float(digamma(NEIGHBOURS) + digamma(n) - np.mean(spread))
 
 
 def _normal_club(x: Tensor, y: Tensor, train: int) -> Float[Tensor, " members"]:

@@ -57,8 +57,10 @@ class Canonical:
                 "variables is infinite then; add noise, or ask for a discrete target"
             )
         self._maps = [roots[0] @ u, roots[1] @ v.mT]
-        # What chance alone gives to n rows is no correlation.
-        self.correlations = torch.where(s**2 > 4.0 / n, s, 0.0)
+        # What chance alone gives to n rows is no correlation: the edge of the law of singular values
+        # (Wachter 1980), (√dx + √dy)² / n.
+        edge = (x.shape[2] ** 0.5 + y.shape[2] ** 0.5) ** 2 / n
+        self.correlations = torch.where(s**2 > 1.1 * edge, s, 0.0)
 
     def __call__(
         self, x: Float[Tensor, "members n dx"], y: Float[Tensor, "members n dy"]

@@ -34,7 +34,7 @@ NULL, LINEAR_NULL = 0.005, 0.015
 PROJECTED, FAMILY = 0.55, 0.01
 
 # Linear probes fitted for the coverage of a probe that is not exact.
-MOST_FITS = 200
+MOST_FITS = 40
 
 READOUTS = ("z1", "z2", "z12")
 
@@ -94,7 +94,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def coverage(replicates: int = 400, rows: int = 20_000, seed: int = 0) -> pd.DataFrame:
+def coverage(replicates: int = 400, rows: int = 5_000, seed: int = 0) -> pd.DataFrame:
     """How often the 95 % interval holds the truth, over fresh test rows of every uncertain case.
 
     With the exact posterior in place of a probe it should be .95; with a linear probe on the readout,

@@ -73,6 +73,7 @@ def fit_critic(
     validation: tuple[Tensor, Tensor],
     value: Value,
     fit: Fit,
+    seed: int,
 ) -> None:
     """Raises `value` on batches of the training rows; keeps what validation likes best, by member."""
     n = train[0].shape[1]
@@ -82,15 +83,17 @@ def fit_critic(
     with torch.no_grad():
         best = held_out(critic, *validation, value, fit.batch)
     kept = [p.detach().clone() for p in critic.params]
+    per_pass, order = n // fit.batch, torch.arange(n)
     for step in range(fit.steps):
-        if step % (n // fit.batch) == 0:
-            order = torch.randperm(n, generator=torch_generator(child(step, "order")))
-        rows = order[step % (n // fit.batch) * fit.batch :][: fit.batch]
+        epoch, place = divmod(step, per_pass)
+        if place == 0:
+            order = torch.randperm(n, generator=torch_generator(child(seed, "batches", epoch)))
+        rows = order[place * fit.batch :][: fit.batch]
         optimiser.zero_grad()
         (-batched(critic(train[0][:, rows], train[1][:, rows])).sum()).backward()
         optimiser.step()
         schedule.step()
-        if (step + 1) % (fit.steps // fit.checks) == 0:
+        if (step + 1) % max(1, fit.steps // fit.checks) == 0:
             with torch.no_grad():
                 found = held_out(critic, *validation, value, fit.batch)
             better = found > best
