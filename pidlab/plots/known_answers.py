@@ -50,6 +50,7 @@ def known_answers_figure(table: pd.DataFrame, coverage: pd.DataFrame) -> Figure:
         ticks = [-1.0, -0.3, -0.1, -0.03, -0.01, 0.0, 0.01]
         left.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
         left.minorticks_off()
+        left.set_ylim(-1.5, 0.02)
         places = np.arange(len(COVERAGE_COLOURS))
         right.axhspan(LEAST, MOST, color=GREY, alpha=0.2, linewidth=0)
         for place, (probe, colour) in zip(places, COVERAGE_COLOURS.items(), strict=True):
