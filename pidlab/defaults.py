@@ -6,7 +6,7 @@ from typing import Any
 from pidlab.errors import InvalidRequest
 
 # Raised by every change that moves numbers; stored results of another version are not reused.
-RESULT_VERSION = 1
+RESULT_VERSION = 2
 
 
 def _setting(default: Any, meaning: str) -> Any:
@@ -50,7 +50,7 @@ class Training:
             )
 
 
-# Effort of the probes: quick or standard.
+# Effort of the probes: quick, standard or thorough.
 PROBES = "standard"
 
 # The default generator: bits of its terms, then what else its data are made of.

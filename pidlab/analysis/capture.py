@@ -1,54 +1,27 @@
 """Captured bits: what probes read from frozen readouts about every target, against the truth."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import pandas as pd
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from pidlab.analysis.features import Labels, log_posterior, log_ratio_bits, whiten
-from pidlab.analysis.linear import fit_linear
-from pidlab.analysis.mlp import MLPProbe, fit_mlp
+from pidlab.analysis.controls import control_rows
+from pidlab.analysis.convergence import converged
+from pidlab.analysis.decomposed import decomposed_rows
+from pidlab.analysis.draw import SPLITS, Represent, draw
+from pidlab.analysis.ladder import HEADLINE, Ladder
+from pidlab.analysis.levels import LEVELS, Level, level_of
+from pidlab.analysis.reading import Reading
+from pidlab.analysis.rows import Z95, Row, row, sees
 from pidlab.clock import Clock
-from pidlab.errors import InvalidRequest
-from pidlab.generators import Generator, Sample, Target
-from pidlab.seeds import child
+from pidlab.generators import Generator, Target
 
-# Two-sided 95 % of a normal.
-Z95 = 1.959963984540054
+__all__ = ["HEADLINE", "LEVELS", "Z95", "Level", "Represents", "capture", "capture_cohort", "sees"]
 
-DRAW_ROWS = 4096
-
-# What rows are for, and the split that they come from where a generator has but so many.
-PARTS = {"train": "probe", "validation": "validation", "test": "test"}
-
-
-@dataclass(frozen=True)
-class Level:
-    """An effort of probing.
-
-    Args:
-        train: rows that probes are fitted on.
-        validation: rows that choose between probes and snapshots.
-        test: rows that are scored.
-        mlp: the MLP probe on z12.
-    """
-
-    train: int
-    validation: int
-    test: int
-    mlp: MLPProbe
-
-
-LEVELS = {
-    "quick": Level(8192, 4096, 12288, MLPProbe(epochs=8)),
-    "standard": Level(20480, 8192, 20480, MLPProbe()),
-}
-
-HEADLINE = "z12"
+# The part of the training rows on which a convergence check fits again.
+PART = 0.25
 
 
 @runtime_checkable
@@ -58,12 +31,6 @@ class Represents(Protocol):
     def represent(self, *x: Tensor) -> dict[str, Tensor]:
         """Every readout of x1, x2, ..."""
         ...
-
-
-def sees(readout: str, modalities: int) -> tuple[int, ...]:
-    """The modalities that a readout is computed from: `z1` the first, `z2` the second, else all."""
-    single = {f"z{i + 1}": (i,) for i in range(modalities)}
-    return single.get(readout, tuple(range(modalities)))
 
 
 def capture(
@@ -84,13 +51,16 @@ def capture(
         fitted: a fitted model, or a function of (x1, x2) that returns readouts by name.
         generator: what the data and the truth come from.
         seed: seeds the probes and their data, which no encoder of this seed has seen.
-        probes: `"quick"` or `"standard"`.
+        probes: `"quick"`, `"standard"` or `"thorough"`.
         device: where to compute.
 
     Returns:
         A row per (readout, target, probe): readout, term, quantity, truth, captured, low, high (bits),
-        probe, headline (one per readout and term: the best on validation), converged (None: not
-        examined).
+        probe, headline (one per readout and term: the best on validation), converged (whether four
+        times the rows raised the score by little; None: not examined). Beyond `quick`, terms with a
+        colon stand beside the targets (`synergy:1` the first modality's part of an XOR, `nuisance:1`,
+        `total:y`), and rows of quantity `broja` decompose what z1 and z2 hold; `thorough` adds rows
+        of quantity `control`.
 
     Raises:
         InvalidRequest: an unknown level; a readout with values that are not finite.
@@ -106,135 +76,87 @@ def capture(
 
 
 def capture_cohort(
-    represent: Callable[[Sequence[Tensor]], dict[str, Float[Tensor, "members n _"]]],
+    represent: Represent,
     generators: Sequence[Generator],
     seeds: Sequence[int],
-    probes: str = "standard",
+    probes: str | Level = "standard",
     device: torch.device | str = "cpu",
     clock: Clock | None = None,
-) -> list[list[dict[str, Any]]]:
+) -> list[list[Row]]:
     """`capture` for many members at once; one list of rows per member."""
-    if probes not in LEVELS:
-        raise InvalidRequest(f"unknown probes {probes!r}: expected one of {', '.join(LEVELS)}")
+    level = level_of(probes) if isinstance(probes, str) else probes
+    clock = clock or Clock()
     if len(generators) == 1:  # as in training: one alone would take other kernels than two
 
         def doubled(x: Sequence[Tensor]) -> dict[str, Tensor]:
             return {name: torch.cat([z, z]) for name, z in represent([xi[:1] for xi in x]).items()}
 
-        twice = capture_cohort(doubled, [*generators] * 2, [*seeds] * 2, probes, device, clock)
+        twice = capture_cohort(doubled, [*generators] * 2, [*seeds] * 2, level, device, clock)
         return twice[:1]
-    level, clock = LEVELS[probes], clock or Clock()
-    draw = _Draw(represent, generators, seeds, torch.device(device), clock)
-    parts = [draw(split, getattr(level, split)) for split in PARTS]
+    splits = [
+        draw(represent, generators, seeds, split, getattr(level, split), torch.device(device), clock)
+        for split in SPLITS
+    ]
     with clock("probing"):
-        return _probe(parts, generators, seeds, level)
-
-
-class _Draw:
-    """Fresh rows of a split: readouts and labels of every member."""
-
-    def __init__(
-        self,
-        represent: Callable[[Sequence[Tensor]], dict[str, Tensor]],
-        generators: Sequence[Generator],
-        seeds: Sequence[int],
-        device: torch.device,
-        clock: Clock,
-    ) -> None:
-        self._represent, self._seeds, self._device, self._clock = represent, seeds, device, clock
-        self._stack = type(generators[0]).stack(generators)
-
-    def __call__(self, split: str, n: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        readouts: dict[str, list[Tensor]] = {}
-        labels: dict[str, list[Tensor]] = {}
-        part, most = "eval", DRAW_ROWS
-        if (rows := self._stack.generators[0].rows(PARTS[split])) is not None:
-            # No row is met twice: not in two parts, nor within one.
-            part, n, most = PARTS[split], min(n, rows), n
-        for c, start in enumerate(range(0, n, most)):
-            with self._clock("data"):
-                sample: Sample = self._stack.sample(
-                    min(most, n - start),
-                    [child(seed, "probes", split, c) for seed in self._seeds],
-                    part,
-                    self._device,
-                )
-            with self._clock("representing"):
-                for name, z in self._represent(sample.x).items():
-                    readouts.setdefault(name, []).append(z)
-            for name, y in sample.targets.items():
-                labels.setdefault(name, []).append(y)
-        joined = {name: torch.cat(z, dim=1) for name, z in readouts.items()}
-        return joined, {name: torch.cat(y, dim=1) for name, y in labels.items()}
-
-
-def _probe(
-    parts: Sequence[tuple[dict[str, Tensor], dict[str, Tensor]]],
-    generators: Sequence[Generator],
-    seeds: Sequence[int],
-    level: Level,
-) -> list[list[dict[str, Any]]]:
-    (train, _), (validation, _), (test, _) = parts
-    targets = [g.targets for g in generators]
-    labels = _labels(targets, [y for _, y in parts])
-    rows: list[list[dict[str, Any]]] = [[] for _ in generators]
-    for readout, z in train.items():
-        if not bool(z.isfinite().all()):
-            raise InvalidRequest(f"readout {readout!r} has values that are not finite: nothing to probe")
-        white = whiten(z)
-        z_train, z_val, z_test = white(z), white(validation[readout]), white(test[readout])
-        scores = fit_linear(z_train, labels)
-        fitted = {"linear": [log_posterior(scores(z), labels) for z in (z_val, z_test)]}
-        if readout == HEADLINE:
-            fitted["mlp"] = fit_mlp(z_train, [z_val, z_test], labels, seeds, level.mlp)
-        _score(rows, readout, fitted, labels, targets)
+        ladder = Ladder(splits, generators, seeds, level)
+        rows: list[list[Row]] = [[] for _ in generators]
+        readings: dict[str, dict[str, Reading]] = {}
+        for readout in ladder.readouts:
+            readings[readout] = ladder.climb(readout)
+            again = ladder.climb(readout, PART) if level.refit else {}
+            for name, reading in readings[readout].items():
+                records = [(g.targets | g.beside)[name] for g in generators]
+                settled = converged(reading, again[name]) if again else None
+                _add(rows, readout, records, reading, settled)
+            if level.beside:
+                _add_total(rows, readout, generators, readings[readout])
+        if level.beside:
+            decomposed_rows(rows, generators, readings)
+        if level.controls:
+            control_rows(rows, generators, seeds, splits, readings, level)
     return rows
 
 
-def _labels(targets: Sequence[dict[str, Target]], splits: Sequence[dict[str, Tensor]]) -> Labels:
-    names = tuple(targets[0])
-    classes = max(target.classes for target in targets[0].values())
-    stacked = [torch.stack([y[name] for name in names], dim=1) for y in splits]
-    prior = torch.zeros(len(targets), len(names), classes, dtype=torch.float64)
-    for k, member in enumerate(targets):
-        for t, target in enumerate(member.values()):
-            prior[k, t, : target.classes] = torch.tensor(target.prior, dtype=torch.float64)
-    log_prior = prior.log().float().to(stacked[0].device)
-    return Labels(names, log_prior, stacked[0], stacked[1], stacked[2])
-
-
-def _score(
-    rows: list[list[dict[str, Any]]],
+def _add(
+    rows: list[list[Row]],
     readout: str,
-    fitted: dict[str, list[Tensor]],
-    labels: Labels,
-    targets: Sequence[dict[str, Target]],
+    targets: Sequence[Target],
+    reading: Reading,
+    settled: Tensor | None,
 ) -> None:
-    """Appends a row per member, target and probe."""
-    chosen_by, bits, errors = [], [], []
-    for log_q_val, log_q_test in fitted.values():
-        chosen_by.append(log_ratio_bits(log_q_val, labels.validation, labels.log_prior).double().mean(-1))
-        points = log_ratio_bits(log_q_test, labels.test, labels.log_prior).double()
-        bits.append(points.mean(-1))
-        errors.append(points.std(-1) / points.shape[-1] ** 0.5)
-    headline = torch.stack(chosen_by).argmax(0).tolist()
-    table = torch.stack([torch.stack(bits), torch.stack(errors)]).tolist()
+    """Appends a row per member and rung."""
+    means, errors = _mean(reading.bits)
+    believed = reading.headline.tolist()
+    flags = None if settled is None else settled.tolist()
+    for k, target in enumerate(targets):
+        truth = _truth(readout, target.information)
+        for p, probe in enumerate(reading.rungs):
+            flag = None if flags is None else bool(flags[p][k])
+            rows[k].append(
+                row(readout, target.name, truth, means[p][k], errors[p][k], probe, believed[k] == p, flag)
+            )
+
+
+def _add_total(
+    rows: list[list[Row]],
+    readout: str,
+    generators: Sequence[Generator],
+    readings: Mapping[str, Reading],
+) -> None:
+    """Bits about all of Y, `total:y`, by q(y|z) = Π q(y_k|z) over independent targets."""
+    targets = [g.targets for g in generators]
+    if len(targets[0]) == 1 or not generators[0].independent_targets:
+        return
+    means, errors = _mean(sum(readings[name].headline_bits for name in targets[0]))  # type: ignore[arg-type]
     for k, member in enumerate(targets):
-        for t, (term, target) in enumerate(member.items()):
-            seen = sees(readout, max(len(key) for key in target.information))
-            for p, probe in enumerate(fitted):
-                captured, error = table[0][p][k][t], table[1][p][k][t]
-                rows[k].append(
-                    {
-                        "readout": readout,
-                        "term": term,
-                        "quantity": "mi",
-                        "truth": target.information[seen],
-                        "captured": captured,
-                        "low": captured - Z95 * error,
-                        "high": captured + Z95 * error,
-                        "probe": probe,
-                        "headline": headline[k][t] == p,
-                        "converged": None,
-                    }
-                )
+        truth = sum(_truth(readout, target.information) for target in member.values())
+        rows[k].append(row(readout, "total:y", truth, means[k], errors[k], "product"))
+
+
+def _mean(bits: Tensor) -> tuple[list[Any], list[Any]]:
+    """Means over rows and their standard errors."""
+    return bits.mean(-1).tolist(), (bits.std(-1) / bits.shape[-1] ** 0.5).tolist()
+
+
+def _truth(readout: str, information: Mapping[tuple[int, ...], float]) -> float:
+    return information[sees(readout, max(len(key) for key in information))]

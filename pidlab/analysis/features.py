@@ -1,7 +1,7 @@
 """What probes are given: whitened readouts and labels, split, for many representations at once."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -65,6 +65,10 @@ class Labels:
     train: Int[Tensor, "members targets n"]
     validation: Int[Tensor, "members targets m"]
     test: Int[Tensor, "members targets k"]
+
+    def first(self, n: int) -> "Labels":
+        """The same with the first `n` training rows only."""
+        return replace(self, train=self.train[:, :, :n])
 
 
 # Rows come last, so that a softmax over a handful of classes runs along contiguous memory.

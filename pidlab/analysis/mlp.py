@@ -14,6 +14,9 @@ from pidlab.seeds import child, torch_generator
 
 EVAL_ROWS = 4096
 
+# Widths divisible by this give a member the same bits whoever is probed beside it.
+ALIGN = 8
+
 
 @dataclass(frozen=True)
 class MLPProbe:
@@ -25,7 +28,8 @@ class MLPProbe:
         batch: rows in a step.
         rate: peak learning rate of AdamW, warmed up and annealed by the one-cycle rule.
         decay: weight decay.
-        snapshots: how often validation is asked, evenly over the last half; the best one counts.
+        snapshots: how often validation is asked, evenly over what follows `since`; the best one counts.
+        since: part of the training after which validation is asked.
     """
 
     hidden: int = 64
@@ -34,6 +38,22 @@ class MLPProbe:
     rate: float = 5e-3
     decay: float = 1e-2
     snapshots: int = 3
+    since: float = 0.5
+
+
+def average_mlps(
+    z: Float[Tensor, "members n d"],
+    held_out: Sequence[Float[Tensor, "members _ d"]],
+    labels: Labels,
+    seeds: Sequence[int],
+    probe: MLPProbe,
+    count: int,
+) -> list[Float[Tensor, "members targets classes _"]]:
+    """Ln of the mean of q(y|z) over `count` MLPs that differ in their initial weights."""
+    fits = [
+        fit_mlp(z, held_out, labels, [child(seed, "mlp", i) for seed in seeds], probe) for i in range(count)
+    ]
+    return [torch.stack(each).logsumexp(0) - math.log(count) for each in zip(*fits, strict=True)]
 
 
 def fit_mlp(
@@ -49,7 +69,7 @@ def fit_mlp(
         z: whitened training rows.
         held_out: validation rows first, then any others to score.
         labels: the targets.
-        seeds: one per member; its initial weights come from the child `"mlp"`.
+        seeds: one per member, of its initial weights.
         probe: sizes and effort.
 
     Returns:
@@ -58,27 +78,28 @@ def fit_mlp(
     """
     members, n, d = z.shape
     targets, classes = labels.log_prior.shape[1:]
-    params = _initial([child(seed, "mlp") for seed in seeds], d, probe.hidden, targets * classes, z.device)
+    params = _initial(seeds, d, probe.hidden, targets * classes, z.device)
     batch = min(probe.batch, n)  # of rows that are few
     steps = probe.epochs * (n // batch)
     optimiser = torch.optim.AdamW(
         params, lr=probe.rate, weight_decay=probe.decay, fused=z.device.type in ("cpu", "cuda")
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, probe.rate, total_steps=steps + 1)
-    moments = {round(steps * (1 + i / probe.snapshots) / 2) for i in range(1, probe.snapshots + 1)}
+    span = (1.0 - probe.since) / probe.snapshots
+    moments = {max(1, round(steps * (probe.since + i * span))) for i in range(1, probe.snapshots + 1)}
     best = torch.full((members, targets), math.inf, device=z.device)
     chosen: list[Tensor] = []
     for step in range(steps):
         start = step % (n // batch) * batch
         rows = slice(start, start + batch)  # rows are independent draws: their order is random
-        log_q = log_posterior(_scores(params, z[:, rows], targets), labels)
+        log_q = log_posterior(_scores(params, z[:, rows], targets, classes), labels)
         optimiser.zero_grad()
         (-of_label(log_q, labels.train[:, :, rows]).sum() / batch).backward()
         optimiser.step()
         schedule.step()
         if step + 1 in moments:
             with torch.no_grad():
-                snapshot = [_evaluate(params, rows, targets, labels) for rows in held_out]
+                snapshot = [_evaluate(params, rows, labels) for rows in held_out]
             loss = -of_label(snapshot[0], labels.validation).mean(-1)
             better = loss < best
             best = torch.where(better, loss, best)
@@ -90,6 +111,7 @@ def fit_mlp(
 
 
 def _initial(seeds: Sequence[int], d: int, hidden: int, out: int, device: torch.device) -> list[Tensor]:
+    out = -(-out // ALIGN) * ALIGN
     shapes = [(d, hidden), (1, hidden), (hidden, hidden), (1, hidden), (out, hidden), (out, 1)]
     # He's scale in the trunk; biases and the head start at 0, so that the probe starts at the prior.
     gains = [math.sqrt(2.0 / d), 0.0, math.sqrt(2.0 / hidden), 0.0, 0.0, 0.0]
@@ -104,14 +126,15 @@ def _initial(seeds: Sequence[int], d: int, hidden: int, out: int, device: torch.
 
 
 def _scores(
-    params: list[Tensor], z: Float[Tensor, "members n d"], targets: int
+    params: list[Tensor], z: Float[Tensor, "members n d"], targets: int, classes: int
 ) -> Float[Tensor, "members targets classes n"]:
     w1, b1, w2, b2, w3, b3 = params
     h = F.silu(torch.baddbmm(b1, z, w1))
     h = F.silu(torch.baddbmm(b2, h, w2))
-    return torch.baddbmm(b3, w3, h.mT).unflatten(1, (targets, -1))
+    return torch.baddbmm(b3, w3, h.mT)[:, : targets * classes].unflatten(1, (targets, classes))
 
 
-def _evaluate(params: list[Tensor], z: Tensor, targets: int, labels: Labels) -> Tensor:
-    parts = [log_posterior(_scores(params, part, targets), labels) for part in z.split(EVAL_ROWS, 1)]
+def _evaluate(params: list[Tensor], z: Tensor, labels: Labels) -> Tensor:
+    sizes = labels.log_prior.shape[1:]
+    parts = [log_posterior(_scores(params, part, *sizes), labels) for part in z.split(EVAL_ROWS, 1)]
     return torch.cat(parts, dim=-1)

@@ -10,7 +10,10 @@ from pidlab.cli.catalogue import catalogue
 from pidlab.cli.check import check
 from pidlab.cli.decompose import EPILOG as FILES
 from pidlab.cli.decompose import decompose
+from pidlab.cli.estimate import EPILOG as ARRAYS
+from pidlab.cli.estimate import estimate
 from pidlab.cli.generate import generate
+from pidlab.cli.known_answers import known_answers
 from pidlab.cli.sweep import EPILOG, sweep
 from pidlab.cli.truth import truth
 from pidlab.errors import InvalidRequest
@@ -28,10 +31,12 @@ app = typer.Typer(
 app.command(epilog=EPILOG)(sweep)
 app.command()(truth)
 app.command(epilog=FILES)(decompose)
+app.command(epilog=ARRAYS)(estimate)
 app.command()(check)
 app.command("list")(catalogue)
 app.command()(generate)
 app.command()(bench)
+app.command("known-answers", hidden=True)(known_answers)
 
 
 @app.callback()

@@ -97,7 +97,7 @@ def sweep(
     probes: Annotated[
         str | None,
         typer.Option(
-            help=f"Effort of the probes: quick or standard. Default: {defaults.PROBES}.",
+            help=f"Effort of the probes: quick, standard or thorough. Default: {defaults.PROBES}.",
             rich_help_panel=TRAINING,
         ),
     ] = None,

@@ -13,13 +13,14 @@ from jaxtyping import Float
 from pidlab.decomposition import TERMS, Decomposition
 from pidlab.defaults import ATOMS
 from pidlab.errors import InvalidRequest
-from pidlab.generators.atoms_law import Slot, symbol_law
+from pidlab.generators.atoms_law import MOST_CELLS, Slot, cell_law, symbol_law, values_shown
 from pidlab.generators.atoms_stack import AtomsStack
 from pidlab.generators.base import (
     Generator,
     Sample,
     Target,
     ViewInformation,
+    ingredients_of,
     joint_prior,
 )
 from pidlab.generators.checks import check_nonnegative, check_policy, check_rendering
@@ -72,6 +73,7 @@ class Atoms(Generator):
 
     name: ClassVar[str] = "atoms"
     policies: ClassVar[tuple[str, ...]] = ("task", "noise", "unique", "independent", "generic")
+    independent_targets: ClassVar[bool] = True
 
     redundant: float = ATOMS["redundant"]
     unique1: float = ATOMS["unique1"]
@@ -153,6 +155,40 @@ class Atoms(Generator):
             targets[term] = Target(term, prior, entropy, information)
         return targets
 
+    @property
+    def beside(self) -> dict[str, Target]:
+        """The two parts of the XOR, a private nuisance bit of each modality, the shared nuisance.
+
+        `nuisance:1` is the sign of the first private coordinate, a fair bit, and likewise `nuisance:2`.
+        """
+        found = ingredients_of("synergy", self.pair_laws["synergy"]) if self.pair_laws else {}
+        if self.nuisance:
+            for m, name in enumerate(("nuisance:1", "nuisance:2")):
+                bits = {(0,): 1.0 - m, (1,): float(m), (0, 1): 1.0}
+                found[name] = Target(name, (0.5, 0.5), 1.0, bits)
+        shared = [slot for slot in self.slots if slot.term == "shared"]
+        if shared:
+            prior = joint_prior([(1.0 - slot.p, slot.p) for slot in shared])
+            bits = dict.fromkeys(((0,), (1,), (0, 1)), self.shared_nuisance)
+            found["nuisance:shared"] = Target("nuisance:shared", prior, self.shared_nuisance, bits)
+        return found
+
+    @property
+    def pair_laws(self) -> dict[str, Float[np.ndarray, "a b y"]]:
+        return self._pair_laws
+
+    @property
+    def cell_laws(self) -> dict[str, Float[np.ndarray, "n1 n2 y"]]:
+        return self._cell_laws
+
+    @cached_property
+    def _pair_laws(self) -> dict[str, Float[np.ndarray, "a b y"]]:
+        return _laws([slot for slot in self.slots if slot.term == "synergy"], ("synergy",))
+
+    @cached_property
+    def _cell_laws(self) -> dict[str, Float[np.ndarray, "n1 n2 y"]]:
+        return _laws([slot for slot in self.slots if slot.term != "shared"], TERMS)
+
     def symbol_law(self) -> Float[np.ndarray, "n1 n2 ny"]:
         return symbol_law(self.slots)
 
@@ -228,3 +264,10 @@ def _slots(term: str, bits: float, tuning: str) -> Iterator[Slot]:
             yield Slot(term, p=0.5, keep=f, flip=0.0, gap=gap)
         else:
             yield Slot(term, p=0.5, keep=1.0, flip=inverse_binary_entropy(1.0 - f), gap=gap)
+
+
+def _laws(slots: Sequence[Slot], terms: Sequence[str]) -> dict[str, Float[np.ndarray, "n1 n2 y"]]:
+    """Laws of all that the modalities show of `slots` with each term's target; none where too large."""
+    labels = max(2 ** sum(slot.term == term for slot in slots) for term in terms)
+    cells = math.prod(len(values_shown(slot, m)) for slot in slots for m in (0, 1))
+    return {} if labels * cells > MOST_CELLS else {term: cell_law(slots, term) for term in terms}

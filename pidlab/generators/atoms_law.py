@@ -67,6 +67,36 @@ def symbol_law(slots: Sequence[Slot]) -> Float[np.ndarray, "n1 n2 ny"]:
 
 def slot_law(slot: Slot) -> Float[np.ndarray, "n1 n2 ny"]:
     """p(x1, x2, y) of one symbol as the modalities show it: -1, 0 or 1, each axis without empty ones."""
+    law = _full_law(slot)
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        law = np.compress(law.sum(others) > 0, law, axis)
+    return law
+
+
+def values_shown(slot: Slot, modality: int) -> tuple[int, ...]:
+    """The values that a modality can show of a symbol, whatever their probability."""
+    if slot.term in ("unique1", "unique2") and slot.term != f"unique{modality + 1}":
+        return (0,)
+    erasable = slot.gap == 1.0 and not (slot.term == "synergy" and modality == 0)
+    return (-1, 0, 1) if erasable else (-1, 1)
+
+
+def cell_law(slots: Sequence[Slot], term: str) -> Float[np.ndarray, "n1 n2 ny"]:
+    """p(c1, c2, y) of all that two modalities show of `slots` together and of the target of `term`.
+
+    A cell is a number in mixed radix over `values_shown`, the first symbol least significant; values of
+    no probability keep their place, so that the shape is that of every generator of equal signature.
+    """
+    laws = [np.ones((1, 1, 1))]
+    for slot in reversed(slots):
+        shown = [[value + 1 for value in values_shown(slot, m)] for m in (0, 1)]
+        law = _full_law(slot)[np.ix_(*shown, (0, 1))]
+        laws.append(law if slot.term == term else law.sum(2, keepdims=True))
+    return reduce(np.kron, laws)
+
+
+def _full_law(slot: Slot) -> Float[np.ndarray, "3 3 2"]:
     law = np.zeros((3, 3, 2))
     for symbol, first, shown, flipped in product((0, 1), repeat=4):
         signed = 2 * symbol - 1
@@ -81,7 +111,4 @@ def slot_law(slot: Slot) -> Float[np.ndarray, "n1 n2 ny"]:
             * (slot.flip if flipped else 1.0 - slot.flip)
             / 2.0
         )
-    for axis in range(3):
-        others = tuple(other for other in range(3) if other != axis)
-        law = np.compress(law.sum(others) > 0, law, axis)
     return law

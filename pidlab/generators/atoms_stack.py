@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pidlab.generators.atoms_law import values_shown
 from pidlab.generators.base import Sample, Stack
 from pidlab.generators.checks import check_sample
 from pidlab.generators.noise import corruption, independent_draws, independent_view, truncated_normal
@@ -35,7 +37,8 @@ class AtomsStack(Stack):
         if any(g.signature != first.signature for g in generators):
             raise ValueError("only generators of one signature can be stacked")
         slots = first.slots
-        self._nuisance, self._noise = first.nuisance, first.noise
+        self._nuisance, self._noise, self._slots = first.nuisance, first.noise, slots
+        self._paired, self._celled = bool(first.pair_laws), bool(first.cell_laws)
         self._terms = [slot.term for slot in slots]
         self._places = [self._terms[:i].count(term) for i, term in enumerate(self._terms)]
         self._classes = {name: target.classes for name, target in first.targets.items()}
@@ -73,16 +76,15 @@ class AtomsStack(Stack):
         shown = draws[:, :, 2][member] < self._keep
         flipped = draws[:, :, 3][member] < self._flip
         latents = {"first": first, "symbol": symbol, "shown": shown}
-        x, symbols = self._observe(latents, self._noise_of(draws[:, :, 4:]), member, seeds)
-        return Sample(x, self._labels(symbol ^ flipped), self._classes, latents, symbols)
+        noise = self._noise_of(draws[:, :, 4:])
+        return self._sample(latents, noise, member, seeds, self._labels(symbol ^ flipped))
 
     def view(self, sample: Sample, policy: str, seeds: Sequence[int]) -> Sample:
         device = sample.x[0].device
         self._to(device)
         if policy in ("generic", "independent"):
             on_observation = self._corrupt if policy == "generic" else self._rearrange
-            x = tuple(on_observation(x, m, seeds) for m, x in enumerate(sample.x))
-            return Sample(x, sample.targets, sample.classes, sample.latents, sample.symbols)
+            return replace(sample, x=tuple(on_observation(x, m, seeds) for m, x in enumerate(sample.x)))
         n = sample.x[0].shape[-2]
         draws, member = self._uniforms(seeds, 6, n, device)
         latents = dict(sample.latents)
@@ -95,12 +97,16 @@ class AtomsStack(Stack):
             if policy == "unique":  # the second bit of an XOR stays, whatever became of the first
                 symbol = torch.where(self._split, symbol ^ latents["first"] ^ first, symbol)
             latents |= {"symbol": symbol, "first": first}
-        x, symbols = self._observe(latents, self._noise_of(draws[:, :, 4:]), member, seeds)
-        return Sample(x, sample.targets, sample.classes, latents, symbols)
+        return self._sample(latents, self._noise_of(draws[:, :, 4:]), member, seeds, sample.targets)
 
-    def _observe(
-        self, latents: dict[str, Tensor], noise: Tensor, member: Tensor, seeds: Sequence[int]
-    ) -> tuple[tuple[Tensor, ...], dict[str, tuple[Tensor, ...]]]:
+    def _sample(
+        self,
+        latents: dict[str, Tensor],
+        noise: Tensor,
+        member: Tensor,
+        seeds: Sequence[int],
+        targets: dict[str, Tensor],
+    ) -> Sample:
         symbol, first, shown = latents["symbol"], latents["first"], latents["shown"]
         # Both modalities show the symbol itself, but for an XOR: there each shows one of its parts,
         # and only the second can be erased.
@@ -108,10 +114,12 @@ class AtomsStack(Stack):
             _signed(torch.where(self._split, first, symbol), shown | self._split),
             _signed(torch.where(self._split, first ^ symbol, symbol), shown),
         )
-        x = []
+        x, beside = [], {}
         for m, held in enumerate(self._present):
             clean = values[m][:, held] + noise[:, held, m][member]
             nuisance = self._normals(seeds, m, symbol.shape[-1], symbol.device)[member]
+            if self._nuisance:
+                beside[f"nuisance:{m + 1}"] = (nuisance[:, 0] > 0).long()
             x.append(self._rendering[m](torch.cat([clean, nuisance], dim=1)))
         symbols = {
             term: tuple(
@@ -120,15 +128,38 @@ class AtomsStack(Stack):
             )
             for term in dict.fromkeys(self._terms)
         }
-        return tuple(x), symbols
+        cells = ()
+        if self._paired:
+            of_pair = self._cells(values, [i for i, term in enumerate(self._terms) if term == "synergy"])
+            beside |= dict(zip(("synergy:1", "synergy:2"), of_pair, strict=True))
+        if self._celled:
+            cells = self._cells(values, [i for i, term in enumerate(self._terms) if term != "shared"])
+        if "shared" in self._terms:
+            beside["nuisance:shared"] = self._digits(symbol, "shared")
+        return Sample(tuple(x), targets, self._classes, latents, symbols, beside, cells)
+
+    def _cells(self, values: tuple[Tensor, ...], slots: Sequence[int]) -> tuple[Tensor, ...]:
+        """What each modality shows of some symbols as one number (see `atoms_law.cell_law`)."""
+        cells = []
+        for m, value in enumerate(values):
+            radix, number = 1, torch.zeros_like(value[:, 0], dtype=torch.int64)
+            for i in slots:
+                shown = values_shown(self._slots[i], m)
+                if len(shown) > 1:
+                    digit = value[:, i].long() + 1  # -1, 0, 1
+                    number = number + radix * (digit if len(shown) == 3 else digit // 2)
+                radix *= len(shown)
+            cells.append(number)
+        return tuple(cells)
 
     def _labels(self, bits: Tensor) -> dict[str, Tensor]:
-        weights = torch.tensor([[1 << place] for place in self._places], device=bits.device)
-        digits = bits * weights
-        return {
-            term: digits[:, [i for i, t in enumerate(self._terms) if t == term]].sum(1)
-            for term in self._classes
-        }
+        return {term: self._digits(bits, term) for term in self._classes}
+
+    def _digits(self, bits: Tensor, term: str) -> Tensor:
+        """The bits of a term as one number."""
+        held = [i for i, t in enumerate(self._terms) if t == term]
+        weights = torch.tensor([[1 << self._places[i]] for i in held], device=bits.device)
+        return (bits[:, held] * weights).sum(1)
 
     def _noise_of(self, uniforms: Float[Tensor, "s slots 2 n"]) -> Float[Tensor, "s slots 2 n"]:
         return truncated_normal(uniforms, self._noise, self._half_gap)

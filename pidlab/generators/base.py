@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pidlab.decomposition import Decomposition
-from pidlab.info import decompose
+from pidlab.info import decompose, entropy, joint_information, source_informations
 from pidlab.modality import Modality
 
 
@@ -49,6 +49,9 @@ class Sample:
         classes: number of classes by target name.
         latents: what the generator needs to make views; sample axis last.
         symbols: the noiseless symbols behind each target, one tensor per modality.
+        beside: class numbers of what is examined beside the targets (see `Generator.beside`).
+        cells: all symbols of a modality as one number, one tensor per modality; empty where the
+            generator has no `cell_laws`.
     """
 
     x: tuple[Float[Tensor, "*members n d"], ...]
@@ -56,6 +59,8 @@ class Sample:
     classes: dict[str, int]
     latents: dict[str, Tensor] = field(default_factory=dict)
     symbols: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)
+    beside: dict[str, Int[Tensor, "*members n"]] = field(default_factory=dict)
+    cells: tuple[Int[Tensor, "*members n"], ...] = ()
 
     @property
     def x1(self) -> Tensor:
@@ -104,6 +109,8 @@ class Sample:
             self.classes,
             {name: per_row(t) for name, t in self.latents.items()},
             {name: tuple(per_row(t) for t in ts) for name, ts in self.symbols.items()},
+            {name: per_row(t) for name, t in self.beside.items()},
+            tuple(per_row(t) for t in self.cells),
         )
 
 
@@ -129,6 +136,8 @@ class Generator(ABC):
 
     name: ClassVar[str]
     policies: ClassVar[tuple[str, ...]]
+    # Whether the targets are independent of each other, so that their bits add up.
+    independent_targets: ClassVar[bool] = False
     world: int
 
     @property
@@ -150,6 +159,25 @@ class Generator(ABC):
     def examined(self) -> Decomposition:
         """The decomposition of the targets; less than `truth` where these quantise a continuous Y."""
         return self.truth
+
+    @property
+    def beside(self) -> dict[str, Target]:
+        """Variables that are no targets but worth reading too; `NAME:DETAIL` by convention.
+
+        `T:1` and `T:2` are the two ingredients of a target T that both modalities make together, one
+        in each; `nuisance:...` are bits that Y does not hold.
+        """
+        return {}
+
+    @property
+    def pair_laws(self) -> dict[str, Float[np.ndarray, "a b y"]]:
+        """For targets T with ingredients: p(a, b, y) of `beside["T:1"]`, `beside["T:2"]` and T."""
+        return {}
+
+    @property
+    def cell_laws(self) -> dict[str, Float[np.ndarray, "n1 n2 y"]]:
+        """For every target, its law with `Sample.cells`; empty where there is none to write down."""
+        return {}
 
     def symbol_law(self) -> Float[np.ndarray, "n1 n2 ny"] | None:
         """The exact joint pmf of the symbols of X1, of X2 and of Y; None where there is none to write down.
@@ -231,7 +259,27 @@ def _stack_samples(samples: Sequence[Sample]) -> Sample:
             name: tuple(torch.stack(ts) for ts in zip(*(s.symbols[name] for s in samples), strict=True))
             for name in first.symbols
         },
+        {name: torch.stack([s.beside[name] for s in samples]) for name in first.beside},
+        tuple(torch.stack(cells) for cells in zip(*(s.cells for s in samples), strict=True)),
     )
+
+
+def target_of(name: str, law: Float[np.ndarray, "n1 n2 y"]) -> Target:
+    """The target whose law with the symbols of two modalities is p(x1, x2, y)."""
+    prior = law.sum((0, 1))
+    first, second = source_informations(law)
+    known = {(0,): first, (1,): second, (0, 1): joint_information(law)}
+    # Differences of entropies: what is 0 can come out a rounding below it.
+    information = {key: max(float(bits), 0.0) for key, bits in known.items()}
+    return Target(name, tuple(map(float, prior)), float(entropy(prior)), information)
+
+
+def ingredients_of(name: str, law: Float[np.ndarray, "a b y"]) -> dict[str, Target]:
+    """What stands beside a target that two ingredients make: the ingredients `name:1` and `name:2`."""
+    pair = law.sum(2)
+    first = pair[:, :, None] * np.eye(pair.shape[0])[:, None, :]
+    second = pair[:, :, None] * np.eye(pair.shape[1])[None, :, :]
+    return {f"{name}:1": target_of(f"{name}:1", first), f"{name}:2": target_of(f"{name}:2", second)}
 
 
 def joint_prior(priors: Sequence[Sequence[float]]) -> tuple[float, ...]:

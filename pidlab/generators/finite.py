@@ -10,11 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pidlab.defaults import ATOMS
-from pidlab.generators.base import Sample, Target, ViewInformation
+from pidlab.generators.base import Sample, Target, ViewInformation, ingredients_of, target_of
 from pidlab.generators.checks import check_nonnegative, check_policy
 from pidlab.generators.latent import Rendered
 from pidlab.generators.noise import truncated_normal
-from pidlab.info import entropy, joint_information, mutual_information, source_informations
+from pidlab.info import entropy, mutual_information
 from pidlab.seeds import child, torch_generator
 
 
@@ -66,13 +66,20 @@ class Finite(Rendered):
     @property
     def targets(self) -> dict[str, Target]:
         """The one target, y."""
-        law = self.law()
-        prior = law.sum((0, 1))
-        first, second = source_informations(law)
-        known = {(0,): first, (1,): second, (0, 1): joint_information(law)}
-        # Differences of entropies: what is 0 can come out a rounding below it.
-        information = {key: max(float(bits), 0.0) for key, bits in known.items()}
-        return {"y": Target("y", tuple(map(float, prior)), float(entropy(prior)), information)}
+        return {"y": target_of("y", self.law())}
+
+    @property
+    def beside(self) -> dict[str, Target]:
+        """The symbols of X1 and of X2."""
+        return ingredients_of("y", self.law())
+
+    @property
+    def pair_laws(self) -> dict[str, Float[np.ndarray, "a b y"]]:
+        return {"y": self.law()}
+
+    @property
+    def cell_laws(self) -> dict[str, Float[np.ndarray, "n1 n2 y"]]:
+        return {"y": self.law()}
 
     def view_information(self, policy: str) -> dict[str, ViewInformation]:
         """I(X;X') and I(X';Y) of the symbols under a policy, exact in bits.
@@ -104,6 +111,12 @@ class Finite(Rendered):
 
     def labels(self, latents: dict[str, Tensor]) -> dict[str, Tensor]:
         return {"y": latents["y"]}
+
+    def ingredients(self, latents: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"y:1": latents["x1"], "y:2": latents["x2"]}
+
+    def cells(self, latents: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        return (latents["x1"], latents["x2"])
 
     def redraw(self, sample: Sample, seed: int) -> dict[str, Tensor]:
         """(x1, x2) drawn from p(x1, x2 | y)."""

@@ -53,6 +53,14 @@ class Latent(Generator):
         """The noiseless symbols behind each target, one tensor per modality; none by default."""
         return {}
 
+    def ingredients(self, latents: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The class numbers of what stands `beside` the targets; none by default."""
+        return {}
+
+    def cells(self, latents: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        """Every modality's symbols as one number, where there are `cell_laws`; none by default."""
+        return ()
+
     def sample(
         self, n: int, seed: int = 0, split: str = "eval", device: torch.device | str = "cpu"
     ) -> Sample:
@@ -118,7 +126,15 @@ class Latent(Generator):
 
     def _shown(self, latents: dict[str, Tensor], labels: dict[str, Tensor], seed: int) -> Sample:
         classes = {name: target.classes for name, target in self.targets.items()}
-        return Sample(self.observe(latents, seed), labels, classes, latents, self.symbols(latents))
+        return Sample(
+            self.observe(latents, seed),
+            labels,
+            classes,
+            latents,
+            self.symbols(latents),
+            self.ingredients(latents),
+            self.cells(latents),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -75,4 +76,4 @@ def corrupted(sample: Sample, seed: int) -> Sample:
     for m, clean in enumerate(sample.x):
         noise, kept = corruption(clean.shape, torch_generator(child(seed, "generic", m), clean.device))
         x.append((clean + noise) * kept)
-    return Sample(tuple(x), sample.targets, sample.classes, sample.latents, sample.symbols)
+    return replace(sample, x=tuple(x))

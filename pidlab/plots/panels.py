@@ -35,7 +35,9 @@ def panels(table: pd.DataFrame, readout: str = "z12") -> tuple[pd.DataFrame, lis
     Raises:
         InvalidRequest: nothing in the table is a headline of that readout.
     """
-    rows = table[table["headline"].astype(bool) & (table["quantity"] == "mi")]
+    # A colon in its name marks what stands beside the targets.
+    target = ~table["term"].astype(str).str.contains(":")
+    rows = table[table["headline"].astype(bool) & (table["quantity"] == "mi") & target]
     own = rows[rows["readout"] == readout]
     if own.empty:
         raise InvalidRequest(f"nothing to draw: no headline of readout {readout!r} in these results")

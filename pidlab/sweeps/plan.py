@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pidlab import defaults
-from pidlab.analysis.capture import LEVELS
+from pidlab.analysis.levels import LEVELS
 from pidlab.defaults import Training
 from pidlab.objectives import load_objective
 from pidlab.sweeps.request import Run
@@ -55,5 +55,5 @@ def _member_bytes(run: Run) -> int:
         trained = member_bytes(make, Member(run.generator, run.seed), run.training)
     level = LEVELS[run.probes]
     held = level.train + level.validation + level.test
-    probed = 4 * held * (3 * 4 * run.training.dim + 64)
+    probed = 4 * held * (3 * 4 * run.training.dim + 160)
     return max(trained, probed)

@@ -17,13 +17,18 @@ PACKAGES = ("pidlab", "torch", "numpy", "scipy", "pandas", "matplotlib")
 
 def provenance(request: Request, command: Sequence[str]) -> dict[str, Any]:
     """Request, versions, device, threads and, in a git checkout, its commit."""
+    command, *rest = surroundings(command, request.device).items()
+    return dict([command, ("request", dataclasses.asdict(request)), *rest])
+
+
+def surroundings(command: Sequence[str], device: str = "cpu") -> dict[str, Any]:
+    """What every result depends on beside its request."""
     return {
         "command": list(command),
-        "request": dataclasses.asdict(request),
         "result_version": defaults.RESULT_VERSION,
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
         "platform": f"{platform.system()} {platform.machine()}",
-        "device": torch.cuda.get_device_name() if request.device == "cuda" else request.device,
+        "device": torch.cuda.get_device_name() if device == "cuda" else device,
         "threads": torch.get_num_threads(),
         "git": _git(),
     }

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from pidlab import defaults
-from pidlab.analysis.capture import LEVELS
+from pidlab.analysis.levels import LEVELS
 from pidlab.decomposition import TERMS
 from pidlab.defaults import Training
 from pidlab.errors import InvalidRequest, nearest

@@ -15,6 +15,9 @@ import pandas as pd
 import torch
 
 from pidlab.analysis.capture import capture_cohort
+from pidlab.analysis.draw import Represent
+from pidlab.analysis.levels import level_of
+from pidlab.analysis.settled import moved_rows
 from pidlab.clock import Clock
 from pidlab.decomposition import TERMS
 from pidlab.errors import InvalidRequest, reason
@@ -24,7 +27,7 @@ from pidlab.sweeps.plan import Cohort, plan
 from pidlab.sweeps.provenance import provenance
 from pidlab.sweeps.request import Request, Run
 from pidlab.sweeps.store import ROW_COLUMNS, Store
-from pidlab.training import Member, train
+from pidlab.training import FittedCohort, Member, train
 
 # What probing a run takes, in training steps, for the progress bar.
 PROBE_STEPS = 200
@@ -160,7 +163,7 @@ def _run_cohort(cohort: Cohort, store: Store, progress: Progress) -> None:
     device = runs[0].device
     failed: dict[str, str] = {}
     rows: dict[str, list[dict[str, Any]]] = {}
-    program = "none"
+    program, level = "none", level_of(runs[0].probes)
     try:
         fitted = train(
             load_objective(cohort.objective),
@@ -170,22 +173,19 @@ def _run_cohort(cohort: Cohort, store: Store, progress: Progress) -> None:
             clock=clock,
             on_step=progress.advance,
             say=lambda text: progress.note(f"{cohort.objective}: {text}"),
+            halfway=level.controls,
         )
         program = fitted.program.name
         failed = {runs[i].key: f"loss not finite at step {step}" for i, step in fitted.failed.items()}
         sound = [i for i, run in enumerate(runs) if run.key not in failed]
         if sound:
-            found = capture_cohort(
-                lambda x: {
-                    name: z[sound] if failed else z
-                    for name, z in fitted.represent([_spread(xi, sound, len(runs)) for xi in x]).items()
-                },
-                [runs[i].generator for i in sound],
-                [runs[i].seed for i in sound],
-                runs[0].probes,
-                device,
-                clock,
-            )
+            generators, seeds = [runs[i].generator for i in sound], [runs[i].seed for i in sound]
+            readouts = _readouts(fitted, sound, len(runs))
+            found = capture_cohort(readouts, generators, seeds, level, device, clock)
+            if level.controls:
+                earlier = _readouts(fitted.at_half(), sound, len(runs))
+                moved = moved_rows(earlier, readouts, generators, seeds, device, clock)
+                found = [[*rows, *more] for rows, more in zip(found, moved, strict=True)]
             rows = {runs[i].key: member for i, member in zip(sound, found, strict=True)}
     except Exception as error:
         # One bad objective must not take the others' runs with it.
@@ -194,6 +194,16 @@ def _run_cohort(cohort: Cohort, store: Store, progress: Progress) -> None:
     progress.advance(len(runs) * PROBE_STEPS)
     specifications = {run.key: run.specification for run in runs}
     store.commit(cohort.objective, program, clock.seconds, specifications, rows, failed)
+
+
+def _readouts(fitted: FittedCohort, sound: list[int], members: int) -> Represent:
+    """The readouts of those members whose training went well."""
+
+    def represent(x: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
+        found = fitted.represent([_spread(xi, sound, members) for xi in x])
+        return found if len(sound) == members else {name: z[sound] for name, z in found.items()}
+
+    return represent
 
 
 def _spread(x: torch.Tensor, sound: list[int], members: int) -> torch.Tensor:

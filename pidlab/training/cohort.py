@@ -1,7 +1,7 @@
 """The cohort: many models of one shape, trained as one tensor program."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -38,6 +38,7 @@ class FittedCohort:
         members: how many there are (padding excluded).
         losses: (steps, members) of the first phase; empty where nothing is trained.
         failed: the step at which a member's loss stopped being finite, by member.
+        halfway: `states` after half of the steps, where they were asked for.
     """
 
     program: Program
@@ -45,6 +46,11 @@ class FittedCohort:
     members: int
     losses: Float[Tensor, "steps members"]
     failed: dict[int, int]
+    halfway: list[tuple[State, State]] = field(default_factory=list)
+
+    def at_half(self) -> "FittedCohort":
+        """The same models after half of the steps."""
+        return replace(self, states=self.halfway)
 
     def represent(self, x: Sequence[Float[Tensor, "members n _"]]) -> dict[str, Tensor]:
         """Every readout of every member, each (members, n, width)."""
@@ -71,6 +77,7 @@ def train(
     clock: Clock | None = None,
     on_step: Callable[[int], None] = lambda _: None,
     say: Callable[[str], None] = lambda _: None,
+    halfway: bool = False,
 ) -> FittedCohort:
     """Fits one model of an objective for every member.
 
@@ -85,6 +92,7 @@ def train(
         clock: counts seconds of `"data"` and `"training"`.
         on_step: called after every step with the number of members that took it.
         say: told, in a line, why members are trained one by one, where they are.
+        halfway: keep the models after half of the steps as well.
 
     Raises:
         ValueError: an objective without encoders, a loss that is not a single number.
@@ -105,18 +113,22 @@ def train(
         groups = [([*members] * 2, [template, template])]
     else:
         groups = [([*members], models)]
-    states, losses = [], []
+    states, losses, halves = [], [], []
     took = lambda n: on_step(min(n, count))  # noqa: E731 - padding is no progress
     for group, group_models in groups:
         # Only a loss that is looped over can draw on its own: vmap refuses.
         with lent_randomness(child(group[0].seed, "loss"), device):
-            state, loss = _train_group(program, template, group, group_models, training, device, clock, took)
+            state, half, loss = _train_group(
+                program, template, group, group_models, training, device, clock, took
+            )
         states.append(state)
         losses.append(loss)
+        if halfway:
+            halves.append(half)
     every = torch.cat(losses, dim=1)[:, :count]
     bad = ~every.isfinite()
     failed = {i: int(bad[:, i].int().argmax()) for i in range(count) if bool(bad[:, i].any())}
-    return FittedCohort(program, states, count, every, failed)
+    return FittedCohort(program, states, count, every, failed, halves)
 
 
 def build(make: MakeObjective, member: Member, training: Training, device: torch.device | str) -> nn.Module:
@@ -161,8 +173,12 @@ def _train_group(
     device: torch.device,
     clock: Clock,
     on_step: Callable[[int], None],
-) -> tuple[tuple[State, State], Float[Tensor, "steps members"]]:
-    """Trains members together; without vmap there is one, and no member axis."""
+) -> tuple[tuple[State, State], tuple[State, State], Float[Tensor, "steps members"]]:
+    """Trains members together; without vmap there is one, and no member axis.
+
+    Returns:
+        States at the end, states after half of the steps, losses.
+    """
     with clock("training"):
         params, buffers = stacked_state(models, program.vectorised)
         phases = [_Optimised(phase, params, device, training.rate) for phase in phases_of(template)]
@@ -176,7 +192,10 @@ def _train_group(
             drawn = stream.next()
             return drawn if program.vectorised else tree_map(lambda t: t[0], drawn)
 
+    half = (params, buffers)
     for step in range(steps):
+        if step == steps // 2:
+            half = tree_map(lambda t: t.detach().clone(), (params, buffers))
         current = batch()
         for place, phase in enumerate(phases):
             for _ in range(phase.spec.repeat):
@@ -186,7 +205,7 @@ def _train_group(
                 if place == 0:
                     losses[step] = loss
         on_step(len(members))
-    return (params, buffers), losses.cpu()
+    return (params, buffers), half, losses.cpu()
 
 
 class _Optimised:

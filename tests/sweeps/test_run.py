@@ -1,5 +1,6 @@
 """A sweep from end to end, killed, resumed, and asked for more."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -262,3 +263,20 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InvalidRequest, match="cannot write to"):
         run_sweep(small(), tmp_path / "file" / "below")
+
+
+def test_thorough_probes_say_whether_training_had_settled(tmp_path, monkeypatch):
+    from pidlab.analysis import levels
+    from pidlab.analysis.mlp import MLPProbe
+
+    small_level = dataclasses.replace(
+        levels.LEVELS["thorough"], train=2048, validation=1024, test=2048, mlp=MLPProbe(hidden=16, epochs=2)
+    )
+    monkeypatch.setitem(levels.LEVELS, "thorough", small_level)
+    result = run_sweep(small(seeds=1, probes="thorough", objectives=("supervised",)), tmp_path)
+    assert not result.failures
+    moved = result.table[result.table["term"].str.endswith(":moved")]
+    assert set(moved["quantity"]) == {"control"}
+    assert set(moved["readout"]) == {"z12"}
+    settled = moved["converged"].astype(bool)
+    assert (settled == (moved["captured"].abs() <= 0.05)).all()

@@ -341,3 +341,15 @@ def test_the_benchmark_compares_like_with_like():
     row = compare("simclr", steps=20)
     assert row["loss_difference"] < 1e-5
     assert min(row[key] for key in ("cohort_ms", "single_ms", "data_ms", "gflops")) > 0
+
+
+def test_the_models_at_half_of_the_steps_are_those_of_half_the_training():
+    # a constant learning rate and fresh batches: half of the steps are a training of their own
+    make = load_objective("simclr")
+    fitted = train(make, members(3), Training(steps=10), halfway=True)
+    short = train(make, members(3), Training(steps=5))
+    x = tuple(torch.stack([m.generator.sample(20).x[i] for m in members(3)]) for i in (0, 1))
+    early, final = fitted.at_half().represent(x), fitted.represent(x)
+    for name, z in short.represent(x).items():
+        assert torch.equal(early[name], z)
+        assert not torch.equal(final[name], z)

@@ -1,0 +1,127 @@
+"""`pidlab estimate`: a user's arrays in, bits out; everything else refused in a line."""
+
+import json
+
+import numpy as np
+import pytest
+
+from pidlab.cli import main
+
+
+def run(capsys, monkeypatch, *arguments):
+    monkeypatch.setattr("sys.argv", ["pidlab", "estimate", *map(str, arguments)])
+    with pytest.raises(SystemExit) as left:
+        main()
+    out, err = capsys.readouterr()
+    return left.value.code, out, err
+
+
+@pytest.fixture
+def arrays():
+    rng = np.random.default_rng(0)
+    bits = rng.integers(0, 2, (5, 2000))
+    noise = 0.1 * rng.normal(size=(2, 2000, 3))
+    r, u, _, a, b = bits
+    return {
+        "z1": np.column_stack([r, u, a]) + noise[0],
+        "z2": np.column_stack([r, 0 * r, b]) + noise[1],
+        "y": np.column_stack([r, u, a ^ b]),
+    }
+
+
+def test_cross_fitted_bits_as_json(tmp_path, capsys, monkeypatch, arrays):
+    np.savez(tmp_path / "a.npz", **arrays)
+    code, out, _ = run(capsys, monkeypatch, tmp_path / "a.npz", "--json")
+    rows = json.loads(out)
+    assert code == 0
+    assert set(rows[0]) == {
+        "target",
+        "readout",
+        "captured",
+        "low",
+        "high",
+        "probe",
+        "converged",
+        "headline",
+    }
+    best = {(r["readout"], r["target"]): r["captured"] for r in rows if r["headline"]}
+    assert len(best) == 9
+    expected = {
+        ("z1", 0): 1,
+        ("z1", 1): 1,
+        ("z1", 2): 0,
+        ("z2", 0): 1,
+        ("z2", 1): 0,
+        ("z12", 0): 1,
+        ("z12", 1): 1,
+    }
+    for key, bits in expected.items():
+        assert best[key] == pytest.approx(bits, abs=0.03), key
+    assert best["z12", 2] > 0.8  # an XOR takes more rows
+    assert all(r["low"] <= r["captured"] <= r["high"] <= 1.01 for r in rows)
+
+
+def test_rows_held_out_by_the_user_are_scored_and_no_others(tmp_path, capsys, monkeypatch, arrays):
+    held = {f"{name}_test": values[1500:] for name, values in arrays.items()}
+    # labels of the scored rows are noise: whatever the probes learn, nothing is there to be read
+    held["y_test"] = np.random.default_rng(1).integers(0, 2, (500, 3))
+    np.savez(tmp_path / "a.npz", **{n: v[:1500] for n, v in arrays.items()}, **held)
+    code, out, _ = run(capsys, monkeypatch, tmp_path / "a.npz", "--json")
+    assert code == 0
+    assert all(r["captured"] < 0.02 for r in json.loads(out))
+
+
+def test_words_never_call_it_the_information(tmp_path, capsys, monkeypatch, arrays):
+    arrays["y"] = arrays["y"][:, 0]
+    arrays["y"][:1900] = 0
+    np.savez(tmp_path / "a.npz", **arrays)
+    code, out, err = run(capsys, monkeypatch, tmp_path / "a.npz")
+    assert code == 0
+    assert "no truth is known" in out
+    assert "not the information itself" in out
+    assert "rarest class" in err
+
+
+def broken(arrays, **changed):
+    return {name: value for name, value in (arrays | changed).items() if value is not None}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"z2": None}, "no 'z2'"),
+        ({"z1": np.ones((5, 2))}, "5 rows"),
+        ({"z1": np.full((2000, 3), np.nan)}, "not finite"),
+        ({"z1": np.full((2000, 3), np.inf)}, "not finite"),
+        ({"z1": np.ones(2000)}, "shape"),
+        ({"y": np.zeros(2000, dtype=int)}, "1 class"),
+        ({"y": np.arange(2000)}, "1 rows: 10 or more"),
+        ({"y": np.linspace(0, 1, 2000)}, "whole numbers"),
+        ({"y": np.zeros((2000, 0), dtype=int)}, "no column"),
+        ({"z1": np.array([{}] * 2000, dtype=object)}, "never loaded"),
+        ({"z1": np.array(["a"] * 2000)[:, None]}, "expected numbers"),
+        ({"y_test": np.zeros(5, dtype=int)}, "no 'z1_test'"),
+    ],
+)
+def test_bad_files_are_refused_in_a_line(tmp_path, capsys, monkeypatch, arrays, change, message):
+    np.savez(tmp_path / "a.npz", **broken(arrays, **change))
+    code, out, err = run(capsys, monkeypatch, tmp_path / "a.npz", "--json")
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_files_that_are_no_archives_are_refused(tmp_path, capsys, monkeypatch):
+    np.save(tmp_path / "single.npy", np.ones(3))
+    (tmp_path / "words.npz").write_text("hello")
+    for name in ("single.npy", "words.npz", "absent.npz"):
+        code, _, err = run(capsys, monkeypatch, tmp_path / name)
+        assert code == 2
+        assert err.count("\n") == 1
+
+
+def test_constant_columns_capture_nothing(tmp_path, capsys, monkeypatch, arrays):
+    arrays["z1"] = np.ones((2000, 2))
+    np.savez(tmp_path / "a.npz", **arrays)
+    _, out, _ = run(capsys, monkeypatch, tmp_path / "a.npz", "--json")
+    assert all(abs(r["captured"]) < 0.01 for r in json.loads(out) if r["readout"] == "z1")

@@ -1,0 +1,22 @@
+"""The examination's figure shows every headline and every rate."""
+
+import pandas as pd
+
+from pidlab.plots.known_answers import known_answers_figure
+
+
+def test_every_headline_and_every_rate_is_drawn():
+    rows = [
+        ("quick", term, truth, truth - 0.05, probe == "mlp")
+        for term in ("redundant", "synergy")
+        for truth in (0.0, 0.5)
+        for probe in ("linear", "mlp")
+    ]
+    table = pd.DataFrame(rows, columns=["level", "term", "truth", "captured", "headline"])
+    table["low"], table["high"] = table["captured"] - 0.01, table["captured"] + 0.01
+    coverage = pd.DataFrame({"probe": ["exact posterior", "linear", "linear"], "coverage": [0.95, 0.1, 0.2]})
+    errors, rates = known_answers_figure(table, coverage).axes
+    drawn = [point for c in errors.containers for point in c.lines[0].get_ydata()]
+    assert len(drawn) == 4
+    assert all(abs(y + 0.05) < 1e-9 for y in drawn)
+    assert sum(len(c.get_offsets()) for c in rates.collections) == 3
