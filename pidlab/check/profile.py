@@ -39,8 +39,10 @@ class Profile:
     """What was captured of each target, and what that means.
 
     Args:
-        table: a row per objective and target (`term`): captured (mean over seeds), low, high (95 %
-            t-interval over seeds), truth, seeds; bits of z12, by the probe that validation chose.
+        table: a row per objective and variable (`term`, with a colon for what stands beside the targets):
+            captured (mean over seeds), low, high (95 %
+            t-interval over seeds), truth, seeds; bits of z12, by the probe that validation chose; and
+            `plain`, by the better of those that do not know how the target is made.
         verdict: in words.
         steps: how long the objective was trained.
     """
@@ -51,7 +53,7 @@ class Profile:
 
     def terms(self, objective: str) -> dict[str, dict[str, float]]:
         """Captured bits, truth and interval per term of one objective."""
-        rows = self.table[self.table["objective"] == objective]
+        rows = self.table[(self.table["objective"] == objective) & ~self.table["term"].str.contains(":")]
         keys = ["captured", "truth", "low", "high"]
         return {str(row["term"]): {key: float(row[key]) for key in keys} for _, row in rows.iterrows()}
 
@@ -127,9 +129,10 @@ def _examined(
         fitted.represent, [m.generator for m in members], [m.seed for m in members], probes
     )
     rows = pd.concat([pd.DataFrame(member) for member in found], ignore_index=True)
-    rows = rows[rows["headline"] & (rows["readout"] == "z12") & rows["term"].isin(list(generator.targets))]
+    rows = rows[(rows["readout"] == "z12") & (rows["quantity"] == "mi")]
+    plain = rows[rows["probe"].isin(["linear", "mlp"])].groupby(["term", "probe"])["captured"].mean()
     records = []
-    for term, group in rows.groupby("term", sort=False):
+    for term, group in rows[rows["headline"]].groupby("term", sort=False):
         captured = group["captured"]
         half = stats.t.ppf(0.975, len(captured) - 1) * captured.std() / len(captured) ** 0.5
         records.append(
@@ -141,6 +144,7 @@ def _examined(
                 "low": captured.mean() - half,
                 "high": captured.mean() + half,
                 "seeds": len(captured),
+                "plain": plain[term].max() if term in plain.index else captured.mean(),
             }
         )
     return pd.DataFrame(records)
@@ -153,8 +157,9 @@ def _verdict(table: pd.DataFrame, name: str) -> list[str]:
         rows = table[table["objective"] == objective]
         return dict(zip(rows["term"], rows[key], strict=True))
 
-    own, truth = column(name, "captured"), column(name, "truth")
+    everything, plain, truth = (column(name, key) for key in ("captured", "plain", "truth"))
     floor = column(FLOOR, "captured")
+    own = {term: bits for term, bits in everything.items() if ":" not in term}
     full = [t for t in own if own[t] >= ALL * truth[t] > 0]
     some = [t for t in own if t not in full and own[t] > floor[t] + MORE]
     none = [t for t in own if t not in full and t not in some]
@@ -168,6 +173,15 @@ def _verdict(table: pd.DataFrame, name: str) -> list[str]:
     if none:
         words = _listed(SYMBOLS.get(t, t) for t in none)
         parts.append(f"of {words} no more than an untrained network lets one read")
+    for t in own:
+        if f"{t}:1" not in everything:
+            continue
+        made = SYMBOLS.get(t, t)
+        if t not in none and plain[t] < own[t] - MORE:
+            parts.append(f"{made} only for a reader who knows how it is made ({plain[t]:.2f} bits otherwise)")
+        elif t in none:
+            one, two = everything[f"{t}:1"], everything[f"{t}:2"]
+            parts.append(f"of the two ingredients of {made} {one:.2f} and {two:.2f} bits")
     return parts
 
 
