@@ -13,6 +13,7 @@ from pidlab.analysis.levels import Level
 from pidlab.analysis.linear import fit_linear
 from pidlab.analysis.mlp import average_mlps
 from pidlab.analysis.reading import Reading
+from pidlab.analysis.rows import sees
 from pidlab.analysis.structured import MOST_CLASSES, of_experts, of_pair
 from pidlab.analysis.temperature import inverse_temperature, temper
 from pidlab.errors import InvalidRequest
@@ -43,6 +44,7 @@ class Ladder:
         self, splits: Sequence[Rows], generators: Sequence[Generator], seeds: Sequence[int], level: Level
     ) -> None:
         self._splits, self._seeds, self._level = splits, seeds, level
+        self._modalities = len(generators[0].modalities)
         self.labels = [labels_of([g.targets for g in generators], splits)]
         known = set(generators[0].beside) <= set(splits[0].labels)
         if level.beside and generators[0].beside and known:
@@ -59,11 +61,6 @@ class Ladder:
         """Every readout by name."""
         return tuple(self._splits[0].readouts)
 
-    @property
-    def variables(self) -> tuple[str, ...]:
-        """Every variable that is read: targets, then what stands beside them."""
-        return tuple(name for labels in self.labels for name in labels.names)
-
     def climb(self, readout: str, part: float = 1.0) -> dict[str, Reading]:
         """What every rung reads from a readout about every variable.
 
@@ -75,9 +72,12 @@ class Ladder:
             InvalidRequest: the readout has values that are not finite.
         """
         n = round(part * next(iter(self._splits[0].readouts.values())).shape[1])
-        rungs: Rungs = {name: {} for name in self.variables}
         headline = readout == HEADLINE
-        for i, labels in enumerate(self.labels):
+        # What stands beside the targets is read where it is asked about: of all, and of each modality.
+        own = headline or len(sees(readout, self._modalities)) == 1
+        read = self.labels if own or self._level.every_readout else self.labels[:1]
+        rungs: Rungs = {name: {} for labels in read for name in labels.names}
+        for i, labels in enumerate(read):
             self._add(rungs, "linear", labels, self._linear(readout, labels, n))
             if self._level.every_readout or (headline and i == 0):
                 self._add(rungs, "mlp", labels, self._mlp(readout, labels, n))
@@ -85,7 +85,7 @@ class Ladder:
             self._add_structured(rungs, n)
         return {
             name: self._reading(labels, i, rungs[name])
-            for labels in self.labels
+            for labels in read
             for i, name in enumerate(labels.names)
         }
 
