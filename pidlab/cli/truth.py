@@ -69,7 +69,7 @@ def truth(
     console = Console()
     console.print(table)
     names = (*TERMS, "total", "mi1", "mi2", "co_information")
-    table = Table(title="Designed, and solved on the assembled law", title_justify="left")
+    table = Table(title="Designed, and solved on the law", title_justify="left")
     table.add_column("bits")
     table.add_column(f"designed ({found.how})", justify="right")
     if solved is not None:
@@ -84,14 +84,12 @@ def truth(
 
 def _solved(made: "Generator") -> tuple[Decomposition | None, str]:
     """The solver's decomposition of the generator's joint law, or a word on why there is none."""
-    from pidlab.info import decompose
-
     if made.truth.how == "solver":
         return None, ""
     try:
-        law = made.symbol_law()
+        found = made.solved()
     except InvalidRequest as error:
         return None, f"no solver's value: {error}"
-    if law is None:
+    if found is None:
         return None, f"no solver's value: {made.name} has no joint law of finitely many symbols"
-    return decompose(law), ""
+    return found, ""

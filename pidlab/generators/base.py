@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pidlab.decomposition import Decomposition
+from pidlab.info import decompose
 from pidlab.modality import Modality
 
 
@@ -145,6 +146,11 @@ class Generator(ABC):
     def targets(self) -> dict[str, Target]:
         """The targets by name."""
 
+    @property
+    def examined(self) -> Decomposition:
+        """The decomposition of the targets; less than `truth` where these quantise a continuous Y."""
+        return self.truth
+
     def symbol_law(self) -> Float[np.ndarray, "n1 n2 ny"] | None:
         """The exact joint pmf of the symbols of X1, of X2 and of Y; None where there is none to write down.
 
@@ -152,6 +158,15 @@ class Generator(ABC):
             InvalidRequest: it has too many cells to be assembled.
         """
         return None
+
+    def solved(self) -> Decomposition | None:
+        """The solver's own decomposition, to set beside `truth`; None where there is no law to give it.
+
+        Raises:
+            InvalidRequest: the law has too many cells to be assembled.
+        """
+        law = self.symbol_law()
+        return None if law is None else decompose(law)
 
     @property
     @abstractmethod

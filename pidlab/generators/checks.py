@@ -1,6 +1,6 @@
 """What generators are asked for, refused by name where it is out of range."""
 
-import dataclasses
+import inspect
 import math
 from typing import Any
 
@@ -9,7 +9,7 @@ from pidlab.errors import InvalidRequest
 
 def parameters_of(cls: type) -> list[str]:
     """The names of the parameters that a generator's class takes."""
-    return [f.name for f in dataclasses.fields(cls) if f.init]  # type: ignore[arg-type]
+    return list(inspect.signature(cls).parameters)
 
 
 def check_nonnegative(generator: Any, *names: str) -> None:
@@ -22,6 +22,19 @@ def check_nonnegative(generator: Any, *names: str) -> None:
         value = getattr(generator, name)
         if not _is_number(value) or not math.isfinite(value) or value < 0:
             raise InvalidRequest(f"{name} = {value!r}: expected a finite number, 0 or more")
+        object.__setattr__(generator, name, float(value))
+
+
+def check_probability(generator: Any, *names: str) -> None:
+    """Keeps each parameter as a float between 0 and 1.
+
+    Raises:
+        InvalidRequest: it is not one.
+    """
+    for name in names:
+        value = getattr(generator, name)
+        if not _is_number(value) or not 0 <= value <= 1:
+            raise InvalidRequest(f"{name} = {value!r}: expected a number from 0 to 1")
         object.__setattr__(generator, name, float(value))
 
 
@@ -40,8 +53,13 @@ def check_whole(generator: Any, **least: int) -> None:
 
 
 def check_rendering(generator: Any) -> None:
-    """Checks what every rendered generator has: noise, nuisance, depth, slope, width and world."""
+    """Checks what generators of noisy symbols have: noise, nuisance, depth, slope, width and world."""
     check_nonnegative(generator, "noise")
+    check_bijection(generator)
+
+
+def check_bijection(generator: Any) -> None:
+    """Checks what every rendered generator has: nuisance, depth, slope, width and world."""
     check_whole(generator, nuisance=0, depth=0, width=1, world=0)
     slope = generator.slope
     if not _is_number(slope) or not 0 < slope <= 1:

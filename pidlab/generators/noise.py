@@ -7,6 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pidlab.generators.base import Sample
+from pidlab.seeds import child, torch_generator
+
 # Noise stops at this part of half the gap, so that rounding cannot carry a symbol across it.
 MARGIN = 0.98
 
@@ -36,3 +39,12 @@ def corruption(shape: Sequence[int], generator: torch.Generator) -> tuple[Tensor
     noise = torch.randn(shape, generator=generator, device=generator.device)
     kept = torch.rand(shape, generator=generator, device=generator.device) >= GENERIC_DROP
     return GENERIC_NOISE * noise, kept
+
+
+def corrupted(sample: Sample, seed: int) -> Sample:
+    """The `generic` view of one member's sample: works on the observations, knows nothing of latents."""
+    x = []
+    for m, clean in enumerate(sample.x):
+        noise, kept = corruption(clean.shape, torch_generator(child(seed, "generic", m), clean.device))
+        x.append((clean + noise) * kept)
+    return Sample(tuple(x), sample.targets, sample.classes, sample.latents, sample.symbols)

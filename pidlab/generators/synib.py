@@ -1,0 +1,149 @@
+"""An XOR to be found behind a shortcut that is there in training only."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from scipy.special import entr
+from torch import Tensor
+
+from pidlab.decomposition import Decomposition
+from pidlab.errors import InvalidRequest
+from pidlab.generators.base import Sample, Target
+from pidlab.generators.checks import check_nonnegative, check_probability, check_whole
+from pidlab.generators.latent import Latent, one_target
+from pidlab.generators.rendering import Rendering, stack_maps
+from pidlab.modality import Vector
+from pidlab.seeds import child, torch_generator
+
+SHORTCUT_SCALE = 1.3
+QUADRATURE = 1e-9  # bits
+
+
+@dataclass(frozen=True)
+class SynIB(Latent):
+    """Y = b1 XOR b2 with a fair bit b_m in each modality, and a shortcut to Y in training.
+
+    Of `width` coordinates in a modality, `signal` show its bit as ±`gap` + N(0, `noise`^2), the rest are
+    N(0, 1). In the first modality `shortcut` of these are 1.3 eps at examination and
+    1.3 (alpha y± + sqrt(1 - alpha^2) eps) in training, of the same variance, eps normal. A random rotation
+    hides which are which.
+
+    At examination only both modalities together tell Y: synergy = I(X1,X2;Y), by quadrature; it is 1 bit
+    to 14 digits at the defaults. In training X1 alone tells Y as well as alpha lets it.
+
+    Args:
+        alpha: strength of the shortcut, 0 to 1.
+        signal: coordinates that show a modality's bit.
+        shortcut: coordinates that show the shortcut.
+        gap: distance of a signal's mean from 0.
+        noise: standard deviation of a signal's noise.
+        width: numbers in an observation.
+        world: which rotations.
+
+    Raises:
+        InvalidRequest: more coordinates than `width`, a value out of range.
+    """
+
+    name: ClassVar[str] = "synib"
+
+    alpha: float = 0.5
+    signal: int = 4
+    shortcut: int = 6
+    gap: float = 2.2
+    noise: float = 0.55
+    width: int = 64
+    world: int = 0
+
+    def __post_init__(self) -> None:
+        check_probability(self, "alpha")
+        check_nonnegative(self, "gap", "noise")
+        check_whole(self, signal=1, shortcut=0, width=1, world=0)
+        needed = self.signal + self.shortcut
+        if needed > self.width:
+            raise InvalidRequest(
+                f"signal {self.signal} and shortcut {self.shortcut} need {needed} dimensions "
+                f"but width is {self.width}: ask for {needed} or more"
+            )
+
+    @property
+    def modalities(self) -> tuple[Vector, Vector]:
+        return (Vector(self.width), Vector(self.width))
+
+    @property
+    def truth(self) -> Decomposition:
+        quality = math.inf if not self.noise else self.signal * (self.gap / self.noise) ** 2
+        if not self.gap:
+            quality = 0.0
+        return Decomposition(0.0, 0.0, 0.0, xor_information(quality), how="quadrature", gap=QUADRATURE)
+
+    @property
+    def targets(self) -> dict[str, Target]:
+        """The one target, y."""
+        return {"y": one_target(self.truth, (0.5, 0.5))}
+
+    @property
+    def signature(self) -> Any:
+        return (self.width,)
+
+    def draw(
+        self, n: int, seed: int, split: str = "eval", device: torch.device | str = "cpu"
+    ) -> dict[str, Tensor]:
+        generator = torch_generator(child(seed, "bits"), device)
+        first, y = (torch.rand((2, n), generator=generator, device=device) < 0.5).long()
+        return {"first": first, "y": y, "led": torch.full_like(y, split == "train")}
+
+    def labels(self, latents: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"y": latents["y"]}
+
+    def redraw(self, sample: Sample, seed: int) -> dict[str, Tensor]:
+        """Both bits flipped with probability 1/2; a training row keeps that it is led by the shortcut."""
+        y = sample.targets["y"]
+        return sample.latents | {"first": self.draw(len(y), seed, device=y.device)["first"]}
+
+    def observe(self, latents: dict[str, Tensor], seed: int) -> tuple[Tensor, ...]:
+        first, y = latents["first"], latents["y"]
+        observed = []
+        for m, bit in enumerate((first, first ^ y)):
+            generator = torch_generator(child(seed, "noise", m), y.device)
+            x = torch.randn((self.width, len(y)), generator=generator, device=y.device)
+            x[: self.signal] = self.gap * (2.0 * bit - 1.0) + self.noise * x[: self.signal]
+            if m == 0:
+                lead = self.alpha * latents["led"]
+                hint = x[self.signal : self.signal + self.shortcut]
+                hint.mul_((1.0 - lead**2).sqrt()).add_(lead * (2.0 * y - 1.0)).mul_(SHORTCUT_SCALE)
+            observed.append(self._rotations[m](x[None])[0])
+        return tuple(observed)
+
+    @cached_property
+    def _rotations(self) -> tuple[Rendering, Rendering]:
+        first, second = (
+            Rendering(stack_maps([self.world], m, 0, self.width), self.width, 1.0) for m in (0, 1)
+        )
+        return first, second
+
+
+@lru_cache(maxsize=1024)
+def xor_information(quality: float) -> float:
+    """I(Z1,Z2; B1 XOR B2) in bits, Z_m = ±sqrt(quality) + N(0, 1) about a fair bit B_m each.
+
+    With log-odds L_m of the bits, P(XOR = 0 | z) = (1 + tanh(L1/2) tanh(L2/2)) / 2; where both bits are 1,
+    L_m ~ N(2 quality, 4 quality). E h is taken over both by the trapezoid rule, which for a smooth
+    integrand that has died away at both ends errs by far less than 1e-9.
+
+    Args:
+        quality: signal to noise ratio of a modality, coordinates summed: signal (gap / noise)^2.
+    """
+    if quality == 0.0:
+        return 0.0
+    if math.isinf(quality):
+        return 1.0
+    z, step = np.linspace(-10.0, 10.0, 1001, retstep=True)
+    weight = np.exp(-0.5 * z * z) * step / math.sqrt(2.0 * math.pi)
+    tangent = np.tanh(quality + math.sqrt(quality) * z)
+    agree = (1.0 + np.multiply.outer(tangent, tangent)) / 2.0
+    doubt = (entr(agree) + entr(1.0 - agree)) / math.log(2.0)
+    return float(max(1.0 - weight @ doubt @ weight, 0.0))

@@ -1,0 +1,103 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.integrate import quad
+from scipy.special import ndtr
+
+from pidlab import InvalidRequest
+from pidlab.generators import load_generator
+from pidlab.generators.disentangledssl import (
+    HELD,
+    DisentangledSSL,
+    binary_doubt,
+    label_information,
+    label_network,
+    network_value,
+)
+from pidlab.info import binary_entropy
+
+SMALL = DisentangledSSL(latents=3, hidden=4, width=8)
+
+
+def test_of_a_single_latent_a_quadrature_gives_the_same():
+    first, last = label_network(0, "redundant", 1, 5)
+
+    def doubt(z):
+        p = ndtr(float(network_value(torch.tensor([[z]]), first, last)) / 0.2)
+        return binary_entropy(p) * math.exp(-z * z) / math.sqrt(math.pi)
+
+    expected = 1.0 - quad(doubt, -6, 6, points=[0.0], limit=200)[0]
+    bits, error = label_information(0, "redundant", 1, 5, 0.2)
+    assert bits == pytest.approx(expected, abs=error + 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("generator", "n"),
+    [
+        pytest.param(SMALL, 20_000, id="small"),
+        pytest.param(DisentangledSSL(), 200_000, id="default", marks=pytest.mark.slow),
+    ],
+)
+def test_samples_hold_the_stated_information(generator, n):
+    """By the log-ratio of the exact posterior, given the latents as the observations show them."""
+    sample = generator.sample(n, seed=1)
+    k = generator.latents
+    shown = [
+        (x.double() @ torch.linalg.pinv(t.double())).mT
+        for x, t in zip(sample.x, generator._transforms, strict=True)
+    ]
+    read = {"redundant": shown[0][k:], "unique1": shown[0][:k], "unique2": shown[1][:k]}
+    for term, z in read.items():
+        assert float((z - sample.latents[HELD[term]]).abs().max()) < 0.05
+        z = sample.latents[HELD[term]].double()
+        p = torch.special.ndtr(network_value(z, *generator._networks[term]) / generator.label_noise)
+        y = sample.targets[term]
+        ratio = 1.0 + torch.where(y == 1, p, 1.0 - p).log2().numpy()
+        error = 5 * ratio.std() / n**0.5 + generator.truth.gap
+        assert ratio.mean() == pytest.approx(generator.targets[term].information[0, 1], abs=error)
+
+
+def test_labels_are_independent():
+    y = torch.stack(list(SMALL.sample(20_000, seed=3).targets.values())).double().numpy()
+    across = np.corrcoef(y) - np.eye(3)
+    assert np.abs(across).max() < 5 / 20_000**0.5
+
+
+def test_information_falls_with_the_labels_noise():
+    totals = [DisentangledSSL(3, noise, 4, 8).truth.total for noise in (0.0, 0.05, 0.3, 2.0)]
+    assert totals == sorted(totals, reverse=True)
+    assert totals[0] == 3.0
+
+
+def test_worlds_share_a_truth_and_label_networks_do_not():
+    assert DisentangledSSL(3, 0.1, 4, 8, world=5).truth == SMALL.truth
+    assert DisentangledSSL(3, 0.1, 4, 8, labels_seed=5).truth != SMALL.truth
+
+
+def test_task_views_keep_the_three_labels():
+    sample = SMALL.sample(500, seed=1)
+    view = SMALL.view(sample, "task", seed=2)
+    for term, y in SMALL.labels(view.latents).items():
+        assert torch.equal(y, sample.targets[term])
+    assert not torch.equal(view.latents["shared"], sample.latents["shared"])
+
+
+def test_doubt_is_a_bit_at_most():
+    scores = torch.tensor([-40.0, 0.0, 40.0])
+    assert binary_doubt(scores).tolist() == [0.0, 1.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("reference", "why"),
+    [
+        ("disentangledssl(width=99)", "modality 1 has 100 features but width is 99"),
+        ("disentangledssl(label_noise=-1)", "label_noise = -1"),
+        ("disentangledssl(label_noise=0.001)", "0 or a number of 0.01 or more"),
+        ("disentangledssl(latents=0)", "latents = 0"),
+    ],
+)
+def test_wrong_parameters_are_refused(reference, why):
+    with pytest.raises(InvalidRequest, match=why):
+        load_generator(reference)

@@ -1,0 +1,180 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from golden_numbers import golden_cases
+from plugin import assert_holds, equal_bins
+
+from pidlab import InvalidRequest, decompose
+from pidlab.decomposition import TERMS
+from pidlab.generators import load_generator
+from pidlab.generators.blocks import bin_of_sum
+from pidlab.generators.factorcl import FactorCL
+from pidlab.info import mutual_information
+from pidlab.info.quantised import quantised_source
+
+
+def made(case, **more):
+    return FactorCL(case["shared"], case["unique1"], case["unique2"], **more)
+
+
+@pytest.mark.parametrize("case", golden_cases("factorcl_truth"))
+def test_golden(case):
+    truth = made(case).truth
+    for term, name in zip(TERMS, ("R", "U1", "U2", "S"), strict=True):
+        assert truth.terms[term] == pytest.approx(case["broja_bits"][name], abs=1e-8)
+    assert truth.mi1 == pytest.approx(case["I_X1_Y"]["bits"], abs=1e-8)
+    assert truth.mi2 == pytest.approx(case["I_X2_Y"]["bits"], abs=1e-8)
+    assert truth.conditional_mi1 == pytest.approx(case["I_X1_Y_given_X2"]["bits"], abs=1e-8)
+    assert truth.co_information == pytest.approx(case["coI"]["bits"], abs=1e-8)
+
+
+@pytest.mark.parametrize("case", golden_cases("factorcl_truth"))
+def test_the_solver_agrees_on_discretised_sums(case):
+    every = case["shared"] + case["unique1"] + case["unique2"]
+    for row in case["checks"]["discretised"][:2]:
+        sources = [
+            quantised_source((case["shared"] + case[own]) / every, 2, row["bins"])
+            for own in ("unique1", "unique2")
+        ]
+        # BROJA knows the pairs (X_i, Y) alone: any law that has them will do.
+        law = np.einsum("ay,by->aby", *sources) / sources[0].sum(0)
+        found = decompose(law, normalize=True)
+        assert found.mi1 == pytest.approx(row["I1"], abs=1e-7)
+        assert found.mi2 == pytest.approx(row["I2"], abs=1e-7)
+        assert found.mi1 + found.unique2 == pytest.approx(row["union"], abs=1e-7)
+
+
+@pytest.mark.parametrize(("n", "bins"), [(20_000, 16), pytest.param(200_000, 32, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "generator",
+    [
+        FactorCL(),
+        FactorCL(4, 6, 2),
+        FactorCL(5, 3, 4, chosen=(2, 3, 1)),
+        FactorCL(classes=4),
+        FactorCL(noise=0.5),
+    ],
+    ids=["default", "unequal", "chosen", "classes", "noise"],
+)
+def test_samples_hold_the_stated_information(generator, n, bins):
+    sample = generator.sample(n, seed=1)
+    y, truth = sample.y.numpy(), generator.truth
+    shared = generator.features[0]
+    sums, owns = [], []
+    for m, (x, transform) in enumerate(zip(sample.x, generator.transforms, strict=True)):
+        seen = torch.linalg.lstsq(transform.mT.double(), x.mT.double()).solution
+        chosen = generator.chosen_features
+        own = seen[shared : shared + chosen[1 + m]]
+        owns.append(own)
+        sums.append(torch.cat([seen[: chosen[0]], own]).sum(0).numpy())
+    every = sum(generator.chosen_features)
+    for total, own, stated in zip(sums, generator.chosen_features[1:], (truth.mi1, truth.mi2), strict=True):
+        r2 = (generator.chosen_features[0] + own) / every * 0.5 / (0.5 + generator.noise**2)
+        merged = mutual_information(quantised_source(r2, generator.classes, bins))
+        assert merged == pytest.approx(stated, abs=0.02)  # the cost of the bins
+        assert_holds(equal_bins(total, bins), y, merged)
+    if not generator.noise:
+        assert truth.total == pytest.approx(np.log2(generator.classes))
+        # y follows from the observations, but for the rounding of sums at an edge
+        whole = torch.as_tensor(sums[0]) + owns[1].sum(0)
+        agrees = bin_of_sum(whole[None] * every**-0.5, generator.classes) == sample.y
+        assert agrees.float().mean() > 0.9999
+
+
+def test_moments_are_those_of_the_transforms():
+    n, generator = 20_000, FactorCL(width=20)
+    sample = generator.sample(n, seed=4)
+    t1, t2 = (t.double() for t in generator.transforms)
+    x1, x2 = (x.double() for x in sample.x)
+    for a, b, expected in (
+        (x1, x1, 0.5 * t1.mT @ t1),
+        (x1, x2, 0.5 * t1[:10].mT @ t2[:10]),
+    ):
+        spread = (
+            0.5 * (t1**2).sum(0)[:, None] * 0.5 * (t2**2 if b is x2 else t1**2).sum(0) + expected**2
+        ).sqrt()
+        assert (((a.mT @ b) / n - expected).abs() <= 5 * spread / n**0.5).all()
+
+
+@pytest.mark.parametrize("case", golden_cases("synthetic_generator", "deterministic_mapping"))
+def test_labels_of_golden_features(case):
+    inputs = case["inputs"]
+    chosen = [torch.tensor(inputs["raw"][block])[:, :count].mT for block, count in inputs["label_dim_info"]]
+    assert bin_of_sum(torch.cat(chosen), 2).tolist() == case["outputs"]["y"] == case["outputs"]["y_nonlinear"]
+
+
+@pytest.mark.parametrize("case", golden_cases("synthetic_generator", "closed_facts"))
+def test_facts_of_the_default(case):
+    facts, truth = case["outputs"]["info_nats"], FactorCL().truth
+    assert truth.mi1 * np.log(2.0) == pytest.approx(facts["x1_y"], abs=1e-9)
+    assert truth.conditional_mi1 * np.log(2.0) == pytest.approx(facts["x1_y_given_x2"], abs=1e-9)
+    assert FactorCL().between_modalities == float("inf") == float(facts["x1_x2"])
+
+
+def test_information_between_the_modalities():
+    assert FactorCL(shared=0).between_modalities == 0.0
+    # two looks at N(0, 1/2) through noise of the same variance correlate by 1/2
+    assert FactorCL(shared=3, noise=0.5**0.5).between_modalities == pytest.approx(-1.5 * np.log2(0.75))
+
+
+def test_the_released_nonlinear_label_is_the_linear_one():
+    one, other = (FactorCL(label=label).sample(50, seed=2) for label in ("linear", "nonlinear"))
+    assert torch.equal(one.y, other.y)
+
+
+def test_task_views_keep_the_label_and_nothing_else():
+    generator = FactorCL(classes=3)
+    sample = generator.sample(5000, seed=1)
+    view = generator.view(sample, "task", seed=2)
+    assert torch.equal(generator.labels(view.latents)["y"], sample.y)
+    for c in range(3):
+        rows = sample.y == c
+        a, b = sample.latents["shared"][0, rows], view.latents["shared"][0, rows]
+        # five standard errors of a correlation of 0
+        assert abs(np.corrcoef(a, b)[0, 1]) < 5 / int(rows.sum()) ** 0.5
+    assert generator.view_information("task")["y"].between == pytest.approx(np.log2(3))
+
+
+def test_noise_views_need_noise():
+    assert "noise" not in FactorCL().policies
+    generator = FactorCL(noise=0.1)
+    sample = generator.sample(10)
+    view = generator.view(sample, "noise", seed=3)
+    assert torch.equal(view.latents["shared"], sample.latents["shared"])
+    with pytest.raises(InvalidRequest, match="factorcl offers task, generic"):
+        FactorCL().view(sample, "noise", seed=3)
+
+
+def test_more_noise_less_information():
+    totals = [FactorCL(noise=noise).truth.total for noise in (0.0, 0.1, 0.3, 1.0)]
+    assert totals == sorted(totals, reverse=True)
+    assert totals[0] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("reference", "why"),
+    [
+        ("factorcl(shared=0, unique1=0, unique2=0)", "made of no feature"),
+        ("factorcl(chosen=(0, 0, 0))", "made of no feature"),
+        ("factorcl(chosen=(11, 0, 0))", r"chosen = \(11, 0, 0\): .* at most \(10, 6, 6\)"),
+        ("factorcl(chosen=2)", "three whole numbers"),
+        ("factorcl(width=15)", "modality 1 has 16 features but width is 15"),
+        ("factorcl(unique2=200)", "modality 2 has 210 features"),
+        ("factorcl(unique1=0.5)", "unique1 = 0.5: expected a whole number"),
+        ("factorcl(classes=1)", "classes = 1"),
+        ("factorcl(noise=-1)", "noise = -1"),
+        ("factorcl(label='planar')", "linear, nonlinear"),
+        ("factorcl(shard=1)", "did you mean 'shared'"),
+    ],
+)
+def test_wrong_parameters_are_refused(reference, why):
+    with pytest.raises(InvalidRequest, match=why) as error:
+        load_generator(reference)
+    assert "\n" not in str(error.value)
+
+
+def test_arguments_without_names_are_the_blocks():
+    assert load_generator("factorcl(3, 2, 1)").features == (3, 2, 1)
+    assert dataclasses.replace(FactorCL(), unique1=2.0).unique1 == 2

@@ -1,0 +1,124 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from golden_numbers import golden_cases
+from plugin import assert_holds, equal_bins
+
+from pidlab import InvalidRequest
+from pidlab.decomposition import TERMS
+from pidlab.generators import load_generator
+from pidlab.generators.gaussian import Gaussian, explained
+from pidlab.info import mutual_information
+from pidlab.info.quantised import quantised_source
+
+DESIGN = Gaussian(0.562164, 0.8, 0.3, 1.038653)
+
+
+def coordinates(generator, sample):
+    """The coordinates of both modalities, read off the observations; depth 0 is linear."""
+    return [
+        torch.linalg.lstsq(rendering._layers[0][0].double(), x.mT.double()).solution[:3]
+        for x, rendering in zip(sample.x, generator._renderings, strict=True)
+    ]
+
+
+def test_a_design_is_recovered_by_the_solver():
+    solved = DESIGN.solved()
+    assert list(solved.terms.values()) == pytest.approx(list(DESIGN.truth.terms.values()), abs=1e-6)
+
+
+# Designs of which all that is synergistic comes with redundancy.
+FEASIBLE = [
+    case
+    for case in golden_cases("pid_gaussian", "blocks")
+    if case.values[0]["pid"]["S"] == 0 or case.values[0]["pid"]["R"] > 0
+]
+
+
+@pytest.mark.parametrize("case", FEASIBLE)
+def test_golden_designs_are_met(case):
+    generator = Gaussian(*(case["pid"][name] for name in ("R", "U1", "U2", "S")))
+    solved = generator.solved()
+    assert solved.mi1 == pytest.approx(case["I_X1"], abs=1e-6)
+    assert solved.mi2 == pytest.approx(case["I_X2"], abs=1e-6)
+    assert solved.total == pytest.approx(case["I_X12"], abs=1e-6)
+    for term, name in zip(TERMS, ("R", "U1", "U2", "S"), strict=True):
+        assert solved.terms[term] == pytest.approx(case["pid"][name], abs=1e-6)
+
+
+def test_samples_have_the_stated_covariance():
+    n = 50_000
+    sample = DESIGN.sample(n, seed=1)
+    rows = torch.cat([sample.latents["target"].double(), *coordinates(DESIGN, sample)]).numpy()
+    stated = DESIGN.covariance(shared=1.0)
+    scale = np.sqrt(np.diag(stated))
+    # five standard errors of a correlation
+    assert np.abs(np.corrcoef(rows) - stated / np.outer(scale, scale)).max() < 5 / n**0.5
+
+
+@pytest.mark.parametrize(("n", "bins"), [(20_000, 16), pytest.param(200_000, 32, marks=pytest.mark.slow)])
+def test_samples_hold_the_stated_information(n, bins):
+    sample = DESIGN.sample(n, seed=2)
+    first, second = (x.numpy() for x in coordinates(DESIGN, sample))
+    total = first[2] + second[2]  # sufficient for Y_s: both noises have one variance
+    for term, values, modalities in (
+        ("redundant", first[0], (0,)),
+        ("redundant", second[0], (1,)),
+        ("unique1", first[1], (0,)),
+        ("unique2", second[1], (1,)),
+        ("synergy", first[2], (0,)),
+        ("synergy", second[2], (1,)),
+        ("synergy", total, (0, 1)),
+    ):
+        place = {(0,): 0, (1,): 1, (0, 1): 2}[modalities]
+        merged = mutual_information(
+            quantised_source(explained(DESIGN._told[term][place]), DESIGN.classes, bins)
+        )
+        assert merged == pytest.approx(DESIGN.targets[term].information[modalities], abs=0.02)
+        assert_holds(equal_bins(values, bins), sample.targets[term].numpy(), merged)
+
+
+def test_the_synergy_block_leaks_what_is_said():
+    information = DESIGN.targets["synergy"].information
+    assert information[0,] == information[1,] > 0
+    assert DESIGN.leaked == 0.1
+    assert Gaussian(0.03, 0, 0, 1).leaked == 0.03
+    assert Gaussian(1, 0, 0, 0).leaked == 0.0
+
+
+def test_finer_bins_tend_to_the_continuous_truth():
+    totals = [Gaussian(1, 0.5, 0.5, 1, classes=k).examined.total for k in (2, 4, 16, 64)]
+    assert totals == sorted(totals)
+    assert totals[-1] == pytest.approx(3.0, abs=0.05)
+
+
+def test_task_views_keep_y_and_noise_views_the_coordinates():
+    sample = DESIGN.sample(20_000, seed=1)
+    task, noise = (DESIGN.view(sample, policy, seed=2) for policy in ("task", "noise"))
+    assert torch.equal(noise.latents["channel"], sample.latents["channel"])
+    assert torch.equal(task.latents["target"], sample.latents["target"])
+    a, b = (coordinates(DESIGN, s)[0][1] for s in (sample, task))
+    r = float(np.corrcoef(a, b)[0, 1])
+    assert r == pytest.approx(explained(0.8), abs=5 / 20_000**0.5)
+    stated = DESIGN.view_information("task")["unique1"].between
+    assert stated == pytest.approx(-0.5 * math.log2(1 - explained(0.8) ** 2))
+
+
+@pytest.mark.parametrize(
+    ("reference", "why"),
+    [
+        ("gaussian(redundant=0)", "never pure, .* or take modular"),
+        ("gaussian(leak=0)", "never pure"),
+        ("gaussian(unique1=13)", "unique1 = 13: a Gaussian block holds at most 12 bits"),
+        ("gaussian(synergy=-1)", "synergy = -1"),
+        ("gaussian(classes=1)", "classes = 1"),
+        ("gaussian(width=10)", "modality 1 needs 11 dimensions"),
+        ("gaussian(synergi=1)", "did you mean 'synergy'"),
+    ],
+)
+def test_wrong_parameters_are_refused(reference, why):
+    with pytest.raises(InvalidRequest, match=why) as error:
+        load_generator(reference)
+    assert "\n" not in str(error.value)
