@@ -15,11 +15,13 @@ from pidlab.analysis.mlp import MLPProbe, fit_mlp
 from pidlab.clock import Clock
 from pidlab.errors import InvalidRequest
 from pidlab.generators import Generator, Sample, Target
+from pidlab.modality import rows_at_once
 from pidlab.seeds import child
 
 # Two-sided 95 % of a normal.
 Z95 = 1.959963984540054
 
+# Rows drawn at once, fewer of large images (`rows_at_once`).
 DRAW_ROWS = 4096
 
 
@@ -140,14 +142,16 @@ class _Draw:
     ) -> None:
         self._represent, self._seeds, self._device, self._clock = represent, seeds, device, clock
         self._stack = type(generators[0]).stack(generators)
+        self._modalities = generators[0].modalities
 
     def __call__(self, split: str, n: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         readouts: dict[str, list[Tensor]] = {}
         labels: dict[str, list[Tensor]] = {}
-        for c, start in enumerate(range(0, n, DRAW_ROWS)):
+        rows = rows_at_once(self._modalities, DRAW_ROWS)
+        for c, start in enumerate(range(0, n, rows)):
             with self._clock("data"):
                 sample: Sample = self._stack.sample(
-                    min(DRAW_ROWS, n - start),
+                    min(rows, n - start),
                     [child(seed, "probes", split, c) for seed in self._seeds],
                     "eval",
                     self._device,

@@ -44,14 +44,14 @@ class Sample:
     """Paired observations with what they are made of; tensors may carry leading member axes.
 
     Args:
-        x: one tensor per modality.
+        x: one tensor per modality, (*members, n, d) or (*members, n, channels, height, width).
         targets: class numbers by target name.
         classes: number of classes by target name.
         latents: what the generator needs to make views; sample axis last.
         symbols: the noiseless symbols behind each target, one tensor per modality.
     """
 
-    x: tuple[Float[Tensor, "*members n d"], ...]
+    x: tuple[Float[Tensor, "..."], ...]
     targets: dict[str, Int[Tensor, "*members n"]]
     classes: dict[str, int]
     latents: dict[str, Tensor] = field(default_factory=dict)
@@ -203,8 +203,10 @@ class Stack:
         self, n: int, seeds: Sequence[int], split: str = "eval", device: torch.device | str = "cpu"
     ) -> Sample:
         """`n` samples of every member; tensors of shape (members, n, ...)."""
-        pairs = zip(self.generators, seeds, strict=True)
-        return _stack_samples([g.sample(n, seed, split, device) for g, seed in pairs])
+        pairs = list(zip(self.generators, seeds, strict=True))
+        # Members of one law and one seed see the same draws, which are costly where they are images.
+        drawn = {(g, seed): g.sample(n, seed, split, device) for g, seed in dict.fromkeys(pairs)}
+        return _stack_samples([drawn[pair] for pair in pairs])
 
     def view(self, sample: Sample, policy: str, seeds: Sequence[int]) -> Sample:
         """A view of every row of every member."""

@@ -6,13 +6,14 @@ from torch import Tensor, nn
 
 from pidlab.encoders import Encoders
 from pidlab.objectives.base import Batch, BuiltIn, projection
-from pidlab.objectives.similarity import checked_temperature, nt_xent
+from pidlab.objectives.similarity import checked_temperature, mean_over_pairs, nt_xent
 
 
 class CrossSelf(BuiltIn):
     """NTXent(x1, x2) + λ ½ [NTXent(x1′, x1″) + NTXent(x2′, x2″)], in nats (FactorCL, CoMM baselines).
 
-    Towers and heads are shared between the two parts.
+    Towers and heads are shared between the two parts. Of more modalities, the mean over all pairs and the
+    mean over all modalities.
 
     Args:
         encoders: the towers.
@@ -35,5 +36,5 @@ class CrossSelf(BuiltIn):
             z, a, b = self.heads[i](self.encoders[i](torch.cat([x, first, second]))).chunk(3)
             clean.append(z)
             within.append(nt_xent(a, b, self.temperature))
-        across = nt_xent(clean[0], clean[1], self.temperature)
+        across = mean_over_pairs(lambda a, b: nt_xent(a, b, self.temperature), clean)
         return across + self.weight * torch.stack(within).mean()

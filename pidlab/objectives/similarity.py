@@ -1,7 +1,8 @@
 """Contrastive losses of two sets of embeddings, written to move little memory. In nats."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import combinations
 from typing import Any
 
 import torch
@@ -101,6 +102,13 @@ def clip_loss(
     scores = (F.normalize(a, dim=-1) * scale) @ F.normalize(b, dim=-1).mT
     normalisers = torch.logsumexp(scores, 0) + torch.logsumexp(scores, 1)
     return (normalisers / 2 - scores.diagonal()).mean()
+
+
+def mean_over_pairs(
+    loss: Callable[[Tensor, Tensor], Float[Tensor, ""]], z: Sequence[Float[Tensor, "n d"]]
+) -> Float[Tensor, ""]:
+    """The mean of a loss of two modalities over all pairs of them."""
+    return torch.stack([loss(a, b) for a, b in combinations(z, 2)]).mean()
 
 
 def supcon(
