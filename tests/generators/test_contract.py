@@ -10,6 +10,7 @@ import torch
 from pidlab import InvalidRequest
 from pidlab.decomposition import TERMS
 from pidlab.generators import generators
+from pidlab.modality import rows_at_once
 
 ALL = list(generators().items())
 each = pytest.mark.parametrize("generator", [pytest.param(cls(), id=name) for name, cls in ALL])
@@ -19,7 +20,7 @@ each = pytest.mark.parametrize("generator", [pytest.param(cls(), id=name) for na
 def test_samples_have_the_specified_shapes(generator):
     sample = generator.sample(50, seed=1)
     for x, modality in zip(sample.x, generator.modalities, strict=True):
-        assert x.shape == (50, modality.dim)
+        assert x.shape == (50, *modality.shape)
         assert x.isfinite().all()
     assert set(sample.targets) == set(generator.targets)
     for name, target in generator.targets.items():
@@ -45,7 +46,7 @@ def test_worlds_differ(generator):
 
 @each
 def test_priors_and_entropies_are_exact_and_met(generator):
-    n = 20_000
+    n = rows_at_once(generator.modalities, 20_000)
     sample = generator.sample(n, seed=2)
     for name, target in generator.targets.items():
         prior = np.array(target.prior)
