@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from pidlab.decomposition import Decomposition
+from pidlab.decomposition import Decomposition, Planted
 from pidlab.info import decompose
 from pidlab.modality import Modality
 
@@ -138,8 +138,8 @@ class Generator(ABC):
 
     @property
     @abstractmethod
-    def truth(self) -> Decomposition:
-        """The decomposition of I(X1,X2;Y), in bits."""
+    def truth(self) -> Decomposition | Planted:
+        """The decomposition of I(X1,X2;Y), in bits; of more modalities, the bits that are planted."""
 
     @property
     @abstractmethod
@@ -147,7 +147,7 @@ class Generator(ABC):
         """The targets by name."""
 
     @property
-    def examined(self) -> Decomposition:
+    def examined(self) -> Decomposition | Planted:
         """The decomposition of the targets; less than `truth` where these quantise a continuous Y."""
         return self.truth
 

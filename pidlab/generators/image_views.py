@@ -74,7 +74,7 @@ def augmented(
 
 
 def _part(side: int, part: Float[Tensor, " n"], place: Float[Tensor, " n"]) -> Float[Tensor, "n side side"]:
-    """Linear interpolation of a part of a line, stretched to the whole; `place` is 0 at one end, 1 at the other."""
+    """Linear interpolation of a part of a line, stretched to the whole; `place`, 0 to 1, is where."""
     pixels = torch.arange(side, device=part.device)
     start = (side * (1.0 - part) * place)[:, None]
     source = (start + (pixels + 0.5) * part[:, None] - 0.5).clamp(0, side - 1)
@@ -93,7 +93,7 @@ def _smoothing(side: int, spread: Float[Tensor, " n"]) -> Float[Tensor, "n side 
 def _recolouring(
     brightness: Float[Tensor, " n"], saturation: Float[Tensor, " n"], turn: Float[Tensor, " n"]
 ) -> Float[Tensor, "n rgb rgb"]:
-    """What is done to a pixel, as a matrix: its hue turns, its distance from grey and its brightness scale."""
+    """What is done to a pixel, as a matrix: its hue turns, its saturation and its brightness scale."""
     plane = hue_plane().to(turn.device)
     angle = 2.0 * math.pi * turn
     change = torch.zeros(len(turn), 3, 3, device=turn.device)

@@ -21,7 +21,7 @@ from pidlab.seeds import child, torch_generator
 
 # Shapes, textures and colours there are of each.
 KINDS = 10
-FACTORS = ("shape", "texture1", "texture2", "colour1", "colour2")
+FACTORS: tuple[str, ...] = ("shape", "texture1", "texture2", "colour1", "colour2")
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,8 @@ class Trifeature(Latent):
             raise InvalidRequest(f"biased = {self.biased!r}: expected True or False")
         if not 0 < self.period <= RADIUS:
             raise InvalidRequest(
-                f"period = {self.period:g}: expected above 0 and, so that a shape shows two, up to {RADIUS:.3g}"
+                f"period = {self.period:g}: expected above 0 and up to {RADIUS:.3g} sides, "
+                "so that a shape shows two"
             )
         # Two pixels a wave is the limit; at it, a wave can vanish between the pixels.
         if self.period * self.size <= 2.0 * HIGHEST:
@@ -189,11 +190,10 @@ class Trifeature(Latent):
             generator = torch_generator(child(seed, "noise", m - 1), device)
             pose = torch.rand((6, len(latents["shape"])), generator=generator, device=device)
             factors = (latents[name] for name in ("shape", f"texture{m}", f"colour{m}"))
-            shown = (picture[factor] for picture, factor in zip(pictures, factors, strict=True))
+            shape, texture, colour = (p[f] for p, f in zip(pictures, factors, strict=True))
+            period = self.period * self.size
             images.append(
-                render(
-                    *shown, pose, size=self.size, period=self.period * self.size, rotation=self.rotation
-                )
+                render(shape, texture, colour, pose, size=self.size, period=period, rotation=self.rotation)
             )
         return tuple(images)
 
