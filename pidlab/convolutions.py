@@ -12,7 +12,7 @@ from pidlab.modality import Image
 
 
 class SmallCNN(nn.Module):
-    """For small images: convolutions of stride 2 with ReLUs, down to 4 to 7 pixels a side; then flat.
+    """For small images: convolutions of stride 2, down to 4 to 7 pixels a side; then flat.
 
     The first has 5 x 5 pixels and half the channels, the others 3 x 3 pixels and all of them.
 
@@ -35,7 +35,7 @@ class SmallCNN(nn.Module):
         inputs = image.channels
         for i, width in enumerate(widths):
             kernel = 5 if i == 0 else 3
-            layers += [convolution(inputs, width, kernel, stride=2, padding=kernel // 2), nn.ReLU()]
+            layers += convolution(inputs, width, kernel, stride=2, padding=kernel // 2)
             inputs = width
         self.layers = nn.Sequential(*layers)
         height, width = (-(-size // 2**halvings) for size in (image.height, image.width))
@@ -65,31 +65,27 @@ class AlexNet(nn.Module):
         _side(image, self.LEAST)
         first, second, third, self.outputs = (k * channels for k in (1, 3, 6, 4))
         self.layers = nn.Sequential(
-            convolution(image.channels, first, 11, stride=4, padding=2),
-            nn.ReLU(),
+            *convolution(image.channels, first, 11, stride=4, padding=2),
             nn.MaxPool2d(3, 2),
-            convolution(first, second, 5, padding=2),
-            nn.ReLU(),
+            *convolution(first, second, 5, padding=2),
             nn.MaxPool2d(3, 2),
-            convolution(second, third, 3, padding=1),
-            nn.ReLU(),
-            convolution(third, self.outputs, 3, padding=1),
-            nn.ReLU(),
-            convolution(self.outputs, self.outputs, 3, padding=1),
-            nn.ReLU(),
+            *convolution(second, third, 3, padding=1),
+            *convolution(third, self.outputs, 3, padding=1),
+            *convolution(self.outputs, self.outputs, 3, padding=1),
         )
 
     def forward(self, x: Float[Tensor, "n channels height width"]) -> Float[Tensor, "n features"]:
         return self.layers(x).mean((-2, -1))
 
 
-def convolution(inputs: int, outputs: int, kernel: int, *, stride: int = 1, padding: int = 0) -> nn.Conv2d:
-    """A convolution whose weights start at He's scale, like those of the linear layers, biases at 0."""
-    made = nn.Conv2d(inputs, outputs, kernel, stride, padding)
+def convolution(
+    inputs: int, outputs: int, kernel: int, *, stride: int = 1, padding: int = 0
+) -> list[nn.Module]:
+    """A convolution, normalised over the batch, and a ReLU; its weights start at He's scale."""
+    made = nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False)
     with torch.no_grad():
         nn.init.kaiming_normal_(made.weight, nonlinearity="relu")
-        nn.init.zeros_(made.bias)  # type: ignore[arg-type]
-    return made
+    return [made, nn.BatchNorm2d(outputs), nn.ReLU()]
 
 
 def _side(image: Image, least: int) -> int:

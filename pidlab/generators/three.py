@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pidlab.decomposition import Planted
 from pidlab.defaults import ATOMS
+from pidlab.errors import InvalidRequest
 from pidlab.generators.base import Sample, Target, ViewInformation, joint_prior
 from pidlab.generators.checks import check_nonnegative, check_policy
 from pidlab.generators.latent import Rendered
@@ -110,7 +111,7 @@ class Three(Rendered):
         noise: standard deviation of a symbol's noise before truncation, in units of half its gap.
 
     Raises:
-        InvalidRequest: a value out of range, or more symbols than `width` can carry.
+        InvalidRequest: a value out of range, nothing planted, or more symbols than `width` can carry.
     """
 
     name: ClassVar[str] = "three"
@@ -130,6 +131,8 @@ class Three(Rendered):
 
     def __post_init__(self) -> None:
         planted = [name for name in FACTORS if getattr(self, name) is not None]
+        if not planted:
+            raise InvalidRequest("nothing is planted: give one or more factors bits")
         check_nonnegative(self, *planted, "noise")
         super().__post_init__()
 

@@ -43,11 +43,13 @@ class Trifeature(Latent):
     `truth` has them side by side. They are not parts of one Y: texture1 and the label are not independent
     given the images, and of all four as one label the decomposition is `as_one`, without synergy.
 
-    Views: `task` draws place, rotations and phase afresh. `crop`, `flip`, `blur`, `jitter` and `grayscale`
-    (`pidlab.generators.image_views`) work on the image, `generic` is all of them. What they destroy: crop
-    cuts shapes and changes the scale of textures; flip nothing, every shape and texture is its own mirror
-    image; blur weakens textures; jitter turns the hue, so that in 4 of 5 views two colours are as likely;
-    grayscale erases the colour in 1 of 5, for all have one luminance.
+    Views: `noise` keeps all factors and draws place, rotations and phase afresh. `task` keeps what the
+    tasks are about: it draws the colours afresh as well, the second so that the label stays. `crop`,
+    `flip`, `blur`, `jitter` and `grayscale` (`pidlab.generators.image_views`) work on the image, `generic`
+    is all of them. What they destroy: crop cuts shapes and changes the scale of textures; flip nothing,
+    every shape and texture is its own mirror image; blur weakens textures; jitter turns the hue, so that
+    in 4 of 5 views two colours are as likely; grayscale erases the colour in 1 of 5, for all colours have
+    one luminance.
 
     Args:
         size: pixels a side; 32 to 224 in the field.
@@ -64,7 +66,7 @@ class Trifeature(Latent):
     """
 
     name: ClassVar[str] = "trifeature"
-    policies: ClassVar[tuple[str, ...]] = ("task", "generic", *image_views.POLICIES)
+    policies: ClassVar[tuple[str, ...]] = ("task", "noise", "generic", *image_views.POLICIES)
 
     size: int = 32
     period: float = 1 / 6
@@ -144,7 +146,8 @@ class Trifeature(Latent):
     def view_information(self, policy: str) -> dict[str, ViewInformation]:
         """I(X;X') of the factors behind each task, and I(X';T), in bits; None where they are not known.
 
-        `task` and `flip` keep every factor. `grayscale` keeps all but colours, which it erases in 0.2 of
+        `noise` and `flip` keep every factor. `task` keeps texture1 and, of colour2, whether it is that of
+        texture1: log2 10 + h(1/10). `grayscale` keeps all but colours, which it erases in 0.2 of
         the views: I(colour;colour') = 0.8 log2 10, I(X';T) = 0.8 h(1/10). `jitter` leaves in 0.8 of the
         views two colours, as the hue is uniform over two steps of the palette: it takes 0.8 bits of
         log2 10, and of h(1/10) 0.8 * 2/10, for the label is a fair bit where M(texture1) is one of them.
@@ -160,6 +163,8 @@ class Trifeature(Latent):
             lost, missed = image_views.GREY * bits, image_views.GREY * label
         elif policy == "jitter":
             lost, missed = image_views.JITTERED, image_views.JITTERED * 2 / KINDS
+        elif policy == "task":
+            lost = bits - label
         return stated | {"synergy": ViewInformation(2 * bits - lost, label - missed)}
 
     def draw(
@@ -178,8 +183,14 @@ class Trifeature(Latent):
         return dict(zip(self.targets, tasks, strict=True))
 
     def redraw(self, sample: Sample, seed: int) -> dict[str, Tensor]:
-        """The factors as they are: what is drawn afresh is all else."""
-        return sample.latents
+        """Colours afresh: the first anywhere, the second where its label says."""
+        latents = sample.latents
+        paired = latents["colour2"] == latents["texture1"]
+        generator = torch_generator(child(seed, "factors"), paired.device)
+        first = torch.randint(KINDS, paired.shape, generator=generator, device=paired.device)
+        step = torch.randint(1, KINDS, paired.shape, generator=generator, device=paired.device)
+        second = torch.where(paired, latents["colour2"], (latents["texture1"] + step) % KINDS)
+        return latents | {"colour1": first, "colour2": second}
 
     def observe(self, latents: dict[str, Tensor], seed: int) -> tuple[Tensor, ...]:
         device = latents["shape"].device
@@ -204,7 +215,7 @@ class Trifeature(Latent):
             InvalidRequest: a policy that it does not offer.
         """
         check_policy(self, policy)
-        if policy == "task":
+        if policy in ("task", "noise"):
             return super().view(sample, policy, seed)
         asked = image_views.POLICIES if policy == "generic" else (policy,)
         x = tuple(
