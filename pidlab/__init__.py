@@ -8,7 +8,7 @@ from pidlab.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from pidlab.analysis import capture
-    from pidlab.generators import Atoms, load_generator
+    from pidlab.generators import Atoms, dataset, load_generator
     from pidlab.info import decompose
     from pidlab.objectives import Batch, Phase, load_objective
     from pidlab.training import fit
@@ -21,6 +21,7 @@ _HOMES = {
     "Batch": "pidlab.objectives",
     "Phase": "pidlab.objectives",
     "capture": "pidlab.analysis",
+    "dataset": "pidlab.generators",
     "decompose": "pidlab.info",
     "fit": "pidlab.training",
     "load_generator": "pidlab.generators",
@@ -35,6 +36,7 @@ __all__ = [
     "Phase",
     "__version__",
     "capture",
+    "dataset",
     "decompose",
     "fit",
     "load_generator",

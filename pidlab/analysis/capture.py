@@ -24,6 +24,9 @@ Z95 = 1.959963984540054
 # Rows drawn at once, fewer of large images (`rows_at_once`).
 DRAW_ROWS = 4096
 
+# What rows are for, and the split that they come from where a generator has but so many.
+PARTS = {"train": "probe", "validation": "validation", "test": "test"}
+
 
 @dataclass(frozen=True)
 class Level:
@@ -124,7 +127,7 @@ def capture_cohort(
         return twice[:1]
     level, clock = LEVELS[probes], clock or Clock()
     draw = _Draw(represent, generators, seeds, torch.device(device), clock)
-    parts = [draw(split, getattr(level, split)) for split in ("train", "validation", "test")]
+    parts = [draw(split, getattr(level, split)) for split in PARTS]
     with clock("probing"):
         return _probe(parts, generators, seeds, level)
 
@@ -147,13 +150,16 @@ class _Draw:
     def __call__(self, split: str, n: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         readouts: dict[str, list[Tensor]] = {}
         labels: dict[str, list[Tensor]] = {}
-        rows = rows_at_once(self._modalities, DRAW_ROWS)
-        for c, start in enumerate(range(0, n, rows)):
+        part, most = "eval", rows_at_once(self._modalities, DRAW_ROWS)
+        if (rows := self._stack.generators[0].rows(PARTS[split])) is not None:
+            # No row is met twice: not in two parts, nor within one.
+            part, n, most = PARTS[split], min(n, rows), n
+        for c, start in enumerate(range(0, n, most)):
             with self._clock("data"):
                 sample: Sample = self._stack.sample(
-                    min(rows, n - start),
+                    min(most, n - start),
                     [child(seed, "probes", split, c) for seed in self._seeds],
-                    "eval",
+                    part,
                     self._device,
                 )
             with self._clock("representing"):

@@ -59,7 +59,8 @@ def fit_mlp(
     members, n, d = z.shape
     targets, classes = labels.log_prior.shape[1:]
     params = _initial([child(seed, "mlp") for seed in seeds], d, probe.hidden, targets * classes, z.device)
-    steps = probe.epochs * (n // probe.batch)
+    batch = min(probe.batch, n)  # of rows that are few
+    steps = probe.epochs * (n // batch)
     optimiser = torch.optim.AdamW(
         params, lr=probe.rate, weight_decay=probe.decay, fused=z.device.type in ("cpu", "cuda")
     )
@@ -68,11 +69,11 @@ def fit_mlp(
     best = torch.full((members, targets), math.inf, device=z.device)
     chosen: list[Tensor] = []
     for step in range(steps):
-        start = step % (n // probe.batch) * probe.batch
-        rows = slice(start, start + probe.batch)  # rows are independent draws: their order is random
+        start = step % (n // batch) * batch
+        rows = slice(start, start + batch)  # rows are independent draws: their order is random
         log_q = log_posterior(_scores(params, z[:, rows], targets), labels)
         optimiser.zero_grad()
-        (-of_label(log_q, labels.train[:, :, rows]).sum() / probe.batch).backward()
+        (-of_label(log_q, labels.train[:, :, rows]).sum() / batch).backward()
         optimiser.step()
         schedule.step()
         if step + 1 in moments:

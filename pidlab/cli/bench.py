@@ -17,16 +17,17 @@ def bench(
     as_json: AsJson = False,
 ) -> None:
     """Measure cohort training against one model at a time, and against the machine's matrix rate."""
-    from pidlab.training.benchmark import compare, matrix_rate, sampling_ms
+    from pidlab.training.benchmark import compare, matrix_rate, sampling_ms, sampling_ratio
 
     chosen = objective or [name for name in defaults.OBJECTIVES if name != "untrained"]
-    rate, sampling = matrix_rate(), sampling_ms()
+    rate, sampling, factorcl = matrix_rate(), sampling_ms(), sampling_ratio()
     rows = [compare(name, steps) for name in chosen]
     together, alone = sum(r["cohort_ms"] for r in rows), sum(r["single_ms"] for r in rows)
     if as_json:
         document = {
             "matrix_gflops": rate,
             "sampling_30000_ms": sampling,
+            "factorcl_30000": factorcl,
             "objectives": rows,
             "ratio": alone / together,
         }
@@ -65,3 +66,7 @@ def bench(
     table.add_row("sum", "", f"{together:.3f}", "", f"{alone:.3f}", f"{alone / together:.2f}x", "", "")
     Console().print(table)
     typer.echo(f"30,000 samples of atoms on one thread: {sampling:.1f} ms")
+    typer.echo(
+        f"30,000 pairs of factorcl: {factorcl['at_once_ms']:.1f} ms, "
+        f"one by one {factorcl['loop_ms']:.0f} ms: {factorcl['ratio']:.0f}x"
+    )

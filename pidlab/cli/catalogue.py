@@ -26,7 +26,8 @@ def catalogue(
         typer.echo(json.dumps(entries, indent=2))
         return
     for entry in entries:
-        arguments = ", ".join(f"{key}={value!r}" for key, value in entry.get("parameters", {}).items())
+        known = entry.get("parameters", {})
+        arguments = ", ".join([*entry.get("required", []), *(f"{key}={known[key]!r}" for key in known)])
         typer.secho(entry["name"], bold=True, nl=False)
         typer.echo(f"({arguments})" if arguments else "")
         typer.echo(f"    {entry['about']}")
@@ -41,13 +42,13 @@ def _registered(kind: Kind) -> list[dict[str, Any]]:
     known = objectives() if kind is Kind.objectives else generators()
     entries = []
     for name, cls in known.items():
-        parameters = {
-            key: parameter.default
-            for key, parameter in inspect.signature(cls).parameters.items()
-            if key not in ("encoders", "world")
-        }
+        taken = inspect.signature(cls).parameters.items()
+        default = {key: p.default for key, p in taken if key not in ("encoders", "world")}
+        required = [key for key, value in default.items() if value is inspect.Parameter.empty]
+        parameters = {key: value for key, value in default.items() if key not in required}
         about = (inspect.getdoc(cls) or "").split("\n")[0]
-        entries.append({"name": name, "about": about, "parameters": parameters})
+        entry = {"name": name, "about": about, "parameters": parameters}
+        entries.append(entry | ({"required": required} if required else {}))
     return entries
 
 

@@ -9,6 +9,7 @@ from pidlab.cli.bench import bench
 from pidlab.cli.catalogue import catalogue
 from pidlab.cli.decompose import EPILOG as FILES
 from pidlab.cli.decompose import decompose
+from pidlab.cli.generate import generate
 from pidlab.cli.sweep import EPILOG, sweep
 from pidlab.cli.truth import truth
 from pidlab.errors import InvalidRequest
@@ -27,6 +28,7 @@ app.command(epilog=EPILOG)(sweep)
 app.command()(truth)
 app.command(epilog=FILES)(decompose)
 app.command("list")(catalogue)
+app.command()(generate)
 app.command()(bench)
 
 

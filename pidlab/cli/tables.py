@@ -17,7 +17,7 @@ MOST_POINTS = 3
 def print_captured(result: SweepResult, request: Request) -> None:
     """Prints captured bits of the headline probe, mean over seeds with their range, and the files."""
     console = Console()
-    axes = [axis.names[0] for axis in request.varied]
+    axes = [request.columns[axis.names[0]] for axis in request.varied]
     if len(result.table):
         console.print(_table(*panels(result.table), axes))
     kept = "" if not result.failures else f"; {len(result.failures)} runs failed"
@@ -43,8 +43,9 @@ def _table(rows: pd.DataFrame, divided: list[Panel], axes: list[str]) -> Table:
         at = rows
         for name, value in zip(axes, point, strict=True):
             at = at[at[name] == value]
-        true = [f"{panel.of(at)['truth'].iloc[0]:.2f}" for panel in divided]
-        table.add_row(*(_show(value) for value in point), "truth", *true, style="bold")
+        true = [panel.of(at)["truth"].iloc[0] for panel in divided]
+        shown = ["unknown" if bits != bits else f"{bits:.2f}" for bits in true]
+        table.add_row(*(_show(value) for value in point), "truth", *shown, style="bold")
         for objective, group in at.groupby("objective", sort=False):
             cells = (_cell(panel.of(group)["captured"]) for panel in divided)
             table.add_row(*("" for _ in point), str(objective), *cells)

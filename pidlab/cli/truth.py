@@ -51,6 +51,8 @@ def truth(
         parameters |= dict.fromkeys(terms, value)
     made = load_generator(generator, **parameters)
     found = made.truth
+    if found.how == "unknown":
+        raise InvalidRequest(f"{made.name} has no known truth: its law is known by its rows alone")
     solved, note = _solved(made)
     if as_json:
         solver = {} if solved is None else {"solver": solved.to_dict()}

@@ -2,6 +2,7 @@
 
 from pidlab.generators.atoms import Atoms
 from pidlab.generators.base import Generator, Sample, Stack, Target, ViewInformation
+from pidlab.generators.export import dataset
 from pidlab.generators.gate import Gate
 from pidlab.generators.registry import generators, load_generator
 
@@ -13,6 +14,7 @@ __all__ = [
     "Stack",
     "Target",
     "ViewInformation",
+    "dataset",
     "generators",
     "load_generator",
 ]

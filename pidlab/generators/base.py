@@ -183,6 +183,14 @@ class Generator(ABC):
     ) -> Sample:
         """Draws `n` samples. `split` is `"train"` or `"eval"`: the truth belongs to `"eval"`."""
 
+    def rows(self, split: str) -> int | None:
+        """How many different rows a split has; None where there is no end to them.
+
+        A generator of finite rows has three more splits, parts of `"eval"` that share no row: `"probe"`
+        to fit probes on, `"validation"` to choose between them, `"test"` to score them.
+        """
+        return None
+
     @abstractmethod
     def view(self, sample: Sample, policy: str, seed: int) -> Sample:
         """Draws a view of every row of `sample` that preserves what `policy` says."""

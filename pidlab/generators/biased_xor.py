@@ -47,7 +47,7 @@ class BiasedXor(Finite):
         super().__post_init__()
 
     def law(self, split: str = "eval") -> Float[np.ndarray, "2 2 2"]:
-        p = self.p if split == "eval" or self.train_p is None else self.train_p
+        p = self.p if split != "train" or self.train_p is None else self.train_p
         law = np.zeros((2, 2, 2))
         for s1 in (0, 1):
             law[s1, s1, 0], law[s1, 1 - s1, 1] = (1.0 - p) / 2.0, p / 2.0

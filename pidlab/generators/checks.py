@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from pidlab.errors import InvalidRequest
@@ -66,7 +67,7 @@ def check_bijection(generator: Any) -> None:
         raise InvalidRequest(f"slope = {slope!r}: expected a number above 0 and up to 1")
 
 
-def check_sample(n: int, split: str) -> None:
+def check_sample(n: int, split: str, splits: Sequence[str] = ("train", "eval")) -> None:
     """Checks what every sample is asked for.
 
     Raises:
@@ -74,8 +75,9 @@ def check_sample(n: int, split: str) -> None:
     """
     if n < 1:
         raise InvalidRequest(f"{n} samples: expected 1 or more")
-    if split not in ("train", "eval"):
-        raise InvalidRequest(f"unknown split {split!r}: expected 'train' or 'eval'")
+    if split not in splits:
+        expected = " or ".join(map(repr, splits))
+        raise InvalidRequest(f"unknown split {split!r}: expected {expected}")
 
 
 def check_policy(generator: Any, policy: str) -> None:

@@ -154,8 +154,9 @@ def label_network(
 ) -> tuple[Float[Tensor, "hidden latents"], Float[Tensor, " hidden"]]:
     """W and v of a label, normal, scaled so that every unit's input has variance 1."""
     generator = torch_generator(child(seed, "label", term))
-    first = torch.randn((hidden, latents), generator=generator) / math.sqrt(VARIANCE * latents)
-    return first, torch.randn(hidden, generator=generator) / math.sqrt(hidden)
+    first = torch.randn((hidden, latents), generator=generator, device="cpu")
+    last = torch.randn(hidden, generator=generator, device="cpu")
+    return first / math.sqrt(VARIANCE * latents), last / math.sqrt(hidden)
 
 
 def network_value(
@@ -175,6 +176,11 @@ def label_information(seed: int, term: str, latents: int, hidden: int, noise: fl
     """
     if noise == 0.0:
         return 1.0, 0.0
+    with torch.device("cpu"):  # whatever device a caller is building a model on
+        return _label_information(seed, term, latents, hidden, noise)
+
+
+def _label_information(seed: int, term: str, latents: int, hidden: int, noise: float) -> tuple[float, float]:
     first, last = (t.double() for t in label_network(seed, term, latents, hidden))
     along = first.mT @ last
     along = along / along.norm()

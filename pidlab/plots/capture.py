@@ -29,9 +29,9 @@ def capture_figure(
 ) -> tuple[Figure, pd.DataFrame]:
     """Draws captured against true bits: a panel per term, a line and a band per objective.
 
-    A term that varies along the first axis is drawn against its own truth, with the identity as a
-    grey line; a term that is constant is drawn against the swept parameter, with its truth as a
-    level. Lines are means over seeds, bands 95 % t-intervals over them, dots single seeds. Each
+    A term that rises or falls along the first axis is drawn against its own truth, with the identity as
+    a grey line; any other is drawn against the swept parameter, with its truth as a grey line. Lines are
+    means over seeds, bands 95 % t-intervals over them, dots single seeds. Each
     further axis adds a row of panels per value.
 
     Args:
@@ -71,7 +71,7 @@ def capture_figure(
             panel.set_ylim(-0.06 * top, 1.04 * top)
         if len(drawn) < len(combinations):
             figure.suptitle(f"first {len(drawn)} of {len(combinations)} rows; the table beside has all")
-        _legend(figure, palette)
+        _legend(figure, palette, truth=bool(shown["truth"].notna().any()))
     return figure, shown
 
 
@@ -115,24 +115,34 @@ def _summary(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
             }
         )
 
-    found = rows.groupby(keys, sort=False)[["captured", "truth"]].apply(summarise).reset_index()
+    found = rows.groupby(keys, sort=False, dropna=False)[["captured", "truth"]].apply(summarise).reset_index()
     return found.astype({"seeds": int})
 
 
 def _panel(
     panel: Axes, shown: pd.DataFrame, rows: pd.DataFrame, symbol: str, along: str, palette: dict[str, str]
 ) -> None:
-    swept = shown["truth"].nunique() > 1
+    swept = shown["truth"].nunique() > 1 and _one_to_one(shown, along)
     x = "truth" if swept else along
     numeric = pd.api.types.is_numeric_dtype(shown[x])
-    if shown[x].nunique() == 1 or not numeric:
-        _categories(panel, shown, rows, palette, x)
+    if shown[x].nunique() <= 1 or not numeric:
+        # Where nothing is varied x may be a truth that nobody knows: one place, whatever it is called.
+        _categories(panel, shown.fillna({x: 0.0}), rows.fillna({x: 0.0}), palette, x)
     else:
         _lines(panel, shown, rows, palette, x)
-        ends = np.array([shown[x].min(), shown[x].max()])
-        levels = ends if swept else np.repeat(shown["truth"].iloc[0], 2)
-        panel.plot(ends, levels, color=GREY, linewidth=0.6, zorder=1)
+        points = shown.drop_duplicates(x).sort_values(x)
+        if swept or points["truth"].nunique() == 1:
+            points = points.iloc[[0, -1]]
+        panel.plot(points[x], points["truth"], color=GREY, linewidth=0.6, zorder=1)
         panel.set_xlabel(f"true {symbol} [bits]" if swept else _axis_label(along))
+
+
+def _one_to_one(shown: pd.DataFrame, along: str) -> bool:
+    """Whether the truth tells the points of an axis apart and in order, so that it can be an axis itself."""
+    if not pd.api.types.is_numeric_dtype(shown[along]):
+        return True
+    truths = shown.drop_duplicates(along).sort_values(along)["truth"]
+    return truths.is_unique and (truths.is_monotonic_increasing or truths.is_monotonic_decreasing)
 
 
 def _lines(panel: Axes, shown: pd.DataFrame, rows: pd.DataFrame, palette: dict[str, str], x: str) -> None:
@@ -194,7 +204,7 @@ def _axis_label(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _legend(figure: Figure, palette: dict[str, str]) -> None:
+def _legend(figure: Figure, palette: dict[str, str], truth: bool) -> None:
     names = {FLOOR: "untrained (floor)", CEILING: "supervised (ceiling)"}
     bars = any(panel.patches for panel in figure.axes)
     handles: list[Artist] = []
@@ -206,7 +216,8 @@ def _legend(figure: Figure, palette: dict[str, str]) -> None:
             )
         else:
             handles.append(Line2D([], [], color=colour, linestyle=DASHES.get(name, "-"), label=label))
-    handles.append(Line2D([], [], color=GREY, linewidth=0.6, label="truth"))
+    if truth:
+        handles.append(Line2D([], [], color=GREY, linewidth=0.6, label="truth"))
     figure.legend(
         handles=handles,
         loc="outside lower center",

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from pidlab.decomposition import TERMS
 from pidlab.errors import InvalidRequest
-from pidlab.plots.style import SYMBOLS, symbol_of
+from pidlab.plots.style import symbol_of
 
 # Readouts of the first modality, of the second and of both.
 READOUTS = ("z1", "z2", "z12")
@@ -40,11 +39,9 @@ def panels(table: pd.DataFrame, readout: str = "z12") -> tuple[pd.DataFrame, lis
     own = rows[rows["readout"] == readout]
     if own.empty:
         raise InvalidRequest(f"nothing to draw: no headline of readout {readout!r} in these results")
-    if set(own["term"]) <= set(TERMS):
-        return own, [Panel(readout, term, f"{term} {SYMBOLS[term]}", SYMBOLS[term]) for term in TERMS]
-    factors = {str(name): symbol_of(str(name)) for name in dict.fromkeys(own["term"])}
-    if all(factors.values()):
-        return own, [Panel(readout, name, f"{name} {s}", str(s)) for name, s in factors.items()]
+    symbols = {str(name): symbol_of(str(name)) for name in dict.fromkeys(own["term"])}
+    if all(symbols.values()):
+        return own, [Panel(readout, name, f"{name} {s}", str(s)) for name, s in symbols.items()]
     held = [name for name in READOUTS if name in set(rows["readout"])]
     found = []
     for term in dict.fromkeys(rows["term"]):

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import itertools
 import json
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import Any
 
 from pidlab import defaults
 from pidlab.analysis.capture import LEVELS
+from pidlab.decomposition import TERMS
 from pidlab.defaults import Training
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.generators import Generator, generators, load_generator
@@ -142,10 +144,26 @@ class Request:
 
     @property
     def directions(self) -> list[tuple[str, ...]]:
-        """Names of the parameters that move together, the direction of most points first."""
-        if self.zipped and self.varied:
-            return [tuple(name for axis in self.varied for name in axis.names)]
-        return [axis.names for axis in sorted(self.varied, key=lambda axis: -len(axis.values))]
+        """Columns of the parameters that move together, the direction of most points first."""
+        axes = sorted(self.varied, key=lambda axis: -len(axis.values))
+        columns = [tuple(self.columns[name] for name in axis.names) for axis in axes]
+        return [tuple(itertools.chain(*columns))] if self.zipped and columns else columns
+
+    @cached_property
+    def columns(self) -> dict[str, str]:
+        """The column of results that every varied parameter stands in: its name.
+
+        One that has a term's name but is not the term's bits, as the numbers of features of `factorcl`,
+        is qualified by the generator, for the term's column holds the truth.
+        """
+        named = {name: name for axis in self.varied for name in axis.names}
+        for name in named.keys() & set(TERMS):
+            for point in self.points():
+                generator, _ = self._at(point, world=0)
+                if not math.isclose(getattr(generator.truth, name), point[name], abs_tol=1e-12):
+                    named[name] = f"{generator.name}.{name}"
+                    break
+        return named
 
     def points(self) -> Iterator[dict[str, Any]]:
         """Every point: parameter values by name, in the order of the axes."""
@@ -164,7 +182,7 @@ class Request:
         varied = [name for axis in self.varied for name in axis.names]
         source = {objective: source_digest(objective) for objective in self.objectives}
         for point in self.points():
-            at = {name: point[name] for name in varied}
+            at = {self.columns[name]: point[name] for name in varied}
             settings = [self._at(point, None if own_world else world) for world in worlds]
             for objective in self.objectives:
                 runs += [

@@ -151,6 +151,7 @@ def results(runs: Sequence[Run], store: Store) -> pd.DataFrame:
         records += [{**about, **row, **truth, **varied} for row in stored[run.key]]
     table = pd.DataFrame.from_records(records, columns=columns)
     table["headline"] = table["headline"].astype(bool)
+    table["truth"] = table["truth"].astype(float)  # what is not known is NaN here and NULL in the store
     return table
 
 

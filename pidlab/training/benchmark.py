@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
@@ -11,6 +12,8 @@ from pidlab import defaults
 from pidlab.clock import Clock
 from pidlab.defaults import Training
 from pidlab.generators import Atoms
+from pidlab.generators.blocks import VARIANCE
+from pidlab.generators.factorcl import FactorCL
 from pidlab.objectives import load_objective
 from pidlab.objectives.base import Batch, needs_of, phases_of
 from pidlab.seeds import child
@@ -36,6 +39,33 @@ def sampling_ms(samples: int = 30_000, repeats: int = 5) -> float:
         return min(_timed(lambda: generator.sample(samples)) for _ in range(repeats)) * 1e3
     finally:
         torch.set_num_threads(threads)
+
+
+def sampling_ratio(samples: int = 30_000, looped: int = 3_000) -> dict[str, float]:
+    """Milliseconds for `samples` pairs of `factorcl` on one thread: drawn at once, and one by one.
+
+    The loop is what the released code does: for every pair, a draw of each block, its transforms and the
+    label, in numpy; `looped` pairs are timed and scaled up.
+    """
+    generator, threads = FactorCL(), torch.get_num_threads()
+    t1, t2 = (transform.double().numpy() for transform in generator.transforms)
+    rng = np.random.default_rng(0)
+    blocks = [(np.zeros(d), VARIANCE * np.eye(d)) for d in generator.features]
+
+    def loop() -> None:
+        for _ in range(looped):
+            shared, own1, own2 = (rng.multivariate_normal(mean, cov) for mean, cov in blocks)
+            _ = np.concatenate([shared, own1]) @ t1, np.concatenate([shared, own2]) @ t2
+            _ = int(np.concatenate([shared, own1, own2]).mean() >= 0)
+
+    torch.set_num_threads(1)
+    try:
+        generator.sample(samples)
+        at_once = min(_timed(lambda: generator.sample(samples)) for _ in range(5))
+        one_by_one = min(_timed(loop) for _ in range(2)) * samples / looped
+    finally:
+        torch.set_num_threads(threads)
+    return {"at_once_ms": at_once * 1e3, "loop_ms": one_by_one * 1e3, "ratio": one_by_one / at_once}
 
 
 def compare(objective: str, steps: int) -> dict[str, Any]:

@@ -193,3 +193,41 @@ def test_stopping_is_said_and_exits_130(tmp_path, monkeypatch, capsys):
     code, _, err = pidlab(monkeypatch, capsys, "sweep", "--unique", "1", "--out", str(tmp_path))
     assert code == 130
     assert "the same command goes on" in err
+
+
+def test_generate_writes_arrays_that_can_be_swept(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    asked = ["generate", "modular(0.5)", "--samples", "300", "--out", "rows.npz", "--seed", "3", "--json"]
+    code, out, _ = pidlab(monkeypatch, capsys, *asked)
+    assert code == 0
+    document = json.loads(out)
+    assert document["arrays"]["x1"] == [300, 32]
+    assert document["truth"]["synergy"] == pytest.approx(0.5)
+    code, out, err = pidlab(monkeypatch, capsys, "truth", "--generator", "arrays('rows.npz')")
+    assert (code, out) == (2, "")
+    assert "no known truth" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("generate factorc --samples 3 --out a.npz", "did you mean 'factorcl'"),
+        ("generate factorcl --samples 0 --out a.npz", "0 samples"),
+        ("generate factorcl --samples 3 --out a.csv", "ends in .npz"),
+        ("generate factorcl --samples 3 --out no/such/a.npz", "cannot write"),
+        ("generate factorcl --samples 3 --out a.npz --seed -1", "--seed -1"),
+        ("generate factorcl --samples 3 --out a.npz --split test", "'train' or 'eval'"),
+        ("generate factorcl --samples 3", "--out"),
+        ("truth --generator gaussian(redundant=0)", "never pure"),
+        ("sweep --generator modular --synergy 2", "ask for classes = 4"),
+        ("sweep --generator factorcl --vary unique_1=1", "did you mean 'unique"),
+        ("sweep --generator factorcl --views noise", "factorcl offers task, generic"),
+    ],
+)
+def test_bad_requests_of_generators(tmp_path, monkeypatch, capsys, arguments, says):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = pidlab(monkeypatch, capsys, *arguments.split(" "))
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert says in err
+    assert not list(tmp_path.iterdir())

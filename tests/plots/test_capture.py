@@ -132,3 +132,24 @@ def test_colours_are_fixed_and_distinct():
     assert colours(["comm", "cross"])["comm"] == colours(["comm"])["comm"] == COLOURS["comm"]
     chosen = colours(["cross", "simclr", "cross+self", "comm", "comm(terms='joint')", "mine.py:Loss"])
     assert len(set(chosen.values())) == 6
+
+
+def test_a_truth_that_rises_and_falls_is_drawn_along_the_parameter():
+    dial = table().assign(p_hat=lambda t: t["unique1"])
+    dial["truth"] = 1.0 - 2.0 * (dial["p_hat"] - 0.5).abs()  # 0, 1, 0: two points of one truth
+    figure, _ = capture_figure(dial, [("p_hat",)])
+    panel = figure.axes[0]
+    assert panel.get_xlabel() == "p hat"
+    (line,) = lines(panel, "comm")
+    np.testing.assert_allclose(line.get_xdata(), [0.0, 0.5, 1.0])
+    truth = next(line for line in panel.lines if line.get_linewidth() == 0.6)
+    np.testing.assert_allclose(truth.get_ydata(), [0.0, 1.0, 0.0])
+
+
+def test_without_a_truth_there_is_no_line_that_claims_one():
+    unknown = table(points=(0.0,)).assign(truth=np.nan, redundant=np.nan)
+    figure, shown = capture_figure(unknown)
+    assert shown["truth"].isna().all()
+    assert len(shown) == len(OBJECTIVES) * len(TERMS)
+    (legend,) = figure.legends
+    assert "truth" not in [text.get_text() for text in legend.get_texts()]

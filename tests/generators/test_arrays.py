@@ -1,0 +1,148 @@
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+import pidlab
+from pidlab import InvalidRequest
+from pidlab.generators import load_generator
+from pidlab.generators.arrays import Arrays
+from pidlab.generators.export import arrays
+
+ROWS = 400
+
+
+@pytest.fixture
+def rows():
+    """Rows that can be told apart: x1 holds the row's number."""
+    return {
+        "x1": np.arange(ROWS, dtype=np.float32)[:, None],
+        "x2": np.zeros((ROWS, 3)),
+        "y": np.arange(ROWS) % 4,
+    }
+
+
+@pytest.fixture
+def written(rows, tmp_path):
+    def write(**changes):
+        path = tmp_path / "rows.npz"
+        np.savez(path, **{k: v for k, v in {**rows, **changes}.items() if v is not None})
+        return str(path)
+
+    return write
+
+
+def test_parts_share_no_row_and_are_drawn_once_each(written):
+    made = Arrays(written())
+    seen = {
+        split: made.sample(made.rows(split), 1, split).x1[:, 0].int().tolist()
+        for split in ("train", "eval", "probe", "validation", "test")
+    }
+    assert all(len(set(rows)) == len(rows) for rows in seen.values())
+    assert sorted(seen["train"] + seen["probe"] + seen["validation"] + seen["test"]) == list(range(ROWS))
+    assert sorted(seen["eval"]) == sorted(seen["probe"] + seen["validation"] + seen["test"])
+
+
+def test_more_rows_than_there_are_come_again(written):
+    made = Arrays(written())
+    sample = made.sample(5 * ROWS, 1, "train")
+    assert sample.x1.shape == (5 * ROWS, 1)
+    assert len(torch.unique(sample.x1)) <= made.rows("train")
+
+
+def test_rows_stay_together(written):
+    sample = Arrays(written()).sample(50, seed=3)
+    assert torch.equal(sample.x1[:, 0].long() % 4, sample.y)
+
+
+def test_nothing_is_claimed_to_be_known(written):
+    made = Arrays(written())
+    assert made.truth.how == "unknown"
+    assert math.isnan(made.truth.total)
+    assert made.targets["y"].entropy == 2.0
+    assert made.targets["y"].prior == (0.25,) * 4
+
+
+def test_columns_of_y_are_targets(written, rows):
+    made = Arrays(written(y=np.stack([rows["y"], rows["y"] // 2], axis=1)))
+    assert list(made.targets) == ["y0", "y1"]
+    assert made.sample(10).targets["y1"].max() <= 1
+
+
+def test_results_are_kept_by_contents(written, rows):
+    one = Arrays(written())
+    other = Arrays(written(x2=rows["x2"] + 1))
+    assert one.file == other.file
+    assert one.contents != other.contents
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"x2": None}, "has no array 'x2': expected x1, x2 and y"),
+        ({"x1": np.full((ROWS, 1), np.nan)}, "x1 has values that are not finite"),
+        ({"x1": np.zeros(ROWS)}, r"x1 is float64 of shape \(400,\)"),
+        ({"x1": np.array([["a"]] * ROWS)}, "x1 is <U1"),
+        ({"y": np.zeros(ROWS)}, "y is float64"),
+        ({"y": np.full(ROWS, -1)}, "whole numbers from 0"),
+        ({"y": np.zeros(ROWS - 1, int)}, "x1 400, x2 400, y 399"),
+        ({"x1": np.array([[{}]] * ROWS)}, "plain numbers"),
+    ],
+)
+def test_files_that_do_not_fit_are_refused(written, changes, why):
+    with pytest.raises(InvalidRequest, match=why) as error:
+        Arrays(written(**changes))
+    assert "\n" not in str(error.value)
+
+
+def test_other_files_are_refused(tmp_path):
+    (tmp_path / "text.npz").write_text("nothing")
+    np.save(tmp_path / "one.npy", np.zeros(3))
+    np.savez(tmp_path / "few.npz", x1=np.zeros((9, 1)), x2=np.zeros((9, 1)), y=np.zeros(9, int))
+    for name, why in (
+        ("none.npz", "No such file"),
+        ("text.npz", "cannot read"),
+        ("one.npy", "plain numbers"),
+        ("few.npz", "9 rows, expected 100 or more"),
+    ):
+        with pytest.raises(InvalidRequest, match=why):
+            load_generator(f"arrays({str(tmp_path / name)!r})")
+    with pytest.raises(InvalidRequest, match="expected the name of"):
+        load_generator("arrays(3)")
+
+
+def test_what_is_exported_can_be_read_and_says_what_it_is(tmp_path):
+    generator = load_generator("symile(0.3)")
+    made = arrays(generator, 500, seed=4)
+    np.savez(tmp_path / "out.npz", **made)
+    with np.load(tmp_path / "out.npz") as held:  # without pickles
+        truth = json.loads(str(held["truth"]))
+        assert truth["unique1"] == pytest.approx(generator.truth.unique1)
+        assert truth["targets"]["y"]["information"]["x1x2"] == pytest.approx(generator.truth.total)
+        assert int(held["seed"]) == 4
+        factors = dict(zip(held["factor_names"].tolist(), held["factors"].T, strict=True))
+        assert (factors["y"] == held["y"]).all()
+        assert set(factors) == {"x1", "x2", "y"}
+    again = Arrays(str(tmp_path / "out.npz")).sample(20, seed=1)
+    assert set(map(tuple, again.x1.tolist())) <= set(map(tuple, made["x1"].tolist()))
+
+
+def test_several_targets_are_exported_side_by_side():
+    made = arrays(load_generator("disentangledssl(3, 0.1, 4, 8)"), 50)
+    assert made["y"].shape == (50, 3)
+    assert made["targets"].tolist() == ["redundant", "unique1", "unique2"]
+    assert made["factors"].shape == (50, 12)
+    assert made["factor_names"][0] == "shared[0]"
+
+
+def test_a_torch_data_set():
+    generator = load_generator("synib")
+    data = pidlab.dataset(generator, 64, seed=2)
+    x1, x2, y = next(iter(DataLoader(data, batch_size=64, generator=torch.Generator())))
+    drawn = generator.sample(64, 2, "train")
+    assert torch.equal(x1, drawn.x1)
+    assert torch.equal(x2, drawn.x2)
+    assert torch.equal(y, drawn.y)
