@@ -12,7 +12,7 @@ from pidlab.modality import Image
 
 
 class SmallCNN(nn.Module):
-    """For small images: convolutions of stride 2, down to 4 to 7 pixels a side; then flat.
+    """For small images: convolutions of stride 2, down to 4 to 7 places a side; then pooled.
 
     The first has 5 x 5 pixels and half the channels, the others 3 x 3 pixels and all of them.
 
@@ -38,15 +38,14 @@ class SmallCNN(nn.Module):
             layers += convolution(inputs, width, kernel, stride=2, padding=kernel // 2)
             inputs = width
         self.layers = nn.Sequential(*layers)
-        height, width = (-(-size // 2**halvings) for size in (image.height, image.width))
-        self.outputs = inputs * height * width
+        self.outputs = 2 * inputs
 
     def forward(self, x: Float[Tensor, "n channels height width"]) -> Float[Tensor, "n features"]:
-        return self.layers(x).flatten(1)
+        return pooled(self.layers(x))
 
 
 class AlexNet(nn.Module):
-    """For large images: the five convolutions of AlexNet (Krizhevsky 2014), then the mean over places.
+    """For large images: the five convolutions of AlexNet (Krizhevsky 2014), then pooled.
 
     They have 1, 3, 6, 4 and 4 times the given channels; 64 make AlexNet's own.
 
@@ -63,19 +62,20 @@ class AlexNet(nn.Module):
     def __init__(self, image: Image, channels: int) -> None:
         super().__init__()
         _side(image, self.LEAST)
-        first, second, third, self.outputs = (k * channels for k in (1, 3, 6, 4))
+        first, second, third, last = (k * channels for k in (1, 3, 6, 4))
+        self.outputs = 2 * last
         self.layers = nn.Sequential(
             *convolution(image.channels, first, 11, stride=4, padding=2),
             nn.MaxPool2d(3, 2),
             *convolution(first, second, 5, padding=2),
             nn.MaxPool2d(3, 2),
             *convolution(second, third, 3, padding=1),
-            *convolution(third, self.outputs, 3, padding=1),
-            *convolution(self.outputs, self.outputs, 3, padding=1),
+            *convolution(third, last, 3, padding=1),
+            *convolution(last, last, 3, padding=1),
         )
 
     def forward(self, x: Float[Tensor, "n channels height width"]) -> Float[Tensor, "n features"]:
-        return self.layers(x).mean((-2, -1))
+        return pooled(self.layers(x))
 
 
 def convolution(
@@ -86,6 +86,11 @@ def convolution(
     with torch.no_grad():
         nn.init.kaiming_normal_(made.weight, nonlinearity="relu")
     return [made, nn.BatchNorm2d(outputs), nn.ReLU()]
+
+
+def pooled(features: Float[Tensor, "n channels height width"]) -> Float[Tensor, "n twice_channels"]:
+    """Mean and maximum over places, side by side: a texture is everywhere, a corner is somewhere."""
+    return torch.cat([features.mean((-2, -1)), features.amax((-2, -1))], dim=-1)
 
 
 def _side(image: Image, least: int) -> int:

@@ -10,6 +10,7 @@ from pidlab.cli.catalogue import catalogue
 from pidlab.cli.decompose import EPILOG as FILES
 from pidlab.cli.decompose import decompose
 from pidlab.cli.generate import generate
+from pidlab.cli.picture import picture
 from pidlab.cli.sweep import EPILOG, sweep
 from pidlab.cli.truth import truth
 from pidlab.errors import InvalidRequest
@@ -29,6 +30,7 @@ app.command()(truth)
 app.command(epilog=FILES)(decompose)
 app.command("list")(catalogue)
 app.command()(generate)
+app.command()(picture)
 app.command()(bench)
 
 
