@@ -33,8 +33,8 @@ def picture(
     made = load_generator(generator)
     if not all(isinstance(m, Image) for m in made.modalities):
         raise InvalidRequest(f"{made.name} does not draw images: there is nothing to see")
-    sample = made.sample(samples, seed, split)
-    shown = [("", sample), *((policy, made.view(sample, policy, child(seed, "views"))) for policy in views or ())]
+    sample, other = made.sample(samples, seed, split), child(seed, "views")
+    shown = [("", sample), *((policy, made.view(sample, policy, other)) for policy in views or ())]
     rows = [
         (f"$x_{m + 1}$ {policy}".strip(), drawn.x[m].numpy())
         for policy, drawn in shown
