@@ -17,7 +17,7 @@ def _setting(default: Any, meaning: str) -> Any:
 class Training:
     """How an objective is fitted."""
 
-    views: str = _setting("task", "what a view preserves: task, noise or generic")
+    views: str = _setting("task", "what a view preserves: task, noise, unique, independent or generic")
     steps: int = _setting(600, "optimiser steps")
     batch: int = _setting(128, "samples in a minibatch")
     samples: int | None = _setting(None, "size of a finite training set; none: fresh data each step")
@@ -67,7 +67,7 @@ ATOMS = {
     "width": 32,
 }
 
-OBJECTIVES = ("untrained", "supervised", "cross", "simclr", "cross+self", "comm")
+OBJECTIVES = ("untrained", "supervised", "cross", "cross+self", "factorcl-ssl", "comm")
 GENERATOR = "atoms"
 SEEDS = 3
 RANGE_POINTS = 11

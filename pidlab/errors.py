@@ -1,11 +1,12 @@
 """What pidlab says when a request cannot be met."""
 
 import difflib
+import sysconfig
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
-_LIBRARIES = ("torch", "numpy")
+_STANDARD = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
 
 
 class InvalidRequest(ValueError):  # noqa: N818 - it is the request that is wrong
@@ -28,21 +29,18 @@ def nearest(name: str, known: Iterable[str], most: int = 1) -> str:
 def reason(error: BaseException) -> str:
     """What went wrong, in a line; where it went wrong in somebody else's code, with their traceback.
 
-    Frames of pidlab, and those of torch that lead from it into that code, are left out.
+    Frames of pidlab and of the libraries it stands on are left out.
     """
     line = f"{type(error).__name__}: {error}".strip().splitlines()[0]
     frames = traceback.extract_tb(error.__traceback__)
-    theirs = next((i for i, frame in enumerate(frames) if _is_theirs(frame.filename)), None)
-    if theirs is None or isinstance(error, InvalidRequest):
+    theirs = [frame for frame in frames if _is_theirs(frame.filename)]
+    if not theirs or isinstance(error, InvalidRequest):
         return line
-    own = [frame for frame in frames[theirs:] if not _is_ours(frame.filename)]
-    return "\n".join([line, *"".join(traceback.format_list(own)).rstrip().splitlines()])
-
-
-def _is_ours(filename: str) -> bool:
-    return Path(__file__).parent in Path(filename).parents
+    return "\n".join([line, *"".join(traceback.format_list(theirs)).rstrip().splitlines()])
 
 
 def _is_theirs(filename: str) -> bool:
-    library = any(part in _LIBRARIES for part in Path(filename).parts) or filename.startswith("<")
-    return not library and not _is_ours(filename) and Path(filename).name != "contextlib.py"
+    path = Path(filename)
+    ours = Path(__file__).parent in path.parents
+    library = "site-packages" in path.parts or any(Path(base) in path.parents for base in _STANDARD)
+    return not (ours or library or filename.startswith("<"))

@@ -7,6 +7,7 @@ import typer
 
 from pidlab.cli.bench import bench
 from pidlab.cli.catalogue import catalogue
+from pidlab.cli.check import check
 from pidlab.cli.decompose import EPILOG as FILES
 from pidlab.cli.decompose import decompose
 from pidlab.cli.generate import generate
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.command(epilog=EPILOG)(sweep)
 app.command()(truth)
 app.command(epilog=FILES)(decompose)
+app.command()(check)
 app.command("list")(catalogue)
 app.command()(generate)
 app.command()(picture)

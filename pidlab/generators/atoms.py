@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal, get_args
 
@@ -71,7 +71,7 @@ class Atoms(Generator):
     """
 
     name: ClassVar[str] = "atoms"
-    policies: ClassVar[tuple[str, ...]] = ("task", "noise", "generic")
+    policies: ClassVar[tuple[str, ...]] = ("task", "noise", "unique", "independent", "generic")
 
     redundant: float = ATOMS["redundant"]
     unique1: float = ATOMS["unique1"]
@@ -166,20 +166,26 @@ class Atoms(Generator):
 
         `noise` keeps every symbol. `task` flips both bits of an XOR with probability 1/2, so only
         their XOR and the erasure pattern stay; a channel-tuned symbol is drawn afresh from p(y|x), so
-        it passes the channel twice. `generic` works on the observation: not known exactly.
+        it passes the channel twice. `unique` is FactorCL's (X2' given X1): I(X1;X1') = I(X1;Y) redraws
+        the first bit of an XOR, I(X2;X2'|X1) = I(X2;Y|X1) keeps the second, so X' holds a bit that only X1
+        makes sense of, and nothing of their XOR. `independent` and `generic` work on the observation: not
+        known exactly.
         """
         check_policy(self, policy)
-        if policy == "generic":
+        if policy in ("independent", "generic"):
             return {term: ViewInformation(None, None) for term in self.targets}
-        task = policy == "task"
+        redrawn, unique = policy in ("task", "unique"), policy == "unique"
         stated = {}
         for term in self.targets:
             between = target = 0.0
             for slot in (slot for slot in self.slots if slot.term == term):
-                between += binary_entropy(slot.keep) + slot.information(2 if task else 0)
-                if term == "synergy" and not task:
-                    between += 1.0  # the first of the two bits, which `task` redraws
-                target += slot.information(3 if task else 1)
+                if term == "synergy" and unique:
+                    slot = replace(slot, p=0.5)  # the second bit in place of the XOR, which is lost
+                else:
+                    target += slot.information(3 if redrawn else 1)
+                between += binary_entropy(slot.keep) + slot.information(2 if redrawn else 0)
+                if term == "synergy" and not redrawn:
+                    between += 1.0  # the first of the two bits, which the others redraw
             stated[term] = ViewInformation(between, target)
         return stated
 
@@ -194,7 +200,7 @@ class Atoms(Generator):
         return AtomsStack([self]).sample(n, [seed], split, device).member(0)
 
     def view(self, sample: Sample, policy: str, seed: int) -> Sample:
-        """Draws a view of every row under `task`, `noise` or `generic`.
+        """Draws a view of every row under one of `policies`.
 
         Raises:
             InvalidRequest: an unknown policy.

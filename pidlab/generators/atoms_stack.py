@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pidlab.generators.base import Sample, Stack
 from pidlab.generators.checks import check_sample
-from pidlab.generators.noise import corruption, truncated_normal
+from pidlab.generators.noise import corruption, independent_draws, independent_view, truncated_normal
 from pidlab.generators.rendering import Rendering, stack_maps
 from pidlab.seeds import child, torch_generator
 
@@ -79,18 +79,22 @@ class AtomsStack(Stack):
     def view(self, sample: Sample, policy: str, seeds: Sequence[int]) -> Sample:
         device = sample.x[0].device
         self._to(device)
-        if policy == "generic":
-            x = tuple(self._corrupt(x, m, seeds) for m, x in enumerate(sample.x))
+        if policy in ("generic", "independent"):
+            on_observation = self._corrupt if policy == "generic" else self._rearrange
+            x = tuple(on_observation(x, m, seeds) for m, x in enumerate(sample.x))
             return Sample(x, sample.targets, sample.classes, sample.latents, sample.symbols)
         n = sample.x[0].shape[-2]
         draws, member = self._uniforms(seeds, 6, n, device)
         latents = dict(sample.latents)
-        if policy == "task":
+        if policy in ("task", "unique"):
             # A label given the symbol, then a symbol given the label: the channel, twice.
             once, again = (draws[:, :, row][member] < self._flip for row in (0, 1))
             redrawn = draws[:, :, 2][member]
             symbol = torch.where(self._shared, redrawn < self._p, latents["symbol"] ^ once ^ again)
-            latents |= {"symbol": symbol, "first": redrawn < 0.5}
+            first = redrawn < 0.5
+            if policy == "unique":  # the second bit of an XOR stays, whatever became of the first
+                symbol = torch.where(self._split, symbol ^ latents["first"] ^ first, symbol)
+            latents |= {"symbol": symbol, "first": first}
         x, symbols = self._observe(latents, self._noise_of(draws[:, :, 4:]), member, seeds)
         return Sample(x, sample.targets, sample.classes, latents, symbols)
 
@@ -136,6 +140,16 @@ class AtomsStack(Stack):
         ]
         noise, kept = (torch.stack(parts)[member] for parts in zip(*drawn, strict=True))
         return (x + noise) * kept
+
+    def _rearrange(self, x: Tensor, m: int, seeds: Sequence[int]) -> Tensor:
+        unique, member = _distinct(seeds, x.device)
+        _, n, width = x.shape
+        drawn = [
+            independent_draws(n, width, torch_generator(child(seed, "independent", m), x.device))
+            for seed in unique
+        ]
+        choice, noise, kept = (torch.stack(parts)[member] for parts in zip(*drawn, strict=True))
+        return independent_view(x, choice, noise, kept)
 
     def _uniforms(
         self, seeds: Sequence[int], rows: int, n: int, device: torch.device | str

@@ -16,6 +16,11 @@ MARGIN = 0.98
 # The `generic` view: normal noise of this size, then coordinates dropped with this probability.
 GENERIC_NOISE, GENERIC_DROP = 0.1, 0.2
 
+# The `independent` view of FactorCL's released code: one of these for each row, with noise of this size
+# or with this part of the numbers dropped.
+CHOICES = ("swap", "noise", "drop", "same")
+INDEPENDENT_NOISE, DROPPED_PART = 0.01, 10
+
 
 def truncated_normal(
     uniform: Float[Tensor, "..."], sd: float, half_gap: float | Tensor = 1.0
@@ -32,6 +37,29 @@ def truncated_normal(
     scale = sd * math.sqrt(2.0)
     normal = torch.erfinv((2.0 * uniform - 1.0) * math.erf(MARGIN / scale))
     return scale * half_gap * normal
+
+
+def independent_draws(rows: int, width: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """What an `independent` view draws: each row's choice of four, its noise, and which numbers stay."""
+    device = generator.device
+    choice = torch.randint(len(CHOICES), (rows,), generator=generator, device=device)
+    noise = torch.randn((rows, width), generator=generator, device=device)
+    rank = torch.rand((rows, width), generator=generator, device=device).argsort(-1).argsort(-1)
+    return choice, INDEPENDENT_NOISE * noise, rank >= width // DROPPED_PART
+
+
+def independent_view(
+    x: Float[Tensor, "*members n d"], choice: Tensor, noise: Tensor, kept: Tensor
+) -> Float[Tensor, "*members n d"]:
+    """Each row on its own is swapped (its halves), noised, thinned or left as it is (FactorCL's code).
+
+    A swap and the identity keep all information, the noise nearly all, so I(X;X') is far above I(X;Y).
+    """
+    half = x.shape[-1] // 2
+    swapped = torch.cat([x[..., half:], x[..., :half]], dim=-1)
+    options = torch.stack([swapped, x + noise, x * kept, x])
+    picked = choice[None, ..., None].expand(1, *x.shape)
+    return options.gather(0, picked)[0]
 
 
 def corruption(shape: Sequence[int], generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -8,11 +8,11 @@ from jaxtyping import Float
 
 from pidlab.info._certificate import TINY, completed, feasible, lower_bound, upper_bound
 from pidlab.info._newton import NewtonSystem
+from pidlab.memory import keep_freed_memory
 
 Tensor = torch.Tensor
 
 MASKED = -1e4  # exp() of it is exactly 0
-KEPT = 2**24  # bytes
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,7 @@ def bracket(
     Returns:
         Lower and upper bounds. They hold whether or not the tolerance was reached.
     """
-    # glibc keeps twice the largest block freed so far; with less, each step faults its memory in anew.
-    torch.empty(KEPT, dtype=torch.uint8)
+    keep_freed_memory()
     lower = torch.full_like(data1[0, 0], -torch.inf)
     upper = torch.full_like(lower, torch.inf)
     remaining = torch.arange(data1.shape[-1], device=data1.device)

@@ -1,4 +1,4 @@
-"""CLIP: the modalities of a sample, two by two, against those of the others."""
+"""CLIP: the two modalities of a sample against those of the others."""
 
 import math
 
@@ -8,17 +8,16 @@ from torch import Tensor, nn
 
 from pidlab.encoders import Encoders
 from pidlab.objectives.base import Batch, BuiltIn, projection
-from pidlab.objectives.similarity import checked_temperature, clip_loss, mean_over_pairs
+from pidlab.objectives.similarity import checked_temperature, clip_loss, over_pairs
 
 
 class Cross(BuiltIn):
     """Symmetric InfoNCE between modalities with a learnt scale (CLIP, Radford et al. 2021).
 
-    loss = ½ CE(rows of S) + ½ CE(columns of S), S = scale · cos(g1(e1(x1)), g2(e2(x2))), in nats. Of more
-    modalities, the mean over all pairs (CMC's full graph, Tian et al. 2020, arXiv 1906.05849).
+    loss = ½ CE(rows of S) + ½ CE(columns of S), S = scale · cos(g1(e1(x1)), g2(e2(x2))), in nats.
 
     Args:
-        encoders: the towers e1, e2, ...
+        encoders: the towers e_i; more than two are averaged over pairs.
         temperature: inverse of the scale at the start; the scale is learnt, up to 100.
     """
 
@@ -30,8 +29,8 @@ class Cross(BuiltIn):
         self.log_scale = nn.Parameter(torch.full((), -math.log(checked_temperature(temperature))))
 
     def forward(self, batch: Batch) -> Float[Tensor, ""]:
-        """The loss of a batch."""
+        """The loss of a batch of pairs."""
         triples = zip(self.heads, self.encoders, batch.x, strict=True)
         z = [head(tower(x)) for head, tower, x in triples]
         scale = self.log_scale.exp().clamp(max=100.0)
-        return mean_over_pairs(lambda a, b: clip_loss(a, b, scale), z)
+        return over_pairs(z, lambda a, b: clip_loss(a, b, scale))

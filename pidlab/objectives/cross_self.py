@@ -6,14 +6,13 @@ from torch import Tensor, nn
 
 from pidlab.encoders import Encoders
 from pidlab.objectives.base import Batch, BuiltIn, projection
-from pidlab.objectives.similarity import checked_temperature, mean_over_pairs, nt_xent
+from pidlab.objectives.similarity import checked_temperature, nt_xent, over_pairs
 
 
 class CrossSelf(BuiltIn):
     """NTXent(x1, x2) + λ ½ [NTXent(x1′, x1″) + NTXent(x2′, x2″)], in nats (FactorCL, CoMM baselines).
 
-    Towers and heads are shared between the two parts. Of more modalities, the mean over all pairs and the
-    mean over all modalities.
+    Towers and heads are shared between the two parts.
 
     Args:
         encoders: the towers.
@@ -36,5 +35,5 @@ class CrossSelf(BuiltIn):
             z, a, b = self.heads[i](self.encoders[i](torch.cat([x, first, second]))).chunk(3)
             clean.append(z)
             within.append(nt_xent(a, b, self.temperature))
-        across = mean_over_pairs(lambda a, b: nt_xent(a, b, self.temperature), clean)
+        across = over_pairs(clean, lambda a, b: nt_xent(a, b, self.temperature))
         return across + self.weight * torch.stack(within).mean()

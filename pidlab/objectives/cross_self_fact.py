@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from pidlab.encoders import Encoders
 from pidlab.objectives.base import Batch, BuiltIn, projection
-from pidlab.objectives.similarity import checked_temperature, mean_over_pairs, nt_xent
+from pidlab.objectives.similarity import checked_temperature, nt_xent, over_pairs
 
 
 class CrossSelfFact(BuiltIn):
@@ -40,8 +40,8 @@ class CrossSelfFact(BuiltIn):
     def forward(self, batch: Batch) -> Float[Tensor, ""]:
         """The loss of a batch with two views."""
         triples = zip(self.heads, self.encoders, batch.x, strict=True)
-        z = [head(tower(x)) for head, tower, x in triples]
-        across = mean_over_pairs(lambda a, b: nt_xent(a, b, self.temperature), z)
+        clean = [head(tower(x)) for head, tower, x in triples]
+        across = over_pairs(clean, lambda a, b: nt_xent(a, b, self.temperature))
         within = []
         for i, pair in enumerate(zip(*batch.views, strict=True)):
             a, b = self.own_heads[i](self.own[i](torch.cat(pair))).chunk(2)

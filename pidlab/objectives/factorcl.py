@@ -92,7 +92,9 @@ class FactorCL(BuiltIn):
         width = {"shared": encoders.dim // 2, "unique": encoders.dim - encoders.dim // 2}
         self.heads = nn.ModuleDict()
         self.critics = nn.ModuleDict({"nce": nn.ModuleDict(), "club": nn.ModuleDict()})
-        settings = {"temperature": temperature} if critic == "separable" else {}
+        settings: dict[str, Any] = {"hidden": encoders.hidden}
+        if critic == "separable":
+            settings["temperature"] = temperature
         for term in TERMS:
             name = self._heads_of(term)
             if name not in self.heads:

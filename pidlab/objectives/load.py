@@ -38,7 +38,7 @@ def load_objective(reference: str) -> MakeObjective:
     if _takes_encoders(found):
         return partial(found, **_arguments(asked, found, skip=1))
     if inspect.isclass(found):
-        make_loss: Callable[..., Any] = partial(found, **_arguments(asked, found))
+        make_loss: Any = partial(found, **_arguments(asked, found))
         return lambda encoders: PairLoss(encoders, make_loss())
     arguments = _arguments(asked, found, skip=2)
     return as_objective(partial(found, **arguments) if arguments else found)

@@ -5,17 +5,17 @@ from torch import Tensor, nn
 
 from pidlab.encoders import Encoders
 from pidlab.objectives.base import Batch, BuiltIn, projection
-from pidlab.objectives.similarity import checked_temperature, mean_over_pairs, nt_xent
+from pidlab.objectives.similarity import checked_temperature, nt_xent, over_pairs
 
 
 class SimCLRCross(BuiltIn):
-    """NT-Xent with the two modalities of a sample as its views (FactorCL's "SimCLR"), in nats.
+    """NT-Xent with the modalities of a sample as its views (FactorCL's "SimCLR"), in nats.
 
-    loss = NTXent(g1(e1(x1)), g2(e2(x2)); temperature). Unlike `cross`, candidates of a row are those of
-    its own modality too. Of more modalities, the mean over all pairs.
+    loss = NTXent(g1(e1(x1)), g2(e2(x2)); temperature), averaged over the pairs where modalities are more
+    than two (CMC). Unlike in `cross`, candidates of a row are those of its own modality too.
 
     Args:
-        encoders: the towers e1, e2, ...
+        encoders: the towers e_i.
         temperature: of the similarities.
     """
 
@@ -27,7 +27,7 @@ class SimCLRCross(BuiltIn):
         self.heads = nn.ModuleList(projection(encoders.dim) for _ in encoders)
 
     def forward(self, batch: Batch) -> Float[Tensor, ""]:
-        """The loss of a batch."""
+        """The loss of a batch of pairs."""
         triples = zip(self.heads, self.encoders, batch.x, strict=True)
         z = [head(tower(x)) for head, tower, x in triples]
-        return mean_over_pairs(lambda a, b: nt_xent(a, b, self.temperature), z)
+        return over_pairs(z, lambda a, b: nt_xent(a, b, self.temperature))

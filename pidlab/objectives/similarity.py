@@ -86,6 +86,11 @@ class _NTXent(torch.autograd.Function):
         return _NTXent.apply(z.movedim(in_dims[0], 0), temperature), (0, 0, 0)
 
 
+def over_pairs(z: Sequence[Tensor], loss: Callable[[Tensor, Tensor], Tensor]) -> Float[Tensor, ""]:
+    """The mean of a loss over all pairs of modalities (CMC, Tian et al. 2020): for two, the loss itself."""
+    return torch.stack([loss(a, b) for a, b in combinations(z, 2)]).mean()
+
+
 def clip_loss(
     a: Float[Tensor, "n d"], b: Float[Tensor, "n d"], scale: Float[Tensor, ""]
 ) -> Float[Tensor, ""]:
@@ -102,13 +107,6 @@ def clip_loss(
     scores = (F.normalize(a, dim=-1) * scale) @ F.normalize(b, dim=-1).mT
     normalisers = torch.logsumexp(scores, 0) + torch.logsumexp(scores, 1)
     return (normalisers / 2 - scores.diagonal()).mean()
-
-
-def mean_over_pairs(
-    loss: Callable[[Tensor, Tensor], Float[Tensor, ""]], z: Sequence[Float[Tensor, "n d"]]
-) -> Float[Tensor, ""]:
-    """The mean of a loss of two modalities over all pairs of them."""
-    return torch.stack([loss(a, b) for a, b in combinations(z, 2)]).mean()
 
 
 def supcon(

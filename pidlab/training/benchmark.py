@@ -15,7 +15,7 @@ from pidlab.generators import Atoms
 from pidlab.generators.blocks import VARIANCE
 from pidlab.generators.factorcl import FactorCL
 from pidlab.objectives import load_objective
-from pidlab.objectives.base import Batch, needs_of, phases_of
+from pidlab.objectives.base import Batch, MakeObjective, Phase, needs_of, phases_of
 from pidlab.seeds import child
 from pidlab.training.cohort import Member, build, train
 from pidlab.training.stream import Stream, tree_map
@@ -98,7 +98,7 @@ def compare(objective: str, steps: int) -> dict[str, Any]:
         "cohort_ms": clock.seconds["training"] / runs * 1e3,
         "data_ms": clock.seconds["data"] / runs * 1e3,
         "single_ms": single / steps * 1e3,
-        "gflops": _flops(make, members[0]) * runs / clock.seconds["training"] / 1e9,
+        "gflops": step_flops(make, members[0], Training()) * runs / clock.seconds["training"] / 1e9,
         "loss_difference": float(difference),
     }
 
@@ -106,19 +106,28 @@ def compare(objective: str, steps: int) -> dict[str, Any]:
 def _plain(make: Any, member: Member, steps: int) -> tuple[float, Tensor]:
     training = Training()
     model = build(make, member, training, "cpu")
-    (phase,) = phases_of(model)
-    assert phase.loss == "forward"
-    optimiser = torch.optim.Adam(model.parameters(), lr=training.rate, fused=True)
-    batches = _batches(model, member, training, steps)
+    phases = [(phase, _parameters(model, phase)) for phase in phases_of(model)]
+    adams = [torch.optim.Adam(moved, lr=training.rate, fused=True) for _, moved in phases]
+    drawn = sum(phase.repeat if phase.fresh_batch else 0 for phase, _ in phases) + 1
+    batches = iter(_batches(model, member, training, steps * drawn))
     losses = torch.zeros(steps)
     start = time.perf_counter()
-    for step, batch in enumerate(batches):
-        optimiser.zero_grad()
-        loss = model(batch)
-        loss.backward()
-        optimiser.step()
-        losses[step] = loss.detach()
+    for step in range(steps):
+        batch = next(batches)
+        for place, ((phase, _), adam) in enumerate(zip(phases, adams, strict=True)):
+            compute = model if phase.loss == "forward" else getattr(model, phase.loss)
+            for _ in range(phase.repeat):
+                model.zero_grad()
+                loss = compute(next(batches) if phase.fresh_batch else batch)
+                loss.backward()
+                adam.step()
+                if place == 0:
+                    losses[step] = loss.detach()
     return time.perf_counter() - start, losses
+
+
+def _parameters(model: Any, phase: Phase) -> list[torch.nn.Parameter]:
+    return [p for name, p in model.named_parameters() if phase.moves(name)]
 
 
 def _batches(model: Any, member: Member, training: Training, steps: int) -> list[Batch]:
@@ -126,11 +135,21 @@ def _batches(model: Any, member: Member, training: Training, steps: int) -> list
     return [Batch(**tree_map(lambda t: t[0], stream.next())) for _ in range(steps)]
 
 
-def _flops(make: Any, member: Member) -> int:
-    model = build(make, member, Training(), "cpu")
-    (batch,) = _batches(model, member, Training(), 1)
+def step_flops(make: MakeObjective, member: Member, training: Training, device: str = "cpu") -> int:
+    """Floating-point operations in the matrix products of one training step, all phases, of one model.
+
+    On the `meta` device they are counted without being done.
+    """
+    model = build(make, member, training, device)
+    stream = Stream([member.generator], [member.seed], training, needs_of(model), torch.device("cpu"))
+    batch = Batch(**tree_map(lambda t: t[0].to(device), stream.next()))
     with FlopCounterMode(display=False) as counter:
-        model(batch).backward()
+        for phase in phases_of(model):
+            for name, parameter in model.named_parameters():
+                parameter.requires_grad_(phase.moves(name))
+            compute = model if phase.loss == "forward" else getattr(model, phase.loss)
+            for _ in range(phase.repeat):
+                compute(batch).backward()
     return counter.get_total_flops()
 
 

@@ -12,9 +12,10 @@ from pidlab.clock import Clock
 from pidlab.defaults import Training
 from pidlab.encoders import Encoders
 from pidlab.generators import Generator
+from pidlab.memory import keep_freed_memory
 from pidlab.objectives.base import Batch, MakeObjective, needs_of, phases_of
 from pidlab.seeds import child, lent_randomness
-from pidlab.training.memory import keep_freed_memory, step_bytes
+from pidlab.training.memory import step_bytes
 from pidlab.training.program import Program, State, check_alike, choose_program, stacked_state
 from pidlab.training.stream import Stream, tree_map
 

@@ -54,7 +54,7 @@ def pidlab(monkeypatch, capsys, *arguments):
         ("sweep --batch 1", "batch = 1"),
         ("sweep --dim 0", "dim = 0"),
         ("sweep --samples 5", "fewer than a batch"),
-        ("sweep --views magic", "task, noise, generic"),
+        ("sweep --views magic", "task, noise, unique, independent, generic"),
         ("sweep --probes magic", "quick, standard"),
         ("sweep --device tpu", "auto, cpu or cuda"),
         ("sweep --unique 0..1 --synergy 0..1:5 --zip", "equal length"),

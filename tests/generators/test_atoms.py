@@ -58,7 +58,7 @@ def columns_of(sample, term):
 
 
 @pytest.mark.parametrize("tuning", TUNINGS)
-@pytest.mark.parametrize("policy", ["task", "noise"])
+@pytest.mark.parametrize("policy", ["task", "noise", "unique"])
 def test_views_keep_the_stated_bits(tuning, policy):
     n = 200_000
     atoms = tuned(tuning, redundant=0.6, unique1=0.6, unique2=1.0, synergy=0.6)
@@ -126,6 +126,37 @@ def test_every_symbol_is_a_function_of_the_observation(tuning):
             for row in sample.symbols[term][m]:
                 assert float((back[:, place] - row).abs().max()) < held[place].gap / 2
                 place += 1
+
+
+def test_unique_views_spare_what_the_other_modality_refers_to():
+    atoms = Atoms(redundant=1.0, unique1=1.0, unique2=0.5, synergy=0.6)
+    sample = atoms.sample(40_000, seed=1)
+    view = atoms.view(sample, "unique", seed=2)
+    for term in ("redundant", "unique1", "unique2"):
+        assert all(torch.equal(a, b) for a, b in zip(sample.symbols[term], view.symbols[term], strict=True))
+    (first, second), (first_view, second_view) = sample.symbols["synergy"], view.symbols["synergy"]
+    assert torch.equal(second, second_view)
+    # the other bit is drawn anew: a fair coin, 4 standard errors of 40,000 tosses
+    assert float((first == first_view).float().mean()) == pytest.approx(0.5, abs=4 * 0.5 / 200)
+
+
+def test_independent_views_follow_the_released_augmentation():
+    sample = Atoms(width=33).sample(20_000, seed=1)
+    view = Atoms(width=33).view(sample, "independent", seed=2)
+    for x, changed in zip(sample.x, view.x, strict=True):
+        swapped = torch.cat([x[:, 16:], x[:, :16]], dim=1)
+        kinds = torch.stack([
+            (changed == swapped).all(1),
+            (changed != x).all(1) & ((changed - x).abs().max(1).values < 0.1),
+            ((changed == 0) & (x != 0)).sum(1) == 3,
+            (changed == x).all(1),
+        ])  # fmt: skip
+        assert torch.equal(kinds.sum(0), torch.ones(20_000, dtype=torch.int64))
+        # four equally likely choices, 4 standard errors
+        assert kinds.float().mean(1).tolist() == pytest.approx([0.25] * 4, abs=4 * 0.0031)
+        noise = (changed - x)[kinds[1]]
+        assert float(noise.std()) == pytest.approx(0.01, rel=0.02)
+    assert not torch.equal(view.x[0] == sample.x[0], view.x[1] == sample.x[1])
 
 
 def test_rows_have_unit_scale_at_any_depth():

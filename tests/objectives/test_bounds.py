@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from golden_numbers import golden_cases
 from hypothesis import given
 from hypothesis import strategies as st
@@ -144,3 +145,68 @@ def test_codes_of_every_class_stand_in_the_order_of_the_joint_label():
     like = torch.zeros(1)
     assert torch.equal(every_class(classes, like)[y], one_hot(targets, classes, like))
     assert one_hot(targets, classes, like).tolist() == [[0, 1, 0, 0, 1], [1, 0, 0, 1, 0]]
+
+
+def pairs_of_bits(kind, n, seed):
+    """x1, x2 as two noisy signed bits and a nuisance each, and Y: their common bit, or their XOR."""
+    generator = torch.Generator().manual_seed(seed)
+    a, other = torch.randint(2, (2, n), generator=generator)
+    b = a if kind == "copy" else other
+    noise = torch.randn(2, n, 3, generator=generator) * 0.1
+    x1, x2 = (noise[i] + F.pad(2.0 * bit[:, None] - 1.0, (0, 2)) for i, bit in enumerate((a, b)))
+    return x1, x2, a if kind == "copy" else a ^ b
+
+
+def conditional_infonce(kind, form):
+    """I(X1;X2|Y) in bits as a critic reads it on fresh rows: `class`, `blind` to y, or as `released`."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        critic = Separable(5, 3)
+    adam = torch.optim.Adam(critic.parameters(), lr=3e-3)
+
+    def reading(seed, n):
+        x1, x2, y = pairs_of_bits(kind, n, seed)
+        code = one_hot({"y": y}, {"y": 2}, x1)
+        scores = critic(torch.cat([x1, code * (form != "blind")], dim=1), x2)
+        return infonce(scores, None if form == "released" else same_class(y))
+
+    for step in range(300):
+        adam.zero_grad()
+        (-reading(step, 128)).backward()
+        adam.step()
+    with torch.no_grad():
+        return float(reading(10_000, 2048)) / math.log(2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "form", "low", "high"),
+    [
+        # given their common bit nothing is left between them; given the XOR, one bit is
+        ("copy", "class", -0.03, 0.03),
+        ("xor", "class", 0.9, 1.0),
+        # a critic that does not see y cannot tell which pairs go together
+        ("copy", "blind", -0.03, 0.03),
+        ("xor", "blind", -0.03, 0.03),
+        # as released: I((X1,Y);X2), a bit in either case
+        ("copy", "released", 0.9, 1.0),
+        ("xor", "released", 0.9, 1.0),
+    ],
+)
+def test_what_conditional_infonce_reads(kind, form, low, high):
+    assert low <= conditional_infonce(kind, form) <= high
+
+
+@pytest.mark.parametrize(("dims", "nats"), [(1, 0.5), (4, 1.0), (4, 2.0)])
+def test_nce_club_at_its_best_critic_is_the_jeffreys_divergence(dims, nats):
+    # d pairs of normals with correlation r, I = -d/2 log(1 - r²): KL(p‖q) + KL(q‖p) = d (e^(2I/d) - 1) > 2I
+    n, r = 2000, math.sqrt(1.0 - math.exp(-2.0 * nats / dims))
+    a = normal(n, dims, seed=5)
+    b = r * a + math.sqrt(1 - r * r) * normal(n, dims, seed=6)
+    gap = b[None] - r * a[:, None]
+    f = (b.square()[None] - gap.square() / (1 - r * r) - math.log(1 - r * r)).sum(-1) / 2
+    jeffreys = dims * (math.exp(2 * nats / dims) - 1)
+    # both means are over n independent rows (the second is over pairs of them): 5 standard errors
+    error = 5 * (float(f.diagonal().std()) + float(f.mean(0).std()) + float(f.mean(1).std())) / n**0.5
+    assert float(club(f)) == pytest.approx(jeffreys, abs=error)
+    assert jeffreys > 2 * nats
+    assert error < jeffreys / 2

@@ -8,7 +8,7 @@ from pidlab.encoders import Encoders
 from pidlab.objectives.base import Batch
 from pidlab.objectives.comm import CoMM
 from pidlab.objectives.cross_self import CrossSelf
-from pidlab.objectives.similarity import clip_loss, nt_xent, supcon
+from pidlab.objectives.similarity import clip_loss, nt_xent, over_pairs, supcon
 
 TOLERANCE = {torch.float64: {"rtol": 1e-8, "atol": 1e-10}, torch.float32: {"rtol": 1e-4, "atol": 1e-5}}
 precisions = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
@@ -46,28 +46,47 @@ def test_nt_xent(case, dtype):
 class Given(Encoders):
     """Encoders and heads that hand through embeddings that were made elsewhere."""
 
-    def __init__(self):
+    def __init__(self, modalities=2):
         torch.nn.Module.__init__(self)
-        self.dim, self.hidden = 4, 8
+        self.dim, self.hidden, self.count = 4, 8, modalities
 
     def __iter__(self):
-        return iter((torch.nn.Identity(), torch.nn.Identity()))
+        return iter([torch.nn.Identity()] * self.count)
 
     def __len__(self):
-        return 2
+        return self.count
 
     def __getitem__(self, i):
         return torch.nn.Identity()
 
 
-def given(make, *arguments, **settings):
+def given(make, modalities=2, **settings):
     with torch.random.fork_rng():  # heads draw weights, only to be replaced
-        objective = make(Given(), *arguments, **settings)
-    for name in ("heads", "head"):
-        if hasattr(objective, name):
-            identity = torch.nn.Identity()
-            setattr(objective, name, torch.nn.ModuleList([identity] * 2) if name == "heads" else identity)
+        objective = make(Given(modalities), **settings)
+    if hasattr(objective, "head"):
+        objective.head = torch.nn.Identity()
+    if hasattr(objective, "heads"):
+        objective.heads = torch.nn.ModuleList([torch.nn.Identity()] * modalities)
     return objective
+
+
+@precisions
+@pytest.mark.parametrize("case", golden_cases("pairwise", "cmc"))
+def test_pairs_of_modalities(case, dtype):
+    z = [leaf(values, dtype) for values in case["inputs"]["z"]]
+    loss = over_pairs(z, lambda a, b: nt_xent(a, b, case["inputs"]["temperature"]))
+    same(loss, case["outputs"]["loss"], dtype)
+    for grad, expected in zip(torch.autograd.grad(loss, z), case["outputs"]["grad_loss_z"], strict=True):
+        same(grad, expected, dtype)
+
+
+@precisions
+@pytest.mark.parametrize("case", golden_cases("pairwise", "slip"))
+def test_clip_beside_nt_xent(case, dtype):
+    inputs = {name: leaf(case["inputs"][name], dtype) for name in ("z1", "z2", "aug1", "aug2")}
+    across = clip_loss(inputs["z1"], inputs["z2"], leaf(case["inputs"]["logit_scale"], dtype))
+    within = nt_xent(inputs["aug1"], inputs["aug2"], case["inputs"]["temperature"])
+    check(across + case["inputs"]["ssl_scale"] * within, inputs, case["outputs"], dtype)
 
 
 @precisions
@@ -157,25 +176,25 @@ class GivenFusion(torch.nn.Module):
 
 def comm_cases():
     # the weighted cases and other prototypes are no part of the objective
-    return [c for c in golden_cases("comm") if c.values[0]["name"].endswith("protolast") and "_2_mod" in c.id]
+    return [c for c in golden_cases("comm") if c.id.endswith("protolast")]
 
 
 @precisions
 @pytest.mark.parametrize("case", comm_cases())
 def test_comm(case, dtype):
     view1, view2 = ([leaf(z, dtype) for z in case["inputs"][v]] for v in ("view1", "view2"))
-    x = (view1[0], view1[1])
+    x = tuple(view1[:-1])
     batch = Batch(x, views=(x, x))
 
     def loss(terms):
-        objective = given(CoMM, temperature=case["inputs"]["temperature"], terms=terms)
+        objective = given(CoMM, len(x), temperature=case["inputs"]["temperature"], terms=terms)
         objective.fusion = GivenFusion(view1, view2)
         return objective(batch)
 
     outputs = case["outputs"]
     same(loss("all"), outputs["loss"], dtype)
     same(loss("joint"), outputs["terms"][-1], dtype)
-    same(loss("unimodal"), sum(outputs["terms"][:-1]) / 2, dtype)
+    same(loss("unimodal"), sum(outputs["terms"][:-1]) / len(x), dtype)
     grads = torch.autograd.grad(loss("all"), [*view1, *view2])
     expected = [*outputs["grad_loss_view1"], *outputs["grad_loss_view2"]]
     for grad, value in zip(grads, expected, strict=True):
@@ -183,5 +202,5 @@ def test_comm(case, dtype):
 
 
 def test_there_are_cases():
-    assert len(comm_cases()) >= 2
+    assert len(comm_cases()) >= 4
     assert len(golden_cases("pairwise", "ntx")) >= 2

@@ -95,7 +95,7 @@ def test_any_parameter_can_be_varied():
         ({"axes": (Axis(("steps",), (0.0,)),)}, "steps = 0"),
         ({"axes": (Axis(("steps",), (1.5,)),)}, "steps = 1.5"),
         ({"axes": (Axis(("world",), (1.0,)),)}, "world follows from the seed"),
-        ({"training": Training(views="magic")}, "task, noise, generic"),
+        ({"training": Training(views="magic")}, "task, noise, unique, independent, generic"),
         ({"axes": (Axis(("views",), ("task", "nose")),)}, "unknown views 'nose'"),
     ],
 )

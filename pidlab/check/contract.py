@@ -1,0 +1,367 @@
+"""The contract: what every objective promises, tried on small data."""
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from pidlab.analysis.capture import capture
+from pidlab.defaults import Training
+from pidlab.encoders import Encoders
+from pidlab.errors import reason
+from pidlab.generators import Atoms, Generator
+from pidlab.objectives.base import Batch, MakeObjective, Phase, needs_of, phases_of, represent
+from pidlab.seeds import lent_randomness
+from pidlab.training import Member, train
+from pidlab.training.cohort import build
+from pidlab.training.program import Call, Program, choose_program, stacked_state
+from pidlab.training.stream import Stream, tree_map
+
+SETTINGS = Training(steps=3, batch=32, hidden=16)
+
+# Autograd against central differences in float64, whose own error is about STEP² and 1e-16 / STEP.
+STEP, AGREE, DIRECTIONS = 1e-6, 1e-3, 3
+# Two float32 computations of one number, in another order.
+ROUNDING = 1e-4
+# What probes may read, in bits, from a readout that says nothing.
+NOTHING = 0.005
+
+
+@dataclass(frozen=True)
+class Finding:
+    """How one rule came out.
+
+    Args:
+        rule: what is promised.
+        ok: whether it holds.
+        why: what was seen; for a rule that holds, empty or a warning.
+    """
+
+    rule: str
+    ok: bool
+    why: str = ""
+
+
+class Trial:
+    """An objective on one small minibatch, as the rules need it.
+
+    Args:
+        make: makes the objective from encoders.
+        generator: what the data come from.
+    """
+
+    def __init__(self, make: MakeObjective, generator: Generator | None = None) -> None:
+        self.make, self.generator = make, generator or Atoms()
+
+    def model(self, seed: int = 0, device: str = "cpu") -> nn.Module:
+        """An untrained model."""
+        return build(self.make, Member(self.generator, seed), SETTINGS, device)
+
+    def batch(self, seed: int = 0) -> dict[str, Any]:
+        """A minibatch."""
+        needs = needs_of(self.model())
+        stream = Stream([self.generator], [seed], SETTINGS, needs, torch.device("cpu"))
+        return tree_map(lambda t: t[0], stream.next())
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """What is trained, in order."""
+        return phases_of(self.model())
+
+    def loss(self, model: nn.Module, phase: Phase, batch: dict[str, Any], seed: int = 0) -> Tensor:
+        """A phase's loss; draws of its own are the same for the same seed."""
+        compute = model if phase.loss == "forward" else getattr(model, phase.loss)
+        with lent_randomness(seed):
+            return compute(Batch(**batch))
+
+    @cached_property
+    def program(self) -> Program:
+        """Vmap or loop."""
+        pair = tree_map(lambda t: torch.stack([t, t]), self.batch())
+        with lent_randomness(0):
+            return choose_program(self.model(), pair)
+
+
+Rule = Callable[[Trial], str | None]
+
+
+class BrokenRule(Exception):  # noqa: N818 - it is the objective that errs
+    """A promise that an objective does not keep; the message says how."""
+
+
+def contract(make: MakeObjective, generator: Generator | None = None) -> Iterator[Finding]:
+    """Tries every rule on an objective, one finding after the other.
+
+    An objective whose loss cannot be computed is examined no further.
+
+    Args:
+        make: makes the objective from encoders.
+        generator: what the data come from; `Atoms()` by default.
+    """
+    trial = Trial(make, generator)
+    for rule, examine in RULES.items():
+        try:
+            yield Finding(rule, True, examine(trial) or "")
+        except BrokenRule as broken:
+            yield Finding(rule, False, str(broken))
+        except Exception as error:
+            yield Finding(rule, False, reason(error))
+            if examine is loss_is_a_number:
+                return
+
+
+def loss_is_a_number(trial: Trial) -> str | None:
+    """Every phase's loss is a finite 0-d tensor."""
+    model, batch = trial.model(), trial.batch()
+    for phase in trial.phases:
+        loss = trial.loss(model, phase, batch)
+        if not isinstance(loss, Tensor) or loss.ndim:
+            raise BrokenRule(f"phase {phase.name!r} gives {loss!r}, not a 0-d tensor")
+        if not loss.isfinite():
+            raise BrokenRule(f"phase {phase.name!r} gives {float(loss.detach())}")
+    return None
+
+
+def gradients_reach_parameters(trial: Trial) -> str | None:
+    """Every parameter that a phase claims gets a gradient."""
+    model, batch = trial.model(), trial.batch()
+    offered = _offered(model)
+    for phase in trial.phases:
+        moved = {name: p for name, p in model.named_parameters() if phase.moves(name)}
+        if not moved:
+            raise BrokenRule(f"phase {phase.name!r} trains no parameter: {phase.train} match none")
+        loss = trial.loss(model, phase, batch)
+        if not loss.requires_grad:
+            raise BrokenRule(f"phase {phase.name!r} has a loss without a gradient")
+        grads = torch.autograd.grad(loss, list(moved.values()), allow_unused=True)
+        reached = {name: g is not None and bool(g.any()) for name, g in zip(moved, grads, strict=True)}
+        unused = [
+            prefix for prefix in offered if not any(reached[n] for n in reached if n.startswith(prefix))
+        ]
+        lost = [n for n, hit in reached.items() if not hit and not n.startswith(tuple(unused))]
+        if lost:
+            raise BrokenRule(f"phase {phase.name!r} sends no gradient to {', '.join(lost)}")
+        if not any(reached.values()):
+            raise BrokenRule(f"phase {phase.name!r} sends no gradient to any network")
+        if not all(g is None or bool(g.isfinite().all()) for g in grads):
+            raise BrokenRule(f"phase {phase.name!r} has a gradient that is not finite")
+    return None
+
+
+def autograd_is_the_slope(trial: Trial) -> str | None:
+    """Autograd agrees with differences of the loss; where it does not, part of it sends no gradient."""
+    model = trial.model().double()
+    batch = tree_map(lambda t: t.double() if t.is_floating_point() else t, trial.batch())
+    generator = torch.Generator().manual_seed(0)
+    for phase in trial.phases:
+        moved = {name: p for name, p in model.named_parameters() if phase.moves(name)}
+        grads = _grads(trial.loss(model, phase, batch), moved)
+        for _ in range(DIRECTIONS):
+            along = {
+                n: torch.randn(p.shape, generator=generator).to(p) * p.abs().mean() for n, p in moved.items()
+            }
+            slope = sum(float((g * along[n]).sum().detach()) for n, g in grads.items())
+            up, down = (
+                float(trial.loss(_shifted(model, along, step), phase, batch).detach())
+                for step in (STEP, -STEP)
+            )
+            seen = (up - down) / (2 * STEP)
+            if not math.isclose(slope, seen, rel_tol=AGREE, abs_tol=AGREE):
+                return (
+                    f"warning: the loss of phase {phase.name!r} changes by {seen:.4g} along a direction "
+                    f"where autograd says {slope:.4g}: part of it sends no gradient (detach, or a "
+                    "stop-gradient that is meant)"
+                )
+    return None
+
+
+def vmap_is_the_loop(trial: Trial) -> str | None:
+    """Losses, gradients and buffers of two members are those of each alone."""
+    program = trial.program
+    if not program.vectorised:
+        return f"warning: trained one model at a time, because vmap cannot take it: {program.reason}"
+    models, batches = [trial.model(0), trial.model(1)], [trial.batch(0), trial.batch(1)]
+    params, buffers = stacked_state(models, True)
+    stacked = _stack(batches)
+    for phase in trial.phases:
+        loss, after = program(phase.loss, params, buffers, stacked)
+        grads = _grads(loss.sum(), params)
+        for i, (model, batch) in enumerate(zip(models, batches, strict=True)):
+            alone, kept = Call(model)(phase.loss, batch)
+            for name, grad in _grads(alone, dict(Call(model).named_parameters())).items():
+                _same(f"gradient of {name.removeprefix('objective.')}", grads[name][i], grad)
+            _same(f"loss of phase {phase.name!r}", loss[i], alone)
+            for name, buffer in kept.items():
+                _same(f"buffer {name.removeprefix('objective.')}", after[name][i], buffer)
+    return None
+
+
+def members_are_independent(trial: Trial) -> str | None:
+    """Who trains beside a member changes no bit of its losses."""
+    if not trial.phases:
+        return "nothing is trained"
+    first, others = Member(trial.generator, 0), (1, 2)
+    runs = [train(trial.make, [first, Member(trial.generator, other)], SETTINGS) for other in others]
+    if not torch.equal(runs[0].losses[:, 0], runs[1].losses[:, 0]):
+        raise BrokenRule("a member's losses depend on who trains beside it")
+    return None
+
+
+def randomness_is_lent(trial: Trial) -> str | None:
+    """No draw, in the constructor or in a loss, from a global generator that no seed rules."""
+    batch, drew = trial.batch(), False
+    for phase in trial.phases:
+        models = [trial.model(), trial.model()]
+        values = []
+        with lent_randomness(0):
+            before = torch.random.get_rng_state()
+            values.append(_computed(models[0], phase, batch))
+            drew |= not torch.equal(before, torch.random.get_rng_state())
+        with lent_randomness(0):
+            values.append(_computed(models[1], phase, batch))
+        if not torch.equal(*values):
+            raise BrokenRule(
+                "the same seed gives another loss: it draws from a generator that no seed rules, such as "
+                "numpy's or Python's; draw with torch"
+            )
+    return "warning: it draws from torch's global generator, so it is trained in a loop" if drew else None
+
+
+def devices_agree(trial: Trial) -> str | None:
+    """A step on the `meta` device under fake tensors finds no tensor made elsewhere."""
+    shapes = tree_map(lambda t: (tuple(t.shape), t.dtype), trial.batch())
+    with FakeTensorMode():
+        model = trial.model(device="meta")
+        batch = _on_meta(shapes)
+        for phase in trial.phases:
+            compute = model if phase.loss == "forward" else getattr(model, phase.loss)
+            loss = compute(Batch(**batch))
+            if loss.device.type != "meta":
+                raise BrokenRule(f"phase {phase.name!r} has its loss on {loss.device}")
+            _grads(loss, dict(model.named_parameters()))
+        for name, z in represent(model, batch["x"]).items():
+            if z.device.type != "meta":
+                raise BrokenRule(f"readout {name!r} is on {z.device}")
+    return None
+
+
+def order_does_not_matter(trial: Trial) -> str | None:
+    """Permuting the samples of a batch changes no loss."""
+    batch = trial.batch()
+    order = torch.randperm(SETTINGS.batch, generator=torch.Generator().manual_seed(0))
+    shuffled = tree_map(lambda t: t[order], batch)
+    with torch.no_grad():
+        for phase in trial.phases:
+            _same(
+                f"loss of phase {phase.name!r} after a permutation of the batch",
+                trial.loss(trial.model(), phase, shuffled),
+                trial.loss(trial.model(), phase, batch),
+            )
+    return None
+
+
+def readouts_are_of_their_rows(trial: Trial) -> str | None:
+    """Readouts are finite, z12 among them; each row is of its own row, z1 and z2 of their modality."""
+    model, x = trial.model().eval(), trial.batch()["x"]
+    with torch.no_grad():
+        whole = represent(model, x)
+        half = represent(model, tuple(xi[: SETTINGS.batch // 2] for xi in x))
+        other = represent(model, (x[0], x[1] + 1.0, *x[2:]))
+    if "z12" not in whole:
+        raise BrokenRule(f"no readout 'z12', the headline; there are {', '.join(whole)}")
+    for name, z in whole.items():
+        if z.ndim != 2 or len(z) != SETTINGS.batch:
+            raise BrokenRule(f"readout {name!r} has shape {tuple(z.shape)}, not ({SETTINGS.batch}, width)")
+        if not z.isfinite().all():
+            raise BrokenRule(f"readout {name!r} has values that are not finite")
+        _same(f"readout {name!r} of half of the rows", half[name], z[: SETTINGS.batch // 2])
+    if "z1" in whole and not torch.equal(whole["z1"], other["z1"]):
+        raise BrokenRule("z1 changes with x2")
+    return None
+
+
+def a_constant_captures_nothing(trial: Trial) -> str | None:
+    """A constant in place of every readout reads 0 bits: the examination itself is sound for these widths."""
+    model = trial.model().eval()
+
+    def constant(*x: Tensor) -> dict[str, Tensor]:
+        with torch.no_grad():
+            return {name: torch.ones_like(z) for name, z in represent(model, x).items()}
+
+    table = capture(constant, trial.generator, probes="quick")
+    most = float(table["captured"].abs().max())
+    if most > NOTHING:
+        raise BrokenRule(f"a constant representation reads {most:.3f} bits")
+    return None
+
+
+RULES: dict[str, Rule] = {
+    "the loss is one finite number": loss_is_a_number,
+    "gradients reach every parameter a phase claims": gradients_reach_parameters,
+    "autograd agrees with finite differences": autograd_is_the_slope,
+    "vmap equals the loop, buffers included": vmap_is_the_loop,
+    "members of a cohort are independent": members_are_independent,
+    "no global randomness": randomness_is_lent,
+    "no device mistakes": devices_agree,
+    "the order of the batch changes nothing": order_does_not_matter,
+    "readouts are functions of their rows": readouts_are_of_their_rows,
+    "a constant representation captures nothing": a_constant_captures_nothing,
+}
+
+
+def _computed(model: nn.Module, phase: Phase, batch: dict[str, Any]) -> Tensor:
+    compute = model if phase.loss == "forward" else getattr(model, phase.loss)
+    return compute(Batch(**batch)).detach()
+
+
+def _offered(model: nn.Module) -> list[str]:
+    # Encoders offer towers and a joint network; an objective may leave one of them alone.
+    homes = [name for name, module in model.named_modules() if isinstance(module, Encoders)]
+    return [f"{home}.{kind}." for home in homes for kind in ("towers", "joint")]
+
+
+def _shifted(model: nn.Module, along: dict[str, Tensor], step: float) -> nn.Module:
+    shifted = copy.deepcopy(model)
+    with torch.no_grad():
+        for name, parameter in shifted.named_parameters():
+            if name in along:
+                parameter += step * along[name].detach()
+    return shifted
+
+
+def _grads(loss: Tensor, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    leaves = list(params.values())
+    if not loss.requires_grad:
+        return {}
+    grads = torch.autograd.grad(loss, leaves, allow_unused=True)
+    return {name: g for name, g in zip(params, grads, strict=True) if g is not None}
+
+
+def _same(what: str, got: Tensor, expected: Tensor) -> None:
+    gap = float((got.detach() - expected.detach()).abs().max())
+    size = float(expected.detach().abs().max())
+    if not gap <= ROUNDING * max(size, 1.0):
+        raise BrokenRule(f"{what} differs by {gap:.2g}, of {size:.2g}")
+
+
+def _stack(batches: list[Any]) -> Any:
+    first = batches[0]
+    if isinstance(first, dict):
+        return {key: _stack([b[key] for b in batches]) for key in first}
+    if isinstance(first, tuple):
+        return tuple(_stack([b[i] for b in batches]) for i in range(len(first)))
+    return torch.stack(batches)
+
+
+def _on_meta(shapes: Any) -> Any:
+    if isinstance(shapes, dict):
+        return {key: _on_meta(value) for key, value in shapes.items()}
+    if isinstance(shapes, tuple) and isinstance(shapes[-1], torch.dtype):
+        return torch.empty(shapes[0], dtype=shapes[1], device="meta")
+    return tuple(_on_meta(value) for value in shapes)

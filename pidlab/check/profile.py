@@ -1,0 +1,176 @@
+"""The profile: what an objective captures of a world with a bit of everything, and of synergy alone."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import pandas as pd
+from scipy import stats
+
+from pidlab import defaults
+from pidlab.analysis.capture import capture_cohort
+from pidlab.defaults import Training
+from pidlab.errors import InvalidRequest
+from pidlab.generators import Atoms, Generator
+from pidlab.objectives import load_objective
+from pidlab.objectives.base import MakeObjective
+from pidlab.seeds import child
+from pidlab.training import Member, train
+
+FLOOR, CEILING = "untrained", "supervised"
+BESIDE = (FLOOR, "cross", "factorcl-sup", "comm", CEILING)
+SEEDS = 3
+
+# The standard worlds.
+EVERYTHING, SYNERGY_ALONE = Atoms(), Atoms(redundant=0.0, unique1=0.0, unique2=0.0)
+
+# Either of the objective's own two trainings is cut to about this many seconds.
+SECONDS = 20.0
+TRIAL_STEPS = 10
+
+# The part of a target's bits that counts as all of it, and the bits that a random network is surpassed by.
+ALL, MORE = 0.9, 0.1
+SYMBOLS = {"redundant": "R", "unique1": "U1", "unique2": "U2", "synergy": "S"}
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What was captured of each target, and what that means.
+
+    Args:
+        table: a row per objective and target (`term`): captured (mean over seeds), low, high (95 %
+            t-interval over seeds), truth, seeds; bits of z12, by the probe that validation chose.
+        verdict: in words.
+        steps: how long the objective was trained.
+    """
+
+    table: pd.DataFrame
+    verdict: str
+    steps: int
+
+    def terms(self, objective: str) -> dict[str, dict[str, float]]:
+        """Captured bits, truth and interval per term of one objective."""
+        rows = self.table[self.table["objective"] == objective]
+        keys = ["captured", "truth", "low", "high"]
+        return {str(row["term"]): {key: float(row[key]) for key in keys} for _, row in rows.iterrows()}
+
+
+def profile(
+    make: MakeObjective,
+    name: str,
+    generator: Generator | None = None,
+    *,
+    beside: Sequence[str] = BESIDE,
+    training: Training | None = None,
+    probes: str = defaults.PROBES,
+    on_objective: Callable[[str], None] = lambda _: None,
+) -> Profile:
+    """Trains an objective and says what it captured, beside others.
+
+    By default on the standard worlds: one holds a bit of each term, the other a bit of synergy and nothing
+    else.
+
+    Args:
+        make: makes the objective from encoders.
+        name: what to call it.
+        generator: a world of your own instead.
+        beside: references of the others.
+        training: settings; the defaults otherwise. Steps are fewer where the objective is so slow that
+            they would not fit in the time a check may take.
+        probes: effort of the probes.
+        on_objective: told whose turn it is.
+
+    Raises:
+        InvalidRequest: a generator without a truth to compare with.
+        ValueError: a loss that is not finite.
+    """
+    training, world = training or Training(), generator or EVERYTHING
+    if not math.isfinite(world.truth.total):
+        raise InvalidRequest(f"{world.name} states no truth: check needs a generator that knows its own")
+    frames = []
+    for other in (other for other in beside if other != name):
+        on_objective(other)
+        frames.append(_examined(load_objective(other), other, world, training, probes))
+    on_objective(name)
+    members = _members(world)
+    began = time.perf_counter()
+    train(make, members, replace(training, steps=TRIAL_STEPS))
+    per_step = (time.perf_counter() - began) / TRIAL_STEPS
+    steps = min(training.steps, max(TRIAL_STEPS, int(SECONDS / per_step)))
+    cut = replace(training, steps=steps)
+    frames.append(_examined(make, name, world, cut, probes))
+    table = pd.concat(frames, ignore_index=True)
+    verdict = _verdict(table, name)
+    if generator is None:
+        alone = _examined(make, name, SYNERGY_ALONE, cut, probes).set_index("term").loc["synergy"]
+        verdict.append(f"of synergy without R and U beside it {alone['captured']:.2f} of 1 bit")
+    if steps < training.steps:
+        verdict.append(f"trained for {steps} of {training.steps} steps, to keep the check short")
+    return Profile(table, "; ".join(verdict), steps)
+
+
+def _members(generator: Generator) -> list[Member]:
+    worlds = [replace(generator, world=child(seed, "world")) for seed in range(SEEDS)]  # type: ignore[type-var]
+    return [Member(world, seed) for seed, world in enumerate(worlds)]
+
+
+def _examined(
+    make: MakeObjective, name: str, generator: Generator, training: Training, probes: str
+) -> pd.DataFrame:
+    members = _members(generator)
+    fitted = train(make, members, training)
+    if fitted.failed:
+        step = min(fitted.failed.values())
+        raise ValueError(f"{name}: the loss is not finite from step {step} on")
+    found = capture_cohort(
+        fitted.represent, [m.generator for m in members], [m.seed for m in members], probes
+    )
+    rows = pd.concat([pd.DataFrame(member) for member in found], ignore_index=True)
+    rows = rows[rows["headline"] & (rows["readout"] == "z12") & rows["term"].isin(list(generator.targets))]
+    records = []
+    for term, group in rows.groupby("term", sort=False):
+        captured = group["captured"]
+        half = stats.t.ppf(0.975, len(captured) - 1) * captured.std() / len(captured) ** 0.5
+        records.append(
+            {
+                "objective": name,
+                "term": term,
+                "truth": group["truth"].iloc[0],
+                "captured": captured.mean(),
+                "low": captured.mean() - half,
+                "high": captured.mean() + half,
+                "seeds": len(captured),
+            }
+        )
+    return pd.DataFrame(records)
+
+
+def _verdict(table: pd.DataFrame, name: str) -> list[str]:
+    """Which targets were captured whole, in part or not at all, in words."""
+
+    def column(objective: str, key: str) -> dict[str, float]:
+        rows = table[table["objective"] == objective]
+        return dict(zip(rows["term"], rows[key], strict=True))
+
+    own, truth = column(name, "captured"), column(name, "truth")
+    floor = column(FLOOR, "captured")
+    full = [t for t in own if own[t] >= ALL * truth[t] > 0]
+    some = [t for t in own if t not in full and own[t] > floor[t] + MORE]
+    none = [t for t in own if t not in full and t not in some]
+    parts = []
+    if full:
+        parts.append(f"captures {_listed(SYMBOLS.get(t, t) for t in full)}")
+    if some:
+        parts.append(
+            "part of " + _listed(f"{SYMBOLS.get(t, t)} ({own[t]:.2f} of {truth[t]:.2g} bits)" for t in some)
+        )
+    if none:
+        words = _listed(SYMBOLS.get(t, t) for t in none)
+        parts.append(f"of {words} no more than an untrained network lets one read")
+    return parts
+
+
+def _listed(words: Iterable[str]) -> str:
+    listed = list(words)
+    return listed[0] if len(listed) == 1 else f"{', '.join(listed[:-1])} and {listed[-1]}"

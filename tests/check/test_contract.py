@@ -1,0 +1,192 @@
+"""Every rule of the contract finds the objective that breaks it."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from pidlab.check import contract
+from pidlab.check.contract import RULES
+from pidlab.objectives.base import Phase
+from pidlab.objectives.similarity import nt_xent
+
+
+class Sound(torch.nn.Module):
+    """What the others break in one place each."""
+
+    needs = ("views",)
+
+    def __init__(self, encoders):
+        super().__init__()
+        self.encoders = encoders
+        self.scale = torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, batch):
+        pairs = zip(self.encoders, *batch.views, strict=True)
+        losses = [nt_xent(e(a), e(b), 0.5) for e, a, b in pairs]
+        return torch.stack(losses).mean() * self.scale
+
+
+class Vector(Sound):
+    def forward(self, batch):
+        return super().forward(batch)[None]
+
+
+class NotFinite(Sound):
+    def forward(self, batch):
+        return super().forward(batch) / 0.0
+
+
+class Undeclared(Sound):
+    needs = ()
+
+
+class Faulty(Sound):
+    def forward(self, batch):
+        return {}["missing"]
+
+
+class Unreached(Sound):
+    def __init__(self, encoders):
+        super().__init__(encoders)
+        self.spare = torch.nn.Linear(2, 2)
+
+
+class Detached(Sound):
+    def forward(self, batch):
+        return super().forward(batch).detach()
+
+
+class NothingToTrain(Sound):
+    phases = (Phase("main", train=("head",)),)
+
+
+class StopGradient(Sound):
+    def forward(self, batch):
+        penalty = self.encoders[0](batch.x1).detach().square().mean()
+        return super().forward(batch) + penalty
+
+
+class Numpy(Sound):
+    def forward(self, batch):
+        return super().forward(batch) * np.random.uniform(0.99, 1.0)  # noqa: NPY002
+
+
+class Python(Sound):
+    def forward(self, batch):
+        return super().forward(batch) * random.uniform(0.99, 1.0)
+
+
+class Dropout(Sound):
+    def forward(self, batch):
+        return super().forward(batch) + 0 * F.dropout(batch.x1, 0.5).sum()
+
+
+class Item(Sound):
+    def forward(self, batch):
+        loss = super().forward(batch)
+        return loss if loss.item() > 0 else -loss
+
+
+class OtherDevice(Sound):
+    def forward(self, batch):
+        return super().forward(batch) + (batch.x1[:, 0] * torch.zeros(len(batch.x1), device="cpu")).sum()
+
+
+class Ordered(Sound):
+    def forward(self, batch):
+        return super().forward(batch) + self.encoders[0](batch.x1)[0].square().mean()
+
+
+class MixedRows(Sound):
+    def represent(self, x1, x2):
+        z1, z2 = self.encoders[0](x1), self.encoders[1](x2)
+        return {"z12": torch.cat([z1 - z1.mean(0), z2], dim=-1)}
+
+
+class Nameless(Sound):
+    def represent(self, x1, x2):
+        return {"z": self.encoders[0](x1)}
+
+
+class Leaking(Sound):
+    def represent(self, x1, x2):
+        z1, z2 = self.encoders[0](x1), self.encoders[1](x2)
+        return {"z1": z1 + z2, "z2": z2, "z12": torch.cat([z1, z2], dim=-1)}
+
+
+class MovingAverage(Sound):
+    """Keeps a buffer by assignment, which a naive vmap loses."""
+
+    def __init__(self, encoders):
+        super().__init__(encoders)
+        self.register_buffer("centre", torch.zeros(encoders.dim))
+
+    def forward(self, batch):
+        z = self.encoders[0](batch.x1)
+        self.centre = 0.9 * self.centre + 0.1 * z.detach().mean(0)
+        return super().forward(batch) + (z - self.centre).square().mean()
+
+
+def findings(make):
+    return {finding.rule: finding for finding in contract(make)}
+
+
+NUMBER, REACH, SLOPE, LOOP, BESIDE, RANDOM, DEVICE, ORDER, ROWS, CONSTANT = RULES
+
+
+def test_a_sound_objective_keeps_every_rule():
+    found = findings(Sound)
+    assert list(found) == list(RULES)
+    assert all(f.ok and not f.why for f in found.values())
+
+
+@pytest.mark.parametrize(
+    ("make", "rule", "says"),
+    [
+        (Vector, NUMBER, "not a 0-d tensor"),
+        (NotFinite, NUMBER, "inf"),
+        (Undeclared, NUMBER, 'needs = ("views",)'),
+        (Faulty, NUMBER, 'return {}["missing"]'),
+        (Unreached, REACH, "spare.weight, spare.bias"),
+        (Detached, REACH, "without a gradient"),
+        (NothingToTrain, REACH, "('head',) match none"),
+        (Numpy, RANDOM, "draw with torch"),
+        (Python, RANDOM, "draw with torch"),
+        (OtherDevice, DEVICE, "Device"),
+        (Ordered, ORDER, "after a permutation"),
+        (MixedRows, ROWS, "of half of the rows"),
+        (Nameless, ROWS, "there are z"),
+        (Leaking, ROWS, "z1 changes with x2"),
+    ],
+)
+def test_what_is_broken_is_found(make, rule, says):
+    finding = findings(make)[rule]
+    assert not finding.ok
+    assert says in finding.why
+
+
+@pytest.mark.parametrize(
+    ("make", "rule", "says"),
+    [
+        (StopGradient, SLOPE, "sends no gradient"),
+        (Item, LOOP, "calling .item()"),
+        (Dropout, RANDOM, "torch's global generator"),
+    ],
+)
+def test_what_may_be_meant_is_a_warning(make, rule, says):
+    finding = findings(make)[rule]
+    assert finding.ok
+    assert says in finding.why
+
+
+def test_an_assigned_buffer_is_kept_by_vmap():
+    found = findings(MovingAverage)
+    assert found[LOOP].ok
+    assert not found[LOOP].why
+
+
+def test_a_loss_that_cannot_be_computed_ends_the_examination():
+    assert list(findings(Faulty)) == [NUMBER]

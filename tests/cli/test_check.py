@@ -1,0 +1,157 @@
+"""`pidlab check` and a user's own objective from the command line, end to end."""
+
+import importlib
+import json
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+from pidlab.cli import main
+from pidlab.defaults import Training
+
+# the package has a function of the same name
+profile_module = importlib.import_module("pidlab.check.profile")
+
+OWN = """
+    import torch
+
+    class Mine(torch.nn.Module):
+        def __init__(self, encoders, *, weight: float = 1.0):
+            super().__init__()
+            self.encoders, self.weight = encoders, weight
+        def forward(self, batch):
+            z1, z2 = self.encoders[0](batch.x1), self.encoders[1](batch.x2)
+            return self.weight * (z1 - z2).square().mean() + 1 / (z1.var(0).mean() + 1)
+
+    class Faulty(Mine):
+        def forward(self, batch):
+            return {}["missing"]
+
+    class Unreached(Mine):
+        def __init__(self, encoders):
+            super().__init__(encoders)
+            self.spare = torch.nn.Linear(2, 2)
+
+    class Looped(Mine):
+        def forward(self, batch):
+            loss = super().forward(batch)
+            return loss if loss.item() > 0 else -loss
+"""
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    (tmp_path / "mine.py").write_text(textwrap.dedent(OWN))
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["pidlab", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        captured = capsys.readouterr()
+        return caught.value.code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """A profile of few steps beside the floor."""
+    monkeypatch.setattr(profile_module, "SECONDS", 0.0)
+    monkeypatch.setattr(profile_module, "SEEDS", 2)
+    whole = profile_module.profile
+    monkeypatch.setattr(
+        "pidlab.check.profile",
+        lambda make, name, world, **rest: whole(
+            make, name, world, beside=("untrained",), training=Training(steps=20), probes="quick", **rest
+        ),
+    )
+
+
+def test_check_prints_contract_profile_and_verdict(run, short):
+    code, out, _ = run("check", "mine.py:Mine(weight=2)")
+    assert code == 0
+    assert out.count("ok  ") == 10
+    for word in ("untrained", "mine.py:Mine(weight=2)", "synergy", "10 of 20 steps"):
+        assert word in out
+
+
+def test_check_as_json(run, short):
+    code, out, _ = run("check", "mine.py:Mine", "--json")
+    document = json.loads(out)
+    assert code == 0
+    assert document["ok"] is True
+    assert {"rule", "ok", "why"} == set(document["contract"][0])
+    assert list(document["profile"]) == ["redundant", "unique1", "unique2", "synergy"]
+    for term in document["profile"].values():
+        assert set(term) == {"captured", "truth", "low", "high"}
+        assert term["truth"] == 1.0
+        assert term["low"] <= term["captured"] <= term["high"]
+    assert "captures" in document["verdict"] or "no more than" in document["verdict"]
+
+
+def test_what_is_broken_exits_1(run, short):
+    code, out, _ = run("check", "mine.py:Unreached", "--json")
+    assert code == 1
+    assert any(not f["ok"] and "spare.weight" in f["why"] for f in json.loads(out)["contract"])
+
+
+def test_a_fault_in_a_users_code_is_shown_as_theirs(run):
+    code, out, err = run("check", "mine.py:Faulty")
+    assert code == 1
+    assert 'return {}["missing"]' in out
+    assert "pidlab" not in out.split("KeyError")[1]
+    assert "Traceback" not in err
+
+
+def test_a_wrong_reference_exits_2(run):
+    code, out, err = run("check", "mine.py:Nine")
+    assert code == 2
+    assert not out
+    assert err == "error: mine.py has no 'Nine': did you mean 'Mine'?\n"
+
+
+def test_in_a_sweep_a_fault_harms_no_other(run):
+    code, out, err = run(
+        "sweep", "--unique", "1", "--seeds", "1", "--steps", "3", "--probes", "quick", "--out", "there",
+        "--objective", "mine.py:Faulty", "--objective", "mine.py:Looped", "--objective", "mine.py:Mine",
+    )  # fmt: skip
+    assert code == 1
+    assert "mine.py:Looped: trained one model at a time, because vmap cannot take it" in err
+    assert "calling .item() on a Tensor" in err
+    assert "failed: mine.py:Faulty (run " in err
+    assert 'return {}["missing"]' in err
+    assert "2 runs" not in err.split("failed:")[1]
+    assert out.count("mine.py:Mine") == 1
+
+
+def test_an_edited_objective_is_trained_again(run, tmp_path):
+    arguments = (
+        "sweep", "--unique", "1", "--seeds", "1", "--steps", "3", "--probes", "quick", "--out", "there",
+        "--objective", "mine.py:Mine", "--json",
+    )  # fmt: skip
+    first = json.loads(run(*arguments)[1])["rows"][0]["run"]
+    assert json.loads(run(*arguments)[1])["rows"][0]["run"] == first
+    path = tmp_path / "mine.py"
+    path.write_text(path.read_text().replace("weight: float = 1.0", "weight: float = 3.0"))
+    assert json.loads(run(*arguments)[1])["rows"][0]["run"] != first
+
+
+def test_another_world_has_its_own_targets(run, short):
+    code, out, _ = run("check", "mine.py:Mine", "--generator", "gate('and')", "--json")
+    document = json.loads(out)
+    assert code == 0
+    assert list(document["profile"]) == ["y"]
+    assert document["profile"]["y"]["truth"] == pytest.approx(0.8112781, abs=1e-6)
+
+
+def test_a_world_without_a_truth_is_refused(run, short, tmp_path):
+    rng = np.random.default_rng(0)
+    x1, x2 = rng.normal(size=(2, 60_000, 4)).astype("float32")
+    np.savez(tmp_path / "own.npz", x1=x1, x2=x2, y=rng.integers(2, size=60_000))
+    code, _, err = run("check", "mine.py:Mine", "--generator", "arrays('own.npz')")
+    assert code == 2
+    assert "states no truth" in err
+    assert err.count("\n") == 1
