@@ -21,7 +21,7 @@ FLOOR, CEILING = "untrained", "supervised"
 DASHES: dict[str, Any] = {FLOOR: (0, (1, 1)), CEILING: (0, (4, 2))}
 MOST_ROWS = 12
 # Panels that fit beside each other on a page; a figure of more is wider.
-MOST_COLUMNS = 6
+MOST_COLUMNS = 4
 
 
 def capture_figure(
