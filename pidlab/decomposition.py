@@ -1,7 +1,8 @@
 """The record that everybody in pidlab speaks in: a partial information decomposition, in bits."""
 
+import math
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,3 +130,31 @@ class Decomposition:
 
         terms = ", ".join(f"{name}={show(value)}" for name, value in self.terms.items())
         return f"Decomposition({terms} bits; {self.measure} by {self.how}, gap {show(self.gap)})"
+
+
+@dataclass(frozen=True)
+class Planted:
+    """What is known by design of more than two sources: bits of independent factors.
+
+    A factor is held redundantly (by each of some sources), uniquely (by one) or synergistically (by some
+    together, and by fewer not at all); its name says by which: `redundant`, `redundant12`, `unique3`,
+    `synergy13`. No measure is needed, and none of two sources would do: what any set of sources holds is
+    the sum over the factors that it holds.
+
+    Args:
+        terms: bits by factor.
+    """
+
+    terms: dict[str, float]
+    measure: ClassVar[str] = "independent factors"
+    how: ClassVar[str] = "design"
+    gap: ClassVar[float] = 0.0
+
+    @property
+    def total(self) -> float:
+        """I(X1,X2,X3;Y) in bits."""
+        return math.fsum(self.terms.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready dict: every factor, total, gap (bits), measure, how."""
+        return {**self.terms, "total": self.total, "gap": self.gap, "measure": self.measure, "how": self.how}

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pidlab.modality import Modality
+from pidlab.convolutions import AlexNet, SmallCNN
+from pidlab.modality import Image, Modality
 
 # Matrix products of widths divisible by this give a member the same bits in every cohort.
 ALIGN = 8
@@ -54,6 +55,29 @@ def mlp(*widths: int) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
+def tower(modality: Modality, *widths: int) -> nn.Module:
+    """The network of one modality: an MLP on a vector or on what convolutions make of an image.
+
+    Args:
+        modality: what it reads.
+        widths: of its hidden layers, and last of its code; without hidden layers convolutions have as
+            many channels as the code is wide.
+    """
+    if not isinstance(modality, Image):
+        return mlp(modality.dim, *widths)
+    features, width = stem(modality, widths[0])
+    return nn.Sequential(features, mlp(width, *widths))
+
+
+def stem(modality: Modality, channels: int) -> tuple[nn.Module, int]:
+    """What stands in front of an MLP, and the width that it hands on: nothing for a vector."""
+    if not isinstance(modality, Image):
+        return nn.Identity(), modality.dim
+    kind = AlexNet if min(modality.height, modality.width) >= AlexNet.LEAST else SmallCNN
+    features = kind(modality, channels)
+    return features, features.outputs
+
+
 class Encoders(nn.Module):
     """One network per modality, and one on everything.
 
@@ -80,9 +104,12 @@ class Encoders(nn.Module):
         super().__init__()
         self.modalities, self.classes = tuple(modalities), dict(classes)
         self.dim, self.hidden, self.layers = dim, hidden, layers
-        n, wide = len(modalities), sum(m.dim for m in modalities)
-        self.towers = nn.ModuleList(mlp(m.dim, *[hidden] * layers, dim) for m in modalities)
-        self.joint = Joint(mlp(wide, *[hidden * n] * layers, dim * n))
+        n = len(modalities)
+        self.towers = nn.ModuleList(tower(m, *[hidden] * layers, dim) for m in modalities)
+        # Images meet as features, vectors as they are.
+        stems = [stem(m, hidden) for m in modalities]
+        wide = sum(width for _, width in stems)
+        self.joint = Joint([s for s, _ in stems], mlp(wide, *[hidden * n] * layers, dim * n))
 
     def fresh(self, dim: int) -> "Encoders":
         """Other networks for the same modalities, with codes of width `dim`."""
@@ -100,11 +127,11 @@ class Encoders(nn.Module):
 
 
 class Joint(nn.Module):
-    """A network on the concatenation of all modalities."""
+    """A network on the concatenation of all modalities, each behind its stem."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, stems: Sequence[nn.Module], network: nn.Module) -> None:
         super().__init__()
-        self.network = network
+        self.stems, self.network = nn.ModuleList(stems), network
 
-    def forward(self, *x: Float[Tensor, "n _"]) -> Float[Tensor, "n k"]:
-        return self.network(torch.cat(x, dim=-1))
+    def forward(self, *x: Float[Tensor, "n ..."]) -> Float[Tensor, "n k"]:
+        return self.network(torch.cat([stem(xi) for stem, xi in zip(self.stems, x, strict=True)], dim=-1))

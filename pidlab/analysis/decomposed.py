@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pidlab.analysis.reading import Reading
 from pidlab.analysis.rows import Row
-from pidlab.decomposition import TERMS, Decomposition
+from pidlab.decomposition import TERMS, Decomposition, Planted
 from pidlab.generators import Generator
 from pidlab.info import decompose, source_informations
 
@@ -75,6 +75,8 @@ def decomposed_rows(
     held = [decomposed(*(readings[z][name] for z in ("z1", "z2", "z12"))) for name in generators[0].targets]
     for k, generator in enumerate(generators):
         truth = generator.truth
+        if isinstance(truth, Planted):  # more sources than two, of which there is no such decomposition
+            return
         sums = {term: sum(float(h.terms.terms[term][k]) for h in held) for term in TERMS}  # type: ignore[index]
         agrees = all(bool(h.agrees[k]) for h in held)
         for term, bits in sums.items():

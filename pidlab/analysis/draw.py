@@ -10,8 +10,10 @@ from torch import Tensor
 from pidlab.analysis.features import Labels
 from pidlab.clock import Clock
 from pidlab.generators import Generator, Sample, Target
+from pidlab.modality import rows_at_once
 from pidlab.seeds import child
 
+# Rows drawn at once, fewer of large images (`rows_at_once`).
 DRAW_ROWS = 4096
 
 SPLITS = ("train", "validation", "test")
@@ -51,7 +53,7 @@ def draw(
     Fewer where a generator has no more of them.
     """
     stack = type(generators[0]).stack(generators)
-    parts, source, most = [], "eval", DRAW_ROWS
+    parts, source, most = [], "eval", rows_at_once(generators[0].modalities, DRAW_ROWS)
     if (rows := generators[0].rows(FINITE[split])) is not None:
         # No row is met twice: not in two splits, nor within one.
         n = most = min(n, rows)

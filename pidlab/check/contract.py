@@ -185,7 +185,7 @@ def vmap_is_the_loop(trial: Trial) -> str | None:
     """Losses, gradients and buffers of two members are those of each alone."""
     program = trial.program
     if not program.vectorised:
-        return f"warning: trained one model at a time, because vmap cannot take it: {program.reason}"
+        return f"warning: trained one model at a time: {program.reason}"
     models, batches = [trial.model(0), trial.model(1)], [trial.batch(0), trial.batch(1)]
     params, buffers = stacked_state(models, True)
     stacked = _stack(batches)

@@ -14,6 +14,7 @@ from pidlab.cli.estimate import EPILOG as ARRAYS
 from pidlab.cli.estimate import estimate
 from pidlab.cli.generate import generate
 from pidlab.cli.known_answers import known_answers
+from pidlab.cli.picture import picture
 from pidlab.cli.sweep import EPILOG, sweep
 from pidlab.cli.truth import truth
 from pidlab.errors import InvalidRequest
@@ -35,6 +36,7 @@ app.command(epilog=ARRAYS)(estimate)
 app.command()(check)
 app.command("list")(catalogue)
 app.command()(generate)
+app.command()(picture)
 app.command()(bench)
 app.command("known-answers", hidden=True)(known_answers)
 

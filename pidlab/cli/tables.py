@@ -6,8 +6,8 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from pidlab.decomposition import TERMS
 from pidlab.plots.panels import Panel, panels
+from pidlab.plots.style import symbol_of
 from pidlab.sweeps.request import Request
 from pidlab.sweeps.run import SweepResult
 
@@ -28,7 +28,7 @@ def print_captured(result: SweepResult, request: Request) -> None:
 
 
 def _table(rows: pd.DataFrame, divided: list[Panel], axes: list[str]) -> Table:
-    terms = all(panel.term in TERMS for panel in divided)
+    terms = all(symbol_of(panel.term) for panel in divided)
     what = "Captured bits of z12" if terms else "Captured bits"
     title = f"{what}, best probe by validation: mean ± standard deviation over seeds"
     table = Table(title=title, title_justify="left")

@@ -1,6 +1,7 @@
 """`pidlab truth`: the decomposition that a generator is designed to have, beside the solver's."""
 
 import json
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import typer
@@ -17,11 +18,14 @@ from pidlab.cli.options import (
     asked_bits,
 )
 from pidlab.cli.show import bits
-from pidlab.decomposition import TERMS, Decomposition
+from pidlab.decomposition import Decomposition
 from pidlab.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from pidlab.generators import Generator
+
+# What a decomposition of two sources says beside its terms.
+PAIR = ("mi1", "mi2", "co_information")
 
 
 def truth(
@@ -63,14 +67,22 @@ def truth(
         title=f"{made.name}: information about Y, in bits ({found.measure}, by {found.how})",
         title_justify="left",
     )
-    for column in ("target", "H(target)", "I(X1;T)", "I(X2;T)", "I(X1,X2;T)"):
+    sets = _sets(made)
+    names = (",".join(f"X{m + 1}" for m in key) for key in sets)
+    held = names if len(made.modalities) > 2 else (f"I({name};T)" for name in names)
+    for column in ("target", "H(target)", *held):
         table.add_column(column, justify="left" if column == "target" else "right")
     for target in made.targets.values():
-        known = (target.entropy, *(target.information[key] for key in ((0,), (1,), (0, 1))))
+        known = (target.entropy, *(target.information[key] for key in sets))
         table.add_row(target.name, *(f"{bits:.6g}" for bits in known))
     console = Console()
     console.print(table)
-    names = (*TERMS, "total", "mi1", "mi2", "co_information")
+    if not isinstance(found, Decomposition):
+        console.print(
+            f"{found.total:.6g} bits in all; a column per set of modalities, its I(set;T)", highlight=False
+        )
+        return
+    names = (*found.terms, "total", *PAIR)
     table = Table(title="Designed, and solved on the law", title_justify="left")
     table.add_column("bits")
     table.add_column(f"designed ({found.how})", justify="right")
@@ -84,8 +96,16 @@ def truth(
         console.print(note, highlight=False)
 
 
+def _sets(made: "Generator") -> list[tuple[int, ...]]:
+    """Every set of modalities, the smallest first."""
+    modalities = range(len(made.modalities))
+    return [s for size in modalities for s in combinations(modalities, size + 1)]
+
+
 def _solved(made: "Generator") -> tuple[Decomposition | None, str]:
     """The solver's decomposition of the generator's joint law, or a word on why there is none."""
+    if not isinstance(made.truth, Decomposition):
+        return None, "no solver's value: it decomposes what two modalities hold"
     if made.truth.how == "solver":
         return None, ""
     try:

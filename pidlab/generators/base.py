@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from pidlab.decomposition import Decomposition
+from pidlab.decomposition import Decomposition, Planted
 from pidlab.info import decompose, entropy, joint_information, source_informations
 from pidlab.modality import Modality
 
@@ -44,7 +44,7 @@ class Sample:
     """Paired observations with what they are made of; tensors may carry leading member axes.
 
     Args:
-        x: one tensor per modality.
+        x: one tensor per modality, (*members, n, d) or (*members, n, channels, height, width).
         targets: class numbers by target name.
         classes: number of classes by target name.
         latents: what the generator needs to make views; sample axis last.
@@ -54,7 +54,7 @@ class Sample:
             generator has no `cell_laws`.
     """
 
-    x: tuple[Float[Tensor, "*members n d"], ...]
+    x: tuple[Float[Tensor, "..."], ...]
     targets: dict[str, Int[Tensor, "*members n"]]
     classes: dict[str, int]
     latents: dict[str, Tensor] = field(default_factory=dict)
@@ -147,8 +147,8 @@ class Generator(ABC):
 
     @property
     @abstractmethod
-    def truth(self) -> Decomposition:
-        """The decomposition of I(X1,X2;Y), in bits."""
+    def truth(self) -> Decomposition | Planted:
+        """The decomposition of I(X1,X2;Y), in bits; of more modalities, the bits that are planted."""
 
     @property
     @abstractmethod
@@ -156,7 +156,7 @@ class Generator(ABC):
         """The targets by name."""
 
     @property
-    def examined(self) -> Decomposition:
+    def examined(self) -> Decomposition | Planted:
         """The decomposition of the targets; less than `truth` where these quantise a continuous Y."""
         return self.truth
 
@@ -239,8 +239,10 @@ class Stack:
         self, n: int, seeds: Sequence[int], split: str = "eval", device: torch.device | str = "cpu"
     ) -> Sample:
         """`n` samples of every member; tensors of shape (members, n, ...)."""
-        pairs = zip(self.generators, seeds, strict=True)
-        return _stack_samples([g.sample(n, seed, split, device) for g, seed in pairs])
+        pairs = list(zip(self.generators, seeds, strict=True))
+        # Members of one law and one seed see the same draws, which are costly where they are images.
+        drawn = {(g, seed): g.sample(n, seed, split, device) for g, seed in dict.fromkeys(pairs)}
+        return _stack_samples([drawn[pair] for pair in pairs])
 
     def view(self, sample: Sample, policy: str, seeds: Sequence[int]) -> Sample:
         """A view of every row of every member."""

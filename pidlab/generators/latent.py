@@ -167,7 +167,7 @@ class Rendered(Latent):
 
     @property
     @abstractmethod
-    def coordinates(self) -> tuple[int, int]:
+    def coordinates(self) -> tuple[int, ...]:
         """Coordinates of each modality, nuisance left out."""
 
     @abstractmethod
@@ -175,8 +175,8 @@ class Rendered(Latent):
         """The coordinates of modality m, (coordinates, n), with what noise they have."""
 
     @property
-    def modalities(self) -> tuple[Vector, Vector]:
-        return (Vector(self.width), Vector(self.width))
+    def modalities(self) -> tuple[Vector, ...]:
+        return (Vector(self.width),) * len(self.coordinates)
 
     @property
     def signature(self) -> Any:
@@ -185,7 +185,7 @@ class Rendered(Latent):
     def observe(self, latents: dict[str, Tensor], seed: int) -> tuple[Tensor, ...]:
         some = next(iter(latents.values()))
         observed = []
-        for m in (0, 1):
+        for m in range(len(self.coordinates)):
             generator = torch_generator(child(seed, "noise", m), some.device)
             shown = self.show(m, latents, generator)
             nuisance = torch.randn((self.nuisance, some.shape[-1]), generator=generator, device=some.device)
@@ -193,12 +193,11 @@ class Rendered(Latent):
         return tuple(observed)
 
     @cached_property
-    def _renderings(self) -> tuple[Rendering, Rendering]:
-        first, second = (
+    def _renderings(self) -> tuple[Rendering, ...]:
+        return tuple(
             Rendering(stack_maps([self.world], m, self.depth, self.width), k + self.nuisance, self.slope)
             for m, k in enumerate(self.coordinates)
         )
-        return first, second
 
 
 def one_target(truth: Decomposition, prior: tuple[float, ...], name: str = "y") -> Target:

@@ -19,10 +19,15 @@ class PairLoss(BuiltIn):
         encoders: the towers e1, e2.
         loss: from two sets of embeddings, one row a sample, to one number; a module is copied, so that
             models do not share its state.
+
+    Raises:
+        ValueError: more or fewer than two modalities.
     """
 
     def __init__(self, encoders: Encoders, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__(encoders)
+        if len(encoders) != 2:
+            raise ValueError(f"a loss(z1, z2) takes two modalities, got {len(encoders)}")
         self.heads = nn.ModuleList(projection(encoders.dim) for _ in encoders)
         self.loss = copy.deepcopy(loss)
 

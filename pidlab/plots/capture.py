@@ -14,12 +14,14 @@ from matplotlib.patches import Patch
 from scipy import stats
 
 from pidlab.plots.panels import panels
-from pidlab.plots.style import GREY, SYMBOLS, TEXT_WIDTH, colours, style
+from pidlab.plots.style import GREY, TEXT_WIDTH, colours, style, symbol_of
 
 FORMATS = ("pdf", "svg", "png")
 FLOOR, CEILING = "untrained", "supervised"
 DASHES: dict[str, Any] = {FLOOR: (0, (1, 1)), CEILING: (0, (4, 2))}
 MOST_ROWS = 12
+# Panels that fit beside each other on a page; a figure of more is wider.
+MOST_COLUMNS = 4
 
 
 def capture_figure(
@@ -50,7 +52,8 @@ def capture_figure(
     drawn = combinations[:MOST_ROWS]
     palette = colours(dict.fromkeys(rows["objective"]))
     with style():
-        figure = Figure(figsize=(TEXT_WIDTH, 1.35 * len(drawn) + 0.65))
+        wide = TEXT_WIDTH * max(1.0, len(divided) / MOST_COLUMNS)
+        figure = Figure(figsize=(wide, 1.35 * len(drawn) + 0.65))
         grid = figure.subplots(len(drawn), len(divided), squeeze=False)
         for line, (strip, values) in enumerate(zip(grid, drawn, strict=True)):
             place = dict(zip(others, values, strict=True))
@@ -195,8 +198,8 @@ def _categories(
 
 
 def _axis_label(name: str) -> str:
-    if name in SYMBOLS:
-        symbol = "$U$" if name.startswith("unique") else SYMBOLS[name]
+    symbol = "$U$" if name in ("unique1", "unique2") else symbol_of(name)
+    if symbol:
         return f"true {symbol} [bits]"
     return name.replace("_", " ")
 

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from pidlab.decomposition import TERMS
 from pidlab.errors import InvalidRequest
-from pidlab.plots.style import SYMBOLS
+from pidlab.plots.style import symbol_of
 
 # Readouts of the first modality, of the second and of both.
 READOUTS = ("z1", "z2", "z12")
@@ -29,7 +28,8 @@ class Panel:
 def panels(table: pd.DataFrame, readout: str = "z12") -> tuple[pd.DataFrame, list[Panel]]:
     """The headlines to show of results, and how they are divided.
 
-    A generator with a target per term shows the terms that `readout` holds. One with targets of other
+    A generator with a target per term, or per factor planted in more modalities, shows what `readout`
+    holds of each. One with targets of other
     names shows I(z1;T), I(z2;T) and I(z12;T), for what a single modality tells is a part of the story.
 
     Raises:
@@ -41,9 +41,9 @@ def panels(table: pd.DataFrame, readout: str = "z12") -> tuple[pd.DataFrame, lis
     own = rows[rows["readout"] == readout]
     if own.empty:
         raise InvalidRequest(f"nothing to draw: no headline of readout {readout!r} in these results")
-    if set(own["term"]) <= set(TERMS):
-        present = [term for term in TERMS if term in set(own["term"])]
-        return own, [Panel(readout, term, f"{term} {SYMBOLS[term]}", SYMBOLS[term]) for term in present]
+    symbols = {str(name): symbol_of(str(name)) for name in dict.fromkeys(own["term"])}
+    if all(symbols.values()):
+        return own, [Panel(readout, name, f"{name} {s}", str(s)) for name, s in symbols.items()]
     held = [name for name in READOUTS if name in set(rows["readout"])]
     found = []
     for term in dict.fromkeys(rows["term"]):

@@ -1,5 +1,6 @@
 """How every figure looks: one colour per objective, sizes of a paper's page."""
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -35,6 +36,15 @@ _OTHERS = (PURPLE, SKY, YELLOW, BLACK)
 # Terms as areas, where no objective is shown beside them.
 TERM_COLOURS = {"redundant": BLUE, "unique1": ORANGE, "unique2": YELLOW, "synergy": PURPLE}
 SYMBOLS = {"redundant": "$R$", "unique1": "$U_1$", "unique2": "$U_2$", "synergy": "$S$"}
+
+
+def symbol_of(term: str) -> str | None:
+    """How a term is written, that of more than two modalities too: `synergy13` is S_13; None for others."""
+    parts = re.fullmatch(r"(redundant|unique|synergy)(\d*)", term)
+    if term in SYMBOLS or parts is None:
+        return SYMBOLS.get(term)
+    return f"${parts[1][0].upper()}_{{{parts[2]}}}$"
+
 
 # Width of the text block of NeurIPS and ICLR, in inches.
 TEXT_WIDTH = 5.5

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pidlab import defaults
+from pidlab.analysis.draw import DRAW_ROWS
 from pidlab.analysis.levels import LEVELS
 from pidlab.defaults import Training
+from pidlab.modality import rows_at_once
 from pidlab.objectives import load_objective
 from pidlab.sweeps.request import Run
 from pidlab.training import Member
@@ -46,7 +48,7 @@ def plan(runs: Sequence[Run], budget: int = defaults.COHORT_BYTES) -> list[Cohor
 
 
 def _member_bytes(run: Run) -> int:
-    # In training or in probing, whichever is more.
+    # In training, in probing or in drawing what is probed, whichever is most.
     try:
         make = load_objective(run.objective)
     except Exception:
@@ -56,4 +58,6 @@ def _member_bytes(run: Run) -> int:
     level = LEVELS[run.probes]
     held = level.train + level.validation + level.test
     probed = 4 * held * (3 * 4 * run.training.dim + 160)
-    return max(trained, probed)
+    modalities = run.generator.modalities
+    drawn = 4 * rows_at_once(modalities, DRAW_ROWS) * sum(math.prod(m.shape) for m in modalities)
+    return max(trained, probed, drawn)

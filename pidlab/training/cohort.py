@@ -52,7 +52,7 @@ class FittedCohort:
         """The same models after half of the steps."""
         return replace(self, states=self.halfway)
 
-    def represent(self, x: Sequence[Float[Tensor, "members n _"]]) -> dict[str, Tensor]:
+    def represent(self, x: Sequence[Float[Tensor, "members n ..."]]) -> dict[str, Tensor]:
         """Every readout of every member, each (members, n, width)."""
         with self.program.evaluating():
             if self.program.vectorised:
@@ -107,7 +107,7 @@ def train(
             program = choose_program(template, _first_batch(template, members[0], training, device))
     count = len(members)
     if not program.vectorised:
-        say(f"trained one model at a time, because vmap cannot take it: {program.reason}")
+        say(f"trained one model at a time: {program.reason}")
         groups = [([member], [model]) for member, model in zip(members, models, strict=True)]
     elif count == 1:  # a cohort of one takes other kernels, so it is trained twice over
         groups = [([*members] * 2, [template, template])]

@@ -32,7 +32,7 @@ class Fitted:
         """The loss at every step, in the objective's own unit (nats for the built-in ones)."""
         return self.cohort.losses[:, 0]
 
-    def represent(self, *x: Float[Tensor, "n _"]) -> dict[str, Float[Tensor, "n _"]]:
+    def represent(self, *x: Float[Tensor, "n ..."]) -> dict[str, Float[Tensor, "n _"]]:
         """Every readout of the observations x1, x2, ..."""
         return {name: z[0] for name, z in self.cohort.represent([xi[None] for xi in x]).items()}
 

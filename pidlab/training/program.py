@@ -38,8 +38,9 @@ class Call(nn.Module):
 class Program:
     """How a cohort's tensors are computed: all members at once by vmap, or one after the other.
 
-    Chosen from the objective alone: vmap unless a trial step on two members shows an operation that
-    it cannot take. With vmap parameters and batches carry a leading member axis.
+    Chosen from the objective alone: vmap unless there are convolutions, which it makes slower, or a
+    trial step on two members shows an operation that it cannot take. With vmap parameters and batches
+    carry a leading member axis.
     """
 
     def __init__(self, template: nn.Module, reason: str | None) -> None:
@@ -104,7 +105,9 @@ def check_alike(models: Sequence[nn.Module]) -> None:
 
 
 def choose_program(template: nn.Module, batch: Any) -> Program:
-    """Vmap, unless a trial of every phase's loss on two members shows an operation it cannot take.
+    """Vmap, unless there are convolutions or a trial on two members shows an operation it cannot take.
+
+    The trial is of every phase's loss.
 
     Args:
         template: the objective's model.
@@ -114,9 +117,15 @@ def choose_program(template: nn.Module, batch: Any) -> Program:
         ValueError: a loss that is not a single number, or has no gradient; whatever else the objective
             itself raises.
     """
-    trial = Program(template, None)
+    convolutions = any(isinstance(module, nn.modules.conv._ConvNd) for module in template.modules())
+    reason = "convolutions are no faster side by side" if convolutions else None
+    trial = Program(template, reason)
     params, buffers = stacked_state([template, template], True)
     for phase in phases_of(template):
+        if reason:
+            loss, _ = trial(phase.loss, *tree_map(lambda t: t[0], (params, buffers, batch)))
+            _check_loss(phase, loss, 0)
+            continue
         try:
             loss, _ = trial(phase.loss, params, buffers, batch)
         except (RuntimeError, ValueError, TypeError) as error:
@@ -132,7 +141,7 @@ def choose_program(template: nn.Module, batch: Any) -> Program:
 def _operation(error: Exception) -> str:
     # The first sentence names the operation; the rest is advice to authors of torch.
     first = str(error).strip().splitlines()[0].removeprefix("vmap: ")
-    return first.split(". ")[0][:200]
+    return f"vmap cannot take it: {first.split('. ')[0][:200]}"
 
 
 def _check_loss(phase: Phase, loss: Any, leading: int) -> None:

@@ -8,9 +8,11 @@ from torch import Tensor
 
 from pidlab.defaults import Training
 from pidlab.generators import Generator, Sample
+from pidlab.modality import rows_at_once
 from pidlab.seeds import child, torch_generator
 
-# Rows drawn at once. It depends on nothing else, so that neither do the numbers.
+# Rows drawn at once, fewer of large images (`rows_at_once`). It depends on nothing else, so that
+# neither do the numbers.
 CHUNK_ROWS = 1024
 
 
@@ -33,7 +35,7 @@ class Stream:
     ) -> None:
         self._stack = type(generators[0]).stack(generators)
         self._seeds, self._training, self._needs, self._device = seeds, training, needs, device
-        self._per_chunk = max(1, CHUNK_ROWS // training.batch)
+        self._per_chunk = max(1, rows_at_once(generators[0].modalities, CHUNK_ROWS) // training.batch)
         self._step = 0
         self._chunk: dict[str, Any] = {}
         self._set = None

@@ -12,6 +12,7 @@ from pidlab.decomposition import TERMS
 from pidlab.generators import generators, load_generator
 from pidlab.generators.checks import parameters_of
 from pidlab.generators.export import arrays
+from pidlab.modality import rows_at_once
 
 
 @pytest.fixture(scope="module", params=list(generators()))
@@ -27,7 +28,7 @@ def generator(request, tmp_path_factory):
 def test_samples_have_the_specified_shapes(generator):
     sample = generator.sample(50, seed=1)
     for x, modality in zip(sample.x, generator.modalities, strict=True):
-        assert x.shape == (50, modality.dim)
+        assert x.shape == (50, *modality.shape)
         assert x.isfinite().all()
     assert set(sample.targets) == set(generator.targets)
     for name, target in generator.targets.items():
@@ -50,7 +51,7 @@ def test_worlds_differ(generator):
 
 
 def test_priors_and_entropies_are_exact_and_met(generator):
-    n = generator.rows("eval") or 20_000
+    n = generator.rows("eval") or rows_at_once(generator.modalities, 20_000)
     sample = generator.sample(n, seed=2)
     for name, target in generator.targets.items():
         prior = np.array(target.prior)

@@ -33,6 +33,15 @@ def test_a_target_per_term_shows_the_terms_of_one_readout():
     assert [panel.term for panel in divided] == list(TERMS)
 
 
+def test_factors_of_three_modalities_are_shown_like_terms():
+    factors = ["redundant", "unique3", "synergy13", "synergy"]
+    rows, divided = panels(table(("z1", "z3", "z12"), factors))
+    assert set(rows["readout"]) == {"z12"}
+    assert [panel.symbol for panel in divided] == ["$R$", "$U_{3}$", "$S_{13}$", "$S$"]
+    figure, _ = capture_figure(table(("z12",), [f"unique{i}" for i in range(1, 13)]))
+    assert figure.get_figwidth() == pytest.approx(3 * 5.5)
+
+
 def test_one_target_shows_what_each_modality_tells_and_both():
     results = table(("z1", "z2", "z12"), ["y"])
     figure, shown = capture_figure(results)

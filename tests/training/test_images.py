@@ -1,0 +1,46 @@
+"""Objectives over image encoders: looped over, and a member's numbers are its own."""
+
+import pytest
+import torch
+
+from pidlab import load_objective
+from pidlab.defaults import Training
+from pidlab.generators import load_generator
+from pidlab.objectives import objectives
+from pidlab.training import Member, train
+
+SETTINGS = Training(steps=2, batch=8, hidden=8, dim=4)
+IMAGES = load_generator("trifeature(size=25)")
+
+
+@pytest.mark.parametrize("name", list(objectives()))
+def test_every_objective_takes_images(name):
+    fitted = train(load_objective(name), [Member(IMAGES, 0)], SETTINGS)
+    assert fitted.program.name == "loop (convolutions are no faster side by side)"
+    assert not fitted.failed
+    readouts = fitted.represent([x[None] for x in IMAGES.sample(5).x])
+    assert readouts["z12"].shape == (1, 5, 8)
+    assert readouts["z12"].isfinite().all()
+
+
+def test_a_member_does_not_depend_on_who_is_beside_it():
+    make = load_objective("cross")
+    members = [Member(IMAGES, 0), Member(load_generator("trifeature(size=25, world=3)"), 1)]
+    told = []
+    together = train(make, members, SETTINGS, say=told.append)
+    assert told == ["trained one model at a time: convolutions are no faster side by side"]
+    x = IMAGES.sample(6).x
+    for i, member in enumerate(members):
+        alone = train(make, [member], SETTINGS)
+        assert torch.equal(alone.losses[:, 0], together.losses[:, i])
+        a = alone.represent([xi[None] for xi in x])["z12"][0]
+        b = together.represent([xi[None].expand(2, *xi.shape) for xi in x])["z12"][i]
+        assert torch.equal(a, b)
+
+
+def test_normalisation_remembers_what_it_saw():
+    fitted = train(load_objective("cross"), [Member(IMAGES, 0)], SETTINGS)
+    (_, buffers), *_ = fitted.states
+    seen = [b for name, b in buffers.items() if name.endswith("running_mean") and "towers" in name]
+    assert seen
+    assert all(float(mean.abs().sum()) > 0 for mean in seen)
