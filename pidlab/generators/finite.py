@@ -54,7 +54,8 @@ class Finite(Rendered):
 
     @property
     def coordinates(self) -> tuple[int, int]:
-        return (self.code(0).shape[1], self.code(1).shape[1])
+        first, second = (k - 1 if k <= 2 else k for k in self.law().shape[:2])
+        return first, second
 
     @property
     def signature(self) -> Any:
