@@ -51,7 +51,7 @@ class Run:
     point: dict[str, Any]
     source: str | None = None
 
-    @cached_property
+    @property
     def specification(self) -> dict[str, Any]:
         """Everything that the run's numbers depend on; `source` is a digest of a user's own code."""
         own = {} if self.source is None else {"source": self.source}
@@ -64,6 +64,11 @@ class Run:
             "probes": self.probes,
             "device": self.device,
         }
+
+    @property
+    def text(self) -> str:
+        """The specification as canonical JSON, as it is stored."""
+        return _canonical(self.specification)
 
     @cached_property
     def key(self) -> str:
@@ -221,5 +226,8 @@ class Request:
 
 def digest(value: Any) -> str:
     """16 hex digits of the SHA-256 of a value's canonical JSON."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(_canonical(value).encode()).hexdigest()[:16]
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))

@@ -78,7 +78,9 @@ def test_every_file_is_there_and_not_empty(finished):
         "results.sqlite",
         "provenance.json",
     }
-    assert {p.name for p in finished.directory.iterdir() if not p.name.startswith("results.sqlite-")} == names
+    assert {
+        p.name for p in finished.directory.iterdir() if not p.name.startswith((".lock", "results.sqlite-"))
+    } == names
     assert all((finished.directory / name).stat().st_size > 500 for name in names)
     record = json.loads((finished.directory / "provenance.json").read_text())
     assert record["versions"]["torch"]
@@ -253,6 +255,7 @@ def test_results_that_are_not_ours_are_never_touched(tmp_path, spoil, says):
     assert path.read_bytes() == before
     assert {p.name for p in tmp_path.iterdir()} <= {
         "results.sqlite",
+        ".lock",
         "results.sqlite-wal",
         "results.sqlite-shm",
     }
