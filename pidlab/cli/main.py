@@ -10,7 +10,10 @@ from pidlab.cli.catalogue import catalogue
 from pidlab.cli.check import check
 from pidlab.cli.decompose import EPILOG as FILES
 from pidlab.cli.decompose import decompose
+from pidlab.cli.export import export
 from pidlab.cli.generate import generate
+from pidlab.cli.status import status
+from pidlab.cli.stop import code_of, stoppable
 from pidlab.cli.sweep import EPILOG, sweep
 from pidlab.cli.truth import truth
 from pidlab.errors import InvalidRequest
@@ -26,6 +29,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.command(epilog=EPILOG)(sweep)
+app.command()(status)
+app.command()(export)
 app.command()(truth)
 app.command(epilog=FILES)(decompose)
 app.command()(check)
@@ -48,7 +53,11 @@ def _pidlab(
 def main() -> None:
     """Entry point."""
     try:
-        code = app(standalone_mode=False)
+        with stoppable():
+            code = app(standalone_mode=False)
+    except KeyboardInterrupt as stop:
+        typer.echo("stopped", err=True)
+        code = code_of(stop)
     except UsageError as error:
         code = _complain(error.format_message())
     except InvalidRequest as error:
