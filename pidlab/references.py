@@ -61,6 +61,8 @@ def parse(text: str) -> Reference:
             raise ValueError("more than one call")
         if any(k.arg is None for k in call.keywords):
             raise ValueError("** is no argument")
+        if len({k.arg for k in call.keywords}) < len(call.keywords):
+            raise ValueError("an argument twice")
         named = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
         positional = tuple(ast.literal_eval(value) for value in call.args)
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):

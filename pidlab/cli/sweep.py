@@ -169,7 +169,7 @@ def sweep(
             samples=samples,
             dim=dim,
         ),
-        probes=probes or (str(QUICK["probes"]) if quick else defaults.PROBES),
+        probes=probes if probes is not None else str(QUICK["probes"]) if quick else defaults.PROBES,
         device=_device(device),
         zipped=zipped,
     )

@@ -1,6 +1,7 @@
 """Generators by name: `atoms`, `"atoms(noise=0.1)"`."""
 
 import importlib
+import inspect
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -30,4 +31,10 @@ def load_generator(reference: str, **parameters: Any) -> Generator:
     for key in parameters:
         if key not in fields:
             raise InvalidRequest(f"{asked.name} has no parameter {key!r}: {nearest(key, fields)}")
-    return cls(**{**asked.bind(fields), **parameters})
+    given = {**asked.bind(fields), **parameters}
+    for name, parameter in inspect.signature(cls).parameters.items():
+        if parameter.default is parameter.empty and name not in given:
+            raise InvalidRequest(
+                f"{asked} lacks {name!r}: {asked.name} needs it, as in {asked.name}({name}=...)"
+            )
+    return cls(**given)

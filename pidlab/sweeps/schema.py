@@ -24,6 +24,8 @@ ROW_COLUMNS = (
     "converged",
 )
 
+_HEADER = 100  # bytes that begin every SQLite file
+
 # What makes each schema out of the one before; a new file goes through all of them.
 _STEPS = (
     f"""
@@ -97,6 +99,8 @@ def clearly(path: Path) -> Iterator[None]:
 
 def _newest(db: sqlite3.Connection, path: Path, reading: bool) -> sqlite3.Connection:
     ours, schema, tables = _identity(db)
+    if 0 < path.stat().st_size < _HEADER:  # SQLite takes a lone byte for an empty database
+        raise sqlite3.DatabaseError("file is not a database")
     if tables == 0 and (ours, schema) == (0, 0) and not reading:
         db.execute("PRAGMA journal_mode = WAL")
     elif ours != APPLICATION_ID:

@@ -147,7 +147,7 @@ def test_killed_at_any_moment_it_resumes_to_the_same_bytes(finished, tmp_path, k
     with closing(Store(directory / "results.sqlite")) as store:
         # One commit per run, and a run begins again only where a kill met it: as the last of its child.
         assert sum(cohort["members"] for cohort in store.seconds()) == len(store.states()) == finished.runs
-    cut = {child: key for child, key in starts}
+    cut = dict(starts)  # the last of every child
     for place, (_, key) in enumerate(starts):
         if key in order[place + 1 :]:
             assert cut[starts[place][0]] == key
