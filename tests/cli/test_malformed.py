@@ -74,9 +74,10 @@ SWEEP = "sweep --synergy 0 --objective untrained --seeds 1 --steps 1 --batch 16 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory):
     directory = tmp_path_factory.mktemp("sound")
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["pidlab", *SWEEP.split(), "--out", str(directory)])
-        main()
+        with pytest.raises(SystemExit):
+            main()
     with closing(sqlite3.connect(directory / "results.sqlite")) as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return (directory / "results.sqlite").read_bytes()
