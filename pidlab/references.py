@@ -4,6 +4,7 @@ import ast
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from pidlab.errors import InvalidRequest, nearest
@@ -43,6 +44,7 @@ class Reference:
         return bound
 
 
+@lru_cache(maxsize=256)  # a sweep reads its references once for every run
 def parse(text: str) -> Reference:
     """Reads a reference.
 

@@ -1,14 +1,13 @@
 """Generators by name: `atoms`, `"atoms(noise=0.1)"`."""
 
 import importlib
-import inspect
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.generators.base import Generator
-from pidlab.generators.checks import parameters_of
+from pidlab.generators.checks import parameters_of, required_of
 from pidlab.references import parse
 from pidlab.registry import look_up, scan
 
@@ -32,9 +31,7 @@ def load_generator(reference: str, **parameters: Any) -> Generator:
         if key not in fields:
             raise InvalidRequest(f"{asked.name} has no parameter {key!r}: {nearest(key, fields)}")
     given = {**asked.bind(fields), **parameters}
-    for name, parameter in inspect.signature(cls).parameters.items():
-        if parameter.default is parameter.empty and name not in given:
-            raise InvalidRequest(
-                f"{asked} lacks {name!r}: {asked.name} needs it, as in {asked.name}({name}=...)"
-            )
+    for name in required_of(cls):
+        if name not in given:
+            raise InvalidRequest(f"{asked} lacks {name!r}: write {asked.name}({name}=...)")
     return cls(**given)

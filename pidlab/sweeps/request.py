@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from pidlab import defaults
@@ -60,7 +60,7 @@ class Run:
             "generator": {"name": self.generator.name, **dataclasses.asdict(self.generator)},  # type: ignore[call-overload]
             "objective": self.objective,
             "seed": self.seed,
-            "training": dataclasses.asdict(self.training),
+            "training": _settings(self.training),
             "probes": self.probes,
             "device": self.device,
         }
@@ -222,6 +222,11 @@ class Request:
         ]
         slug = re.sub(r"[^\w.=+-]+", "-", "_".join(words) or parse(self.generator).name)
         return f"{slug}-{digest(asked)[:8]}"
+
+
+@lru_cache(maxsize=256)
+def _settings(training: Training) -> dict[str, Any]:
+    return dataclasses.asdict(training)
 
 
 def digest(value: Any) -> str:

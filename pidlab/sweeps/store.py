@@ -134,9 +134,12 @@ class Store:
             "FROM runs AS r CROSS JOIN captured AS c ON c.run = r.key ORDER BY r.rowid, c.id"
         )
         with self._clearly():
+            last, varied = None, (None,) * len(parameters)
             for *row, point in self._db.execute(query):
-                varied = json.loads(point) if parameters and point else {}
-                yield (*row, *(varied.get(name) for name in parameters))
+                if point != last:  # rows of one run follow each other
+                    last, found = point, json.loads(point or "{}")
+                    varied = tuple(found.get(name) for name in parameters)
+                yield (*row, *varied)
 
     def lacking_truth(self) -> int:
         """How many runs an older pidlab stored without the decomposition of their generator."""

@@ -80,9 +80,12 @@ def test_a_file_of_schema_1_goes_on_and_exports_what_the_sweep_writes(stored, mo
 
 def test_only_failed_runs_are_retried_and_only_when_asked(stored, monkeypatch):
     trained = []
-    monkeypatch.setattr(
-        run_module, "_run_cohort", lambda c, *_: trained.append([r.key for r in c.runs]) or {}
-    )
+
+    def noted(cohort, *_):
+        trained.extend(run.key for run in cohort.runs)
+        return {}
+
+    monkeypatch.setattr(run_module, "_run_cohort", noted)
     before = run_sweep(FIRST, stored).failures
     assert trained == []
     run_sweep(FIRST, stored, retry_failed=True)
