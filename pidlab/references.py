@@ -4,6 +4,7 @@ import ast
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from pidlab.errors import InvalidRequest, nearest
@@ -43,6 +44,7 @@ class Reference:
         return bound
 
 
+@lru_cache(maxsize=256)  # a sweep reads its references once for every run
 def parse(text: str) -> Reference:
     """Reads a reference.
 
@@ -61,6 +63,8 @@ def parse(text: str) -> Reference:
             raise ValueError("more than one call")
         if any(k.arg is None for k in call.keywords):
             raise ValueError("** is no argument")
+        if len({k.arg for k in call.keywords}) < len(call.keywords):
+            raise ValueError("an argument twice")
         named = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
         positional = tuple(ast.literal_eval(value) for value in call.args)
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):

@@ -12,9 +12,12 @@ from pidlab.cli.decompose import EPILOG as FILES
 from pidlab.cli.decompose import decompose
 from pidlab.cli.estimate import EPILOG as ARRAYS
 from pidlab.cli.estimate import estimate
+from pidlab.cli.export import export
 from pidlab.cli.generate import generate
 from pidlab.cli.known_answers import known_answers
 from pidlab.cli.picture import picture
+from pidlab.cli.status import status
+from pidlab.cli.stop import code_of, stoppable
 from pidlab.cli.sweep import EPILOG, sweep
 from pidlab.cli.truth import truth
 from pidlab.errors import InvalidRequest
@@ -30,6 +33,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.command(epilog=EPILOG)(sweep)
+app.command()(status)
+app.command()(export)
 app.command()(truth)
 app.command(epilog=FILES)(decompose)
 app.command(epilog=ARRAYS)(estimate)
@@ -55,7 +60,11 @@ def _pidlab(
 def main() -> None:
     """Entry point."""
     try:
-        code = app(standalone_mode=False)
+        with stoppable():
+            code = app(standalone_mode=False)
+    except KeyboardInterrupt as stop:
+        typer.echo("stopped", err=True)
+        code = code_of(stop)
     except UsageError as error:
         code = _complain(error.format_message())
     except InvalidRequest as error:

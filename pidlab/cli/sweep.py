@@ -19,6 +19,7 @@ from pidlab.cli.options import (
     Unique2,
     asked_bits,
 )
+from pidlab.cli.stop import code_of
 from pidlab.defaults import QUICK, Training, meaning
 from pidlab.errors import InvalidRequest
 
@@ -125,6 +126,17 @@ def sweep(
             "--dry-run", help="Print runs, cohorts and an estimate of the time.", rich_help_panel=OUTPUT
         ),
     ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Train runs that failed once more.", rich_help_panel=SCOPE)
+    ] = False,
+    fail_fast: Annotated[
+        bool,
+        typer.Option(
+            "--fail-fast",
+            help="Train nothing more after a cohort in which a run fails.",
+            rich_help_panel=SCOPE,
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train every objective at every point and measure, in bits, what its representation captured.
@@ -157,7 +169,7 @@ def sweep(
             samples=samples,
             dim=dim,
         ),
-        probes=probes or (str(QUICK["probes"]) if quick else defaults.PROBES),
+        probes=probes if probes is not None else str(QUICK["probes"]) if quick else defaults.PROBES,
         device=_device(device),
         zipped=zipped,
     )
@@ -169,10 +181,17 @@ def sweep(
 
     try:
         with progress() as shown:
-            result = run_sweep(request, out, progress=shown, command=["pidlab", *sys.argv[1:]])
-    except KeyboardInterrupt:
+            result = run_sweep(
+                request,
+                out,
+                progress=shown,
+                command=["pidlab", *sys.argv[1:]],
+                retry_failed=retry_failed,
+                fail_fast=fail_fast,
+            )
+    except KeyboardInterrupt as stop:
         typer.echo("stopped: finished cohorts are kept; the same command goes on from there", err=True)
-        raise typer.Exit(130) from None
+        raise typer.Exit(code_of(stop)) from None
     if as_json:
         rows = json.loads(result.table.to_json(orient="records", double_precision=15))
         document = {
@@ -190,6 +209,8 @@ def sweep(
     for why, keys in _grouped(result.failures).items():
         runs = f"run {keys[0]}" if len(keys) == 1 else f"{len(keys)} runs, the first {keys[0]}"
         typer.echo(f"failed: {', '.join(dict.fromkeys(names[k] for k in keys))} ({runs}): {why}", err=True)
+    if result.planned:
+        typer.echo(f"{result.planned} runs were not trained: --fail-fast; without it they are", err=True)
     if result.failures:
         raise typer.Exit(1)
 

@@ -2,7 +2,8 @@
 
 import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from pidlab.errors import InvalidRequest
@@ -10,7 +11,17 @@ from pidlab.errors import InvalidRequest
 
 def parameters_of(cls: type) -> list[str]:
     """The names of the parameters that a generator's class takes."""
-    return list(inspect.signature(cls).parameters)
+    return list(_signature(cls))
+
+
+def required_of(cls: type) -> list[str]:
+    """The names of those that it gives no default."""
+    return [name for name, parameter in _signature(cls).items() if parameter.default is parameter.empty]
+
+
+@cache  # a sweep asks once for every run
+def _signature(cls: type) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(cls).parameters
 
 
 def check_nonnegative(generator: Any, *names: str) -> None:

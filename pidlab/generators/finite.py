@@ -54,8 +54,7 @@ class Finite(Rendered):
 
     @property
     def coordinates(self) -> tuple[int, int]:
-        first, second = (k - 1 if k <= 2 else k for k in self.law().shape[:2])
-        return first, second
+        return (self.code(0).shape[1], self.code(1).shape[1])
 
     @property
     def signature(self) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.generators.base import Generator
-from pidlab.generators.checks import parameters_of
+from pidlab.generators.checks import parameters_of, required_of
 from pidlab.references import parse
 from pidlab.registry import look_up, scan
 
@@ -30,4 +30,8 @@ def load_generator(reference: str, **parameters: Any) -> Generator:
     for key in parameters:
         if key not in fields:
             raise InvalidRequest(f"{asked.name} has no parameter {key!r}: {nearest(key, fields)}")
-    return cls(**{**asked.bind(fields), **parameters})
+    given = {**asked.bind(fields), **parameters}
+    for name in required_of(cls):
+        if name not in given:
+            raise InvalidRequest(f"{asked} lacks {name!r}: write {asked.name}({name}=...)")
+    return cls(**given)

@@ -1,5 +1,7 @@
 """Entropies and mutual informations of finite distributions, in bits."""
 
+from functools import lru_cache
+
 import numpy as np
 from jaxtyping import Float
 from scipy.optimize import brentq
@@ -56,6 +58,7 @@ def binary_entropy(p: float) -> float:
     return float(entropy(np.array([p, 1.0 - p])))
 
 
+@lru_cache(maxsize=65536)  # the points of a sweep share theirs
 def inverse_binary_entropy(bits: float) -> float:
     """The p in [0, 1/2] with h(p) = `bits`.
 

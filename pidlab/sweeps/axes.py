@@ -10,6 +10,10 @@ from pidlab.errors import InvalidRequest
 _FORMS = "a number, a range 0..1 or 0..1:5, or a list 0,0.25,1"
 
 
+# Of one range; more would not fit in memory before the first run.
+MOST_POINTS = 100_000
+
+
 def parse_axis(name: str, text: str, points: int) -> tuple[float, ...]:
     """The numbers of an axis.
 
@@ -53,6 +57,8 @@ def _range(name: str, text: str, first: float, last: float, count: str | int) ->
         raise InvalidRequest(f"{name} {text!r}: {count!r} is no number of points") from None
     if n < 1 or (n == 1 and first != last):
         raise InvalidRequest(f"{name} {text!r}: a range of {n} points; expected 2 or more")
+    if n > MOST_POINTS:
+        raise InvalidRequest(f"{name} {text!r}: a range of {n} points; expected {MOST_POINTS} or fewer")
     # Rounded so that 0..1 gives 0.3 and not 0.30000000000000004.
     return tuple(round(first + (last - first) * i / max(n - 1, 1), 12) for i in range(n))
 

@@ -35,8 +35,12 @@ class Cohort:
 def plan(runs: Sequence[Run], budget: int = defaults.COHORT_BYTES) -> list[Cohort]:
     """Groups runs into cohorts whose tensors stay within `budget` bytes, in the order of the runs."""
     groups: dict[object, list[Run]] = {}
+    signatures: dict[int, object] = {}  # by identity: runs of one point and seed share their generator
     for run in runs:
-        shape = (run.objective, run.training, run.generator.name, run.generator.signature)
+        at = id(run.generator)
+        if at not in signatures:
+            signatures[at] = run.generator.signature
+        shape = (run.objective, run.training, run.generator.name, signatures[at])
         groups.setdefault(shape, []).append(run)
     cohorts = []
     for group in groups.values():

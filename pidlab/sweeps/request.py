@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from pidlab import defaults
@@ -51,7 +51,13 @@ class Run:
     point: dict[str, Any]
     source: str | None = None
 
-    @cached_property
+    @property
+    def truth(self) -> dict[str, Any]:
+        """The four terms, in bits; None where more than two modalities have no such thing."""
+        terms = self.generator.truth.terms
+        return {term: terms.get(term) for term in TERMS}
+
+    @property
     def specification(self) -> dict[str, Any]:
         """Everything that the run's numbers depend on; `source` is a digest of a user's own code."""
         own = {} if self.source is None else {"source": self.source}
@@ -60,10 +66,15 @@ class Run:
             "generator": {"name": self.generator.name, **dataclasses.asdict(self.generator)},  # type: ignore[call-overload]
             "objective": self.objective,
             "seed": self.seed,
-            "training": dataclasses.asdict(self.training),
+            "training": _settings(self.training),
             "probes": self.probes,
             "device": self.device,
         }
+
+    @property
+    def text(self) -> str:
+        """The specification as canonical JSON, as it is stored."""
+        return _canonical(self.specification)
 
     @cached_property
     def key(self) -> str:
@@ -219,7 +230,15 @@ class Request:
         return f"{slug}-{digest(asked)[:8]}"
 
 
+@lru_cache(maxsize=256)
+def _settings(training: Training) -> dict[str, Any]:
+    return dataclasses.asdict(training)
+
+
 def digest(value: Any) -> str:
     """16 hex digits of the SHA-256 of a value's canonical JSON."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(_canonical(value).encode()).hexdigest()[:16]
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))

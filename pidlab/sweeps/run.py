@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -23,10 +23,12 @@ from pidlab.decomposition import TERMS
 from pidlab.errors import InvalidRequest, reason
 from pidlab.objectives import load_objective
 from pidlab.plots.capture import FORMATS, capture_figure, save
+from pidlab.sweeps.lock import locked
 from pidlab.sweeps.plan import Cohort, plan
 from pidlab.sweeps.provenance import provenance
 from pidlab.sweeps.request import Request, Run
-from pidlab.sweeps.store import ROW_COLUMNS, Store
+from pidlab.sweeps.schema import ROW_COLUMNS
+from pidlab.sweeps.store import Store, total_seconds
 from pidlab.training import FittedCohort, Member, train
 
 # What probing a run takes, in training steps, for the progress bar.
@@ -75,12 +77,14 @@ class SweepResult:
         table: the rows of results.csv.
         failures: reasons by run key.
         runs: how many there are.
+        planned: how many of them are still to be trained, because a first failure ended it.
     """
 
     directory: Path
     table: pd.DataFrame
     failures: dict[str, str]
     runs: int
+    planned: int = 0
 
 
 def run_sweep(
@@ -89,6 +93,8 @@ def run_sweep(
     *,
     progress: Progress | None = None,
     command: Sequence[str] = (),
+    retry_failed: bool = False,
+    fail_fast: bool = False,
 ) -> SweepResult:
     """Trains and examines what the store does not hold yet, then writes the sweep's files.
 
@@ -99,66 +105,95 @@ def run_sweep(
         directory: where; `runs/<name of the request>` by default.
         progress: who is told how far it is.
         command: the command line, for provenance.
+        retry_failed: trains runs that failed once more.
+        fail_fast: trains no further cohort after one in which a run fails.
 
     Raises:
-        InvalidRequest: a folder that cannot be written, or results there that are not ours.
+        InvalidRequest: a folder that cannot be written or that another sweep is writing to, or
+            results there that are not ours.
     """
     started = time.perf_counter()
     runs = request.runs()
-    cohorts = plan(runs)
     directory = _writable(directory or Path("runs") / request.name)
-    store = Store(directory / "results.sqlite")
-    try:
-        known = store.states()
-        # A cohort is finished whole or not at all, unless an earlier request grouped runs otherwise.
-        open_runs = [Cohort(tuple(r for r in c.runs if r.key not in known)) for c in cohorts]
-        todo = [cohort for cohort in open_runs if cohort.runs]
-        progress = progress or Silent()
-        progress.start(todo, sum(run.key in known for run in runs), len(runs))
-        for number, cohort in enumerate(todo):
-            progress.cohort(number, cohort)
-            _run_cohort(cohort, store, progress)
-        table = results(runs, store)
-        failures = store.failures(run.key for run in runs)
-        _write(directory / "results.csv", table.to_csv(index=False))
-        drawing = Clock()
-        with drawing("drawing"):
-            if len(table):
-                figure, shown = capture_figure(table, request.directions)
-                for suffix in FORMATS:
-                    save(figure, directory / f"captured.{suffix}")
-                _write(directory / "captured.csv", shown.to_csv(index=False))
-        record = provenance(request, command) | {
-            "runs": len(runs),
-            "failed": failures,
-            "cohorts": store.seconds(),
-            "seconds": _total(store.seconds(), drawing),
-            "seconds_of_this_command": time.perf_counter() - started,
-        }
-        _write(directory / "provenance.json", json.dumps(record, indent=2) + "\n")
-        return SweepResult(directory, table, failures, len(runs))
-    finally:
-        store.close()
+    with locked(directory), closing(Store(directory / "results.sqlite")) as store:
+        store.plan(runs)
+        left = _train_missing(runs, store, progress or Silent(), retry_failed, fail_fast)
+        try:
+            return _written(request, runs, store, directory, command, started, left)
+        except OSError as error:
+            raise InvalidRequest(
+                f"cannot write to {directory} ({error.strerror}): finished cohorts are kept; mend it, then "
+                "the same command goes on"
+            ) from None
+
+
+def _train_missing(
+    runs: Sequence[Run], store: Store, progress: Progress, retry_failed: bool, fail_fast: bool
+) -> int:
+    """Trains what is missing, cohort by cohort; returns how many runs a first failure left untrained."""
+    known = store.states()
+    over = {key for key, state in known.items() if state == "done" or not retry_failed}
+    # A cohort is finished whole or not at all, unless an earlier request grouped runs otherwise.
+    open_runs = [Cohort(tuple(r for r in c.runs if r.key not in over)) for c in plan(runs)]
+    todo = [cohort for cohort in open_runs if cohort.runs]
+    progress.start(todo, sum(run.key in over for run in runs), len(runs))
+    for number, cohort in enumerate(todo):
+        progress.cohort(number, cohort)
+        failed = _run_cohort(cohort, store, progress)
+        if failed and fail_fast:
+            return sum(run.key not in known for c in todo[number + 1 :] for run in c.runs)
+    return 0
+
+
+def _written(
+    request: Request,
+    runs: Sequence[Run],
+    store: Store,
+    directory: Path,
+    command: Sequence[str],
+    started: float,
+    left: int,
+) -> SweepResult:
+    """Writes what the store holds of a request, as table, figure and provenance."""
+    table = results(runs, store)
+    failures = store.failures(run.key for run in runs)
+    _write(directory / "results.csv", table.to_csv(index=False))
+    drawing = Clock()
+    with drawing("drawing"):
+        if len(table):
+            figure, shown = capture_figure(table, request.directions)
+            for suffix in FORMATS:
+                save(figure, directory / f"captured.{suffix}")
+            _write(directory / "captured.csv", shown.to_csv(index=False))
+    record = provenance(request, command) | {
+        "runs": len(runs),
+        "failed": failures,
+        "cohorts": store.seconds(),
+        "seconds": total_seconds([*store.seconds(), {"seconds": drawing.seconds}]),
+        "seconds_of_this_command": time.perf_counter() - started,
+    }
+    _write(directory / "provenance.json", json.dumps(record, indent=2) + "\n")
+    return SweepResult(directory, table, failures, len(runs), left)
 
 
 def results(runs: Sequence[Run], store: Store) -> pd.DataFrame:
     """The tidy table of a sweep: a row per (run, readout, target, probe), bits throughout."""
-    stored = store.rows(run.key for run in runs)
     parameters = list(dict.fromkeys(name for run in runs for name in run.point if name not in TERMS))
     columns = ["run", "objective", "seed", *ROW_COLUMNS, *TERMS, *parameters]
+    by_key = {run.key: run for run in runs}
     records = []
-    for run in runs:
-        about = {"run": run.key, "objective": run.objective, "seed": run.seed}
-        truth = run.generator.truth.terms
-        varied = {name: run.point.get(name) for name in parameters}
-        records += [{**about, **row, **truth, **varied} for row in stored[run.key]]
+    for key, *row in store.rows(by_key):
+        run = by_key[key]
+        varied = (run.point.get(name) for name in parameters)
+        records.append((key, run.objective, run.seed, *row, *run.truth.values(), *varied))
     table = pd.DataFrame.from_records(records, columns=columns)
     table["headline"] = table["headline"].astype(bool)
     table["truth"] = table["truth"].astype(float)  # what is not known is NaN here and NULL in the store
     return table
 
 
-def _run_cohort(cohort: Cohort, store: Store, progress: Progress) -> None:
+def _run_cohort(cohort: Cohort, store: Store, progress: Progress) -> dict[str, str]:
+    """Trains, examines and stores a cohort; returns why runs of it failed, by key."""
     clock, runs = Clock(), cohort.runs
     device = runs[0].device
     failed: dict[str, str] = {}
@@ -192,8 +227,9 @@ def _run_cohort(cohort: Cohort, store: Store, progress: Progress) -> None:
         failed = dict.fromkeys((run.key for run in runs), reason(error))
         rows = {}
     progress.advance(len(runs) * PROBE_STEPS)
-    specifications = {run.key: run.specification for run in runs}
-    store.commit(cohort.objective, program, clock.seconds, specifications, rows, failed)
+    keys = [run.key for run in runs]
+    store.commit(cohort.objective, program, clock.seconds, keys, rows, failed)
+    return failed
 
 
 def _readouts(fitted: FittedCohort, sound: list[int], members: int) -> Represent:
@@ -213,14 +249,6 @@ def _spread(x: torch.Tensor, sound: list[int], members: int) -> torch.Tensor:
     full = x[:1].expand(members, *x.shape[1:]).clone()
     full[sound] = x
     return full
-
-
-def _total(cohorts: Sequence[dict[str, Any]], drawing: Clock) -> dict[str, float]:
-    total: defaultdict[str, float] = defaultdict(float)
-    for seconds in (*(cohort["seconds"] for cohort in cohorts), drawing.seconds):
-        for activity, spent in seconds.items():
-            total[activity] += spent
-    return dict(total)
 
 
 def _writable(directory: Path) -> Path:

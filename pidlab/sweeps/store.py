@@ -1,141 +1,180 @@
 """The results of a sweep: one SQLite file, to which a finished cohort commits whole."""
 
+from __future__ import annotations
+
 import json
-import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pidlab.errors import InvalidRequest
+from pidlab.decomposition import TERMS
+from pidlab.sweeps.schema import ROW_COLUMNS, clearly, connect
 
-# Marks a SQLite file as ours ("pidl"), and its layout.
-APPLICATION_ID, SCHEMA = 0x7069646C, 1
+if TYPE_CHECKING:
+    from pidlab.sweeps.request import Run
 
-ROW_COLUMNS = (
-    "readout",
-    "term",
-    "quantity",
-    "truth",
-    "captured",
-    "low",
-    "high",
-    "probe",
-    "headline",
-    "converged",
-)
-
-_TABLES = f"""
-CREATE TABLE cohorts (id INTEGER PRIMARY KEY, objective TEXT, members INTEGER, program TEXT, seconds TEXT);
-CREATE TABLE runs (
-    key TEXT PRIMARY KEY, cohort INTEGER REFERENCES cohorts, specification TEXT, state TEXT, reason TEXT
-);
-CREATE TABLE captured (
-    id INTEGER PRIMARY KEY, run TEXT REFERENCES runs, {", ".join(ROW_COLUMNS)},
-    UNIQUE (run, readout, term, quantity, probe)
-);
-PRAGMA application_id = {APPLICATION_ID};
-PRAGMA user_version = {SCHEMA};
-"""
+STATES = ("planned", "done", "failed")
+# Of a run in the store; a plan sets them, a cohort's commit the rest.
+_PLANNED = ("key", "specification", "objective", "seed", "point", *TERMS)
 
 
 class Store:
-    """Runs with their state (`done` or `failed`) and their rows. One process writes.
+    """Runs with their state (`planned`, `done` or `failed`) and their rows. One process writes.
 
     Args:
-        path: the file; made where there is none.
+        path: the file; made where there is none, and brought forward where an older pidlab made it.
+        reading: writes nothing, and may be used while a sweep writes.
 
     Raises:
-        InvalidRequest: the file is no database, not one of pidlab, or of another schema. It is left
-            as it is.
+        InvalidRequest: the file is no database, damaged, not one of pidlab, or of a later schema; any
+            method, where the file or the disk below it fails. What was committed stays as it is.
     """
 
-    def __init__(self, path: Path) -> None:
-        try:
-            new = not path.exists() or path.stat().st_size == 0
-            self._db = sqlite3.connect(path)
-            identity = [
-                self._db.execute(f"PRAGMA {p}").fetchone()[0] for p in ("application_id", "user_version")
-            ]
-            tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-            if new or (tables == 0 and identity == [0, 0]):
-                self._db.execute("PRAGMA journal_mode = WAL")
-                self._db.executescript(f"BEGIN; {_TABLES} COMMIT;")
-            elif identity[0] != APPLICATION_ID:
-                raise InvalidRequest(f"{path} is a database, but not of pidlab: choose another --out")
-            elif identity[1] != SCHEMA:
-                raise InvalidRequest(
-                    f"{path} has schema {identity[1]}, this version reads {SCHEMA}: choose another --out"
-                )
-        except sqlite3.Error as error:
-            raise InvalidRequest(f"cannot use {path} as results ({error}): choose another --out") from None
+    def __init__(self, path: Path, *, reading: bool = False) -> None:
+        self._db = connect(path, reading=reading)
+        self._clearly = lambda: clearly(path)
+
+    def plan(self, runs: Iterable[Run]) -> None:
+        """Adds runs that are not there yet as planned; of all of them it keeps where they stand."""
+        values = ", ".join(f":{name}" for name in _PLANNED)
+        # A run may stand in several sweeps of one folder: it keeps every parameter that one of them varies.
+        renewed = ", ".join(f"{term} = excluded.{term}" for term in TERMS)
+        upsert = (
+            f"INSERT INTO runs (state, {', '.join(_PLANNED)}) VALUES ('planned', {values}) ON CONFLICT (key) "
+            f"DO UPDATE SET point = json_patch(coalesce(point, '{{}}'), excluded.point), {renewed}"
+        )
+        with self._clearly(), self._db:
+            self._db.executemany(upsert, (_planned(run) for run in runs))
 
     def states(self) -> dict[str, str]:
         """The state of every run that is over, by key."""
-        return dict(self._db.execute("SELECT key, state FROM runs"))
+        with self._clearly():
+            return dict(self._db.execute("SELECT key, state FROM runs WHERE state != 'planned'"))
+
+    def counts(self) -> dict[str, int]:
+        """How many runs there are in every state."""
+        with self._clearly():
+            found = dict(self._db.execute("SELECT state, count(*) FROM runs GROUP BY state"))
+            return {state: found.get(state, 0) for state in STATES}
 
     def failures(self, keys: Iterable[str]) -> dict[str, str]:
         """Why runs failed, by key."""
         wanted = set(keys)
-        failed = self._db.execute("SELECT key, reason FROM runs WHERE state = 'failed'")
-        return {key: reason for key, reason in failed if key in wanted}
+        with self._clearly():
+            failed = self._db.execute("SELECT key, reason FROM runs WHERE state = 'failed' ORDER BY rowid")
+            return {key: reason for key, reason in failed if key in wanted}
+
+    def reasons(self) -> list[dict[str, Any]]:
+        """Every reason of failure with its objective, how many runs it took and one of them."""
+        query = (
+            "SELECT reason, objective, count(*), min(key) FROM runs WHERE state = 'failed' "
+            "GROUP BY reason, objective ORDER BY count(*) DESC, reason"
+        )
+        names = ("reason", "objective", "runs", "run")
+        with self._clearly():
+            return [dict(zip(names, row, strict=True)) for row in self._db.execute(query)]
 
     def commit(
         self,
         objective: str,
         program: str,
         seconds: Mapping[str, float],
-        specifications: Mapping[str, Mapping[str, Any]],
+        keys: Sequence[str],
         rows: Mapping[str, Sequence[Mapping[str, Any]]],
         failed: Mapping[str, str],
     ) -> None:
-        """Adds a finished cohort in one transaction.
+        """Adds a finished cohort of planned runs in one transaction.
 
         Args:
             objective: what it trained.
             program: how.
             seconds: wall time by activity.
-            specifications: of every run, by key.
+            keys: of its runs.
             rows: captured rows of the runs that are done, by key.
             failed: reasons of those that are not.
         """
         places = ", ".join("?" * (len(ROW_COLUMNS) + 1))
-        with self._db:
+        with self._clearly(), self._db:
             cursor = self._db.execute(
                 "INSERT INTO cohorts (objective, members, program, seconds) VALUES (?, ?, ?, ?)",
-                (objective, len(specifications), program, json.dumps(dict(seconds))),
+                (objective, len(keys), program, json.dumps(dict(seconds))),
             )
-            for key, specification in specifications.items():
-                state = "failed" if key in failed else "done"
-                values = (
-                    key,
-                    cursor.lastrowid,
-                    json.dumps(specification, sort_keys=True),
-                    state,
-                    failed.get(key),
-                )
-                self._db.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?)", values)
-                self._db.executemany(
-                    f"INSERT INTO captured (run, {', '.join(ROW_COLUMNS)}) VALUES ({places})",
-                    [(key, *(row[c] for c in ROW_COLUMNS)) for row in rows.get(key, ())],
-                )
+            self._db.executemany(
+                "UPDATE runs SET cohort = ?, state = ?, reason = ? WHERE key = ?",
+                [
+                    (cursor.lastrowid, "failed" if key in failed else "done", failed.get(key), key)
+                    for key in keys
+                ],
+            )
+            self._db.executemany(
+                f"INSERT INTO captured (run, {', '.join(ROW_COLUMNS)}) VALUES ({places})",
+                [(key, *(row[c] for c in ROW_COLUMNS)) for key in keys for row in rows.get(key, ())],
+            )
 
-    def rows(self, keys: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
-        """The captured rows of runs, by key."""
-        found: dict[str, list[dict[str, Any]]] = {key: [] for key in keys}
-        query = f"SELECT run, {', '.join(ROW_COLUMNS)} FROM captured ORDER BY id"
-        for run, *values in self._db.execute(query):
-            if run in found:
-                found[run].append(dict(zip(ROW_COLUMNS, values, strict=True)))
-        return found
+    def rows(self, keys: Iterable[str]) -> Iterator[tuple[Any, ...]]:
+        """The captured rows of runs, in the order of `keys`: the key, then `ROW_COLUMNS`."""
+        query = f"SELECT run, {', '.join(ROW_COLUMNS)} FROM captured WHERE run = ? ORDER BY id"
+        with self._clearly():
+            for key in keys:
+                yield from self._db.execute(query, (key,))
+
+    def parameters(self) -> list[str]:
+        """The columns of every parameter that a sweep of this file varied, in order of appearance."""
+        query = "SELECT DISTINCT j.key FROM runs, json_each(runs.point) AS j"
+        with self._clearly():
+            return [name for (name,) in self._db.execute(query) if name not in TERMS]
+
+    def table(self, parameters: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        """Every row as in results.csv: run, objective, seed, `ROW_COLUMNS`, terms, `parameters`."""
+        captured = ", ".join(f"c.{name}" for name in ROW_COLUMNS)
+        terms = ", ".join(f"r.{term}" for term in TERMS)
+        query = (
+            f"SELECT r.key, r.objective, r.seed, {captured}, {terms}, r.point "
+            "FROM runs AS r CROSS JOIN captured AS c ON c.run = r.key ORDER BY r.rowid, c.id"
+        )
+        with self._clearly():
+            last, varied = None, (None,) * len(parameters)
+            for *row, point in self._db.execute(query):
+                if point != last:  # rows of one run follow each other
+                    last, found = point, json.loads(point or "{}")
+                    varied = tuple(found.get(name) for name in parameters)
+                yield (*row, *varied)
+
+    def lacking_truth(self) -> int:
+        """How many runs an older pidlab stored without the decomposition of their generator."""
+        with self._clearly():
+            return self._db.execute("SELECT count(*) FROM runs WHERE point IS NULL").fetchone()[0]
 
     def seconds(self) -> list[dict[str, Any]]:
         """Objective, members, program and wall time by activity of every cohort, in order."""
         query = "SELECT objective, members, program, seconds FROM cohorts ORDER BY id"
-        return [
-            {"objective": o, "members": m, "program": p, "seconds": json.loads(s)}
-            for o, m, p, s in self._db.execute(query)
-        ]
+        with self._clearly():
+            return [
+                {"objective": o, "members": m, "program": p, "seconds": json.loads(s)}
+                for o, m, p, s in self._db.execute(query)
+            ]
 
     def close(self) -> None:
         """Closes the file."""
         self._db.close()
+
+
+def _planned(run: Run) -> dict[str, Any]:
+    return {
+        "key": run.key,
+        "specification": run.text,
+        "objective": run.objective,
+        "seed": run.seed,
+        "point": json.dumps(run.point),
+        **run.truth,
+    }
+
+
+def total_seconds(cohorts: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """Wall time by activity over cohorts."""
+    total: defaultdict[str, float] = defaultdict(float)
+    for cohort in cohorts:
+        for activity, spent in cohort["seconds"].items():
+            total[activity] += spent
+    return dict(total)

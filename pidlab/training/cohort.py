@@ -133,11 +133,13 @@ def train(
 
 def build(make: MakeObjective, member: Member, training: Training, device: torch.device | str) -> nn.Module:
     """The untrained model of one member, its weights drawn from the child `"weights"` of its seed."""
-    generator = member.generator
+    # What the generator says of itself is worked out before tensors are made elsewhere.
+    modalities = member.generator.modalities
+    classes = {name: target.classes for name, target in member.generator.targets.items()}
     with lent_randomness(child(member.seed, "weights"), device), torch.device(device):
         encoders = Encoders(
-            generator.modalities,
-            {name: target.classes for name, target in generator.targets.items()},
+            modalities,
+            classes,
             dim=training.dim,
             hidden=training.hidden,
             layers=training.layers,

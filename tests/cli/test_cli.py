@@ -19,68 +19,6 @@ def pidlab(monkeypatch, capsys, *arguments):
     return exit_.value.code, out, err
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        ("sweep --unique -1", "unique1 = -1"),
-        ("sweep --synergy -0.5..1", "synergy = -0.5"),
-        ("sweep --unique nan", "finite"),
-        ("sweep --redundant inf", "finite"),
-        ("sweep --unique 40", "unique1 40"),
-        ("sweep --redundant 1e12", "width is 32"),
-        ("sweep --width 10", "width of 11 or more"),
-        ("sweep --unique 0:1:11", "0..1:11"),
-        ("sweep --unique 0..1:0", "0 points"),
-        ("sweep --unique 0,0", "twice"),
-        ("sweep --unique abc", "'abc'"),
-        ("sweep --unique 1 --unique1 0 --unique2 0", "two of them"),
-        ("sweep --unique 0..1 --vary unique1=0..1", "unique1 is set twice"),
-        ("sweep --vary noise=1 --vary noise=2", "noise is set twice"),
-        ("sweep --vary noise", "NAME=AXIS"),
-        ("sweep --vary nois=1", "did you mean 'noise'"),
-        ("sweep --vary =1", "NAME=AXIS"),
-        ("sweep --objective com", "did you mean 'comm'"),
-        ("sweep --objective comm(", "cannot read"),
-        ("sweep --objective comm(terms='x')", "expected one of"),
-        ("sweep --objective comm(temperature='x')", "expected a number"),
-        ("sweep --objective simclr(temperature=0)", "0.0125"),
-        ("sweep --objective comm --objective comm", "twice"),
-        ("sweep --generator atom", "did you mean 'atoms'"),
-        ("sweep --generator atoms(nois=1)", "did you mean 'noise'"),
-        ("sweep --generator atoms(noise=__import__('os'))", "cannot read"),
-        ("sweep --seeds 0", "0 seeds"),
-        ("sweep --seeds x", "--seeds"),
-        ("sweep --steps 0", "steps = 0"),
-        ("sweep --batch 1", "batch = 1"),
-        ("sweep --dim 0", "dim = 0"),
-        ("sweep --samples 5", "fewer than a batch"),
-        ("sweep --views magic", "task, noise, unique, independent, generic"),
-        ("sweep --probes magic", "quick, standard"),
-        ("sweep --device tpu", "auto, cpu or cuda"),
-        ("sweep --unique 0..1 --synergy 0..1:5 --zip", "equal length"),
-        ("sweep --no-such-option", "--no-such-option"),
-        ("sweep extra", "extra"),
-        ("no-such-command", "no-such-command"),
-        ("list", "kind"),
-        ("list things", "things"),
-        ("truth --unique 0..1", "one number"),
-        ("truth --unique -1", "unique1 = -1"),
-        ("truth --generator nothing", "nothing"),
-    ],
-)
-def test_bad_requests_are_one_line_and_exit_2_and_write_nothing(
-    tmp_path, monkeypatch, capsys, arguments, says
-):
-    monkeypatch.chdir(tmp_path)
-    code, out, err = pidlab(monkeypatch, capsys, *arguments.split(" "))
-    assert code == 2
-    assert out == ""
-    assert err.count("\n") == 1
-    assert err.startswith("error: ")
-    assert says in err
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_cuda_without_one(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
@@ -206,28 +144,3 @@ def test_generate_writes_arrays_that_can_be_swept(tmp_path, monkeypatch, capsys)
     code, out, err = pidlab(monkeypatch, capsys, "truth", "--generator", "arrays('rows.npz')")
     assert (code, out) == (2, "")
     assert "no known truth" in err
-
-
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        ("generate factorc --samples 3 --out a.npz", "did you mean 'factorcl'"),
-        ("generate factorcl --samples 0 --out a.npz", "0 samples"),
-        ("generate factorcl --samples 3 --out a.csv", "ends in .npz"),
-        ("generate factorcl --samples 3 --out no/such/a.npz", "cannot write"),
-        ("generate factorcl --samples 3 --out a.npz --seed -1", "--seed -1"),
-        ("generate factorcl --samples 3 --out a.npz --split test", "'train' or 'eval'"),
-        ("generate factorcl --samples 3", "--out"),
-        ("truth --generator gaussian(redundant=0)", "never pure"),
-        ("sweep --generator modular --synergy 2", "ask for classes = 4"),
-        ("sweep --generator factorcl --vary unique_1=1", "did you mean 'unique"),
-        ("sweep --generator factorcl --views noise", "factorcl offers task, generic"),
-    ],
-)
-def test_bad_requests_of_generators(tmp_path, monkeypatch, capsys, arguments, says):
-    monkeypatch.chdir(tmp_path)
-    code, out, err = pidlab(monkeypatch, capsys, *arguments.split(" "))
-    assert (code, out) == (2, "")
-    assert err.count("\n") == 1
-    assert says in err
-    assert not list(tmp_path.iterdir())

@@ -90,24 +90,6 @@ def test_samples_come_with_their_bias_and_a_null(pidlab, tmp_path):
     assert "200 samples, 25 per cell" in out
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        ("decompose xr", "did you mean 'xor'"),
-        ("decompose none.csv", "No such file"),
-        ("decompose and --measure bro", "did you mean 'broja'"),
-        ("decompose and --plot a.gif", ".pdf, .svg, .png"),
-        ("decompose and --samples", "samples are read from a .csv"),
-        ("list gats", "gats"),
-    ],
-)
-def test_wrong_requests_are_one_line_and_exit_2(pidlab, arguments, says):
-    code, out, err = pidlab(*arguments.split())
-    assert (code, out) == (2, "")
-    assert says in err
-    assert len(err.splitlines()) == 1
-
-
 @pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
 def test_a_picture_is_drawn(pidlab, tmp_path, suffix):
     pytest.importorskip("pidlab.info.broja")

@@ -7,7 +7,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
+from contextlib import closing
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -79,7 +80,9 @@ def test_every_file_is_there_and_not_empty(finished):
         "results.sqlite",
         "provenance.json",
     }
-    assert {p.name for p in finished.directory.iterdir() if not p.name.startswith("results.sqlite-")} == names
+    assert {
+        p.name for p in finished.directory.iterdir() if not p.name.startswith((".lock", "results.sqlite-"))
+    } == names
     assert all((finished.directory / name).stat().st_size > 500 for name in names)
     record = json.loads((finished.directory / "provenance.json").read_text())
     assert record["versions"]["torch"]
@@ -126,45 +129,31 @@ def test_more_seeds_points_and_objectives_train_only_what_is_missing(finished, t
     pd.testing.assert_frame_equal(grown, whole, check_exact=True)
 
 
-SCRIPT = """
-import sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[2])
-from test_run import small
-from pidlab.sweeps import run_sweep
-run_sweep(small(), Path(sys.argv[1]))
-"""
+KILLED = Path(__file__).with_name("killed.py")
 
 
-def test_killed_in_the_middle_it_resumes_to_the_same_bytes(finished, tmp_path):
-    arguments = [sys.executable, "-c", SCRIPT, str(tmp_path), os.path.dirname(__file__)]
-    process = subprocess.Popen(arguments, start_new_session=True)
-    kept = 0
-    for _ in range(1200):  # until one cohort of three is in the store
-        time.sleep(0.05)
-        if process.poll() is not None:
-            break
-        try:
-            with sqlite3.connect(f"file:{tmp_path / 'results.sqlite'}?mode=ro", uri=True) as db:
-                kept = db.execute("SELECT count(*) FROM cohorts").fetchone()[0]
-        except sqlite3.Error:
-            continue
-        if kept:
-            break
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert 1 <= kept < 3
-    assert not (tmp_path / "results.csv").exists()
-    store = Store(tmp_path / "results.sqlite")
-    done = len(store.states())
-    store.close()
-    assert done in (6, 12)
-    run_sweep(small(), tmp_path)
-    store = Store(tmp_path / "results.sqlite")
-    assert len(store.seconds()) == 3  # no cohort was trained twice
-    store.close()
+@pytest.mark.parametrize("kills", [8, pytest.param(30, marks=pytest.mark.slow)])
+def test_killed_at_any_moment_it_resumes_to_the_same_bytes(finished, tmp_path, kills):
+    directory, log = tmp_path / "sweep", tmp_path / "log"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path])}
+    arguments = [sys.executable, str(KILLED), str(directory), str(log), str(kills)]
+    done = subprocess.run(arguments, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    *killed_, last = map(int, done.stdout.split())
+    assert last == 0
+    assert killed_.count(-signal.SIGKILL) >= min(kills, 4), "the sweep was over before most kills"
+    assert set(killed_) <= {-signal.SIGKILL, 0}
+    starts = [line.split() for line in log.read_text().splitlines()]
+    order = [key for _, *keys in starts for key in keys]
+    with closing(Store(directory / "results.sqlite")) as store:
+        # One commit per run, and a run begins again only where a kill met it: as the last of its child.
+        assert sum(cohort["members"] for cohort in store.seconds()) == len(store.states()) == finished.runs
+    cut = dict(starts)  # the last of every child
+    for place, (_, key) in enumerate(starts):
+        if key in order[place + 1 :]:
+            assert cut[starts[place][0]] == key
     for name in ("results.csv", "captured.csv", "captured.svg"):
-        assert (tmp_path / name).read_bytes() == (finished.directory / name).read_bytes()
+        assert (directory / name).read_bytes() == (finished.directory / name).read_bytes()
 
 
 def test_runs_do_not_depend_on_the_cohorts_they_are_in(finished, tmp_path, monkeypatch):
@@ -254,6 +243,7 @@ def test_results_that_are_not_ours_are_never_touched(tmp_path, spoil, says):
     assert path.read_bytes() == before
     assert {p.name for p in tmp_path.iterdir()} <= {
         "results.sqlite",
+        ".lock",
         "results.sqlite-wal",
         "results.sqlite-shm",
     }

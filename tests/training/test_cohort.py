@@ -16,7 +16,11 @@ from pidlab.training.benchmark import compare
 from pidlab.training.cohort import build
 from pidlab.training.stream import Stream, tree_map
 
-TRAINED = [*(name for name in objectives() if name != "untrained"), "comm(fusion='transformer')"]
+# ourcl-* are the fits of factorcl-*
+TRAINED = [
+    *(name for name in objectives() if name != "untrained" and "ourcl" not in name),
+    "comm(fusion='transformer')",
+]
 
 
 def members(count, **bits):

@@ -1,0 +1,134 @@
+"""`pidlab export`: the rows of a sweep, finished or not, in other programs' formats."""
+
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from enum import StrEnum
+from itertools import islice
+from pathlib import Path
+from typing import IO, Annotated, Any
+
+import typer
+
+from pidlab.cli.folder import Folder, reading
+from pidlab.decomposition import TERMS
+from pidlab.errors import InvalidRequest
+
+ABOUT = ("run", "objective", "seed")
+FLAGS = ("headline", "converged")
+WORDS = ("run", "objective", "readout", "term", "quantity", "probe")
+PARQUET_ROWS = 100_000
+
+
+class Format(StrEnum):
+    """What can be written."""
+
+    csv = "csv"
+    json = "json"
+    parquet = "parquet"
+
+
+def export(
+    directory: Folder,
+    format_: Annotated[Format, typer.Option("--format", help="Of the rows.")] = Format.csv,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where to; otherwise stdout.", show_default=False)
+    ] = None,
+) -> None:
+    """Write every row that a sweep has so far, with the columns of results.csv."""
+    from pidlab.sweeps.schema import ROW_COLUMNS
+
+    if format_ is Format.parquet:
+        _check_parquet(out)
+    if out is not None and out.exists():
+        raise InvalidRequest(f"--out {out}: the file exists; choose another name or remove it")
+    with reading(directory) as store:
+        parameters = store.parameters()
+        names = (*ABOUT, *ROW_COLUMNS, *TERMS, *parameters)
+        if lacking := store.lacking_truth():
+            typer.echo(
+                f"{lacking} runs were stored without their four terms by an older pidlab; the sweep's "
+                "command, run again, adds them and trains nothing",
+                err=True,
+            )
+        rows = _with_flags(names, store.table(parameters))
+        write = {Format.csv: _csv, Format.json: _json, Format.parquet: _parquet}[format_]
+        try:
+            with nullcontext(sys.stdout.buffer) if out is None else _whole(out) as file:
+                write(file, names, rows)
+        except BrokenPipeError:  # `| head` has read enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(1) from None
+        except OSError as error:
+            raise InvalidRequest(f"cannot write {out} ({error.strerror}): choose another --out") from None
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[IO[bytes]]:
+    """A file that has its name only once it is complete."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            yield file
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _with_flags(names: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    """What is true or false, which SQLite keeps as 1 or 0."""
+    at = names.index(FLAGS[0])
+    for row in rows:
+        headline, converged = row[at : at + 2]
+        flags = (bool(headline), None if converged is None else bool(converged))
+        yield (*row[:at], *flags, *row[at + 2 :])
+
+
+def _csv(file: IO[bytes], names: Sequence[str], rows: Iterator[tuple[Any, ...]]) -> None:
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    try:
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(names)
+        writer.writerows(rows)
+    finally:
+        text.detach()  # stdout stays open
+
+
+def _json(file: IO[bytes], names: Sequence[str], rows: Iterator[tuple[Any, ...]]) -> None:
+    between = b"[\n"
+    for row in rows:
+        file.write(between + json.dumps(dict(zip(names, row, strict=True))).encode())
+        between = b",\n"
+    file.write(b"[]\n" if between == b"[\n" else b"\n]\n")
+
+
+def _check_parquet(out: Path | None) -> None:
+    try:
+        import pyarrow.parquet  # noqa: F401  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise InvalidRequest("--format parquet needs pyarrow: pip install pyarrow, or use csv") from None
+    if out is None:
+        raise InvalidRequest("--format parquet is no text: name a file with --out FILE")
+
+
+def _parquet(file: IO[bytes], names: Sequence[str], rows: Iterator[tuple[Any, ...]]) -> None:
+    import pyarrow as pa  # pyright: ignore[reportMissingImports]
+    import pyarrow.parquet as pq  # pyright: ignore[reportMissingImports]
+
+    some = list(islice(rows, PARQUET_ROWS))
+    # A parameter is a number or a word throughout; the first rows tell which.
+    kinds = {name: pa.string() for name in WORDS} | {"seed": pa.int64()}
+    kinds |= {name: pa.bool_() for name in FLAGS}
+    for name, column in zip(names, zip(*some, strict=True), strict=True) if some else ():
+        if any(isinstance(value, str) for value in column):
+            kinds[name] = pa.string()
+    schema = pa.schema([(name, kinds.get(name, pa.float64())) for name in names])
+    with pq.ParquetWriter(file, schema) as writer:
+        while some:
+            columns = [pa.array(c, k) for c, k in zip(zip(*some, strict=True), schema.types, strict=True)]
+            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+            some = list(islice(rows, PARQUET_ROWS))

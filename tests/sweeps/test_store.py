@@ -1,0 +1,162 @@
+"""What a folder keeps: across versions, failures, and two sweeps at once."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import closing
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pidlab import InvalidRequest, defaults
+from pidlab.cli import main
+from pidlab.defaults import Training
+from pidlab.sweeps import Axis, Request, run_sweep
+from pidlab.sweeps import run as run_module
+from pidlab.sweeps.lock import locked
+from pidlab.sweeps.store import Store
+
+# Written by the last version of schema 1, with `FIRST`; two of its runs diverge.
+SCHEMA_1 = Path(__file__).with_name("schema-1.sqlite")
+FIRST = Request(
+    axes=(Axis(("unique1", "unique2"), (0.0, 0.5)), Axis(("rate",), (1e-3, 1e30))),
+    objectives=("untrained", "simclr"),
+    seeds=1,
+    training=Training(steps=4, batch=32, hidden=16),
+    probes="quick",
+)
+
+
+@pytest.fixture
+def stored(tmp_path, monkeypatch):
+    monkeypatch.setattr(defaults, "RESULT_VERSION", 1)  # that of its rows
+    (tmp_path / "results.sqlite").write_bytes(SCHEMA_1.read_bytes())
+    return tmp_path
+
+
+def untrainable(*_, **__):
+    raise AssertionError("a finished run was trained again")
+
+
+def command(monkeypatch, capsys, *arguments):
+    monkeypatch.setattr(sys, "argv", ["pidlab", *map(str, arguments)])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    out, err = capsys.readouterr()
+    return exit_.value.code, out, err
+
+
+def test_a_file_of_schema_1_is_read_without_touching_it(stored, monkeypatch, capsys):
+    code, out, _ = command(monkeypatch, capsys, "status", stored)
+    assert code == 0
+    assert out.startswith("8 runs: 0 planned, 6 done, 2 failed; 4 cohorts\n")
+    assert "simclr (2 runs, one 2f3e2f2186c60873): loss not finite at step 1" in out
+    code, out, err = command(monkeypatch, capsys, "export", stored)
+    assert code == 0
+    assert "8 runs were stored without their four terms" in err
+    assert len(pd.read_csv(StringIO(out))) == 96
+    assert (stored / "results.sqlite").read_bytes() == SCHEMA_1.read_bytes()
+
+
+def test_a_file_of_schema_1_goes_on_and_exports_what_the_sweep_writes(stored, monkeypatch, capsys):
+    monkeypatch.setattr(run_module, "train", untrainable)
+    result = run_sweep(FIRST, stored)
+    assert (result.runs, len(result.failures), len(result.table)) == (8, 2, 96)
+    code, out, err = command(monkeypatch, capsys, "export", stored)
+    assert (code, err) == (0, "")
+    # Runs of a first schema stand in the order in which they were trained.
+    assert sorted(out.splitlines()) == sorted((stored / "results.csv").read_text().splitlines())
+    code, out, _ = command(monkeypatch, capsys, "export", stored, "--format", "json")
+    assert code == 0
+    columns = list(result.table.columns)
+    frame = pd.read_json(StringIO(out), orient="records", dtype=False, precise_float=True)
+    assert sorted(frame["captured"]) == sorted(result.table["captured"])
+    assert list(frame.columns) == columns
+
+
+def test_only_failed_runs_are_retried_and_only_when_asked(stored, monkeypatch):
+    trained = []
+
+    def noted(cohort, *_):
+        trained.extend(run.key for run in cohort.runs)
+        return {}
+
+    monkeypatch.setattr(run_module, "_run_cohort", noted)
+    before = run_sweep(FIRST, stored).failures
+    assert trained == []
+    run_sweep(FIRST, stored, retry_failed=True)
+    assert sorted(trained) == sorted(before)
+
+
+def test_a_retried_run_that_succeeds_is_done(tmp_path, monkeypatch):
+    asked = replace(FIRST, axes=(), objectives=("simclr",))
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "train", untrainable)
+        assert len(run_sweep(asked, tmp_path).failures) == 1
+    result = run_sweep(asked, tmp_path, retry_failed=True)
+    assert not result.failures
+    assert len(result.table)
+    with closing(Store(tmp_path / "results.sqlite")) as store:
+        assert store.counts() == {"planned": 0, "done": 1, "failed": 0}
+
+
+def test_fail_fast_leaves_later_cohorts_planned(tmp_path, monkeypatch, capsys):
+    asked = replace(FIRST, axes=())
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "train", untrainable)
+        result = run_sweep(asked, tmp_path, fail_fast=True)
+    assert (result.runs, len(result.failures), result.planned) == (2, 1, 1)
+    code, out, _ = command(monkeypatch, capsys, "status", tmp_path)
+    assert code == 0
+    assert out.startswith("2 runs: 1 planned, 0 done, 1 failed; 1 cohorts\n")
+
+
+def test_a_second_sweep_of_a_folder_is_refused_and_changes_nothing(stored, monkeypatch, capsys):
+    monkeypatch.chdir(stored)
+    with locked(stored):
+        before = {p.name: p.read_bytes() for p in stored.iterdir()}
+        code, out, err = command(monkeypatch, capsys, "sweep", "--unique", "1", "--out", stored)
+        assert {p.name: p.read_bytes() for p in stored.iterdir()} == before
+    assert (code, out) == (2, "")
+    assert (
+        err
+        == f"error: another sweep is writing to {stored}: wait until it is over, or choose another --out\n"
+    )
+    with locked(stored):
+        pass
+
+
+def test_a_full_disk_is_said_and_what_was_stored_stays(stored):
+    with closing(Store(stored / "results.sqlite")) as store:
+        pages = store._db.execute("PRAGMA page_count").fetchone()[0]
+        store._db.execute(f"PRAGMA max_page_count = {pages}")
+        more = Request(objectives=("untrained",), seeds=500)
+        with pytest.raises(InvalidRequest, match=r"full.*finished cohorts are kept"):
+            store.plan(more.runs())
+        assert store.counts() == {"planned": 0, "done": 6, "failed": 2}
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_a_sweep_with_a_line_within_5_seconds(tmp_path, sent, code):
+    arguments = ["sweep", "--unique", "0..1", "--objective", "simclr", "--steps", "100000", "--device", "cpu"]
+    program = "from pidlab.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *arguments, "--out", str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("cohort 1/")
+    time.sleep(0.5)
+    process.send_signal(sent)
+    _, err = process.communicate(timeout=5)
+    assert process.returncode == code
+    assert err == "stopped: finished cohorts are kept; the same command goes on from there\n"
+    with closing(Store(tmp_path / "results.sqlite", reading=True)) as store:
+        assert store.counts() == {"planned": 33, "done": 0, "failed": 0}
