@@ -4,26 +4,21 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from pidlab.analysis.capture import capture
-from pidlab.defaults import Training
+from pidlab.check.trial import SETTINGS, Trial, computed, on_meta, stacked
 from pidlab.encoders import Encoders
 from pidlab.errors import reason
-from pidlab.generators import Atoms, Generator
-from pidlab.objectives.base import Batch, MakeObjective, Phase, needs_of, phases_of, represent
+from pidlab.generators import Generator
+from pidlab.objectives.base import Batch, MakeObjective, represent
 from pidlab.seeds import lent_randomness
 from pidlab.training import Member, train
-from pidlab.training.cohort import build
-from pidlab.training.program import Call, Program, choose_program, stacked_state
-from pidlab.training.stream import Stream, tree_map
-
-SETTINGS = Training(steps=3, batch=32, hidden=16)
+from pidlab.training.program import Call, stacked_state
+from pidlab.training.stream import tree_map
 
 # Autograd against central differences in float64, whose own error is about STEP² and 1e-16 / STEP.
 STEP, AGREE, DIRECTIONS = 1e-6, 1e-3, 3
@@ -46,46 +41,6 @@ class Finding:
     rule: str
     ok: bool
     why: str = ""
-
-
-class Trial:
-    """An objective on one small minibatch, as the rules need it.
-
-    Args:
-        make: makes the objective from encoders.
-        generator: what the data come from.
-    """
-
-    def __init__(self, make: MakeObjective, generator: Generator | None = None) -> None:
-        self.make, self.generator = make, generator or Atoms()
-
-    def model(self, seed: int = 0, device: str = "cpu") -> nn.Module:
-        """An untrained model."""
-        return build(self.make, Member(self.generator, seed), SETTINGS, device)
-
-    def batch(self, seed: int = 0) -> dict[str, Any]:
-        """A minibatch."""
-        needs = needs_of(self.model())
-        stream = Stream([self.generator], [seed], SETTINGS, needs, torch.device("cpu"))
-        return tree_map(lambda t: t[0], stream.next())
-
-    @property
-    def phases(self) -> tuple[Phase, ...]:
-        """What is trained, in order."""
-        return phases_of(self.model())
-
-    def loss(self, model: nn.Module, phase: Phase, batch: dict[str, Any], seed: int = 0) -> Tensor:
-        """A phase's loss; draws of its own are the same for the same seed."""
-        compute = model if phase.loss == "forward" else getattr(model, phase.loss)
-        with lent_randomness(seed):
-            return compute(Batch(**batch))
-
-    @cached_property
-    def program(self) -> Program:
-        """Vmap or loop."""
-        pair = tree_map(lambda t: torch.stack([t, t]), self.batch())
-        with lent_randomness(0):
-            return choose_program(self.model(), pair)
 
 
 Rule = Callable[[Trial], str | None]
@@ -188,9 +143,9 @@ def vmap_is_the_loop(trial: Trial) -> str | None:
         return f"warning: trained one model at a time: {program.reason}"
     models, batches = [trial.model(0), trial.model(1)], [trial.batch(0), trial.batch(1)]
     params, buffers = stacked_state(models, True)
-    stacked = _stack(batches)
+    together = stacked(batches)
     for phase in trial.phases:
-        loss, after = program(phase.loss, params, buffers, stacked)
+        loss, after = program(phase.loss, params, buffers, together)
         grads = _grads(loss.sum(), params)
         for i, (model, batch) in enumerate(zip(models, batches, strict=True)):
             alone, kept = Call(model)(phase.loss, batch)
@@ -221,10 +176,10 @@ def randomness_is_lent(trial: Trial) -> str | None:
         values = []
         with lent_randomness(0):
             before = torch.random.get_rng_state()
-            values.append(_computed(models[0], phase, batch))
+            values.append(computed(models[0], phase, batch))
             drew |= not torch.equal(before, torch.random.get_rng_state())
         with lent_randomness(0):
-            values.append(_computed(models[1], phase, batch))
+            values.append(computed(models[1], phase, batch))
         if not torch.equal(*values):
             raise BrokenRule(
                 "the same seed gives another loss: it draws from a generator that no seed rules, such as "
@@ -238,7 +193,7 @@ def devices_agree(trial: Trial) -> str | None:
     shapes = tree_map(lambda t: (tuple(t.shape), t.dtype), trial.batch())
     with FakeTensorMode():
         model = trial.model(device="meta")
-        batch = _on_meta(shapes)
+        batch = on_meta(shapes)
         for phase in trial.phases:
             compute = model if phase.loss == "forward" else getattr(model, phase.loss)
             loss = compute(Batch(**batch))
@@ -315,11 +270,6 @@ RULES: dict[str, Rule] = {
 }
 
 
-def _computed(model: nn.Module, phase: Phase, batch: dict[str, Any]) -> Tensor:
-    compute = model if phase.loss == "forward" else getattr(model, phase.loss)
-    return compute(Batch(**batch)).detach()
-
-
 def _offered(model: nn.Module) -> list[str]:
     # Encoders offer towers and a joint network; an objective may leave one of them alone.
     homes = [name for name, module in model.named_modules() if isinstance(module, Encoders)]
@@ -348,20 +298,3 @@ def _same(what: str, got: Tensor, expected: Tensor) -> None:
     size = float(expected.detach().abs().max())
     if not gap <= ROUNDING * max(size, 1.0):
         raise BrokenRule(f"{what} differs by {gap:.2g}, of {size:.2g}")
-
-
-def _stack(batches: list[Any]) -> Any:
-    first = batches[0]
-    if isinstance(first, dict):
-        return {key: _stack([b[key] for b in batches]) for key in first}
-    if isinstance(first, tuple):
-        return tuple(_stack([b[i] for b in batches]) for i in range(len(first)))
-    return torch.stack(batches)
-
-
-def _on_meta(shapes: Any) -> Any:
-    if isinstance(shapes, dict):
-        return {key: _on_meta(value) for key, value in shapes.items()}
-    if isinstance(shapes, tuple) and isinstance(shapes[-1], torch.dtype):
-        return torch.empty(shapes[0], dtype=shapes[1], device="meta")
-    return tuple(_on_meta(value) for value in shapes)
