@@ -16,7 +16,8 @@ from pidlab.modality import Image, Modality
 ALIGN = 8
 
 
-def _aligned(width: int) -> int:
+def aligned(width: int) -> int:
+    """The least width that is divisible by `ALIGN` and holds this one."""
     return -(-width // ALIGN) * ALIGN
 
 
@@ -35,10 +36,10 @@ class Linear(nn.Module):
     def __init__(self, inputs: int, outputs: int, *, fan_in: int | None = None, bias: bool = True) -> None:
         super().__init__()
         self.inputs, self.outputs = inputs, outputs
-        weight = torch.zeros(_aligned(inputs), _aligned(outputs))
+        weight = torch.zeros(aligned(inputs), aligned(outputs))
         weight[:inputs, :outputs] = torch.randn(inputs, outputs) * math.sqrt(2.0 / (fan_in or inputs))
         self.weight = nn.Parameter(weight)
-        self.bias = nn.Parameter(torch.zeros(_aligned(outputs))) if bias else None
+        self.bias = nn.Parameter(torch.zeros(aligned(outputs))) if bias else None
 
     def forward(self, x: Float[Tensor, "n inputs"]) -> Float[Tensor, "n outputs"]:
         short = self.weight.shape[0] - self.inputs

@@ -10,12 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pidlab.analysis.features import Labels, log_posterior, of_label
+from pidlab.encoders import aligned
 from pidlab.seeds import child, torch_generator
 
 EVAL_ROWS = 4096
-
-# Widths divisible by this give a member the same bits whoever is probed beside it.
-ALIGN = 8
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,7 @@ def fit_mlp(
 
 
 def _initial(seeds: Sequence[int], d: int, hidden: int, out: int, device: torch.device) -> list[Tensor]:
-    out = -(-out // ALIGN) * ALIGN
+    out = aligned(out)
     shapes = [(d, hidden), (1, hidden), (hidden, hidden), (1, hidden), (out, hidden), (out, 1)]
     # He's scale in the trunk; biases and the head start at 0, so that the probe starts at the prior.
     gains = [math.sqrt(2.0 / d), 0.0, math.sqrt(2.0 / hidden), 0.0, 0.0, 0.0]

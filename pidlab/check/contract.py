@@ -14,7 +14,7 @@ from pidlab.check.trial import SETTINGS, Trial, computed, on_meta, stacked
 from pidlab.encoders import Encoders
 from pidlab.errors import reason
 from pidlab.generators import Generator
-from pidlab.objectives.base import Batch, MakeObjective, represent
+from pidlab.objectives.base import Batch, MakeObjective, loss_of, represent
 from pidlab.seeds import lent_randomness
 from pidlab.training import Member, train
 from pidlab.training.program import Call, stacked_state
@@ -195,8 +195,7 @@ def devices_agree(trial: Trial) -> str | None:
         model = trial.model(device="meta")
         batch = on_meta(shapes)
         for phase in trial.phases:
-            compute = model if phase.loss == "forward" else getattr(model, phase.loss)
-            loss = compute(Batch(**batch))
+            loss = loss_of(model, phase.loss, Batch(**batch))
             if loss.device.type != "meta":
                 raise BrokenRule(f"phase {phase.name!r} has its loss on {loss.device}")
             _grads(loss, dict(model.named_parameters()))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pidlab.defaults import Training
 from pidlab.generators import Atoms, Generator
-from pidlab.objectives.base import Batch, MakeObjective, Phase, needs_of, phases_of
+from pidlab.objectives.base import Batch, MakeObjective, Phase, loss_of, needs_of, phases_of
 from pidlab.seeds import lent_randomness
 from pidlab.training import Member
 from pidlab.training.cohort import build
@@ -46,9 +46,8 @@ class Trial:
 
     def loss(self, model: nn.Module, phase: Phase, batch: dict[str, Any], seed: int = 0) -> Tensor:
         """A phase's loss; draws of its own are the same for the same seed."""
-        compute = model if phase.loss == "forward" else getattr(model, phase.loss)
         with lent_randomness(seed):
-            return compute(Batch(**batch))
+            return loss_of(model, phase.loss, Batch(**batch))
 
     @cached_property
     def program(self) -> Program:
@@ -60,8 +59,7 @@ class Trial:
 
 def computed(model: nn.Module, phase: Phase, batch: dict[str, Any]) -> Tensor:
     """A phase's loss with whatever randomness stands around it, without its graph."""
-    compute = model if phase.loss == "forward" else getattr(model, phase.loss)
-    return compute(Batch(**batch)).detach()
+    return loss_of(model, phase.loss, Batch(**batch)).detach()
 
 
 def stacked(batches: list[Any]) -> Any:

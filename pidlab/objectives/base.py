@@ -158,6 +158,11 @@ def phases_of(objective: Any) -> tuple[Phase, ...]:
     return tuple(getattr(objective, "phases", (Phase("main"),)))
 
 
+def loss_of(objective: Any, method: str, batch: Batch) -> Any:
+    """What a phase's `loss` method computes from a batch."""
+    return objective(batch) if method == "forward" else getattr(objective, method)(batch)
+
+
 def represent(objective: Any, x: tuple[Tensor, ...]) -> dict[str, Float[Tensor, "n _"]]:
     """The objective's readouts; by default every tower's code, and z12 = the codes side by side."""
     if hasattr(objective, "represent"):

@@ -15,7 +15,7 @@ from pidlab.generators import Atoms
 from pidlab.generators.blocks import VARIANCE
 from pidlab.generators.factorcl import FactorCL
 from pidlab.objectives import load_objective
-from pidlab.objectives.base import Batch, MakeObjective, Phase, needs_of, phases_of
+from pidlab.objectives.base import Batch, MakeObjective, Phase, loss_of, needs_of, phases_of
 from pidlab.seeds import child
 from pidlab.training.cohort import Member, build, train
 from pidlab.training.stream import Stream, tree_map
@@ -115,10 +115,9 @@ def _plain(make: Any, member: Member, steps: int) -> tuple[float, Tensor]:
     for step in range(steps):
         batch = next(batches)
         for place, ((phase, _), adam) in enumerate(zip(phases, adams, strict=True)):
-            compute = model if phase.loss == "forward" else getattr(model, phase.loss)
             for _ in range(phase.repeat):
                 model.zero_grad()
-                loss = compute(next(batches) if phase.fresh_batch else batch)
+                loss = loss_of(model, phase.loss, next(batches) if phase.fresh_batch else batch)
                 loss.backward()
                 adam.step()
                 if place == 0:
@@ -147,9 +146,8 @@ def step_flops(make: MakeObjective, member: Member, training: Training, device: 
         for phase in phases_of(model):
             for name, parameter in model.named_parameters():
                 parameter.requires_grad_(phase.moves(name))
-            compute = model if phase.loss == "forward" else getattr(model, phase.loss)
             for _ in range(phase.repeat):
-                compute(batch).backward()
+                loss_of(model, phase.loss, batch).backward()
     return counter.get_total_flops()
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from pidlab.objectives.base import Batch, phases_of
+from pidlab.objectives.base import Batch, loss_of, phases_of
 
 
 def step_bytes(model: nn.Module, batch: Batch) -> int:
@@ -22,7 +22,7 @@ def step_bytes(model: nn.Module, batch: Batch) -> int:
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            loss = model(batch) if phase.loss == "forward" else getattr(model, phase.loss)(batch)
+            loss = loss_of(model, phase.loss, batch)
         most = max(most, sum(kept.values()))
         del loss
     weights = sum(p.nbytes for p in model.parameters())

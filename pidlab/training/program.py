@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from pidlab.objectives.base import Batch, Phase, phases_of, represent
+from pidlab.objectives.base import Batch, Phase, loss_of, phases_of, represent
 from pidlab.training.stream import tree_map
 
 State = dict[str, Tensor]
@@ -30,8 +30,7 @@ class Call(nn.Module):
         """The loss that `method` computes (readouts for `represent`), and every buffer after it."""
         if method == "represent":
             return represent(self.objective, batch["x"]), {}
-        compute = self.objective if method == "forward" else getattr(self.objective, method)
-        loss = compute(Batch(**batch))
+        loss = loss_of(self.objective, method, Batch(**batch))
         return loss, dict(self.named_buffers())
 
 
