@@ -166,6 +166,7 @@ def _written(
                 save(figure, directory / f"captured.{suffix}")
             _write(directory / "captured.csv", shown.to_csv(index=False))
     record = provenance(request, command) | {
+        "directions": request.directions,
         "runs": len(runs),
         "failed": failures,
         "cohorts": store.seconds(),

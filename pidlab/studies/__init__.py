@@ -1,0 +1,1 @@
+"""Studies: a TOML file of sweeps, figures and claims, run and checked."""
