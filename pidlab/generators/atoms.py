@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal, get_args
 
@@ -62,6 +62,8 @@ class Atoms(Generator):
             between its values: 1 for a symbol in {-1, 1}, 1/2 for one that can be erased.
         nuisance: private normal coordinates in each modality.
         shared_nuisance: bits that both modalities share and Y does not hold (entropy-tuned).
+        missing: the part of a fair bit of Y that a view lacks: views of the symbols (`task`, `noise`,
+            `unique`) draw each of Y's anew with probability 2 h^-1(missing). 0 to 1.
         depth: leaky ReLU layers of the rendering.
         slope: their slope on negative numbers.
         width: numbers in an observation.
@@ -85,19 +87,24 @@ class Atoms(Generator):
     noise: float = ATOMS["noise"]
     nuisance: int = int(ATOMS["nuisance"])
     shared_nuisance: float = ATOMS["shared_nuisance"]
+    missing: float = 0.0
     depth: int = int(ATOMS["depth"])
     slope: float = ATOMS["slope"]
     width: int = int(ATOMS["width"])
     world: int = 0
 
     def __post_init__(self) -> None:
-        check_nonnegative(self, *TERMS, "shared_nuisance")
+        check_nonnegative(self, *TERMS, "shared_nuisance", "missing")
         check_rendering(self)
         for name in ("redundant_tuning", "unique_tuning", "synergy_tuning"):
             if getattr(self, name) not in get_args(Tuning):
                 raise InvalidRequest(
                     f"{name} = {getattr(self, name)!r}: expected one of {', '.join(get_args(Tuning))}"
                 )
+        if self.missing > 1.0:
+            raise InvalidRequest(f"missing = {self.missing}: expected the part of a bit, 0 to 1")
+        if self.missing:  # the others know nothing of symbols
+            object.__setattr__(self, "policies", ("task", "noise", "unique"))
         for m in (0, 1):
             self._check_width(m)
 
@@ -114,6 +121,11 @@ class Atoms(Generator):
                 f"modality {m + 1} needs {total} dimensions ({parts}) but width is {self.width}: "
                 f"ask for fewer bits or for a width of {total} or more"
             )
+
+    @property
+    def redraws(self) -> float:
+        """How likely a view draws a symbol of Y anew: a fair one then shares 1 - `missing` bits with it."""
+        return 2.0 * inverse_binary_entropy(self.missing)
 
     @cached_property
     def slots(self) -> tuple[Slot, ...]:
@@ -200,6 +212,8 @@ class Atoms(Generator):
     def view_information(self, policy: str) -> dict[str, ViewInformation]:
         """I(X;X') and I(X';Y) of each term's symbols under a policy, exact in bits.
 
+        Symbols that are `missing` in a view are drawn from their own law, whatever the policy keeps.
+
         `noise` keeps every symbol. `task` flips both bits of an XOR with probability 1/2, so only
         their XOR and the erasure pattern stay; a channel-tuned symbol is drawn afresh from p(y|x), so
         it passes the channel twice. `unique` is FactorCL's (X2' given X1): I(X1;X1') = I(X1;Y) redraws
@@ -216,10 +230,11 @@ class Atoms(Generator):
             between = target = 0.0
             for slot in (slot for slot in self.slots if slot.term == term):
                 if term == "synergy" and unique:
-                    slot = replace(slot, p=0.5)  # the second bit in place of the XOR, which is lost
+                    # The second bit, which is fair, is kept in place of the XOR.
+                    between += slot.keep * (1.0 - binary_entropy(slot.p))
                 else:
-                    target += slot.information(3 if redrawn else 1)
-                between += binary_entropy(slot.keep) + slot.information(2 if redrawn else 0)
+                    target += slot.information(3 if redrawn else 1, self.redraws)
+                between += binary_entropy(slot.keep) + slot.information(2 if redrawn else 0, self.redraws)
                 if term == "synergy" and not redrawn:
                     between += 1.0  # the first of the two bits, which the others redraw
             stated[term] = ViewInformation(between, target)

@@ -39,11 +39,18 @@ class Slot:
         """Probability that Y's bit is 1."""
         return self.p + self.flip - 2.0 * self.p * self.flip
 
-    def information(self, channel_uses: int = 1) -> float:
-        """Bits between the symbol and a copy behind `channel_uses` of Y's channel."""
+    def information(self, channel_uses: int = 1, redrawn: float = 0.0) -> float:
+        """Bits between the symbol and a copy behind `channel_uses` of Y's channel.
+
+        The copy is drawn afresh from the symbol's own law with probability `redrawn`.
+        """
         flip = (1.0 - (1.0 - 2.0 * self.flip) ** channel_uses) / 2.0
-        seen = self.p + flip - 2.0 * self.p * flip
-        return self.keep * (binary_entropy(seen) - binary_entropy(flip))
+        # The copy is 1, given that the symbol is 0 and given that it is 1.
+        given = [(1.0 - redrawn) * seen + redrawn * self.p for seen in (flip, 1.0 - flip)]
+        law = (1.0 - self.p, self.p)
+        after = sum(p * seen for p, seen in zip(law, given, strict=True))
+        lost = math.fsum(p * binary_entropy(seen) for p, seen in zip(law, given, strict=True))
+        return self.keep * (binary_entropy(after) - lost)
 
 
 def symbol_law(slots: Sequence[Slot]) -> Float[np.ndarray, "n1 n2 ny"]:

@@ -52,6 +52,7 @@ class AtomsStack(Stack):
         self._p = column(lambda i, g: g.slots[i].p)
         self._keep = column(lambda i, g: g.slots[i].keep)
         self._flip = column(lambda i, g: g.slots[i].flip)
+        self._missing = column(lambda i, g: 0.0 if g.slots[i].term == "shared" else g.redraws)
         self._half_gap = torch.tensor([[[slot.gap / 2.0]] for slot in slots])
         self._split = torch.tensor([[term == "synergy"] for term in self._terms])
         self._shared = torch.tensor([[term == "shared"] for term in self._terms])
@@ -87,7 +88,9 @@ class AtomsStack(Stack):
             return replace(sample, x=tuple(on_observation(x, m, seeds) for m, x in enumerate(sample.x)))
         n = sample.x[0].shape[-2]
         draws, member = self._uniforms(seeds, 6, n, device)
-        latents = dict(sample.latents)
+        anew = draws[:, :, 3][member]
+        symbol = torch.where(anew < self._missing, anew < self._missing * self._p, sample.latents["symbol"])
+        latents = sample.latents | {"symbol": symbol}
         if policy in ("task", "unique"):
             # A label given the symbol, then a symbol given the label: the channel, twice.
             once, again = (draws[:, :, row][member] < self._flip for row in (0, 1))
@@ -206,7 +209,7 @@ class AtomsStack(Stack):
         return normals
 
     def _to(self, device: torch.device | str) -> None:
-        for name in ("_p", "_keep", "_flip", "_half_gap", "_split", "_shared"):
+        for name in ("_p", "_keep", "_flip", "_missing", "_half_gap", "_split", "_shared"):
             setattr(self, name, getattr(self, name).to(device))
 
 

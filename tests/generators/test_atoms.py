@@ -59,9 +59,10 @@ def columns_of(sample, term):
 
 @pytest.mark.parametrize("tuning", TUNINGS)
 @pytest.mark.parametrize("policy", ["task", "noise", "unique"])
-def test_views_keep_the_stated_bits(tuning, policy):
+@pytest.mark.parametrize("missing", [0.0, 0.3])
+def test_views_keep_the_stated_bits(tuning, policy, missing):
     n = 200_000
-    atoms = tuned(tuning, redundant=0.6, unique1=0.6, unique2=1.0, synergy=0.6)
+    atoms = tuned(tuning, redundant=0.6, unique1=0.6, unique2=1.0, synergy=0.6, missing=missing)
     sample = atoms.sample(n, seed=1)
     view = atoms.view(sample, policy, seed=2)
     for term, stated in atoms.view_information(policy).items():
@@ -72,6 +73,17 @@ def test_views_keep_the_stated_bits(tuning, policy):
         # plug-in bias (cells/2n) and five standard errors stay below this at n = 200,000
         assert between == pytest.approx(stated.between, abs=0.012), term
         assert target == pytest.approx(stated.target, abs=0.012), term
+
+
+def test_views_lack_the_part_of_a_fair_bit_that_is_asked_for():
+    stated = Atoms(missing=0.3).view_information("noise")
+    assert stated["redundant"].between == pytest.approx(0.7, abs=1e-12)
+    assert stated["redundant"].target == pytest.approx(0.7, abs=1e-12)
+    assert Atoms(missing=1.0).view_information("task")["unique1"].between == 0.0
+    with pytest.raises(InvalidRequest, match=r"missing = 1\.5: expected the part of a bit"):
+        Atoms(missing=1.5)
+    with pytest.raises(InvalidRequest, match=r"unknown views .generic.: atoms offers task, noise, unique"):
+        Atoms(missing=0.3).view_information("generic")
 
 
 def test_task_views_keep_what_y_is_made_of():
