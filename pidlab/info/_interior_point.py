@@ -84,11 +84,17 @@ def bracket(
         Lower and upper bounds. They hold whether or not the tolerance was reached.
     """
     keep_freed_memory()
+    n1, ny, _ = data1.shape
+    # Lighter cells are beyond what the tolerance sees; their logarithms only slow Newton's method.
+    light = tolerance / (100 * ny * (n1 + len(data2)))
+    # The first symbol of X2 is where Newton's method holds beta: the one whose lightest cell is heaviest.
+    lightest = torch.where(data2 > light, data2, 1.0).amin(1, keepdim=True)
+    data2 = data2.gather(0, lightest.argsort(0, descending=True).expand_as(data2))
     lower = torch.full_like(data1[0, 0], -torch.inf)
     upper = torch.full_like(lower, torch.inf)
     remaining = torch.arange(data1.shape[-1], device=data1.device)
     for attempt in ATTEMPTS:
-        state = _start(remaining, data1[..., remaining], data2[..., remaining], tolerance, attempt.slack)
+        state = _start(remaining, data1[..., remaining], data2[..., remaining], light, attempt.slack)
         _run(state, attempt, data1, data2, tolerance, lower, upper)
         remaining = torch.nonzero(~(upper - lower <= tolerance))[:, 0]
         if not len(remaining):
@@ -96,11 +102,8 @@ def bracket(
     return lower, upper
 
 
-def _start(index: Tensor, data1: Tensor, data2: Tensor, tolerance: float, slack: float) -> State:
+def _start(index: Tensor, data1: Tensor, data2: Tensor, light: float, slack: float) -> State:
     """The point at which q makes X1 and X2 independent given Y, which is primal feasible."""
-    n1, ny, _ = data1.shape
-    # Lighter cells are beyond what the tolerance sees; their logarithms only slow Newton's method.
-    light = tolerance / (100 * ny * (n1 + len(data2)))
     p1 = torch.where(data1 > light, data1, 0.0)
     p2 = torch.where(data2 > light, data2, 0.0)
     py1, py2 = p1.sum(0), p2.sum(0)
@@ -120,7 +123,7 @@ def _start(index: Tensor, data1: Tensor, data2: Tensor, tolerance: float, slack:
     alpha = torch.log(p1 / s1.clamp_min(TINY)[:, None]) - shift[:, None]
     beta = torch.log(p2 / (s2[:, None] * py).clamp_min(TINY))
     weight = product * pairs
-    heaviest = torch.zeros_like(p2).scatter_(0, p2.max(0, keepdim=True).indices, py[None])
+    heaviest = torch.zeros_like(p2).scatter_(0, p2.max(0, keepdim=True).indices, py * ~kept2[:1])
     p = torch.cat((p1, p2))
     return State(
         index=index,
