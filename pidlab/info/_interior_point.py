@@ -103,38 +103,43 @@ def bracket(
 
 
 def _start(index: Tensor, data1: Tensor, data2: Tensor, light: float, slack: float) -> State:
-    """The point at which q makes X1 and X2 independent given Y, which is primal feasible."""
+    """A dual feasible point between no information shared and all, with half of w on the central path.
+
+    The other half of w is that of the q that makes X1 and X2 independent given Y.
+    """
     p1 = torch.where(data1 > light, data1, 0.0)
     p2 = torch.where(data2 > light, data2, 0.0)
     py1, py2 = p1.sum(0), p2.sum(0)
     both = (py1 > 0) & (py2 > 0)
     p1 = torch.where(both, p1, 0.0)
     p2 = torch.where(both, p2 * (py1 / py2.clamp_min(TINY)), 0.0)
-    py = p1.sum(0)
+    p, py = torch.cat((p1, p2)), p1.sum(0)
 
     kept1, kept2 = p1 > 0, p2 > 0
-    s1, s2 = p1.sum(1), p2.sum(1)
+    single = p.sum(1)
+    weight = single[: len(p1), None] * single[len(p1) :]
     pairs = (kept1[:, None] & kept2).any(2).to(p1)
-    q12 = (p1[:, None] * (p2 / py.clamp_min(TINY))).sum(2)
-    product = s1[:, None] * s2
-    # log of s1 s2 exp(alpha + beta) summed over y; alpha is lowered until every pair has slack
-    excess = torch.where(pairs > 0, torch.log(q12 / product.clamp_min(TINY)), -torch.inf)
+    weight *= pairs
+    shared = torch.log((p / (single[:, None] * py).clamp_min(TINY)).clamp_min(TINY))
+    potential = torch.where(p > 0, 0.75 * shared, MASKED)
+    alpha, beta = potential.split((len(p1), len(p2)))
+    beta += torch.log(py.clamp_min(TINY))
+    excess = torch.exp(alpha[:, None] + beta).sum(2).log()  # -inf where the pair cannot occur
+    # alpha is lowered until every pair has slack
     shift = excess.amax(1).nan_to_num(neginf=0.0) + slack
-    alpha = torch.log(p1 / s1.clamp_min(TINY)[:, None]) - shift[:, None]
-    beta = torch.log(p2 / (s2[:, None] * py).clamp_min(TINY))
-    weight = product * pairs
+    alpha -= shift[:, None]
+    t = torch.where(pairs > 0, shift[:, None] - excess, 1.0)
+    q12 = (p1[:, None] * (p2 / py.clamp_min(TINY))).sum(2)
+    central = weight / t
     heaviest = torch.zeros_like(p2).scatter_(0, p2.max(0, keepdim=True).indices, py * ~kept2[:1])
-    p = torch.cat((p1, p2))
     return State(
         index=index,
         p=p,
         held=p + torch.cat(((~kept1).to(p1), (~kept2).to(p2) + heaviest)),
         pairs=pairs,
         weight=weight / weight.sum((0, 1)),
-        potential=torch.where(p > 0, torch.cat((alpha, beta)), MASKED),
-        wt=torch.stack(
-            ((0.9 * q12 + 0.1 * product) * pairs, torch.where(pairs > 0, shift[:, None] - excess, 1.0))
-        ),
+        potential=potential,
+        wt=torch.stack((0.5 * (q12 + central / central.sum((0, 1))), t)),
     )
 
 
