@@ -73,7 +73,7 @@ def bracket(
     Maximises <alpha, p1> + <beta, p2> subject to log sum_y exp(alpha(x1,y) + beta(x2,y)) + t = 0, t >= 0
     by Mehrotra's predictor-corrector method; q = w exp(alpha + beta + t) with w the multiplier. The central
     path is w t = mu p(x1) p(x2), which asks of light symbols no more than their share of the gap.
-    Problems leave the batch as soon as their bracket is narrower than `tolerance`.
+    Problems whose bracket is narrower than `tolerance` leave the batch, an eighth of it or more at a time.
 
     Args:
         data1: p(x1, y).
@@ -103,9 +103,10 @@ def bracket(
 
 
 def _start(index: Tensor, data1: Tensor, data2: Tensor, light: float, slack: float) -> State:
-    """A dual feasible point between no information shared and all, with half of w on the central path.
+    """A dual feasible point with p(y) (p(y|x1) p(y|x2) / p(y)^2)^(3/4) for exp(alpha + beta), up to slack.
 
-    The other half of w is that of the q that makes X1 and X2 independent given Y.
+    Half of w is what the central path asks for at that slack, half is the q12 that makes X1 and X2
+    independent given Y. Power and halves are those of the fewest steps on random distributions.
     """
     p1 = torch.where(data1 > light, data1, 0.0)
     p2 = torch.where(data2 > light, data2, 0.0)
@@ -116,12 +117,10 @@ def _start(index: Tensor, data1: Tensor, data2: Tensor, light: float, slack: flo
     p, py = torch.cat((p1, p2)), p1.sum(0)
 
     kept1, kept2 = p1 > 0, p2 > 0
-    single = p.sum(1)
-    weight = single[: len(p1), None] * single[len(p1) :]
     pairs = (kept1[:, None] & kept2).any(2).to(p1)
-    weight *= pairs
-    shared = torch.log((p / (single[:, None] * py).clamp_min(TINY)).clamp_min(TINY))
-    potential = torch.where(p > 0, 0.75 * shared, MASKED)
+    weight = p1.sum(1)[:, None] * p2.sum(1) * pairs
+    pointwise = torch.log((p / (p.sum(1, keepdim=True) * py).clamp_min(TINY)).clamp_min(TINY))
+    potential = torch.where(p > 0, 0.75 * pointwise, MASKED)
     alpha, beta = potential.split((len(p1), len(p2)))
     beta += torch.log(py.clamp_min(TINY))
     excess = torch.exp(alpha[:, None] + beta).sum(2).log()  # -inf where the pair cannot occur
@@ -169,7 +168,7 @@ def _run(
             ready &= ~(0.1 * slip > target)
         if step == attempt.steps:
             ready = torch.ones_like(ready)
-        # A few more steps of a few cost less than a certificate and a smaller batch.
+        # More steps of a few that are ready cost less than their certificate and a smaller batch.
         if ready.sum() >= few or ready.all():
             some = torch.nonzero(ready)[:, 0]
             _certify(state, q, some, data1, data2, lower, upper)
@@ -184,8 +183,9 @@ def _run(
 
 
 def _conditional(state: State) -> tuple[Float[Tensor, "n1 n2 ny b"], Float[Tensor, "n1 n2 b"]]:
-    """Softmax and log-sum-exp over y of alpha + beta, near 0 by the constraint; 0 and meaningless off `pairs`."""
+    """Softmax and log-sum-exp over y of alpha + beta; 0 and meaningless where `pairs` is 0."""
     alpha, beta = state.split(state.potential)
+    # The log-sum-exp is near -t: no shift is needed against overflow.
     pi = (alpha[:, None] + beta).exp_()
     total = pi.sum(2).clamp_min_(TINY)
     return pi.div_(total[:, :, None]), total.log_()
