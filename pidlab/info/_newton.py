@@ -19,14 +19,15 @@ class NewtonSystem:
 
     dq = pi dw + q (dalpha + dbeta - <pi, dalpha + dbeta>). Elimination of dt and dw leaves a positive
     semidefinite matrix in (dalpha, dbeta) whose diagonal blocks couple nothing but the y of one symbol, so
-    that dalpha goes too, by n1 small Cholesky factors, and a matrix of size n2 ny remains.
+    that dalpha goes too, by n1 small Cholesky factors. As alpha + c(y), beta - c(y) are one point, beta is
+    left alone at the first symbol of X2, and a matrix of size (n2 - 1) ny remains.
 
     Args:
         pi: conditional law of y for each pair of symbols.
         q: w pi.
         wt: multiplier of each pair, 0 where the pair cannot occur; slack of each pair, positive.
         diagonal: q summed over j above q summed over i, and 1 on cells without mass. In the second, more on
-            one cell per y: alpha + c(y), beta - c(y) are one point.
+            one cell of each y at which the first symbol of X2 has no mass.
         ridge: relative increase of the diagonal.
     """
 
@@ -41,25 +42,25 @@ class NewtonSystem:
         n1, n2, ny, b = pi.shape
         w, t = wt
         self.pi, self.wt, self.ratio = pi, wt, w / t
-        diagonal1, diagonal2 = diagonal.split((n1, n2))
+        diagonal1, _, diagonal2 = diagonal.split((n1, 1, n2 - 1))
         weighted = ((self.ratio - w)[:, :, None] * pi).transpose(1, 2)
         # Each symbol i has rows [block of alpha | coupling to beta | identity], reduced together.
-        rows = pi.new_empty(n1, ny, ny + n2 * ny + ny, b)
-        alpha, across, identity = rows.split((ny, n2 * ny, ny), 2)
-        across = across.view(n1, ny, n2, ny, b)
-        torch.mul(weighted[:, :, :, None], pi[:, None], out=across)
-        torch.sum(across, 2, out=alpha)
+        rows = pi.new_empty(n1, ny, n2 * ny + ny, b)
+        products, identity = rows.split((n2 * ny, ny), 2)
+        products = products.view(n1, ny, n2, ny, b)
+        torch.mul(weighted[:, :, :, None], pi[:, None], out=products)
+        alpha, across = products[:, :, 0], products[:, :, 1:]
+        alpha += across.sum(2)
         alpha.diagonal(dim1=1, dim2=2).add_(diagonal1.mT).mul_(1.0 + ridge)
-        beta = across.sum(0)  # (y, n2, y, b)
+        beta = across.sum(0)  # (y, n2 - 1, y, b)
         beta.diagonal(dim1=0, dim2=2).add_(diagonal2.mT).mul_(1.0 + ridge)
-        across.diagonal(dim1=1, dim2=3).add_(q.mT)
+        across.diagonal(dim1=1, dim2=3).add_(q[:, 1:].mT)
         identity.zero_().diagonal(dim1=1, dim2=2).fill_(1.0)
-        self.coupling, self.inverse = _reduced(rows).split((n2 * ny, ny), 2)
+        self.coupling, self.inverse = _reduced(rows).split(((n2 - 1) * ny, ny), 2)
 
         coupling = self.coupling.flatten(0, 1).permute(2, 0, 1).contiguous()
-        schur = pi.new_empty(b, n2 * ny, n2 * ny)
-        schur.baddbmm_(coupling.mT, coupling, beta=0.0, alpha=-1.0)
-        schur.view(b, n2, ny, n2, ny).diagonal(dim1=1, dim2=3).add_(beta.permute(3, 0, 2, 1))
+        schur = torch.baddbmm(pi.new_empty(()), coupling.mT, coupling, beta=0.0, alpha=-1.0)
+        schur.view(b, n2 - 1, ny, n2 - 1, ny).diagonal(dim1=1, dim2=3).add_(beta.permute(3, 0, 2, 1))
         self.factor = torch.linalg.cholesky_ex(schur).L
 
     def solve(
@@ -69,16 +70,16 @@ class NewtonSystem:
         rc: Float[Tensor, "n1 n2 b"],
     ) -> tuple[Float[Tensor, "cells ny b"], Float[Tensor, "2 n1 n2 b"]]:
         """The steps of alpha and beta and those of w and t; not finite where a factor does not exist."""
-        r1, r2 = r.split(rp.shape[:2])
+        n1, n2 = rp.shape[:2]
+        r1, _, r2 = r.split((n1, 1, n2 - 1))
         pull = torch.addcmul(rc / self.wt[1], self.ratio, rp, value=-1.0)
         pulled = pull[:, :, None] * self.pi
         left = (self.inverse * (r1 - pulled.sum(1))[:, None]).sum(2)
-        right = (r2 - pulled.sum(0)).flatten(0, 1) - (self.coupling * left[:, :, None]).sum((0, 1))
-        climb, rise = r.new_empty(r.shape), torch.empty_like(self.wt)
-        dalpha, dbeta = climb.split(rp.shape[:2])
-        right = torch.linalg.solve_triangular(self.factor, right.T[..., None], upper=False)
-        dbeta.flatten(0, 1).copy_(torch.linalg.solve_triangular(self.factor.mT, right, upper=True)[..., 0].T)
-        left -= (self.coupling * dbeta.flatten(0, 1)).sum(2)
+        right = (r2 - pulled[:, 1:].sum(0)).flatten(0, 1) - (self.coupling * left[:, :, None]).sum((0, 1))
+        climb, rise = torch.zeros_like(r), torch.empty_like(self.wt)
+        dalpha, dbeta, free = climb[:n1], climb[n1:], climb[n1 + 1 :].flatten(0, 1)
+        free.copy_(torch.cholesky_solve(right.T[..., None], self.factor)[..., 0].T)
+        left -= (self.coupling * free).sum(2)
         torch.sum(self.inverse * left[:, :, None], 1, out=dalpha)
         tilt = (self.pi * (dalpha[:, None] + dbeta)).sum(2)
         torch.addcmul(pull, self.ratio, tilt, out=rise[0])
