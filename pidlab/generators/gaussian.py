@@ -36,7 +36,7 @@ class Gaussian(Rendered):
         I1 = I2 = 1/2 log2(1 + g^2),   I12 = 1/2 log2(1 + 2 g^2 / (1 + rho)),
 
     and BROJA = MMI for a scalar Y (Barrett 2015), so the block brings redundancy, its leak I1, that is taken
-    off the R block. Without an R block the leak is unique: only one modality sees g Y_s, the other noise alone,
+    off the R block. Without an R block the leak is unique: one modality alone sees g Y_s, the other noise,
 
         I1 = 1/2 log2(1 + g^2),   I2 = 0,   I12 = 1/2 log2(1 + g^2 / (1 - rho^2)),
 
@@ -81,7 +81,7 @@ class Gaussian(Rendered):
         if self.synergy and not self.leaked:
             raise InvalidRequest(
                 f"synergy = {self.synergy:g} with no other bits or leak = {self.leak:g}: Gaussian synergy is "
-                "never pure, it leaks; ask for redundant, unique1 or unique2 and leak above 0, or take modular"
+                "never pure; ask for redundant, unique1 or unique2 and leak above 0, or take modular"
             )
         super().__post_init__()
 

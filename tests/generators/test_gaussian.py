@@ -84,7 +84,7 @@ def test_the_synergy_block_leaks_what_is_said():
 def test_without_redundancy_the_leak_is_unique(design):
     generator = Gaussian(*design)
     assert list(generator.solved().terms.values()) == pytest.approx(design, abs=1e-6)
-    one, two, both = generator._told["synergy"]
+    one, two, _ = generator._told["synergy"]
     assert min(one, two) == 0 < max(one, two) == generator.leaked <= 0.1
     sample = generator.sample(50_000, seed=1)
     rows = torch.cat([sample.latents["target"].double(), *coordinates(generator, sample)]).numpy()
