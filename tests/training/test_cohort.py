@@ -77,15 +77,15 @@ def test_a_cohort_gives_what_a_loop_gives(name):
 
 @pytest.mark.parametrize("name", TRAINED)
 @pytest.mark.parametrize(
-    "training",
+    ("count", "training"),
     [
-        pytest.param(Training(steps=15), marks=pytest.mark.slow, id="long"),
-        pytest.param(Training(steps=5), id="short"),
-        pytest.param(Training(steps=3, batch=50, hidden=20, dim=8), id="odd"),
+        pytest.param(40, Training(steps=15), marks=pytest.mark.slow, id="long"),
+        pytest.param(40, Training(steps=5), id="short"),
+        pytest.param(12, Training(steps=3, batch=50, hidden=20, dim=8), id="odd"),
     ],
 )
-def test_a_member_is_the_same_alone_and_in_any_cohort(name, training):
-    everyone = members(40)
+def test_a_member_is_the_same_alone_and_in_any_cohort(name, count, training):
+    everyone = members(count)
     runs = [
         train(load_objective(name), group, training)
         for group in (everyone, everyone[3:8], [everyone[4]], everyone[4:6])
