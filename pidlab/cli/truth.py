@@ -85,7 +85,8 @@ def truth(
     names = (*found.terms, "total", *PAIR)
     table = Table(title="Designed, and solved on the law", title_justify="left")
     table.add_column("bits")
-    table.add_column(f"designed ({found.how})", justify="right")
+    within = f", within {float(found.gap):.0e}" if found.gap else ""
+    table.add_column(f"designed ({found.how}{within})", justify="right")
     if solved is not None:
         table.add_column(f"solver (gap {float(solved.gap):.0e})", justify="right")
     for name in names:

@@ -93,6 +93,10 @@ class Blocks(Latent):
         return {"y": one_target(self.truth, (1.0 / self.classes,) * self.classes)}
 
     @property
+    def class_counts(self) -> dict[str, int]:
+        return {"y": self.classes}
+
+    @property
     def between_modalities(self) -> float:
         """I(X1;X2) in bits: infinite where features are shared without noise."""
         shared = self.features[0]

@@ -43,6 +43,9 @@ class DisentangledSSL(Latent):
     by quadrature on a line and scrambled Sobol points across it (`label_information`), doubled until two
     agree to 1e-3 bits and five standard errors over scramblings are below it as well: `truth.gap`.
 
+    On purpose otherwise than released, where f_k is an MLP of 100 ReLUs, cut at the median of the rows
+    drawn: an odd network has a median of 0 exactly, and a label that no other row has a part in.
+
     Args:
         latents: numbers in each of Z1, Zs, Z2.
         label_noise: standard deviation of the labels' noise; the networks' values have about .6.
@@ -55,7 +58,7 @@ class DisentangledSSL(Latent):
         InvalidRequest: more latents than `width`, a value out of range.
 
     Source: C. Wang, S. Gupta, X. Zhang et al., An Information Criterion for Controlled Disentanglement of
-    Multimodal Data, ICLR 2025, the simulation study.
+    Multimodal Data, ICLR 2025, the simulation study, and the released synthetic_task/dataset.py.
     """
 
     name: ClassVar[str] = "disentangledssl"

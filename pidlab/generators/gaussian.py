@@ -35,10 +35,16 @@ class Gaussian(Rendered):
 
         I1 = I2 = 1/2 log2(1 + g^2),   I12 = 1/2 log2(1 + 2 g^2 / (1 + rho)),
 
-    and BROJA = MMI for a scalar Y (Barrett 2015), so the block brings redundancy, its leak I1: pure
-    Gaussian synergy is impossible. The leak is taken off the R block, so that the terms are those asked
-    for. `truth` is about the continuous Y. Targets are its four parts, each cut into `classes` bins of
-    equal mass; their information, less than the term's, is computed by quadrature (`examined`).
+    and BROJA = MMI for a scalar Y (Barrett 2015), so the block brings redundancy, its leak I1, that is taken
+    off the R block. Without an R block the leak is unique: one modality alone sees g Y_s, the other noise,
+
+        I1 = 1/2 log2(1 + g^2),   I2 = 0,   I12 = 1/2 log2(1 + g^2 / (1 - rho^2)),
+
+    and it is taken off that modality's U block. So the terms are those asked for. Synergy alone is
+    impossible: I1 = I2 = 0 means cov(X1, Y) = cov(X2, Y) = 0, and of jointly normal variables I12 = 0.
+
+    `truth` is about the continuous Y. Targets are its four parts, each cut into `classes` bins of equal mass;
+    their information, less than the term's, is computed by quadrature (`examined`).
 
     Args:
         redundant: bits in both modalities.
@@ -46,11 +52,12 @@ class Gaussian(Rendered):
         unique2: bits in the second only.
         synergy: bits in neither alone.
         classes: bins of every part of Y.
-        leak: redundant bits that the synergy brings, or all redundant bits where these are fewer.
+        leak: bits that the synergy brings: redundant ones, or unique ones where nothing is redundant, and
+            all of them where these are fewer.
         depth: leaky ReLU layers; 0 keeps everything Gaussian.
 
     Raises:
-        InvalidRequest: synergy without redundancy, more than 12 bits in a term, a value out of range.
+        InvalidRequest: synergy alone, more than 12 bits in a term, a value out of range.
     """
 
     name: ClassVar[str] = "gaussian"
@@ -73,16 +80,20 @@ class Gaussian(Rendered):
                 )
         if self.synergy and not self.leaked:
             raise InvalidRequest(
-                f"synergy = {self.synergy:g} with redundant = {self.redundant:g} and leak = {self.leak:g}: "
-                "Gaussian synergy is never pure, it brings redundancy; ask for redundant and leak above 0, "
-                "or take modular"
+                f"synergy = {self.synergy:g} with no other bits or leak = {self.leak:g}: Gaussian synergy is "
+                "never pure; ask for redundant, unique1 or unique2 and leak above 0, or take modular"
             )
         super().__post_init__()
 
     @property
+    def leaks(self) -> str:
+        """The term that the synergy block's leak is taken off."""
+        return next((term for term in TERMS[:3] if getattr(self, term)), "redundant")
+
+    @property
     def leaked(self) -> float:
-        """Redundant bits that the synergy block brings."""
-        return min(self.leak, self.redundant) if self.synergy else 0.0
+        """Bits that the synergy block brings beside synergy."""
+        return min(self.leak, getattr(self, self.leaks)) if self.synergy else 0.0
 
     @property
     def coordinates(self) -> tuple[int, int]:
@@ -99,12 +110,14 @@ class Gaussian(Rendered):
     @property
     def _told(self) -> dict[str, tuple[float, float, float]]:
         """Bits that X1, X2 and both hold about each part of Y."""
-        r, leak = self.redundant - self.leaked, self.leaked
+        left = {term: getattr(self, term) - self.leaked * (term == self.leaks) for term in TERMS[:3]}
+        r, u1, u2 = left.values()
+        first, second = (self.leaked * (self.leaks in ("redundant", own)) for own in ("unique1", "unique2"))
         return {
             "redundant": (r, r, r),
-            "unique1": (self.unique1, 0.0, self.unique1),
-            "unique2": (0.0, self.unique2, self.unique2),
-            "synergy": (leak, leak, leak + self.synergy),
+            "unique1": (u1, 0.0, u1),
+            "unique2": (0.0, u2, u2),
+            "synergy": (first, second, self.leaked + self.synergy),
         }
 
     def _quantised(self, term: str) -> Decomposition:
@@ -132,8 +145,9 @@ class Gaussian(Rendered):
             shared: correlation of the noises of the R block, 1 in the data.
         """
         gain = np.zeros((2, 3, 4))
-        gain[:, 0, 0], gain[:, 2, 3] = self._gains[0], self._gains[3]
-        gain[0, 1, 1], gain[1, 1, 2] = self._gains[1:3]
+        for m, gains in enumerate(self._gains):
+            for row, part in enumerate((0, 1 + m, 3)):
+                gain[m, row, part] = gains[part]
         channel = np.concatenate(gain)
         noise = np.eye(6)
         noise[0, 3] = noise[3, 0] = shared
@@ -141,17 +155,19 @@ class Gaussian(Rendered):
         return np.block([[np.eye(4), channel.T], [channel, channel @ channel.T + noise]])
 
     @property
-    def _gains(self) -> tuple[float, ...]:
-        """Gains of the parts of Y, in the order of the terms."""
-        return tuple(math.sqrt(math.expm1(2.0 * max(t[:2]) * math.log(2.0))) for t in self._told.values())
+    def _gains(self) -> list[list[float]]:
+        """Gains of the parts of Y, in the order of the terms, for each modality."""
+        return [[math.sqrt(odds(told[m])) for told in self._told.values()] for m in (0, 1)]
 
     @property
     def _correlation(self) -> float:
         """Rho, of the noises of the S block."""
         if not self.synergy:
             return 0.0
-        g, told = self._gains[3], self._told["synergy"][2]
-        return 2.0 * g * g / math.expm1(2.0 * told * math.log(2.0)) - 1.0
+        first, second, both = map(odds, self._told["synergy"])
+        if first and second:
+            return 2.0 * first / both - 1.0
+        return -math.sqrt(1.0 - (first + second) / both)
 
     def view_information(self, policy: str) -> dict[str, ViewInformation]:
         """I(X;X') and I(X';T) per term, in bits.
@@ -193,8 +209,14 @@ class Gaussian(Rendered):
         rho = self._correlation
         crossed = noise[3] if m == 0 else rho * noise[3] + math.sqrt(1.0 - rho * rho) * noise[4]
         parts = ((0, noise[0]), (1 + m, noise[1 + m]), (3, crossed))
+        gains = self._gains[m]
         # Scaled to unit variance, which changes no information.
-        return torch.stack([(g * y[k] + n) / math.hypot(1.0, g) for k, n in parts for g in (self._gains[k],)])
+        return torch.stack([(gains[k] * y[k] + n) / math.hypot(1.0, gains[k]) for k, n in parts])
+
+
+def odds(bits: float) -> float:
+    """Signal to noise of a normal variable in normal noise that tells these bits: 2^(2 bits) - 1."""
+    return math.expm1(2.0 * bits * math.log(2.0))
 
 
 def explained(bits: float) -> float:

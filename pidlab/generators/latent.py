@@ -124,12 +124,16 @@ class Latent(Generator):
             stated[name] = ViewInformation(between, known)
         return stated
 
+    @property
+    def class_counts(self) -> dict[str, int]:
+        """Classes of every target; for those who draw, whom the targets' information need not concern."""
+        return {name: target.classes for name, target in self.targets.items()}
+
     def _shown(self, latents: dict[str, Tensor], labels: dict[str, Tensor], seed: int) -> Sample:
-        classes = {name: target.classes for name, target in self.targets.items()}
         return Sample(
             self.observe(latents, seed),
             labels,
-            classes,
+            self.class_counts,
             latents,
             self.symbols(latents),
             self.ingredients(latents),

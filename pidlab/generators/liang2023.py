@@ -27,12 +27,18 @@ MADE_OF: dict[str, tuple[bool, bool, bool]] = {
 class Liang2023(Blocks):
     """Gaussian blocks, each lifted on its own, and a label cut at quantiles of the mean of some.
 
-    X_m = [shared A_m, unique_m B_m] with A_m, B_m uniform on [0, 1); Y is the bin of equal mass that the
-    mean of the chosen features of the setting's blocks falls into.
+    X_m = [shared A, unique_m B_m] with A, B_m uniform on [0, 1): a block has one lift, so that both
+    modalities show the shared one alike. Y is the bin of equal mass that the mean of the chosen features of
+    the setting's blocks falls into.
 
     What the settings are called is not what they hold: `synergy`, a label from both unique blocks, is
     not pure. Noiseless sign(a + b) has redundant .279 and synergy .721 by BROJA, however many features
-    each block has; `redundancy` and `uniqueness` are pure, `mixed` is factorcl's default.
+    each block has; `redundancy` and `uniqueness` are pure, `mixed` is factorcl's with equal blocks.
+
+    On purpose otherwise than released: two bins by default instead of 32, cut at the quantiles of the law
+    instead of those of the rows drawn; features of variance 1/2 instead of 1.5, which cancels; `mixed` takes
+    all or `chosen` features instead of random ones; and none is dropped. The released code passes the label's
+    features through a dropout of a fifth of them, so that its labels are noisy, its `redundancy` too.
 
     Args:
         setting: redundancy, uniqueness1, uniqueness2, synergy or mixed.
@@ -47,15 +53,15 @@ class Liang2023(Blocks):
         InvalidRequest: more features than `lift`, a value out of range, an unknown setting.
 
     Source: P. P. Liang et al., Quantifying & Modeling Multimodal Interactions: An Information
-    Decomposition Framework, NeurIPS 2023, section 4.1.
+    Decomposition Framework, NeurIPS 2023, section 4.1, and the released synthetic/generate_data.py.
     """
 
     name: ClassVar[str] = "liang2023"
 
     setting: Setting = "synergy"
-    features_per_block: int = 10
+    features_per_block: int = 5
     chosen: int | None = None
-    lift: int = 50
+    lift: int = 32
 
     def __post_init__(self) -> None:
         check_whole(self, features_per_block=1, lift=1)
@@ -87,8 +93,8 @@ class Liang2023(Blocks):
     def transforms(self) -> tuple[Float[Tensor, "d1 w1"], Float[Tensor, "d2 w2"]]:
         def lifts(m: int) -> Tensor:
             parts = [
-                uniform_matrix(self.world, block, m, self.features_per_block, self.lift)
-                for block in ("shared", "own")
+                uniform_matrix(self.world, block, which, self.features_per_block, self.lift)
+                for block, which in (("shared", 0), ("own", m))
             ]
             return torch.block_diag(*parts)
 

@@ -29,8 +29,9 @@ class SynIB(Latent):
 
     Of `width` coordinates in a modality, `signal` show its bit as ±`gap` + N(0, `noise`^2), the rest are
     N(0, 1). In the first modality `shortcut` of these are 1.3 eps at examination and
-    1.3 (alpha y± + sqrt(1 - alpha^2) eps) in training, of the same variance, eps normal. A random rotation
-    hides which are which.
+    1.3 (alpha y± + sqrt(1 - alpha^2) eps) in training, of the same variance, eps normal. On purpose
+    otherwise than released, a random rotation hides which are which, and training data are as many as are
+    asked for; the paper trains on 300 rows (`samples=300`).
 
     At examination only both modalities together tell Y: synergy = I(X1,X2;Y), by quadrature; it is 1 bit
     to 14 digits at the defaults. In training X1 alone tells Y as well as alpha lets it.
@@ -46,6 +47,9 @@ class SynIB(Latent):
 
     Raises:
         InvalidRequest: more coordinates than `width`, a value out of range.
+
+    Source: SynIB, github.com/kkontras/SynIB, scripts/analysis/xor_spurious_pub.py, the XOR with a spurious
+    shortcut.
     """
 
     name: ClassVar[str] = "synib"

@@ -13,7 +13,7 @@ from pidlab.errors import nearest
 
 Views = tuple[tuple[Tensor, ...], ...]
 T = TypeVar("T")
-NEEDS = ("views", "labels")
+NEEDS = ("views", "view", "labels")
 
 
 class UndeclaredNeedError(ValueError):
@@ -26,7 +26,7 @@ class Batch:
     Args:
         x: the modalities, each (n, ...).
         views: two views of every modality, `(a1, a2), (b1, b2) = batch.views`; for objectives whose
-            `needs` has `"views"`.
+            `needs` has `"views"`. Of those whose needs have `"view"` the first alone, `((a1, a2),)`.
         y: the joint label; for objectives whose `needs` has `"labels"`.
         targets: the label of every target by name; likewise.
     """
@@ -53,7 +53,7 @@ class Batch:
 
     @property
     def views(self) -> Views:
-        """Two views of every modality."""
+        """Two views of every modality, or one."""
         return _declared(self._views, "views", "views")
 
     @property

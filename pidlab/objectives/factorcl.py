@@ -281,7 +281,7 @@ class FactorCLSSL(FactorCL):
     """
 
     name = "factorcl-ssl"
-    needs = ("views",)
+    needs = ("view",)
 
     def _encode(self, batch: Batch) -> Heads:
         both = zip(self.encoders, batch.x, batch.views[0], strict=True)

@@ -57,10 +57,11 @@ class Stream:
         else:
             sample = self._set.take(self._order(c, self._set.x[0].shape[1]))
         chunk: dict[str, Any] = {"x": sample.x}
-        if "views" in self._needs:
+        # A view's seed is its own: who needs one has the first of the two that others have.
+        if views := 2 * ("views" in self._needs) or 1 * ("view" in self._needs):
             chunk["views"] = tuple(
                 self._stack.view(sample, self._training.views, self._children("views", c, v)).x
-                for v in (0, 1)
+                for v in range(views)
             )
         if "labels" in self._needs:
             chunk |= {"y": sample.y, "targets": sample.targets}

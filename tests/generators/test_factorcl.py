@@ -11,6 +11,7 @@ from pidlab.decomposition import TERMS
 from pidlab.generators import load_generator
 from pidlab.generators.blocks import bin_of_sum
 from pidlab.generators.factorcl import FactorCL
+from pidlab.generators.planar import planar_label, planar_network
 from pidlab.info import mutual_information
 from pidlab.info.quantised import quantised_source
 
@@ -165,7 +166,8 @@ def test_more_noise_less_information():
         ("factorcl(unique1=0.5)", "unique1 = 0.5: expected a whole number"),
         ("factorcl(classes=1)", "classes = 1"),
         ("factorcl(noise=-1)", "noise = -1"),
-        ("factorcl(label='planar')", "linear, nonlinear"),
+        ("factorcl(label='planer')", "linear, nonlinear, planar"),
+        ("factorcl(labels_seed=-1)", "labels_seed = -1"),
         ("factorcl(shard=1)", "did you mean 'shared'"),
     ],
 )
@@ -178,3 +180,71 @@ def test_wrong_parameters_are_refused(reference, why):
 def test_arguments_without_names_are_the_blocks():
     assert load_generator("factorcl(3, 2, 1)").features == (3, 2, 1)
     assert dataclasses.replace(FactorCL(), unique1=2.0).unique1 == 2
+
+
+PLANAR = FactorCL(0, 1, 1, label="planar", classes=3)
+
+
+def planar_by_loop(rows, network):
+    inner, shift, bent, head = network
+    return [int(torch.argmax(z @ head + torch.tanh(z @ inner + shift) @ bent)) for z in rows]
+
+
+def test_planar_labels_are_of_the_chosen_features_alone():
+    generator = FactorCL(3, 2, 2, chosen=(2, 1, 2), label="planar")
+    assert (generator.classes, FactorCL().classes, FactorCL(classes=3).classes) == (20, 2, 3)
+    sample = generator.sample(200, seed=1)
+    blocks = [sample.latents[b][:k] for b, k in (("shared", 2), ("unique1", 1), ("unique2", 2))]
+    network = planar_network(0, 5, 20)
+    assert sample.y.tolist() == planar_by_loop(torch.cat(blocks).mT, network)
+    numbers = torch.cat([network.inner.flatten(), network.shift, network.head.flatten()])
+    # 130 numbers of N(2, 1), to five standard errors
+    assert float(numbers.mean()) == pytest.approx(2.0, abs=5 / 130**0.5)
+    view = generator.view(sample, "task", seed=2)
+    assert torch.equal(generator.labels(view.latents)["y"], sample.y)
+
+
+def test_planar_information_is_that_of_a_fine_grid():
+    """Of one feature each: labels of all pairs of 4,000 quantiles, and BROJA of their cells."""
+    n, truth = 4000, PLANAR.truth
+    u = 0.5**0.5 * torch.special.ndtri((torch.arange(n, dtype=torch.float64) + 0.5) / n).float()
+    y = torch.stack([planar_label(torch.stack([u.new_full((n,), a), u]), PLANAR._network) for a in u])
+    one_hot = torch.nn.functional.one_hot(y, 3).double().numpy()
+    first, second = one_hot.mean(1) / n, one_hot.mean(0) / n
+    # the edges between labels meet one in n of the squares of a row: less than .001 of the mass
+    for source, stated in ((first, truth.mi1), (second, truth.mi2)):
+        assert mutual_information(source) == pytest.approx(stated, abs=2e-3)
+    prior = np.array(PLANAR.targets["y"].prior)
+    assert first.sum(0) == pytest.approx(prior, abs=1e-3)
+    assert truth.total == pytest.approx(PLANAR.targets["y"].entropy)
+    cells = [s.reshape(40, -1, 3).sum(1) for s in (first, second)]
+    found = decompose(np.einsum("ay,by->aby", *cells) / cells[0].sum(0), normalize=True)
+    # merging costs the union at most what it costs the sources
+    lost = truth.mi1 - found.mi1 + truth.mi2 - found.mi2
+    low = found.redundant + found.unique1 + found.unique2
+    stated = truth.redundant + truth.unique1 + truth.unique2
+    assert low - truth.gap - 2e-3 <= stated <= low + lost + truth.gap + 2e-3
+    assert lost < 0.01
+    assert truth.gap < 0.02
+
+
+def test_a_look_that_tells_all_or_nothing_of_a_planar_label():
+    truth = FactorCL(1, 1, 0, label="planar", classes=3).truth
+    assert truth.mi1 == truth.total
+    assert truth.unique2 == truth.synergy == 0.0
+    alone = FactorCL(0, 2, 2, chosen=(0, 2, 0), label="planar", classes=3).truth
+    assert alone.unique1 == alone.total > 0
+    assert alone.redundant == alone.unique2 == alone.synergy == 0.0
+
+
+@pytest.mark.slow
+def test_the_papers_planar_label():
+    truth = FactorCL(label="planar").truth
+    # equal features on either side, but not of one law: no term vanishes
+    assert min(truth.terms.values()) > 0
+    assert truth.gap < 0.1
+    # noisier looks, less information
+    assert (
+        FactorCL(2, 1, 1, label="planar", noise=0.5).truth.total
+        < FactorCL(2, 1, 1, label="planar").truth.total
+    )

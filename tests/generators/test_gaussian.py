@@ -29,15 +29,7 @@ def test_a_design_is_recovered_by_the_solver():
     assert list(solved.terms.values()) == pytest.approx(list(DESIGN.truth.terms.values()), abs=1e-6)
 
 
-# Designs of which all that is synergistic comes with redundancy.
-FEASIBLE = [
-    case
-    for case in golden_cases("pid_gaussian", "blocks")
-    if case.values[0]["pid"]["S"] == 0 or case.values[0]["pid"]["R"] > 0
-]
-
-
-@pytest.mark.parametrize("case", FEASIBLE)
+@pytest.mark.parametrize("case", golden_cases("pid_gaussian", "blocks"))
 def test_golden_designs_are_met(case):
     generator = Gaussian(*(case["pid"][name] for name in ("R", "U1", "U2", "S")))
     solved = generator.solved()
@@ -88,6 +80,22 @@ def test_the_synergy_block_leaks_what_is_said():
     assert Gaussian(1, 0, 0, 0).leaked == 0.0
 
 
+@pytest.mark.parametrize("design", [(0, 0.8, 0.3, 1), (0, 0, 0.5, 1), (0, 0.05, 0, 2)])
+def test_without_redundancy_the_leak_is_unique(design):
+    generator = Gaussian(*design)
+    assert list(generator.solved().terms.values()) == pytest.approx(design, abs=1e-6)
+    one, two, _ = generator._told["synergy"]
+    assert min(one, two) == 0 < max(one, two) == generator.leaked <= 0.1
+    sample = generator.sample(50_000, seed=1)
+    rows = torch.cat([sample.latents["target"].double(), *coordinates(generator, sample)]).numpy()
+    stated = generator.covariance(shared=1.0)
+    scale = np.sqrt(np.diag(stated))
+    # five standard errors of a correlation
+    assert np.abs(np.corrcoef(rows) - stated / np.outer(scale, scale)).max() < 5 / 50_000**0.5
+    held = generator.targets["synergy"].information
+    assert min(held[0,], held[1,]) == 0 < max(held[0,], held[1,]) < held[0, 1]
+
+
 def test_finer_bins_tend_to_the_continuous_truth():
     totals = [Gaussian(1, 0.5, 0.5, 1, classes=k).examined.total for k in (2, 4, 16, 64)]
     assert totals == sorted(totals)
@@ -109,7 +117,7 @@ def test_task_views_keep_y_and_noise_views_the_coordinates():
 @pytest.mark.parametrize(
     ("reference", "why"),
     [
-        ("gaussian(redundant=0)", "never pure, .* or take modular"),
+        ("gaussian(0, 0, 0, 1)", "synergy = 1 .* never pure.* ask for redundant, unique1 .* or take modular"),
         ("gaussian(leak=0)", "never pure"),
         ("gaussian(unique1=13)", "unique1 = 13: a Gaussian block holds at most 12 bits"),
         ("gaussian(synergy=-1)", "synergy = -1"),

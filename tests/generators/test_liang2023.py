@@ -29,6 +29,12 @@ def test_mixed_is_factorcl():
     assert Liang2023("mixed", 6, chosen=4, classes=3).truth == FactorCL(4, 4, 4, classes=3).truth
 
 
+def test_both_modalities_show_the_shared_block_alike():
+    x1, x2 = Liang2023("mixed").sample(20, seed=1).x
+    assert torch.equal(x1[:, :32], x2[:, :32])
+    assert not torch.equal(x1[:, 32:], x2[:, 32:])
+
+
 @pytest.mark.parametrize("setting", MADE_OF)
 @pytest.mark.parametrize(("n", "bins"), [(20_000, 15), pytest.param(200_000, 30, marks=pytest.mark.slow)])
 def test_samples_hold_the_stated_information(setting, n, bins):
@@ -59,9 +65,9 @@ def test_samples_hold_the_stated_information(setting, n, bins):
     ("reference", "why"),
     [
         ("liang2023('synergi')", "expected one of redundancy"),
-        ("liang2023(chosen=11)", "a block has 10 features"),
+        ("liang2023(chosen=6)", "a block has 5 features"),
         ("liang2023(chosen=0)", "made of no feature"),
-        ("liang2023(lift=9)", "10 features but width is 9"),
+        ("liang2023(lift=4)", "5 features but width is 4"),
         ("liang2023(seting='mixed')", "did you mean 'setting'"),
     ],
 )

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -26,6 +27,12 @@ def test_closed_form():
         assert list(Symile(p_hat).truth.terms.values()) == pytest.approx(expected, abs=1e-12)
 
 
+def test_one_draw_decides_for_all_bits():
+    law = Symile(0.3, 2).law()
+    # a = 01, b = 10: Y is a or their XOR 11, and never mixes their bits
+    assert law[1, 2] == pytest.approx(np.array([0.0, 0.7, 0.0, 0.3]) / 16)
+
+
 def signs(generator, sample):
     for x, rendering in zip(sample.x, generator._renderings, strict=True):
         coordinates = torch.linalg.lstsq(rendering._layers[0][0], x.mT).solution
@@ -47,7 +54,8 @@ def test_samples_hold_the_stated_information(n, p_hat, bits):
 def test_the_papers_five_bits_fit():
     generator = Symile(0.5, 5)
     assert generator.coordinates == (5, 5)
-    assert generator.truth.unique1 == pytest.approx(5 * Symile(0.5).truth.unique1)
+    assert list(Symile(1.0, 5).truth.terms.values()) == pytest.approx([0, 0, 0, 5], abs=1e-12)
+    assert list(Symile(0.0, 5).truth.terms.values()) == pytest.approx([0, 5, 0, 0], abs=1e-12)
     assert generator.sample(10).y.max() < 32
 
 

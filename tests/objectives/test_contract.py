@@ -28,7 +28,13 @@ SETTINGS = Training(steps=3, batch=32, hidden=16)
 MEMBER = Member(Atoms(), 0)
 
 
-@pytest.mark.parametrize("name", NAMES)
+# The fits of factorcl-*, read elsewhere, and CoMM with terms of its own loss left out.
+REPEATED = {"ourcl-sup", "ourcl-ssl", "comm(terms='joint')", "comm(terms='unimodal')"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] if n in REPEATED else []) for n in NAMES]
+)
 def test_contract(name):
     found = list(contract(load_objective(name)))
     assert len(found) == len(RULES)

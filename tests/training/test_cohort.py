@@ -61,7 +61,8 @@ def plain(make, member, training):
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_cohort_gives_what_a_loop_gives(name):
-    training = Training(steps=20)
+    # a batch more than a chunk has
+    training = Training(steps=9)
     together = train(load_objective(name), members(5), training)
     assert together.program.name == "vmap"
     for i, member in enumerate(members(5)):
@@ -75,10 +76,16 @@ def test_a_cohort_gives_what_a_loop_gives(name):
 
 
 @pytest.mark.parametrize("name", TRAINED)
-@pytest.mark.parametrize("settings", [{}, {"batch": 50, "hidden": 20, "dim": 8}])
-def test_a_member_is_the_same_alone_and_in_any_cohort(name, settings):
-    training = Training(steps=15, **settings)
-    everyone = members(40)
+@pytest.mark.parametrize(
+    ("count", "training"),
+    [
+        pytest.param(40, Training(steps=15), marks=pytest.mark.slow, id="long"),
+        pytest.param(40, Training(steps=5), id="short"),
+        pytest.param(12, Training(steps=3, batch=50, hidden=20, dim=8), id="odd"),
+    ],
+)
+def test_a_member_is_the_same_alone_and_in_any_cohort(name, count, training):
+    everyone = members(count)
     runs = [
         train(load_objective(name), group, training)
         for group in (everyone, everyone[3:8], [everyone[4]], everyone[4:6])
@@ -110,10 +117,12 @@ def test_objectives_at_one_seed_share_world_data_and_initial_towers():
     training = Training(steps=1, batch=16)
     streams = [
         Stream([MEMBER.generator], [MEMBER.seed], training, needs, torch.device("cpu")).next()
-        for needs in ((), ("views",), ("labels", "views"))
+        for needs in ((), ("views",), ("labels", "views"), ("view",))
     ]
     assert all(torch.equal(streams[0]["x"][0], s["x"][0]) for s in streams)
     assert torch.equal(streams[1]["views"][1][0], streams[2]["views"][1][0])
+    (alone,) = streams[3]["views"]
+    assert all(torch.equal(a, b) for a, b in zip(alone, streams[1]["views"][0], strict=True))
     towers = [
         build(load_objective(name), MEMBER, training, "cpu").encoders.towers[0][0].weight
         for name in ("cross", "comm", "untrained")

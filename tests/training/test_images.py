@@ -4,10 +4,12 @@ import pytest
 import torch
 
 from pidlab import load_objective
+from pidlab.convolutions import AlexNet
 from pidlab.defaults import Training
 from pidlab.generators import load_generator
 from pidlab.objectives import objectives
 from pidlab.training import Member, train
+from pidlab.training.cohort import build
 
 SETTINGS = Training(steps=2, batch=8, hidden=8, dim=4)
 IMAGES = load_generator("trifeature(size=25)")
@@ -36,6 +38,25 @@ def test_a_member_does_not_depend_on_who_is_beside_it():
         a = alone.represent([xi[None] for xi in x])["z12"][0]
         b = together.represent([xi[None].expand(2, *xi.shape) for xi in x])["z12"][i]
         assert torch.equal(a, b)
+
+
+@pytest.mark.slow
+def test_images_of_the_papers_size_train_an_alexnet():
+    large = load_generator("trifeature(size=224)")
+    training = Training(steps=1, batch=4, hidden=8, dim=4)
+    members = [Member(large, 0), Member(load_generator("trifeature(size=224, world=1)"), 1)]
+    fitted = train(load_objective("cross"), members, training)
+    start = [build(load_objective("cross"), member, training, "cpu") for member in members]
+    assert not fitted.failed
+    for model, (params, _) in zip(start, fitted.states, strict=True):
+        assert any(isinstance(module, AlexNet) for module in model.modules())
+        moved = {
+            name: not torch.equal(p, params[f"objective.{name}"]) for name, p in model.named_parameters()
+        }
+        assert all(moved[name] for name in moved if name.startswith("encoders.towers"))
+    readouts = fitted.represent([torch.stack([x, x]) for x in large.sample(3).x])
+    assert readouts["z12"].shape == (2, 3, 8)
+    assert readouts["z12"].isfinite().all()
 
 
 def test_normalisation_remembers_what_it_saw():
