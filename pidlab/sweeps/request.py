@@ -91,11 +91,12 @@ class Request:
         axes: what varies (or is merely set, with one value); the product is run, or with `zipped`
             the axes of several values go along together.
         objectives: references.
-        seeds: how many; they are 0, 1, ...
+        seeds: how many; they are `first_seed`, `first_seed` + 1, ...
         training: settings that no axis sets.
         probes: effort of the probes.
         device: device type.
         zipped: see `axes`.
+        first_seed: 0 or more.
     """
 
     generator: str = defaults.GENERATOR
@@ -106,10 +107,13 @@ class Request:
     probes: str = defaults.PROBES
     device: str = "cpu"
     zipped: bool = False
+    first_seed: int = 0
 
     def __post_init__(self) -> None:
         if self.seeds < 1:
             raise InvalidRequest(f"{self.seeds} seeds: expected 1 or more")
+        if self.first_seed < 0:
+            raise InvalidRequest(f"first_seed = {self.first_seed}: expected 0 or more")
         if not self.objectives:
             raise InvalidRequest("no objective: name one or more")
         if self.probes not in LEVELS:
@@ -189,7 +193,8 @@ class Request:
         """Every run: by point, then objective, then seed."""
         own_world = "world" in parse(self.generator).arguments
         runs = []
-        worlds = [child(seed, "world") for seed in range(self.seeds)]
+        seeds = range(self.first_seed, self.first_seed + self.seeds)
+        worlds = [child(seed, "world") for seed in seeds]
         varied = [name for axis in self.varied for name in axis.names]
         source = {objective: source_digest(objective) for objective in self.objectives}
         for point in self.points():
@@ -198,7 +203,7 @@ class Request:
             for objective in self.objectives:
                 runs += [
                     Run(generator, objective, seed, training, self.probes, self.device, at, source[objective])
-                    for seed, (generator, training) in enumerate(settings)
+                    for seed, (generator, training) in zip(seeds, settings, strict=True)
                 ]
         return runs
 
@@ -220,6 +225,8 @@ class Request:
     def name(self) -> str:
         """A folder name that the same request finds again."""
         asked = dataclasses.asdict(self) | {"version": defaults.RESULT_VERSION}
+        if not self.first_seed:
+            del asked["first_seed"]  # names of folders are older than the setting
         words = [
             f"{axis.names[0] if len(axis.names) == 1 else 'unique'}={axis.values[0]:g}..{axis.values[-1]:g}"
             if not isinstance(axis.values[0], str)

@@ -128,3 +128,12 @@ def test_a_smaller_budget_makes_smaller_even_cohorts():
     few = plan(runs, budget=1)
     assert [len(c.runs) for c in few] == [1] * 9
     assert [r for c in few for r in c.runs] == runs
+
+
+def test_seeds_begin_where_asked_and_nothing_else_moves():
+    base = Request(axes=(UNIQUE,), objectives=("cross",), seeds=3)
+    later = dataclasses.replace(base, seeds=2, first_seed=1)
+    assert [run.key for run in later.runs()] == [run.key for run in base.runs() if run.seed > 0]
+    assert base.name == "unique=0..1-" + base.name[-8:] != later.name
+    with pytest.raises(InvalidRequest, match="first_seed = -1"):
+        dataclasses.replace(base, first_seed=-1)
