@@ -80,8 +80,8 @@ def decompose(
 
 
 def _draw(every: dict[str, Decomposition], title: str, path: Path) -> None:
-    from pidlab.plots.capture import save
     from pidlab.plots.decomposition import decomposition_figure
+    from pidlab.plots.save import save
 
     try:
         save(decomposition_figure(every, title), path)

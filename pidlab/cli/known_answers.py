@@ -30,8 +30,8 @@ def known_answers(
 
     from pidlab.analysis.known_answers import EXAMS, coverage, examine, family_wise, summary
     from pidlab.errors import InvalidRequest
-    from pidlab.plots.capture import FORMATS, save
     from pidlab.plots.known_answers import known_answers_figure
+    from pidlab.plots.save import FORMATS, save
     from pidlab.sweeps.provenance import surroundings
 
     levels = level or list(EXAMS)

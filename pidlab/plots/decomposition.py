@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pidlab.decomposition import TERMS, Decomposition
-from pidlab.plots.style import GREY, SYMBOLS, TERM_COLOURS, style
+from pidlab.plots.style import GREY, TERM_COLOURS, style
+from pidlab.tables.symbols import SYMBOLS
 
 # Width of a column of a two-column page, in inches.
 WIDTH = 3.4

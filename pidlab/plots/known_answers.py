@@ -6,10 +6,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from pidlab.decomposition import TERMS
-from pidlab.plots.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SYMBOLS, TEXT_WIDTH, VERMILION, style
+from pidlab.plots.style import BLUE, GREEN, GREY, MARKERS, ORANGE, PURPLE, TEXT_WIDTH, VERMILION, style
+from pidlab.tables.symbols import SYMBOLS
 
 LEVEL_COLOURS = {"quick": ORANGE, "standard": BLUE, "thorough": GREEN, "exam": VERMILION}
-MARKERS = {"redundant": "o", "unique1": "^", "unique2": "v", "synergy": "s"}
 COVERAGE_COLOURS = {"exact posterior": BLUE, "linear": PURPLE}
 # The least and most coverage that counts as 95 %.
 LEAST, MOST = 0.92, 0.98

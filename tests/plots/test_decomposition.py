@@ -3,8 +3,8 @@ import pytest
 from pidlab import decompose
 from pidlab.decomposition import TERMS, Decomposition
 from pidlab.info import gate
-from pidlab.plots.capture import save
 from pidlab.plots.decomposition import decomposition_figure
+from pidlab.plots.save import save
 
 
 def ends(figure):
