@@ -53,7 +53,10 @@ def read(directory: Path) -> Results:
     """
     try:
         record = json.loads((directory / RECORD).read_text(encoding="utf-8"))
-        table = pd.read_csv(directory / TABLE, dtype={"run": str}, float_precision="round_trip")
+        plain = directory / TABLE
+        path = plain if plain.exists() else directory / f"{TABLE}.gz"
+        path = path if path.exists() else plain
+        table = pd.read_csv(path, dtype={"run": str}, float_precision="round_trip")
         version = record["result_version"]
         Results(table, record, directory).directions  # noqa: B018 - an older record has none
     except FileNotFoundError as error:

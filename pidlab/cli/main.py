@@ -18,6 +18,7 @@ from pidlab.cli.known_answers import known_answers
 from pidlab.cli.picture import picture
 from pidlab.cli.status import status
 from pidlab.cli.stop import code_of, stoppable
+from pidlab.cli.study import study
 from pidlab.cli.sweep import EPILOG, sweep
 from pidlab.cli.truth import truth
 from pidlab.errors import InvalidRequest
@@ -43,6 +44,7 @@ app.command("list")(catalogue)
 app.command()(generate)
 app.command()(picture)
 app.command()(bench)
+app.add_typer(study, name="study")
 app.command("known-answers", hidden=True)(known_answers)
 
 

@@ -62,6 +62,8 @@ class Bar:
         if finished:
             self._shown.console.print(f"{finished} of {total} runs are done already")
         if cohorts:
+            if self._task is not None:  # of the sweep before
+                self._shown.remove_task(self._task)
             self._task = self._shown.add_task("starting", total=_work(cohorts))
 
     def cohort(self, number: int, cohort: Cohort) -> None:
@@ -87,7 +89,7 @@ class Lines:
 
     def start(self, cohorts: Sequence[Cohort], finished: int, total: int) -> None:
         """Says what was found and what is to do."""
-        self._cohorts, self._began = cohorts, time.monotonic()
+        self._cohorts, self._done, self._began = cohorts, 0, time.monotonic()
         if finished:
             self._print(f"{finished} of {total} runs are done already")
 

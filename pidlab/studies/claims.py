@@ -21,8 +21,9 @@ from typing import NamedTuple
 from pidlab.errors import InvalidRequest, nearest
 
 FUNCTIONS = ("captured", "worst", "best", "truth", "floor", "value", "reached")
-COMPARISONS = ("<=", ">=", "<", ">", "==")
-WORDS = ("at", "within", "everywhere")
+# What `floor` is captured by, and arguments of functions that choose no rows.
+FLOOR = "untrained"
+_OWN = {"value": "column", "reached": "share"}
 # Deeper and longer than anybody writes, less than Python's stack holds.
 MOST_DEPTH, MOST_TOKENS = 50, 500
 
@@ -47,6 +48,11 @@ class Call:
     function: str
     chosen: Pairs
     place: int = field(default=0, compare=False)
+
+    @property
+    def rows(self) -> Pairs:
+        """The columns and values that choose rows."""
+        return tuple((name, value) for name, value in self.chosen if name != _OWN.get(self.function))
 
     def __str__(self) -> str:
         return f"{self.function}({_pairs(self.chosen)})"

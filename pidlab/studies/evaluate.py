@@ -24,9 +24,9 @@ import pandas as pd
 
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.references import parse
-from pidlab.studies.claims import Call, Claim, Expression, Negative, Number, Operation, Pairs, wrong
+from pidlab.studies.claims import FLOOR, Call, Claim, Expression, Negative, Number, Operation, Pairs, wrong
+from pidlab.tables.means import half_width
 
-FLOOR = "untrained"
 _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "+": operator.add,
     "-": operator.sub,
@@ -126,9 +126,7 @@ def _rows(
     point: Mapping[str, Any],
     directions: Sequence[Sequence[str]],
 ) -> pd.DataFrame:
-    own = {
-        k: v for k, v in call.chosen if (call.function, k) not in (("value", "column"), ("reached", "share"))
-    }
+    own = dict(call.rows)
     chosen: dict[str, Any] = {"quantity": "tracked" if call.function == "reached" else "mi", "readout": "z12"}
     chosen = {name: value for name, value in chosen.items() if name in table.columns}
     chosen |= dict(claim.at)
@@ -193,7 +191,8 @@ def _at_point(claim: Claim, text: str, point: dict[str, Any], rows: dict[int, pd
     several = isinstance(spread, pd.Series)
     finite = spread.dropna().to_numpy(float) if several else np.empty(0)
     if len(finite) > 1 and np.isfinite(finite).all():
-        low, high = _t_interval(finite)
+        mean, half = float(finite.mean()), half_width(finite)
+        low, high = mean - half, mean + half
         doubt = any(low < bound < high for bound in {within, -within})
     count = min((len(s) for s in seeds.values() if isinstance(s, pd.Series)), default=None)
     return Judged(point, left, right, bool(met), margin, low, high, count, doubt)
@@ -201,7 +200,7 @@ def _at_point(claim: Claim, text: str, point: dict[str, Any], rows: dict[int, pd
 
 def _mean(call: Call, text: str, rows: pd.DataFrame) -> float:
     values = _by_seed(call, text, rows)
-    return float(values) if isinstance(values, float) else float(values.mean())
+    return float(values.mean()) if isinstance(values, pd.Series) else values
 
 
 def _by_seed(call: Call, text: str, rows: pd.DataFrame) -> "pd.Series | float":
@@ -274,13 +273,6 @@ def _compute(expression: Expression, of: Callable[[Call], Any], text: str) -> An
             except ZeroDivisionError:
                 raise wrong(text, 0, f"{right} is 0: nothing can be divided by it") from None
     raise TypeError(expression)
-
-
-def _t_interval(values: np.ndarray) -> tuple[float, float]:
-    from scipy import stats  # slow to import, and most commands need none of it
-
-    half = float(stats.t.ppf(0.975, len(values) - 1)) * values.std(ddof=1) / math.sqrt(len(values))
-    return float(values.mean() - half), float(values.mean() + half)
 
 
 def _word(value: Any) -> str:

@@ -1,12 +1,12 @@
 """A study as it is written: a TOML file, checked whole before anything runs. Nothing here imports torch.
 
-Which setting holds, the most specific first: `[sweep.profiles.NAME]`, a key of the `[[sweep]]` itself (what the
-study is about: views, dim, ...), `[profiles.NAME]` of the study (effort: seeds, points, steps, probes), that
-profile as it is where nobody says anything (`pidlab.studies.experiments.PROFILES`).
+Which setting holds, the most specific first: `[sweep.profiles.NAME]`, a key of the `[[sweep]]` itself (what
+the study is about: views, dim, ...), `[profiles.NAME]` of the study (effort: seeds, points, steps, probes),
+that profile as it is where nobody says anything (`pidlab.studies.settings.PROFILES`).
 """
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,19 +14,16 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from pidlab.errors import InvalidRequest, nearest
-from pidlab.studies.claims import Claim, parse_claim, wrong
-from pidlab.studies.experiments import (
-    KINDS,
-    PROFILES,
-    Experiment,
-    KnownAnswers,
-    Profiles,
-    Strict,
-    Sweep,
-    misses,
-)
+from pidlab.studies.claims import FLOOR, Claim, parse_claim, wrong
+from pidlab.studies.examined import KnownAnswers
+from pidlab.studies.experiment import Columns, Experiment, misses
 from pidlab.studies.lines import line_of
+from pidlab.studies.settings import PROFILES, Profiles, Strict
+from pidlab.studies.swept import Sweep
 from pidlab.studies.tune import Tune
+
+# Every kind of experiment by the name of its table in the file.
+KINDS: dict[str, type[Experiment]] = {cls.kind: cls for cls in (Sweep, KnownAnswers)}
 
 Place = tuple[str | int, ...]
 
@@ -38,8 +35,10 @@ class Figure(Strict, extra="allow"):
     """
 
     name: str = Field(pattern=r"^[\w.-]+$", description="File stem in figures/STUDY.")
-    kind: str = Field("capture", description="Kind of figure, as for pidlab plot --kind.")
-    sweeps: list[str] = Field([], description="Names of the experiments that it shows; all by default.")
+    kind: str = Field(default="capture", description="Kind of figure, as for pidlab plot --kind.")
+    sweeps: list[str] = Field(
+        default=[], description="Names of the experiments that it shows; all by default."
+    )
 
     @property
     def options(self) -> dict[str, Any]:
@@ -53,9 +52,9 @@ class Asserted(Strict):
     claim: str = Field(description="captured(objective='comm', term='synergy') >= 0.9 at unique1=1")
     source: str = Field(description="Who claims it: paper, equation or section.")
     sweep: str | None = Field(
-        None, description="The experiment it is about; may be left out if there is one."
+        default=None, description="The experiment it is about; may be left out if there is one."
     )
-    finding: str | None = Field(None, description="What was found instead, where it is not met.")
+    finding: str | None = Field(default=None, description="What was found instead, where it is not met.")
 
     @cached_property
     def parsed(self) -> Claim:
@@ -67,14 +66,18 @@ class Study(Strict):
     """A question, the experiments that answer it, and what is claimed."""
 
     title: str = Field(description="The question, in a line.")
-    about: str = Field("", description="The question, how the study answers it, what it cannot tell.")
-    sources: list[str] = Field([], description="Papers and sections that the study follows.")
-    profiles: Profiles = Field(Profiles(), description="Effort: settings of every experiment, by profile.")
-    sweep: list[Sweep] = Field([], description="Sweeps, as pidlab sweep is asked.")
-    known_answers: list[KnownAnswers] = Field([], description="The probes' own examination.")
-    tune: Tune | None = Field(None, description="Hyperparameters, chosen beforehand, the same budget each.")
-    figure: list[Figure] = Field([], description="Figures drawn from the results.")
-    claim: list[Asserted] = Field([], description="What is claimed, checked against the results.")
+    about: str = Field(default="", description="The question, how the study answers it, what it cannot tell.")
+    sources: list[str] = Field(default=[], description="Papers and sections that the study follows.")
+    profiles: Profiles = Field(
+        default=Profiles(), description="Effort: settings of every experiment, by profile."
+    )
+    sweep: list[Sweep] = Field(default=[], description="Sweeps, as pidlab sweep is asked.")
+    known_answers: list[KnownAnswers] = Field(default=[], description="The probes' own examination.")
+    tune: Tune | None = Field(
+        default=None, description="Hyperparameters, chosen beforehand, the same budget each."
+    )
+    figure: list[Figure] = Field(default=[], description="Figures drawn from the results.")
+    claim: list[Asserted] = Field(default=[], description="What is claimed, checked against the results.")
 
     @property
     def experiments(self) -> list[Experiment]:
@@ -127,7 +130,11 @@ class Study(Strict):
                 if name not in names:
                     yield ("figure", i, "sweeps"), f"no experiment {name!r}: {nearest(name, names)}"
         for i, asserted in enumerate(self.claim):
-            yield from ((("claim", i, key), said) for key, said in self._misses(asserted))
+            said = self._unclear(asserted)
+            missed = (
+                (self.missed(asserted, profile) for profile in PROFILES) if said is None else iter([said])
+            )
+            yield from ((("claim", i, *place), words) for place, words in filter(None, missed))
 
     def _refused(self, experiment: Experiment, profile: str) -> Iterator[tuple[Place, str]]:
         try:
@@ -135,32 +142,41 @@ class Study(Strict):
         except InvalidRequest as error:
             yield (), str(error)
 
-    def _misses(self, asserted: Asserted) -> Iterator[tuple[str, str]]:
-        """What a claim speaks of that the study does not compute, in any of its profiles."""
-        try:
-            claim = asserted.parsed
-        except InvalidRequest as error:
-            yield "claim", str(error)
-            return
-        try:
-            experiment = self.experiment(asserted.sweep)
-        except InvalidRequest as error:
-            yield "sweep", str(error)
-            return
-        for profile in PROFILES:
-            columns = experiment.columns(experiment.asked(self.profiles.of(profile)))
-            chosen = [(name, value, 0) for name, value in claim.at]
-            for call in claim.calls:
-                extra = {"value": ("column",), "reached": ("share",)}.get(call.function, ())
-                chosen += [(name, value, call.place) for name, value in call.chosen if name not in extra]
-                if call.function == "floor":
-                    chosen.append(("objective", "untrained", call.place))
-            for name, value, place in chosen:
-                said = misses(name, value, columns)
-                if said:
-                    at = f"{said} (sweep {experiment.name!r}, profile {profile})"
-                    yield "claim", str(wrong(asserted.claim, place, at))
-                    return
+    def _unclear(self, asserted: Asserted) -> tuple[Place, str] | None:
+        for key, read in (
+            ("claim", lambda: asserted.parsed),
+            ("sweep", lambda: self.experiment(asserted.sweep)),
+        ):
+            try:
+                read()
+            except InvalidRequest as error:
+                return (key,), str(error)
+        return None
+
+    def missed(
+        self, asserted: Asserted, profile: str, beyond: Mapping[str, Columns] | None = None
+    ) -> tuple[Place, str] | None:
+        """What a claim speaks of that the study does not compute in a profile, with its place.
+
+        Args:
+            asserted: a claim that can be read.
+            profile: one of `PROFILES`.
+            beyond: columns by experiment, where more is known of them than the file says.
+        """
+        experiment, claim = self.experiment(asserted.sweep), asserted.parsed
+        columns = experiment.columns(experiment.asked(self.profiles.of(profile)))
+        columns |= (beyond or {}).get(experiment.name, {})
+        chosen = [(name, value, 0) for name, value in claim.at]
+        for call in claim.calls:
+            chosen += [(name, value, call.place) for name, value in call.rows]
+            if call.function == "floor":
+                chosen.append(("objective", FLOOR, call.place))
+        for name, value, place in chosen:
+            said = misses(name, value, columns)
+            if said:
+                at = f"{said} (experiment {experiment.name!r}, profile {profile})"
+                return ("claim",), str(wrong(asserted.claim, place, at))
+        return None
 
 
 def read_study(path: Path) -> Study:

@@ -16,7 +16,8 @@ from pydantic import Field
 from pidlab import defaults
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.references import Reference, parse
-from pidlab.studies.experiments import AxisText, Profile, Settings, request_of
+from pidlab.studies.settings import AxisText, Profile, Settings
+from pidlab.studies.swept import request_of
 from pidlab.sweeps.ask import spread
 
 if TYPE_CHECKING:
@@ -31,14 +32,14 @@ Literals = str | int | float | bool
 class Tune(Settings):
     """Hyperparameters chosen before the sweeps, with the same number of trials for every objective."""
 
-    budget: int = Field(4, ge=2, description="Trials of every objective.")
+    budget: int = Field(default=4, ge=2, description="Trials of every objective.")
     grid: dict[str, dict[str, list[Literals]]] = Field(
         min_length=1,
         description="Of each objective, as the sweeps name it: hyperparameters and their values.",
     )
-    generator: str = Field(defaults.GENERATOR, description="Reference to the generator.")
-    axes: dict[str, AxisText] = Field({}, description="Where it is tuned; one point by default.")
-    terms: list[str] | None = Field(None, description="Targets that count; all by default.")
+    generator: str = Field(default=defaults.GENERATOR, description="Reference to the generator.")
+    axes: dict[str, AxisText] = Field(default={}, description="Where it is tuned; one point by default.")
+    terms: list[str] | None = Field(default=None, description="Targets that count; all by default.")
 
     @property
     def trials(self) -> dict[str, list[str]]:
