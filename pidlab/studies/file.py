@@ -124,7 +124,7 @@ class Study(Strict):
                 yield ("tune", *place), said
         stems = [figure.name for figure in self.figure]
         for i, figure in enumerate(self.figure):
-            if stems.count(figure.name) > 1 or figure.name in names:
+            if stems.count(figure.name) > 1:
                 yield ("figure", i, "name"), f"name {figure.name!r} is taken: give every figure its own name"
             for name in figure.sweeps:
                 if name not in names:
