@@ -48,7 +48,7 @@ def known_answers(
     excess, allowed = family_wise(table)
     for name, frame in (("table", table), ("levels", levels_table), ("coverage", covered)):
         frame.to_csv(out / f"{name}.csv", index=False)
-    figure = known_answers_figure(table, covered)
+    figure, _ = known_answers_figure(table, coverage=covered)
     for suffix in FORMATS:
         save(figure, out / f"known-answers.{suffix}")
     record = surroundings(["pidlab", *sys.argv[1:]]) | {

@@ -46,6 +46,23 @@ class Kind:
 
 KINDS = {
     "capture": Kind("capture:capture_figure", "Captured against true bits, term by term."),
+    "profile": Kind("profile:profile_figure", "Captured bits of every objective, stacked, beside the truth."),
+    "leakage": Kind("leakage:leakage_figure", "Which term, and which nuisance, is found where, in bits."),
+    "tradeoff": Kind("tradeoff:tradeoff_figure", "Captured bits of one term against those of another."),
+    "learning": Kind("learning:learning_figure", "Captured bits along training."),
+    "estimators": Kind(
+        "estimators:estimators_figure",
+        "Estimates with their 95 % intervals against the truth, in bits.",
+        ("estimators.csv",),
+    ),
+    "decomposition": Kind(
+        "decomposition:decomposition_figure", "Decompositions of known distributions, in bits."
+    ),
+    "known-answers": Kind(
+        "known_answers:known_answers_figure",
+        "Captured against true bits of known representations, and how often intervals hold the truth.",
+        ("table.csv", "coverage.csv"),
+    ),
 }
 
 

@@ -122,3 +122,10 @@ def at_place(table: pd.DataFrame, place: dict[str, Any]) -> pd.DataFrame:
     for name, value in place.items():
         here &= (table[name].isna() if pd.isna(value) else table[name] == value).to_numpy()
     return table[here]
+
+
+def few(points: Sequence[dict[str, Any]], most: int = 3) -> list[dict[str, Any]]:
+    """All points, or of more than `most` some of them, evenly from the first to the last."""
+    if len(points) <= most:
+        return list(points)
+    return [points[round(i * (len(points) - 1) / (most - 1))] for i in range(most)]

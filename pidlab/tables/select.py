@@ -65,3 +65,18 @@ def _ordered(table: pd.DataFrame, column: str, names: Sequence[str]) -> pd.DataF
             raise InvalidRequest(f"nothing to draw of {column} {name!r}: {hint}")
     place = table[column].astype(str).map({name: i for i, name in reversed(list(enumerate(names)))})
     return table[place.notna()].iloc[np.argsort(place.dropna().to_numpy(), kind="stable")]
+
+
+def require(table: pd.DataFrame, columns: Sequence[str], what: str) -> None:
+    """Checks that a table has rows and the columns that a figure is drawn from.
+
+    Raises:
+        InvalidRequest: what is missing, named.
+    """
+    missing = [name for name in columns if name not in table]
+    if missing:
+        raise InvalidRequest(
+            f"{what} is drawn from {', '.join(columns)}: the table lacks {', '.join(missing)}"
+        )
+    if table.empty:
+        raise InvalidRequest(f"nothing to draw: {what} of a table without rows")
