@@ -102,6 +102,15 @@ def sweep(
             rich_help_panel=TRAINING,
         ),
     ] = None,
+    track: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Read every run by quick probes after N steps of its training as well, the first 0, the "
+            "last the end.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = 0,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -172,6 +181,7 @@ def sweep(
         probes=probes if probes is not None else str(QUICK["probes"]) if quick else defaults.PROBES,
         device=_device(device),
         zipped=zipped,
+        track=track,
     )
     if dry_run:
         _describe(request, as_json)

@@ -13,6 +13,7 @@ from typing import Any
 
 from pidlab import defaults
 from pidlab.analysis.levels import LEVELS
+from pidlab.analysis.tracked import checkpoints
 from pidlab.decomposition import TERMS
 from pidlab.defaults import Training
 from pidlab.errors import InvalidRequest, nearest
@@ -50,6 +51,12 @@ class Run:
     device: str
     point: dict[str, Any]
     source: str | None = None
+    track: int = 0
+
+    @property
+    def checkpoints(self) -> tuple[int, ...]:
+        """The steps after which quick probes read it."""
+        return checkpoints(self.training.steps, self.track)
 
     @property
     def truth(self) -> dict[str, Any]:
@@ -59,9 +66,10 @@ class Run:
 
     @property
     def specification(self) -> dict[str, Any]:
-        """Everything that the run's numbers depend on; `source` is a digest of a user's own code."""
-        own = {} if self.source is None else {"source": self.source}
-        return own | {
+        """Everything that the run's rows depend on; `source` is a digest of a user's own code."""
+        # What was not asked for leaves no trace, so that keys stay as they are.
+        asked = {"source": self.source, "track": self.track or None}
+        return {name: value for name, value in asked.items() if value is not None} | {
             "version": defaults.RESULT_VERSION,
             "generator": {"name": self.generator.name, **dataclasses.asdict(self.generator)},  # type: ignore[call-overload]
             "objective": self.objective,
@@ -96,6 +104,7 @@ class Request:
         probes: effort of the probes.
         device: device type.
         zipped: see `axes`.
+        track: how often each run is probed along its training; 0: at its end alone.
     """
 
     generator: str = defaults.GENERATOR
@@ -106,6 +115,7 @@ class Request:
     probes: str = defaults.PROBES
     device: str = "cpu"
     zipped: bool = False
+    track: int = 0
 
     def __post_init__(self) -> None:
         if self.seeds < 1:
@@ -133,6 +143,7 @@ class Request:
         for point in self.points():
             generator, training = self._at(point, world=0)
             check_policy(generator, training.views)
+            checkpoints(training.steps, self.track)
 
     def _try(self, objective: str) -> None:
         """Makes the objective once, so that arguments it refuses are refused before anything runs."""
@@ -197,7 +208,17 @@ class Request:
             settings = [self._at(point, None if own_world else world) for world in worlds]
             for objective in self.objectives:
                 runs += [
-                    Run(generator, objective, seed, training, self.probes, self.device, at, source[objective])
+                    Run(
+                        generator,
+                        objective,
+                        seed,
+                        training,
+                        self.probes,
+                        self.device,
+                        at,
+                        source[objective],
+                        self.track,
+                    )
                     for seed, (generator, training) in enumerate(settings)
                 ]
         return runs
@@ -220,6 +241,8 @@ class Request:
     def name(self) -> str:
         """A folder name that the same request finds again."""
         asked = dataclasses.asdict(self) | {"version": defaults.RESULT_VERSION}
+        if not self.track:
+            del asked["track"]  # what never asked for it keeps its name
         words = [
             f"{axis.names[0] if len(axis.names) == 1 else 'unique'}={axis.values[0]:g}..{axis.values[-1]:g}"
             if not isinstance(axis.values[0], str)
