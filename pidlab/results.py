@@ -82,4 +82,5 @@ def read(directory: Path) -> Results:
 def together(found: Sequence[Results]) -> pd.DataFrame:
     """The rows of several sweeps as one table; a run that stands in more than one counts once."""
     table = pd.concat([results.table for results in found], ignore_index=True)
-    return table.drop_duplicates(["run", "readout", "term", "quantity", "probe"], ignore_index=True)
+    once = ["run", "readout", "term", "quantity", "probe", *{"step"} & set(table)]
+    return table.drop_duplicates(once, ignore_index=True)

@@ -16,7 +16,7 @@ from rich.progress import (
 )
 
 from pidlab.sweeps.plan import Cohort
-from pidlab.sweeps.run import PROBE_STEPS
+from pidlab.sweeps.run import probing_steps
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def progress() -> Iterator["Bar | Lines"]:
 
 
 def _work(cohorts: Sequence[Cohort]) -> int:
-    return sum(len(c.runs) * (c.training.steps + PROBE_STEPS) for c in cohorts)
+    return sum(len(c.runs) * (c.training.steps + probing_steps(c.runs[0])) for c in cohorts)
 
 
 def _title(number: int, count: int, cohort: Cohort) -> str:

@@ -102,6 +102,15 @@ def sweep(
             rich_help_panel=TRAINING,
         ),
     ] = None,
+    track: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Read every run by quick probes after N steps of its training as well, the first 0, the "
+            "last the end.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = 0,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -170,6 +179,7 @@ def sweep(
         samples=samples,
         dim=dim,
         probes=probes,
+        track=track,
     )
     if dry_run:
         _describe(request, as_json)

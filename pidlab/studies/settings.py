@@ -67,7 +67,7 @@ class Settings(Strict):
     probes: Literal["quick", "standard", "thorough"] | None = Field(
         default=None, description="Effort of the probes."
     )
-    track: int | None = Field(default=None, ge=2, description="Probe this many checkpoints during training.")
+    track: int | None = Field(default=None, ge=0, description="Probe this many checkpoints during training.")
     views: str | None = _training("views")
     steps: int | None = _training("steps")
     batch: int | None = _training("batch")

@@ -13,6 +13,7 @@ from typing import Any
 
 from pidlab import defaults
 from pidlab.analysis.levels import LEVELS
+from pidlab.analysis.tracked import checkpoints
 from pidlab.decomposition import TERMS
 from pidlab.defaults import Training
 from pidlab.errors import InvalidRequest, nearest
@@ -50,6 +51,12 @@ class Run:
     device: str
     point: dict[str, Any]
     source: str | None = None
+    track: int = 0
+
+    @property
+    def checkpoints(self) -> tuple[int, ...]:
+        """The steps after which quick probes read it."""
+        return checkpoints(self.training.steps, self.track)
 
     @property
     def truth(self) -> dict[str, Any]:
@@ -59,9 +66,10 @@ class Run:
 
     @property
     def specification(self) -> dict[str, Any]:
-        """Everything that the run's numbers depend on; `source` is a digest of a user's own code."""
-        own = {} if self.source is None else {"source": self.source}
-        return own | {
+        """Everything that the run's rows depend on; `source` is a digest of a user's own code."""
+        # What was not asked for leaves no trace, so that keys stay as they are.
+        asked = {"source": self.source, "track": self.track or None}
+        return {name: value for name, value in asked.items() if value is not None} | {
             "version": defaults.RESULT_VERSION,
             "generator": {"name": self.generator.name, **dataclasses.asdict(self.generator)},  # type: ignore[call-overload]
             "objective": self.objective,
@@ -97,6 +105,7 @@ class Request:
         device: device type.
         zipped: see `axes`.
         first_seed: 0 or more.
+        track: how often each run is probed along its training; 0: at its end alone.
     """
 
     generator: str = defaults.GENERATOR
@@ -108,6 +117,7 @@ class Request:
     device: str = "cpu"
     zipped: bool = False
     first_seed: int = 0
+    track: int = 0
 
     def __post_init__(self) -> None:
         if self.seeds < 1:
@@ -137,6 +147,7 @@ class Request:
         for point in self.points():
             generator, training = self._at(point, world=0)
             check_policy(generator, training.views)
+            checkpoints(training.steps, self.track)
 
     def _try(self, objective: str) -> None:
         """Makes the objective once, so that arguments it refuses are refused before anything runs."""
@@ -202,7 +213,17 @@ class Request:
             settings = [self._at(point, None if own_world else world) for world in worlds]
             for objective in self.objectives:
                 runs += [
-                    Run(generator, objective, seed, training, self.probes, self.device, at, source[objective])
+                    Run(
+                        generator,
+                        objective,
+                        seed,
+                        training,
+                        self.probes,
+                        self.device,
+                        at,
+                        source[objective],
+                        self.track,
+                    )
                     for seed, (generator, training) in zip(seeds, settings, strict=True)
                 ]
         return runs
@@ -225,8 +246,9 @@ class Request:
     def name(self) -> str:
         """A folder name that the same request finds again."""
         asked = dataclasses.asdict(self) | {"version": defaults.RESULT_VERSION}
-        if not self.first_seed:
-            del asked["first_seed"]  # names of folders are older than the setting
+        for name in ("first_seed", "track"):
+            if not asked[name]:
+                del asked[name]  # what never asked for it keeps its name
         words = [
             f"{axis.names[0] if len(axis.names) == 1 else 'unique'}={axis.values[0]:g}..{axis.values[-1]:g}"
             if not isinstance(axis.values[0], str)

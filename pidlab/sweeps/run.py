@@ -18,6 +18,7 @@ from pidlab.analysis.capture import capture_cohort
 from pidlab.analysis.draw import Represent
 from pidlab.analysis.levels import level_of
 from pidlab.analysis.settled import moved_rows
+from pidlab.analysis.tracked import tracked_rows
 from pidlab.clock import Clock
 from pidlab.decomposition import TERMS
 from pidlab.errors import InvalidRequest, reason
@@ -32,8 +33,13 @@ from pidlab.sweeps.schema import ROW_COLUMNS
 from pidlab.sweeps.store import Store, total_seconds
 from pidlab.training import FittedCohort, Member, train
 
-# What probing a run takes, in training steps, for the progress bar.
-PROBE_STEPS = 200
+# What probing a run takes, and probing it quickly after a step, in training steps, for the progress bar.
+PROBE_STEPS, QUICK_STEPS = 200, 60
+
+
+def probing_steps(run: Run) -> int:
+    """What all probing of a run takes, in training steps."""
+    return PROBE_STEPS + run.track * QUICK_STEPS
 
 
 @runtime_checkable
@@ -191,6 +197,9 @@ def results(runs: Sequence[Run], store: Store) -> pd.DataFrame:
     table = pd.DataFrame.from_records(records, columns=columns)
     table["headline"] = table["headline"].astype(bool)
     table["truth"] = table["truth"].astype(float)  # what is not known is NaN here and NULL in the store
+    table["step"] = table["step"].astype("Int64")
+    if table["step"].isna().all():
+        del table["step"]
     return table
 
 
@@ -201,6 +210,7 @@ def _run_cohort(cohort: Cohort, store: Store, progress: Progress) -> dict[str, s
     failed: dict[str, str] = {}
     rows: dict[str, list[dict[str, Any]]] = {}
     program, level = "none", level_of(runs[0].probes)
+    half, tracked = cohort.training.steps // 2, runs[0].checkpoints
     try:
         fitted = train(
             load_objective(cohort.objective),
@@ -210,7 +220,7 @@ def _run_cohort(cohort: Cohort, store: Store, progress: Progress) -> dict[str, s
             clock=clock,
             on_step=progress.advance,
             say=lambda text: progress.note(f"{cohort.objective}: {text}"),
-            halfway=level.controls,
+            snapshots=[*tracked, *[half] * level.controls],
         )
         program = fitted.program.name
         failed = {runs[i].key: f"loss not finite at step {step}" for i, step in fitted.failed.items()}
@@ -220,15 +230,19 @@ def _run_cohort(cohort: Cohort, store: Store, progress: Progress) -> dict[str, s
             readouts = _readouts(fitted, sound, len(runs))
             found = capture_cohort(readouts, generators, seeds, level, device, clock)
             if level.controls:
-                earlier = _readouts(fitted.at_half(), sound, len(runs))
+                earlier = _readouts(fitted.at(half), sound, len(runs))
                 moved = moved_rows(earlier, readouts, generators, seeds, device, clock)
                 found = [[*rows, *more] for rows, more in zip(found, moved, strict=True)]
+            if tracked:
+                moments = {step: _readouts(fitted.at(step), sound, len(runs)) for step in tracked}
+                along = tracked_rows(moments, generators, seeds, device, clock)
+                found = [[*rows, *more] for rows, more in zip(found, along, strict=True)]
             rows = {runs[i].key: member for i, member in zip(sound, found, strict=True)}
     except Exception as error:
         # One bad objective must not take the others' runs with it.
         failed = dict.fromkeys((run.key for run in runs), reason(error))
         rows = {}
-    progress.advance(len(runs) * PROBE_STEPS)
+    progress.advance(len(runs) * probing_steps(runs[0]))
     keys = [run.key for run in runs]
     store.commit(cohort.objective, program, clock.seconds, keys, rows, failed)
     return failed

@@ -52,6 +52,17 @@ def test_keys_carry_everything_that_numbers_depend_on():
     assert specification["device"] == "cpu"
 
 
+def test_tracking_changes_key_and_name_only_where_it_is_asked_for():
+    plain = Request(axes=(Axis(("unique1", "unique2"), (0.0, 1.0)),))
+    # as they were before there was any tracking
+    assert (plain.name, plain.runs()[0].key) == ("unique=0..1-4d733f5f", "c5f1be5c8ae434b4")
+    tracked = dataclasses.replace(plain, track=4)
+    assert tracked.name != plain.name
+    assert {r.key for r in tracked.runs()}.isdisjoint(r.key for r in plain.runs())
+    with pytest.raises(InvalidRequest, match="track = 5: expected 0 or 2 to 4 checkpoints"):
+        dataclasses.replace(plain, track=5, training=Training(steps=3))
+
+
 def test_spelling_does_not_change_the_key():
     one, two = (
         Request(objectives=(o,), seeds=1).runs()[0].key
