@@ -32,7 +32,8 @@ def _lines(text: str) -> dict[Path, int]:
         if not quoted:
             if header := _TABLE.match(line):
                 table = _header(header, counts)
-                found[table] = number
+                for depth in range(1, len(table) + 1):
+                    found.setdefault(table[:depth], number)
             elif key := _KEY.match(line):
                 found.setdefault(table + _parts(key["name"]), number)
         quoted ^= len(_MULTILINE.findall(line)) % 2 == 1
