@@ -56,7 +56,7 @@ def read(directory: Path) -> Results:
         plain = directory / TABLE
         path = plain if plain.exists() else directory / f"{TABLE}.gz"
         path = path if path.exists() else plain
-        table = pd.read_csv(path, dtype={"run": str}, float_precision="round_trip")
+        table = pd.read_csv(path, dtype={"run": str})
         version = record["result_version"]
         Results(table, record, directory).directions  # noqa: B018 - an older record has none
     except FileNotFoundError as error:
