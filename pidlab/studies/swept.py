@@ -107,7 +107,7 @@ def _sweep(
 ) -> Outcome:
     from pidlab.sweeps import run_sweep
 
-    found = run_sweep(request, directory, progress=progress)
+    found = run_sweep(request, directory, progress=progress, drawn=False)
     by_key = {run.key: run.objective for run in request.runs()} if found.failures else {}
     failures = {bare[by_key[key]]: why.splitlines()[0] for key, why in found.failures.items()}
     table = found.table.assign(objective=found.table["objective"].map(bare))

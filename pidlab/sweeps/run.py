@@ -102,6 +102,7 @@ def run_sweep(
     command: Sequence[str] = (),
     retry_failed: bool = False,
     fail_fast: bool = False,
+    drawn: bool = True,
 ) -> SweepResult:
     """Trains and examines what the store does not hold yet, then writes the sweep's files.
 
@@ -114,6 +115,7 @@ def run_sweep(
         command: the command line, for provenance.
         retry_failed: trains runs that failed once more.
         fail_fast: trains no further cohort after one in which a run fails.
+        drawn: with a figure; a study draws its own.
 
     Raises:
         InvalidRequest: a folder that cannot be written or that another sweep is writing to, or
@@ -126,7 +128,7 @@ def run_sweep(
         store.plan(runs)
         left = _train_missing(runs, store, progress or Silent(), retry_failed, fail_fast)
         try:
-            return _written(request, runs, store, directory, command, started, left)
+            return _written(request, runs, store, directory, command, started, left, drawn)
         except OSError as error:
             raise InvalidRequest(
                 f"cannot write to {directory} ({error.strerror}): finished cohorts are kept; mend it, then "
@@ -160,6 +162,7 @@ def _written(
     command: Sequence[str],
     started: float,
     left: int,
+    drawn: bool,
 ) -> SweepResult:
     """Writes what the store holds of a request, as table, figure and provenance."""
     table = results(runs, store)
@@ -167,7 +170,7 @@ def _written(
     _write(directory / "results.csv", table.to_csv(index=False))
     drawing = Clock()
     with drawing("drawing"):
-        if len(table):
+        if drawn and len(table):
             figure, shown = capture_figure(table, request.directions)
             for suffix in FORMATS:
                 save(figure, directory / f"captured.{suffix}")

@@ -1,4 +1,4 @@
-"""Small studies from end to end: the same bytes twice, resumed, checked, refused where results are not theirs."""
+"""Small studies from end to end: the same bytes twice, resumed, checked, refused where results are old."""
 
 import json
 import shutil
