@@ -24,7 +24,18 @@ import pandas as pd
 
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.references import parse
-from pidlab.studies.claims import FLOOR, Call, Claim, Expression, Negative, Number, Operation, Pairs, wrong
+from pidlab.studies.claims import (
+    FLOOR,
+    Call,
+    Claim,
+    Expression,
+    Negative,
+    Number,
+    Operation,
+    Pairs,
+    Value,
+    wrong,
+)
 from pidlab.tables.means import half_width
 
 _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
@@ -107,7 +118,8 @@ def _points(
     if not names:
         return [{}]
     rows = table
-    for name, value in claim.at:
+    about = {"quantity": _quantity(claim.calls[0])} if "quantity" in table.columns else {}
+    for name, value in {**about, **dict(claim.at)}.items():
         rows = rows[_equal(rows, name, value, text, 0)]
     if not len(rows):
         raise wrong(text, 0, f"no results at {_shown(dict(claim.at))}")
@@ -127,7 +139,7 @@ def _rows(
     directions: Sequence[Sequence[str]],
 ) -> pd.DataFrame:
     own = dict(call.rows)
-    chosen: dict[str, Any] = {"quantity": "tracked" if call.function == "reached" else "mi", "readout": "z12"}
+    chosen: dict[str, Any] = {"quantity": _quantity(call), "readout": "z12"}
     chosen = {name: value for name, value in chosen.items() if name in table.columns}
     chosen |= dict(claim.at)
     if call.function == "floor":
@@ -149,6 +161,10 @@ def _rows(
             said = wrong(text, call.place, f"no results of {call.function} at {_shown(chosen)}")
             raise NotComputed(f"{said}; {_known(table, name, value)}", None if about is None else str(about))
     return rows
+
+
+def _quantity(call: Call) -> Value:
+    return dict(call.rows).get("quantity", "tracked" if call.function == "reached" else "mi")
 
 
 def _known(table: pd.DataFrame, name: str, value: Any) -> str:

@@ -41,7 +41,7 @@ class KnownAnswers(ExamSettings, Experiment):
     """The probes examined where the answer is known: `pidlab known-answers`.
 
     Its table has `level` and `case` beside `readout`, `term` and `probe`, with `tolerance` and `excess`; rows
-    of quantity `coverage` have in `captured` how often the 95 % interval held the truth.
+    of quantity and level `coverage` have in `captured` how often the 95 % interval held the truth.
     """
 
     kind = "known_answers"
@@ -74,7 +74,7 @@ class KnownAnswers(ExamSettings, Experiment):
             "headline",
         )
         names += ("converged", "tolerance", "within", "excess", "replicates", "seed")
-        return {"level": asked["levels"], **dict.fromkeys(names)}
+        return {"level": [*asked["levels"], "coverage"], **dict.fromkeys(names)}
 
     def prepare(self, asked: Mapping[str, Any], tuned: Mapping[str, str], device: str) -> Ready:
         """Names the cases."""
@@ -92,7 +92,9 @@ def _examine(asked: Mapping[str, Any], directory: Path, progress: "Progress | No
         parts = [examine(level, asked["seed"]).assign(quantity="mi") for level in asked["levels"]]
         rates = coverage(asked["replicates"], seed=asked["seed"])
         parts.append(
-            rates.rename(columns={"coverage": "captured"}).assign(quantity="coverage", headline=True)
+            rates.rename(columns={"coverage": "captured"}).assign(
+                quantity="coverage", level="coverage", headline=True
+            )
         )
         directory.mkdir(parents=True, exist_ok=True)
         pd.concat(parts, ignore_index=True).assign(seed=asked["seed"]).to_csv(kept, index=False)
