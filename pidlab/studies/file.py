@@ -151,6 +151,8 @@ class Study(Strict):
                 read()
             except InvalidRequest as error:
                 return (key,), str(error)
+        if not asserted.parsed.calls:
+            return ("claim",), "speaks of no results: compare captured(...) or the like"
         return None
 
     def missed(

@@ -103,6 +103,7 @@ def test_every_shipped_study_is_sound(path):
         ("at unique1=1", "at unique1=0.3", 14, "unique1 = 0.3 is not computed, only 0.0, 0.5, 1.0"),
         ("at unique1=1", "at uniqe1=1", 14, "no column 'uniqe1' in the results: did you mean 'unique1'"),
         ("at unique1=1", "at noise=1", 14, "no column 'noise'"),
+        ('claim = """', 'claim = "1 <= 2"\n# """', 14, "claim.claim: speaks of no results"),
         ('claim = """', 'claim = """captred() + ', 14, "did you mean 'captured'"),
     ],
 )
