@@ -102,7 +102,7 @@ def _tables(
     for file in kind.files:
         path = directories[0] / file
         try:
-            found[path.stem] = pd.read_csv(path, float_precision="round_trip")
+            found[path.stem] = pd.read_csv(path)
         except FileNotFoundError:
             raise InvalidRequest(f"no {file} in {directories[0]}: this kind is drawn from it") from None
         except (OSError, ValueError) as error:

@@ -25,11 +25,11 @@ def table(
     The LaTeX needs the package booktabs.
     """
     points = values_of(at)
+    from pidlab.registry import look_up
     from pidlab.tables.captured import captured_table
     from pidlab.tables.written import FORMATS, written
 
-    if format_ not in FORMATS:
-        raise InvalidRequest(f"unknown format {format_!r}: expected one of {', '.join(FORMATS)}")
+    look_up("format", format_, FORMATS)
     rows, directions = read_together(directories)
     found = captured_table(
         rows,

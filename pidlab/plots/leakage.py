@@ -147,6 +147,8 @@ def _heat(panel: Axes, part: pd.DataFrame, rows: str, labels: list, columns: lis
         linecolor="white",
         cbar=False,
     )
+    for number in panel.texts:
+        number.set_in_layout(False)  # they stay in their cells: no need to measure them
     panel.set_xticks(np.arange(len(columns)) + 0.5, [symbol_of(name) or name for name in columns], rotation=0)
     panel.set_yticks(np.arange(len(names)) + 0.5, names, rotation=0)
     panel.tick_params(length=0)
