@@ -18,9 +18,10 @@ from pidlab.plots.parts import (
     place_label,
     show,
 )
-from pidlab.plots.style import TRUTH, Look, is_reference, looks, style
+from pidlab.plots.style import TRUTH, Look, looks, style
 from pidlab.tables.means import at_place, columns_of, means, places
 from pidlab.tables.panels import panels
+from pidlab.tables.references import is_reference
 
 MOST_ROWS = 12
 

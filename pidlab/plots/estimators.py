@@ -7,12 +7,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from pidlab.plots.parts import TRUTH_HANDLE, fix_ticks, legend
-from pidlab.plots.style import GREY, looks, style, width_of
+from pidlab.plots.parts import fix_ticks, legend
+from pidlab.plots.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, style, width_of
 from pidlab.tables.select import require
 
 COLUMNS = ("estimator", "task", "truth", "estimate", "low", "high")
 _MARKS = ("o", "s", "D", "^", "v", "P", "X", "*")
+_COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK)
 
 
 def estimators_figure(
@@ -35,7 +36,6 @@ def estimators_figure(
     shown = table[list(COLUMNS)].sort_values("truth", kind="stable").reset_index(drop=True)
     tasks = {name: i for i, name in enumerate(dict.fromkeys(shown["task"]))}
     names = list(dict.fromkeys(table["estimator"].astype(str)))
-    palette = looks(names)
     with style(venue):
         line = 0.12 + 0.07 * len(names)
         figure = Figure(figsize=(width_of(venue), 0.75 + line * len(tasks)))
@@ -48,7 +48,11 @@ def estimators_figure(
         for i, name in enumerate(names):
             mine = shown[shown["estimator"].astype(str) == name]
             shift = (i - (len(names) - 1) / 2) * 0.75 / len(names)
-            mark = {"color": palette[name].colour, "marker": _MARKS[i % len(_MARKS)], "markersize": 2.8}
+            mark = {
+                "color": _COLOURS[i % len(_COLOURS)],
+                "marker": _MARKS[i % len(_MARKS)],
+                "markersize": 2.8,
+            }
             reach = [mine["estimate"] - mine["low"], mine["high"] - mine["estimate"]]
             panel.errorbar(
                 mine["estimate"],
@@ -66,5 +70,5 @@ def estimators_figure(
         panel.set_xlabel("information [bits]")
         panel.grid(axis="x", color="0.92", linewidth=0.5)
         panel.set_axisbelow(True)
-        legend(figure, [*handles, Line2D([], [], **TRUTH_HANDLE)])
+        legend(figure, [*handles, Line2D([], [], color=GREY, marker="|", linestyle="none", label="truth")])
     return figure, shown

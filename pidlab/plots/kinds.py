@@ -45,11 +45,26 @@ class Kind:
 
 
 KINDS = {
-    "capture": Kind("capture:capture_figure", "Captured against true bits, term by term."),
-    "profile": Kind("profile:profile_figure", "Captured bits of every objective, stacked, beside the truth."),
-    "leakage": Kind("leakage:leakage_figure", "Which term, and which nuisance, is found where, in bits."),
-    "tradeoff": Kind("tradeoff:tradeoff_figure", "Captured bits of one term against those of another."),
-    "learning": Kind("learning:learning_figure", "Captured bits along training."),
+    "capture": Kind(
+        "capture:capture_figure",
+        "Captured against true bits, term by term; dots are single seeds, the thin grey line is the truth.",
+    ),
+    "profile": Kind(
+        "profile:profile_figure",
+        "Captured bits of every objective, stacked, beside the truth; intervals are those of a term alone.",
+    ),
+    "leakage": Kind(
+        "leakage:leakage_figure",
+        "Which term, and which nuisance, is found where, in bits; the truth is on top or in brackets.",
+    ),
+    "tradeoff": Kind(
+        "tradeoff:tradeoff_figure",
+        "Captured bits of one term against those of another; marks grow along the sweep.",
+    ),
+    "learning": Kind(
+        "learning:learning_figure",
+        "Captured bits along training; hairlines are single seeds, the thin grey line is the truth.",
+    ),
     "estimators": Kind(
         "estimators:estimators_figure",
         "Estimates with their 95 % intervals against the truth, in bits.",

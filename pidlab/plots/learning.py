@@ -62,7 +62,7 @@ def learning_figure(
     limits = (-0.06 * top, 1.04 * top)
     positive = shown.loc[shown["step"] > 0, "step"]
     with style(venue):
-        figure, grid = panel_grid(venue, len(chosen), len(divided), sharex=True)
+        figure, grid = panel_grid(venue, len(chosen), len(divided))
         for number, (strip, place) in enumerate(zip(grid, chosen, strict=True)):
             here, seeds = at_place(shown, place), at_place(rows, place)
             for part, panel in zip(divided, strip, strict=True):
@@ -77,6 +77,7 @@ def learning_figure(
                 panel.set_ylim(limits)
                 if len(positive):
                     panel.set_xscale("symlog", linthresh=float(positive.min()))
+                    panel.set_xlim(-0.2 * float(positive.min()), 1.2 * float(positive.max()))
                 if number == 0:
                     panel.set_title(part.title)
                 if number == len(chosen) - 1:

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from pidlab.plots.style import CEILING, FLOOR, TRUTH, Look, is_reference, width_of
+from pidlab.plots.style import TRUTH, Look, width_of
+from pidlab.tables.references import CEILING, FLOOR, is_reference
 from pidlab.tables.symbols import symbol_of
 
 # Panels narrower than this, in inches, are not legible.
@@ -22,7 +23,13 @@ TRUTH_HANDLE = {"color": TRUTH["color"], "linewidth": TRUTH["linewidth"], "label
 
 
 def panel_grid(
-    venue: str, blocks: int, each: int, height: float = 1.35, beneath: float = 0.65, **options: Any
+    venue: str,
+    blocks: int,
+    each: int,
+    height: float = 1.35,
+    beneath: float = 0.65,
+    width: float | None = None,
+    **options: Any,
 ) -> tuple[Figure, list[list[Axes]]]:
     """A figure of the venue's width with `blocks` blocks of `each` panels.
 
@@ -34,9 +41,10 @@ def panel_grid(
         each: panels in a block.
         height: of a line of panels, in inches.
         beneath: inches for what stands beneath, such as the legend.
+        width: of the figure, where it is not the whole page's.
         options: of `Figure.subplots`.
     """
-    width = width_of(venue)
+    width = width or width_of(venue)
     lines = math.ceil(each / max(int(width / NARROWEST), 1))
     columns = math.ceil(each / lines)
     figure = Figure(figsize=(width, height * blocks * lines + beneath))
@@ -89,10 +97,14 @@ def place_label(place: dict[str, Any]) -> str:
     return ", ".join(f"{name}={show(value)}" for name, value in place.items())
 
 
+def written(name: str) -> str:
+    """A parameter as it is written: U for what sets unique terms."""
+    return "$U$" if name in ("unique1", "unique2") else symbol_of(name) or name.replace("_", " ")
+
+
 def axis_label(name: str) -> str:
     """What stands at an axis along a parameter."""
-    symbol = "$U$" if name in ("unique1", "unique2") else symbol_of(name)
-    return f"true {symbol} [bits]" if symbol else name.replace("_", " ")
+    return f"true {written(name)} [bits]" if symbol_of(name) else written(name)
 
 
 def handles_of(palette: dict[str, Look], areas: bool = False) -> list[Artist]:
@@ -106,15 +118,24 @@ def handles_of(palette: dict[str, Look], areas: bool = False) -> list[Artist]:
 def legend(figure: Figure, handles: Sequence[Artist]) -> None:
     """Puts a legend beneath the panels, in as many columns as the page is wide for, and makes room for it."""
     size = float(mpl.rcParams["legend.fontsize"]) / 72.0
-    longest = max((len(str(handle.get_label())) for handle in handles), default=0)
-    fit = max(int(figure.get_figwidth() / ((0.58 * longest + 3.6) * size)), 1)
-    lines = math.ceil(len(handles) / fit)
+    labels = [str(handle.get_label()) for handle in handles]
+    lines = next(
+        n
+        for n in range(1, len(labels) + 1)
+        if _wide(labels, n) * size <= figure.get_figwidth() or n == len(labels)
+    )
     figure.legend(
         handles=list(handles),
         loc="outside lower center",
-        ncols=math.ceil(len(handles) / max(lines, 1)),
+        ncols=math.ceil(len(handles) / lines),
         handlelength=1.8,
         columnspacing=1.4,
     )
     # Two lines of it are part of every figure's height.
     figure.set_figheight(figure.get_figheight() + 1.5 * size * max(lines - 2, 0))
+
+
+def _wide(labels: list[str], lines: int) -> float:
+    """About how wide a legend of so many lines is, in units of its font's size."""
+    columns = [labels[i : i + lines] for i in range(0, len(labels), lines)]
+    return sum(0.58 * max(map(len, column)) + 3.6 for column in columns)

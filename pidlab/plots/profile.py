@@ -1,6 +1,7 @@
 """The profile figure: captured terms of every objective as a stacked bar, beside the truth."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from pidlab.tables.means import at_place, columns_of, few, means, places
 from pidlab.tables.panels import Panel, panels
 
 BAR = 0.72
+_INTERVAL: dict[str, Any] = {"fmt": "o", "color": "black", "elinewidth": 0.6, "markersize": 1.1}
 # How far truth stands above the objectives, in bars.
 APART = 0.35
 
@@ -95,9 +97,7 @@ def _bars(
         ends = ends + lengths
         half = (mine["high"] - mine["low"]).to_numpy() / 2
         shift = (number - (len(divided) - 1) / 2) * BAR / (len(divided) + 1)
-        panel.errorbar(
-            ends[1:], heights[1:] + shift, xerr=half, fmt="none", ecolor="black", elinewidth=0.6, zorder=4
-        )
+        panel.errorbar(ends[1:], heights[1:] + shift, xerr=half, zorder=4, **_INTERVAL)
     panel.axvline(ends[0], **TRUTH | {"zorder": 3})
     panel.axhline(0.35, color="black", linewidth=0.4)
     panel.set_xlim(0.0, 1.06 * max(float(ends.max()), 0.1))

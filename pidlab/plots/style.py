@@ -9,6 +9,7 @@ import matplotlib as mpl
 from tueplots import figsizes, fontsizes
 
 from pidlab.errors import InvalidRequest, nearest
+from pidlab.tables.references import CEILING, FLOOR, is_reference
 
 # Okabe & Ito's palette, safe for colour-blind readers.
 ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE, BLACK = (
@@ -25,7 +26,6 @@ GREY = "#8C8C8C"
 # What a truth is drawn with, wherever one is.
 TRUTH: dict[str, Any] = {"color": GREY, "linewidth": 0.6, "zorder": 1}
 
-FLOOR, CEILING = "untrained", "supervised"
 _DASHES: tuple[Any, ...] = ("-", (0, (4, 1.2)), (0, (1, 1)), (0, (5, 1.2, 1, 1.2)))
 _HATCHES = ("", "/////", ".....", "xxxxx")
 
@@ -125,16 +125,6 @@ def width_of(venue: str) -> float:
 
 # The text block of NeurIPS and ICLR.
 TEXT_WIDTH = width_of("neurips")
-
-
-def base(objective: str) -> str:
-    """The name of an objective without its arguments."""
-    return objective.partition("(")[0].strip()
-
-
-def is_reference(objective: str) -> bool:
-    """Whether it is a floor or a ceiling, drawn in grey."""
-    return base(objective) in (FLOOR, CEILING)
 
 
 def looks(objectives: Iterable[str]) -> dict[str, Look]:

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from pidlab.errors import InvalidRequest
-from pidlab.plots.parts import TRUTH_HANDLE, axis_label, handles_of, legend, panel_grid, place_label, show
-from pidlab.plots.style import TRUTH, Look, looks, style
+from pidlab.plots.parts import TRUTH_HANDLE, handles_of, legend, panel_grid, place_label, show, written
+from pidlab.plots.style import TRUTH, Look, looks, style, width_of
 from pidlab.tables.means import at_place, columns_of, few, means, places
 from pidlab.tables.panels import panels
 from pidlab.tables.symbols import symbol_of
@@ -18,6 +18,8 @@ from pidlab.tables.symbols import symbol_of
 DEFAULT = ("unique1", "synergy")
 # Areas of the marks at the first and the last point, in points squared.
 SMALL, LARGE = 3.0, 22.0
+# Width of a single panel with its labels, in inches.
+ALONE = 3.25
 
 
 def tradeoff_figure(
@@ -52,7 +54,7 @@ def tradeoff_figure(
     pair = list(terms) or (list(DEFAULT) if set(DEFAULT) <= set(held) else held)
     if len(pair) != 2 or not set(pair) <= set(held):
         raise InvalidRequest(
-            f"a trade-off is between two terms, asked for were {', '.join(pair)}: name two of {', '.join(held)}"
+            f"a trade-off is between two terms, not {', '.join(pair)}: name two of {', '.join(held)}"
         )
     rows = rows[rows["term"].isin(pair) & (rows["readout"] == readout)]
     by = columns_of(rows, directions)
@@ -60,10 +62,8 @@ def tradeoff_figure(
     shown = pd.concat([at_place(means(rows, by), place) for place in chosen], ignore_index=True)
     palette = looks(shown["objective"])
     with style(venue):
-        figure, grid = panel_grid(venue, 1, len(chosen) if len(chosen) > 1 else 2, height=2.1)
-        drawn = grid[0][: len(chosen)]
-        for spare in grid[0][len(chosen) :]:
-            spare.remove()
+        width = min(width_of(venue), ALONE) if len(chosen) == 1 else width_of(venue)
+        figure, (drawn,) = panel_grid(venue, 1, len(chosen), height=0.85 * width / len(chosen), width=width)
         top = max(1.06 * float(shown[["truth", "mean"]].max().max()), 0.1)
         for panel, place in zip(drawn, chosen, strict=True):
             _curves(panel, at_place(shown, place), pair, by[0] if by else None, palette)
@@ -99,7 +99,7 @@ def _curves(
             fmt="none",
             ecolor=look.colour,
             elinewidth=0.5,
-            alpha=0.5,
+            alpha=0.35,
         )
     first = shown.drop_duplicates([*([along] if along else []), "term"])
     x, y = (_along(first, term, along)["truth"] for term in pair)
@@ -124,7 +124,6 @@ def _along(shown: pd.DataFrame, term: str, along: str | None) -> pd.DataFrame:
 def _marks(values: pd.Series, along: str) -> list[Line2D]:
     """Legend entries of the first and the last point."""
     ends = sorted(values.unique())[:: max(values.nunique() - 1, 1)]
-    name = (axis_label(along).removeprefix("true ").removesuffix(" [bits]"), along)[along.startswith("_")]
     return [
         Line2D(
             [],
@@ -134,7 +133,7 @@ def _marks(values: pd.Series, along: str) -> list[Line2D]:
             linestyle="none",
             markeredgewidth=0,
             markersize=size**0.5,
-            label=f"{name} = {show(value)}",
+            label=f"{written(along)} = {show(value)}",
         )
         for value, size in zip(ends, (SMALL, LARGE), strict=False)
     ]

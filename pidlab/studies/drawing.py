@@ -10,6 +10,7 @@ from pidlab.errors import InvalidRequest, nearest
 from pidlab.plots.kinds import KINDS, draw
 from pidlab.plots.save import FORMATS, save
 from pidlab.registry import look_up
+from pidlab.results import directions_together, together
 from pidlab.studies.file import Figure, Study
 from pidlab.studies.stored import results_of
 
@@ -53,13 +54,9 @@ def draw_figures(study: Study, directory: Path) -> None:
 
 
 def _drawn(figure: Figure, names: Sequence[str], directory: Path) -> tuple[Any, pd.DataFrame]:
-    found = {name: results_of(directory, name) for name in names}
-    parts = [
-        results.table.assign(sweep=name) if len(found) > 1 else results.table
-        for name, results in found.items()
-    ]
-    table = pd.concat(parts, ignore_index=True)
-    directions = list(dict.fromkeys(tuple(d) for results in found.values() for d in results.directions))
+    found = [results_of(directory, name) for name in names]
+    table = found[0].table if len(found) == 1 else together(found)
+    directions = directions_together(found)
     beside = {}
     for stem in (Path(file).stem for file in KINDS[figure.kind].files[1:]):
         # A table of its own that a kind is drawn from stands in ours as a quantity.

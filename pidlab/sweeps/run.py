@@ -31,6 +31,7 @@ from pidlab.sweeps.provenance import provenance
 from pidlab.sweeps.request import Request, Run
 from pidlab.sweeps.schema import ROW_COLUMNS
 from pidlab.sweeps.store import Store, total_seconds
+from pidlab.tables.written import notebook
 from pidlab.training import FittedCohort, Member, train
 
 # What probing a run takes, and probing it quickly after a step, in training steps, for the progress bar.
@@ -92,6 +93,9 @@ class SweepResult:
     failures: dict[str, str]
     runs: int
     planned: int = 0
+
+    def _repr_html_(self) -> str:
+        return notebook(self.table, (), self.directory, len(self.failures))
 
 
 def run_sweep(

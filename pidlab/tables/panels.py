@@ -60,7 +60,7 @@ def panels(
     if own.empty:
         held = ", ".join(dict.fromkeys(rows["readout"].astype(str)))
         there = f"there are {held}" if held else f"and of no other, among rows of quantity {quantity!r}"
-        raise InvalidRequest(f"nothing to draw: no headline of readout {readout!r} in these results; {there}")
+        raise InvalidRequest(f"nothing to show: no headline of readout {readout!r} in these results; {there}")
     symbols = {str(name): symbol_of(str(name)) for name in dict.fromkeys(own["term"])}
     if all(symbols.values()):
         return own, [Panel(readout, name, f"{name} {s}", str(s)) for name, s in symbols.items()]

@@ -22,13 +22,13 @@ def select(
         table: rows as in results.csv.
         objectives: subset and order; all where none is named.
         terms: subset and order; all where none is named.
-        at: values of parameters; text stands for what it spells.
+        at: values of parameters, `unique` for both unique terms; text stands for what it spells.
 
     Raises:
         InvalidRequest: an objective, a term or a value that no row has; the nearest is named.
     """
     if table.empty:
-        raise InvalidRequest("nothing to draw: the table has no rows")
+        raise InvalidRequest("nothing to show: the table has no rows")
     for name, value in (at or {}).items():
         table = table[_equal(table, name, value)]
     # Objectives are the outer order, terms the inner one.
@@ -39,6 +39,8 @@ def select(
 
 def _equal(table: pd.DataFrame, name: str, value: Any) -> np.ndarray:
     known = parameters(table)
+    if name == "unique" and name not in known and {"unique1", "unique2"} <= set(known):
+        return _equal(table, "unique1", value) & _equal(table, "unique2", value)
     if name not in known:
         raise InvalidRequest(f"no parameter {name!r} in these results: {nearest(name, known)}")
     column = table[name]
@@ -51,7 +53,7 @@ def _equal(table: pd.DataFrame, name: str, value: Any) -> np.ndarray:
         here = (column.astype(str) == str(value)).to_numpy()
     if not here.any():
         held = [f"{v:g}" if isinstance(v, float) else str(v) for v in sorted(column.dropna().unique())]
-        raise InvalidRequest(f"nothing to draw at {name} = {value}: there are {', '.join(held) or 'none'}")
+        raise InvalidRequest(f"nothing to show at {name} = {value}: there are {', '.join(held) or 'none'}")
     return here
 
 
@@ -62,7 +64,7 @@ def _ordered(table: pd.DataFrame, column: str, names: Sequence[str]) -> pd.DataF
     for name in names:
         if name not in known:
             hint = nearest(name, known) if known else f"the table has no column {column!r}"
-            raise InvalidRequest(f"nothing to draw of {column} {name!r}: {hint}")
+            raise InvalidRequest(f"nothing to show of {column} {name!r}: {hint}")
     place = table[column].astype(str).map({name: i for i, name in reversed(list(enumerate(names)))})
     return table[place.notna()].iloc[np.argsort(place.dropna().to_numpy(), kind="stable")]
 
@@ -79,4 +81,4 @@ def require(table: pd.DataFrame, columns: Sequence[str], what: str) -> None:
             f"{what} is drawn from {', '.join(columns)}: the table lacks {', '.join(missing)}"
         )
     if table.empty:
-        raise InvalidRequest(f"nothing to draw: {what} of a table without rows")
+        raise InvalidRequest(f"nothing to show: {what} of a table without rows")
