@@ -1,5 +1,6 @@
 """The record that everybody in pidlab speaks in: a partial information decomposition, in bits."""
 
+import html
 import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 Bits: TypeAlias = float | NDArray[np.float64]
 
 TERMS = ("redundant", "unique1", "unique2", "synergy")
+
+# Distributions of a batch that a notebook shows.
+MOST_ROWS = 10
 
 # Measures that add up over independent parts (Bertschinger et al. 2014 for BROJA; the common variable
 # of independent parts is that of each of them).
@@ -130,6 +134,21 @@ class Decomposition:
 
         terms = ", ".join(f"{name}={show(value)}" for name, value in self.terms.items())
         return f"Decomposition({terms} bits; {self.measure} by {self.how}, gap {show(self.gap)})"
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks: a row per distribution, the first ones of a large batch."""
+        columns = {**self.terms, "total": self.total, "gap": self.gap}
+        size = int(np.prod(np.shape(self.total)))
+        shape = np.shape(self.total)
+        cells = {name: np.broadcast_to(bits, shape).reshape(-1) for name, bits in columns.items()}
+        head = "".join(f"<th>{name} [bits]</th>" for name in cells)
+        rows = (
+            f"<tr>{''.join(f'<td>{found[i]:.6g}</td>' for found in cells.values())}</tr>"
+            for i in range(min(size, MOST_ROWS))
+        )
+        some = f", {MOST_ROWS} of {size} shown" if size > MOST_ROWS else ""
+        about = f"<p>{html.escape(self.measure)} by {html.escape(self.how)}{some}</p>"
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>{about}"
 
 
 @dataclass(frozen=True)

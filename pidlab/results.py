@@ -10,6 +10,7 @@ import pandas as pd
 
 from pidlab import defaults
 from pidlab.errors import InvalidRequest
+from pidlab.tables.written import notebook
 
 TABLE, RECORD = "results.csv", "provenance.json"
 
@@ -43,6 +44,9 @@ class Results:
         """Why runs failed, by key."""
         return self.record["failed"]
 
+    def _repr_html_(self) -> str:
+        return notebook(self.table, self.directions, self.directory, len(self.failures))
+
 
 def read(directory: Path) -> Results:
     """Reads a sweep's folder.
@@ -53,7 +57,10 @@ def read(directory: Path) -> Results:
     """
     try:
         record = json.loads((directory / RECORD).read_text(encoding="utf-8"))
-        table = pd.read_csv(directory / TABLE, dtype={"run": str}, float_precision="round_trip")
+        plain = directory / TABLE
+        path = plain if plain.exists() else directory / f"{TABLE}.gz"
+        path = path if path.exists() else plain
+        table = pd.read_csv(path, dtype={"run": str})
         version = record["result_version"]
         Results(table, record, directory).directions  # noqa: B018 - an older record has none
     except FileNotFoundError as error:
@@ -77,6 +84,43 @@ def read(directory: Path) -> Results:
 
 
 def together(found: Sequence[Results]) -> pd.DataFrame:
-    """The rows of several sweeps as one table; a run that stands in more than one counts once."""
-    table = pd.concat([results.table for results in found], ignore_index=True)
-    return table.drop_duplicates(["run", "readout", "term", "quantity", "probe"], ignore_index=True)
+    """The rows of several sweeps as one table; a run that stands in more than one counts once.
+
+    What is set differently in them, such as `steps`, is a column.
+
+    Raises:
+        InvalidRequest: there are none.
+    """
+    if not found:
+        raise InvalidRequest("no results: name a folder that a sweep wrote")
+    settings = [_settings(results.record) for results in found]
+    tables = [results.table for results in found]
+    for name in dict.fromkeys(name for own in settings for name in own):
+        held = [own.get(name) for own in settings]
+        if any(value != held[0] for value in held) or any(name in table for table in tables):
+            tables = [
+                table if name in table else table.assign(**{name: value})
+                for table, value in zip(tables, held, strict=True)
+            ]
+    table = pd.concat([part for part in tables if len(part)] or tables[:1], ignore_index=True)
+    once = ["run", "readout", "term", "quantity", "probe", *{"step"} & set(table)]
+    return table.drop_duplicates(once, ignore_index=True)
+
+
+def directions_together(found: Sequence[Results]) -> list[list[str]]:
+    """The directions of several sweeps, each once, those of the first sweep first."""
+    merged: list[list[str]] = []
+    for results in found:
+        for axis in results.directions:
+            if not any(set(axis) & set(known) for known in merged):
+                merged.append(axis)
+    return merged
+
+
+def _settings(record: dict[str, Any]) -> dict[str, Any]:
+    """What a sweep was run with, by the name that a column of it would have."""
+    request = record.get("request", {})
+    generator = request.get("generator")
+    known = defaults.ATOMS if generator == "atoms" else {}
+    about = {"generator": generator, "probes": request.get("probes")}
+    return {**known, **about, **request.get("training", {})}

@@ -47,15 +47,16 @@ def export(
     if out is not None and out.exists():
         raise InvalidRequest(f"--out {out}: the file exists; choose another name or remove it")
     with reading(directory) as store:
+        columns = ROW_COLUMNS if store.tracked() else [name for name in ROW_COLUMNS if name != "step"]
         parameters = store.parameters()
-        names = (*ABOUT, *ROW_COLUMNS, *TERMS, *parameters)
+        names = (*ABOUT, *columns, *TERMS, *parameters)
         if lacking := store.lacking_truth():
             typer.echo(
                 f"{lacking} runs were stored without their four terms by an older pidlab; the sweep's "
                 "command, run again, adds them and trains nothing",
                 err=True,
             )
-        rows = _with_flags(names, store.table(parameters))
+        rows = _with_flags(names, store.table(columns, parameters))
         write = {Format.csv: _csv, Format.json: _json, Format.parquet: _parquet}[format_]
         try:
             with nullcontext(sys.stdout.buffer) if out is None else _whole(out) as file:
@@ -121,7 +122,7 @@ def _parquet(file: IO[bytes], names: Sequence[str], rows: Iterator[tuple[Any, ..
 
     some = list(islice(rows, PARQUET_ROWS))
     # A parameter is a number or a word throughout; the first rows tell which.
-    kinds = {name: pa.string() for name in WORDS} | {"seed": pa.int64()}
+    kinds = {name: pa.string() for name in WORDS} | {"seed": pa.int64(), "step": pa.int64()}
     kinds |= {name: pa.bool_() for name in FLAGS}
     for name, column in zip(names, zip(*some, strict=True), strict=True) if some else ():
         if any(isinstance(value, str) for value in column):

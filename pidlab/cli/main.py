@@ -16,9 +16,12 @@ from pidlab.cli.export import export
 from pidlab.cli.generate import generate
 from pidlab.cli.known_answers import known_answers
 from pidlab.cli.picture import picture
+from pidlab.cli.plot import plot
 from pidlab.cli.status import status
 from pidlab.cli.stop import code_of, stoppable
+from pidlab.cli.study import study
 from pidlab.cli.sweep import EPILOG, sweep
+from pidlab.cli.table import table
 from pidlab.cli.truth import truth
 from pidlab.errors import InvalidRequest
 
@@ -34,6 +37,8 @@ app = typer.Typer(
 )
 app.command(epilog=EPILOG)(sweep)
 app.command()(status)
+app.command()(plot)
+app.command()(table)
 app.command()(export)
 app.command()(truth)
 app.command(epilog=FILES)(decompose)
@@ -43,6 +48,7 @@ app.command("list")(catalogue)
 app.command()(generate)
 app.command()(picture)
 app.command()(bench)
+app.add_typer(study, name="study")
 app.command("known-answers", hidden=True)(known_answers)
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from pidlab.errors import InvalidRequest
+from pidlab.sweeps.ask import spread
 
 AXIS = "A number, a range [b]0..1[/b] or [b]0..1:5[/b], or a list [b]0,0.25,1[/b]."
 BITS = "Bits of the four terms"
@@ -37,18 +37,11 @@ def asked_bits(
     redundant: str | None, unique: str | None, unique1: str | None, unique2: str | None, synergy: str | None
 ) -> dict[tuple[str, ...], str]:
     """The axis texts that were given, by the terms they set; `--unique1/2` override `--unique`."""
-    given: dict[tuple[str, ...], str] = {}
-    if redundant is not None:
-        given["redundant",] = redundant
-    own = {"unique1": unique1, "unique2": unique2}
-    if unique is not None:
-        rest = tuple(term for term, text in own.items() if text is None)
-        if not rest:
-            raise InvalidRequest("--unique, --unique1 and --unique2 together: two of them say it all")
-        given[rest] = unique
-    for term, text in own.items():
-        if text is not None:
-            given[term,] = text
-    if synergy is not None:
-        given["synergy",] = synergy
-    return given
+    given = {
+        "redundant": redundant,
+        "unique": unique,
+        "unique1": unique1,
+        "unique2": unique2,
+        "synergy": synergy,
+    }
+    return dict(spread((name, text) for name, text in given.items() if text is not None))

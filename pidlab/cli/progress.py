@@ -16,7 +16,7 @@ from rich.progress import (
 )
 
 from pidlab.sweeps.plan import Cohort
-from pidlab.sweeps.run import PROBE_STEPS
+from pidlab.sweeps.run import probing_steps
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def progress() -> Iterator["Bar | Lines"]:
 
 
 def _work(cohorts: Sequence[Cohort]) -> int:
-    return sum(len(c.runs) * (c.training.steps + PROBE_STEPS) for c in cohorts)
+    return sum(len(c.runs) * (c.training.steps + probing_steps(c.runs[0])) for c in cohorts)
 
 
 def _title(number: int, count: int, cohort: Cohort) -> str:
@@ -62,6 +62,8 @@ class Bar:
         if finished:
             self._shown.console.print(f"{finished} of {total} runs are done already")
         if cohorts:
+            if self._task is not None:  # of the sweep before
+                self._shown.remove_task(self._task)
             self._task = self._shown.add_task("starting", total=_work(cohorts))
 
     def cohort(self, number: int, cohort: Cohort) -> None:
@@ -87,7 +89,7 @@ class Lines:
 
     def start(self, cohorts: Sequence[Cohort], finished: int, total: int) -> None:
         """Says what was found and what is to do."""
-        self._cohorts, self._began = cohorts, time.monotonic()
+        self._cohorts, self._done, self._began = cohorts, 0, time.monotonic()
         if finished:
             self._print(f"{finished} of {total} runs are done already")
 

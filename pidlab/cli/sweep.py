@@ -102,6 +102,15 @@ def sweep(
             rich_help_panel=TRAINING,
         ),
     ] = None,
+    track: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Read every run by quick probes after N steps of its training as well, the first 0, the "
+            "last the end.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = 0,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -144,34 +153,33 @@ def sweep(
     [b]pidlab sweep --unique 0..1[/b] asks how many of 0 to 1 unique bits each default objective keeps.
     Rerunning the same command goes on where it stopped, and trains nothing twice.
     """
-    from pidlab.sweeps.axes import parse_axis, parse_values
-    from pidlab.sweeps.request import Axis, Request
+    from pidlab.sweeps.ask import ask
 
-    points = int(QUICK["points"]) if quick else defaults.RANGE_POINTS
-    given = asked_bits(redundant, unique, unique1, unique2, synergy)
-    axes = [Axis(terms, parse_axis(" and ".join(terms), text, points)) for terms, text in given.items()]
+    axes: list[tuple[tuple[str, ...], str | int]] = [
+        *asked_bits(redundant, unique, unique1, unique2, synergy).items()
+    ]
     if width is not None:
-        axes.append(Axis(("width",), (width,)))
+        axes.append((("width",), width))
     for text in vary or []:
         name, equals, values = text.partition("=")
         if not equals or not name:
             raise InvalidRequest(f"--vary {text!r}: expected NAME=AXIS, such as noise=0..1")
-        axes.append(Axis((name,), parse_values(name, values, points)))
-    request = Request(
+        axes.append(((name,), values))
+    request = ask(
+        axes,
         generator=generator,
-        axes=tuple(axes),
-        objectives=tuple(objective or defaults.OBJECTIVES),
-        seeds=seeds if seeds is not None else int(QUICK["seeds"]) if quick else defaults.SEEDS,
-        training=Training(
-            views=views,
-            steps=steps if steps is not None else int(QUICK["steps"]) if quick else _BASE.steps,
-            batch=batch,
-            samples=samples,
-            dim=dim,
-        ),
-        probes=probes if probes is not None else str(QUICK["probes"]) if quick else defaults.PROBES,
-        device=_device(device),
+        objectives=objective or None,
         zipped=zipped,
+        device=device,
+        quick=quick,
+        seeds=seeds,
+        views=views,
+        steps=steps,
+        batch=batch,
+        samples=samples,
+        dim=dim,
+        probes=probes,
+        track=track,
     )
     if dry_run:
         _describe(request, as_json)
@@ -220,18 +228,6 @@ def _grouped(failures: dict[str, str]) -> dict[str, list[str]]:
     for key, reason in failures.items():
         grouped.setdefault(reason, []).append(key)
     return grouped
-
-
-def _device(name: str) -> str:
-    import torch
-
-    if name not in ("auto", "cpu", "cuda"):
-        raise InvalidRequest(f"--device {name!r}: expected auto, cpu or cuda")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InvalidRequest("--device cuda: this machine offers no CUDA device; use --device cpu")
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return name
 
 
 def _describe(request: Any, as_json: bool) -> None:

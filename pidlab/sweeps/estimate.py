@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 
 from pidlab.analysis.capture import capture_cohort
+from pidlab.analysis.tracked import PROBES
 from pidlab.objectives import load_objective
 from pidlab.sweeps.plan import Cohort
 from pidlab.training import FittedCohort, Member, train
@@ -26,7 +27,11 @@ def estimate(cohorts: Sequence[Cohort]) -> float:
         few, fitted = _timed_training(cohort, FEW)
         more, _ = _timed_training(cohort, MORE)
         per_step = max(more - few, 0.0) / (MORE - FEW) / len(cohort.runs)
-        total += per_step * steps + _timed_probing(cohort, fitted) * size
+        run = cohort.runs[0]
+        probing = _timed_probing(cohort, fitted, run.probes)
+        if run.track:
+            probing += run.track * _timed_probing(cohort, fitted, PROBES)
+        total += per_step * steps + probing * size
     return total
 
 
@@ -38,7 +43,7 @@ def _timed_training(cohort: Cohort, steps: int) -> tuple[float, FittedCohort]:
     return time.perf_counter() - start, fitted
 
 
-def _timed_probing(cohort: Cohort, fitted: FittedCohort) -> float:
+def _timed_probing(cohort: Cohort, fitted: FittedCohort, probes: str) -> float:
     pair = (cohort.runs * 2)[:2]
 
     def represent(x):  # type: ignore[no-untyped-def]
@@ -46,7 +51,5 @@ def _timed_probing(cohort: Cohort, fitted: FittedCohort) -> float:
         return {name: z[[0, 0]] for name, z in fitted.represent(full).items()}
 
     start = time.perf_counter()
-    capture_cohort(
-        represent, [r.generator for r in pair], [r.seed for r in pair], pair[0].probes, pair[0].device
-    )
+    capture_cohort(represent, [r.generator for r in pair], [r.seed for r in pair], probes, pair[0].device)
     return (time.perf_counter() - start) / 2

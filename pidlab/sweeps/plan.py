@@ -58,7 +58,7 @@ def _member_bytes(run: Run) -> int:
     except Exception:
         trained = 0  # a user's own code that fails; its run will say how
     else:
-        trained = member_bytes(make, Member(run.generator, run.seed), run.training)
+        trained = member_bytes(make, Member(run.generator, run.seed), run.training, run.track)
     level = LEVELS[run.probes]
     held = level.train + level.validation + level.test
     probed = 4 * held * (3 * 4 * run.training.dim + 160)

@@ -13,6 +13,7 @@ from typing import Any
 
 from pidlab import defaults
 from pidlab.analysis.levels import LEVELS
+from pidlab.analysis.tracked import checkpoints
 from pidlab.decomposition import TERMS
 from pidlab.defaults import Training
 from pidlab.errors import InvalidRequest, nearest
@@ -50,6 +51,12 @@ class Run:
     device: str
     point: dict[str, Any]
     source: str | None = None
+    track: int = 0
+
+    @property
+    def checkpoints(self) -> tuple[int, ...]:
+        """The steps after which quick probes read it."""
+        return checkpoints(self.training.steps, self.track)
 
     @property
     def truth(self) -> dict[str, Any]:
@@ -59,9 +66,10 @@ class Run:
 
     @property
     def specification(self) -> dict[str, Any]:
-        """Everything that the run's numbers depend on; `source` is a digest of a user's own code."""
-        own = {} if self.source is None else {"source": self.source}
-        return own | {
+        """Everything that the run's rows depend on; `source` is a digest of a user's own code."""
+        # What was not asked for leaves no trace, so that keys stay as they are.
+        asked = {"source": self.source, "track": self.track or None}
+        return {name: value for name, value in asked.items() if value is not None} | {
             "version": defaults.RESULT_VERSION,
             "generator": {"name": self.generator.name, **dataclasses.asdict(self.generator)},  # type: ignore[call-overload]
             "objective": self.objective,
@@ -91,11 +99,13 @@ class Request:
         axes: what varies (or is merely set, with one value); the product is run, or with `zipped`
             the axes of several values go along together.
         objectives: references.
-        seeds: how many; they are 0, 1, ...
+        seeds: how many; they are `first_seed`, `first_seed` + 1, ...
         training: settings that no axis sets.
         probes: effort of the probes.
         device: device type.
         zipped: see `axes`.
+        first_seed: 0 or more.
+        track: how often each run is probed along its training; 0: at its end alone.
     """
 
     generator: str = defaults.GENERATOR
@@ -106,10 +116,14 @@ class Request:
     probes: str = defaults.PROBES
     device: str = "cpu"
     zipped: bool = False
+    first_seed: int = 0
+    track: int = 0
 
     def __post_init__(self) -> None:
         if self.seeds < 1:
             raise InvalidRequest(f"{self.seeds} seeds: expected 1 or more")
+        if self.first_seed < 0:
+            raise InvalidRequest(f"first_seed = {self.first_seed}: expected 0 or more")
         if not self.objectives:
             raise InvalidRequest("no objective: name one or more")
         if self.probes not in LEVELS:
@@ -133,6 +147,7 @@ class Request:
         for point in self.points():
             generator, training = self._at(point, world=0)
             check_policy(generator, training.views)
+            checkpoints(training.steps, self.track)
 
     def _try(self, objective: str) -> None:
         """Makes the objective once, so that arguments it refuses are refused before anything runs."""
@@ -189,7 +204,8 @@ class Request:
         """Every run: by point, then objective, then seed."""
         own_world = "world" in parse(self.generator).arguments
         runs = []
-        worlds = [child(seed, "world") for seed in range(self.seeds)]
+        seeds = range(self.first_seed, self.first_seed + self.seeds)
+        worlds = [child(seed, "world") for seed in seeds]
         varied = [name for axis in self.varied for name in axis.names]
         source = {objective: source_digest(objective) for objective in self.objectives}
         for point in self.points():
@@ -197,8 +213,18 @@ class Request:
             settings = [self._at(point, None if own_world else world) for world in worlds]
             for objective in self.objectives:
                 runs += [
-                    Run(generator, objective, seed, training, self.probes, self.device, at, source[objective])
-                    for seed, (generator, training) in enumerate(settings)
+                    Run(
+                        generator,
+                        objective,
+                        seed,
+                        training,
+                        self.probes,
+                        self.device,
+                        at,
+                        source[objective],
+                        self.track,
+                    )
+                    for seed, (generator, training) in zip(seeds, settings, strict=True)
                 ]
         return runs
 
@@ -220,6 +246,9 @@ class Request:
     def name(self) -> str:
         """A folder name that the same request finds again."""
         asked = dataclasses.asdict(self) | {"version": defaults.RESULT_VERSION}
+        for name in ("first_seed", "track"):
+            if not asked[name]:
+                del asked[name]  # what never asked for it keeps its name
         words = [
             f"{axis.names[0] if len(axis.names) == 1 else 'unique'}={axis.values[0]:g}..{axis.values[-1]:g}"
             if not isinstance(axis.values[0], str)

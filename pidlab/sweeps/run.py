@@ -18,21 +18,29 @@ from pidlab.analysis.capture import capture_cohort
 from pidlab.analysis.draw import Represent
 from pidlab.analysis.levels import level_of
 from pidlab.analysis.settled import moved_rows
+from pidlab.analysis.tracked import tracked_rows
 from pidlab.clock import Clock
 from pidlab.decomposition import TERMS
 from pidlab.errors import InvalidRequest, reason
 from pidlab.objectives import load_objective
-from pidlab.plots.capture import FORMATS, capture_figure, save
+from pidlab.plots.capture import capture_figure
+from pidlab.plots.save import FORMATS, save
 from pidlab.sweeps.lock import locked
 from pidlab.sweeps.plan import Cohort, plan
 from pidlab.sweeps.provenance import provenance
 from pidlab.sweeps.request import Request, Run
 from pidlab.sweeps.schema import ROW_COLUMNS
 from pidlab.sweeps.store import Store, total_seconds
+from pidlab.tables.written import notebook
 from pidlab.training import FittedCohort, Member, train
 
-# What probing a run takes, in training steps, for the progress bar.
-PROBE_STEPS = 200
+# What probing a run takes, and probing it quickly after a step, in training steps, for the progress bar.
+PROBE_STEPS, QUICK_STEPS = 200, 60
+
+
+def probing_steps(run: Run) -> int:
+    """What all probing of a run takes, in training steps."""
+    return PROBE_STEPS + run.track * QUICK_STEPS
 
 
 @runtime_checkable
@@ -86,6 +94,9 @@ class SweepResult:
     runs: int
     planned: int = 0
 
+    def _repr_html_(self) -> str:
+        return notebook(self.table, (), self.directory, len(self.failures))
+
 
 def run_sweep(
     request: Request,
@@ -95,6 +106,7 @@ def run_sweep(
     command: Sequence[str] = (),
     retry_failed: bool = False,
     fail_fast: bool = False,
+    drawn: bool = True,
 ) -> SweepResult:
     """Trains and examines what the store does not hold yet, then writes the sweep's files.
 
@@ -107,6 +119,7 @@ def run_sweep(
         command: the command line, for provenance.
         retry_failed: trains runs that failed once more.
         fail_fast: trains no further cohort after one in which a run fails.
+        drawn: with a figure; a study draws its own.
 
     Raises:
         InvalidRequest: a folder that cannot be written or that another sweep is writing to, or
@@ -119,7 +132,7 @@ def run_sweep(
         store.plan(runs)
         left = _train_missing(runs, store, progress or Silent(), retry_failed, fail_fast)
         try:
-            return _written(request, runs, store, directory, command, started, left)
+            return _written(request, runs, store, directory, command, started, left, drawn)
         except OSError as error:
             raise InvalidRequest(
                 f"cannot write to {directory} ({error.strerror}): finished cohorts are kept; mend it, then "
@@ -153,6 +166,7 @@ def _written(
     command: Sequence[str],
     started: float,
     left: int,
+    drawn: bool,
 ) -> SweepResult:
     """Writes what the store holds of a request, as table, figure and provenance."""
     table = results(runs, store)
@@ -160,7 +174,7 @@ def _written(
     _write(directory / "results.csv", table.to_csv(index=False))
     drawing = Clock()
     with drawing("drawing"):
-        if len(table):
+        if drawn and len(table):
             figure, shown = capture_figure(table, request.directions)
             for suffix in FORMATS:
                 save(figure, directory / f"captured.{suffix}")
@@ -190,6 +204,9 @@ def results(runs: Sequence[Run], store: Store) -> pd.DataFrame:
     table = pd.DataFrame.from_records(records, columns=columns)
     table["headline"] = table["headline"].astype(bool)
     table["truth"] = table["truth"].astype(float)  # what is not known is NaN here and NULL in the store
+    table["step"] = table["step"].astype("Int64")
+    if table["step"].isna().all():
+        del table["step"]
     return table
 
 
@@ -200,6 +217,7 @@ def _run_cohort(cohort: Cohort, store: Store, progress: Progress) -> dict[str, s
     failed: dict[str, str] = {}
     rows: dict[str, list[dict[str, Any]]] = {}
     program, level = "none", level_of(runs[0].probes)
+    half, tracked = cohort.training.steps // 2, runs[0].checkpoints
     try:
         fitted = train(
             load_objective(cohort.objective),
@@ -209,7 +227,7 @@ def _run_cohort(cohort: Cohort, store: Store, progress: Progress) -> dict[str, s
             clock=clock,
             on_step=progress.advance,
             say=lambda text: progress.note(f"{cohort.objective}: {text}"),
-            halfway=level.controls,
+            snapshots=[*tracked, *[half] * level.controls],
         )
         program = fitted.program.name
         failed = {runs[i].key: f"loss not finite at step {step}" for i, step in fitted.failed.items()}
@@ -219,15 +237,19 @@ def _run_cohort(cohort: Cohort, store: Store, progress: Progress) -> dict[str, s
             readouts = _readouts(fitted, sound, len(runs))
             found = capture_cohort(readouts, generators, seeds, level, device, clock)
             if level.controls:
-                earlier = _readouts(fitted.at_half(), sound, len(runs))
+                earlier = _readouts(fitted.at(half), sound, len(runs))
                 moved = moved_rows(earlier, readouts, generators, seeds, device, clock)
                 found = [[*rows, *more] for rows, more in zip(found, moved, strict=True)]
+            if tracked:
+                moments = {step: _readouts(fitted.at(step), sound, len(runs)) for step in tracked}
+                along = tracked_rows(moments, generators, seeds, device, clock)
+                found = [[*rows, *more] for rows, more in zip(found, along, strict=True)]
             rows = {runs[i].key: member for i, member in zip(sound, found, strict=True)}
     except Exception as error:
         # One bad objective must not take the others' runs with it.
         failed = dict.fromkeys((run.key for run in runs), reason(error))
         rows = {}
-    progress.advance(len(runs) * PROBE_STEPS)
+    progress.advance(len(runs) * probing_steps(runs[0]))
     keys = [run.key for run in runs]
     store.commit(cohort.objective, program, clock.seconds, keys, rows, failed)
     return failed

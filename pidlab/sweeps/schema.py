@@ -11,7 +11,7 @@ from pidlab.errors import InvalidRequest
 # Marks a SQLite file as ours ("pidl").
 APPLICATION_ID = 0x7069646C
 
-ROW_COLUMNS = (
+_FIRST_COLUMNS = (
     "readout",
     "term",
     "quantity",
@@ -23,6 +23,8 @@ ROW_COLUMNS = (
     "headline",
     "converged",
 )
+# `step` is set in rows of quantity `tracked` alone.
+ROW_COLUMNS = (*_FIRST_COLUMNS, "step")
 
 _HEADER = 100  # bytes that begin every SQLite file
 
@@ -34,7 +36,7 @@ CREATE TABLE runs (
     key TEXT PRIMARY KEY, cohort INTEGER REFERENCES cohorts, specification TEXT, state TEXT, reason TEXT
 );
 CREATE TABLE captured (
-    id INTEGER PRIMARY KEY, run TEXT REFERENCES runs, {", ".join(ROW_COLUMNS)},
+    id INTEGER PRIMARY KEY, run TEXT REFERENCES runs, {", ".join(_FIRST_COLUMNS)},
     UNIQUE (run, readout, term, quantity, probe)
 );
 PRAGMA application_id = {APPLICATION_ID};
@@ -47,6 +49,14 @@ ALTER TABLE runs ADD COLUMN point TEXT;
 UPDATE runs SET
     objective = json_extract(specification, '$.objective'), seed = json_extract(specification, '$.seed');
 CREATE INDEX runs_by_state ON runs (state, reason, objective);
+""",
+    # Written anew, for a constraint of a table cannot be changed; NULLs would all count as different.
+    f"""
+CREATE TABLE renewed (id INTEGER PRIMARY KEY, run TEXT REFERENCES runs, {", ".join(ROW_COLUMNS)});
+INSERT INTO renewed SELECT id, run, {", ".join(_FIRST_COLUMNS)}, NULL FROM captured;
+DROP TABLE captured;
+ALTER TABLE renewed RENAME TO captured;
+CREATE UNIQUE INDEX captured_once ON captured (run, readout, term, quantity, probe, coalesce(step, -1));
 """,
 )
 SCHEMA = len(_STEPS)

@@ -109,7 +109,11 @@ class Store:
             )
             self._db.executemany(
                 f"INSERT INTO captured (run, {', '.join(ROW_COLUMNS)}) VALUES ({places})",
-                [(key, *(row[c] for c in ROW_COLUMNS)) for key in keys for row in rows.get(key, ())],
+                [
+                    (key, *(row[c] for c in ROW_COLUMNS[:-1]), row.get("step"))
+                    for key in keys
+                    for row in rows.get(key, ())
+                ],
             )
 
     def rows(self, keys: Iterable[str]) -> Iterator[tuple[Any, ...]]:
@@ -125,9 +129,9 @@ class Store:
         with self._clearly():
             return [name for (name,) in self._db.execute(query) if name not in TERMS]
 
-    def table(self, parameters: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-        """Every row as in results.csv: run, objective, seed, `ROW_COLUMNS`, terms, `parameters`."""
-        captured = ", ".join(f"c.{name}" for name in ROW_COLUMNS)
+    def table(self, columns: Sequence[str], parameters: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        """Every row as in results.csv: run, objective, seed, `columns`, terms, `parameters`."""
+        captured = ", ".join(f"c.{name}" for name in columns)
         terms = ", ".join(f"r.{term}" for term in TERMS)
         query = (
             f"SELECT r.key, r.objective, r.seed, {captured}, {terms}, r.point "
@@ -140,6 +144,12 @@ class Store:
                     last, found = point, json.loads(point or "{}")
                     varied = tuple(found.get(name) for name in parameters)
                 yield (*row, *varied)
+
+    def tracked(self) -> bool:
+        """Whether any row belongs to a step of training."""
+        with self._clearly():
+            query = "SELECT EXISTS (SELECT 1 FROM captured WHERE step IS NOT NULL)"
+            return bool(self._db.execute(query).fetchone()[0])
 
     def lacking_truth(self) -> int:
         """How many runs an older pidlab stored without the decomposition of their generator."""

@@ -38,7 +38,7 @@ class FittedCohort:
         members: how many there are (padding excluded).
         losses: (steps, members) of the first phase; empty where nothing is trained.
         failed: the step at which a member's loss stopped being finite, by member.
-        halfway: `states` after half of the steps, where they were asked for.
+        snapshots: `states` as they were after the steps that were asked for, by step.
     """
 
     program: Program
@@ -46,11 +46,12 @@ class FittedCohort:
     members: int
     losses: Float[Tensor, "steps members"]
     failed: dict[int, int]
-    halfway: list[tuple[State, State]] = field(default_factory=list)
+    snapshots: dict[int, list[tuple[State, State]]] = field(default_factory=dict)
 
-    def at_half(self) -> "FittedCohort":
-        """The same models after half of the steps."""
-        return replace(self, states=self.halfway)
+    def at(self, step: int) -> "FittedCohort":
+        """The same models after so many steps; as they are where nothing is trained, and after the last."""
+        last = len(self.losses)
+        return self if step == last or last == 0 else replace(self, states=self.snapshots[step])
 
     def represent(self, x: Sequence[Float[Tensor, "members n ..."]]) -> dict[str, Tensor]:
         """Every readout of every member, each (members, n, width)."""
@@ -77,7 +78,7 @@ def train(
     clock: Clock | None = None,
     on_step: Callable[[int], None] = lambda _: None,
     say: Callable[[str], None] = lambda _: None,
-    halfway: bool = False,
+    snapshots: Sequence[int] = (),
 ) -> FittedCohort:
     """Fits one model of an objective for every member.
 
@@ -92,7 +93,7 @@ def train(
         clock: counts seconds of `"data"` and `"training"`.
         on_step: called after every step with the number of members that took it.
         say: told, in a line, why members are trained one by one, where they are.
-        halfway: keep the models after half of the steps as well.
+        snapshots: steps after which the models are kept as they are (see `FittedCohort.at`).
 
     Raises:
         ValueError: an objective without encoders, a loss that is not a single number.
@@ -113,22 +114,22 @@ def train(
         groups = [([*members] * 2, [template, template])]
     else:
         groups = [([*members], models)]
-    states, losses, halves = [], [], []
+    states, losses, kept = [], [], []
     took = lambda n: on_step(min(n, count))  # noqa: E731 - padding is no progress
     for group, group_models in groups:
         # Only a loss that is looped over can draw on its own: vmap refuses.
         with lent_randomness(child(group[0].seed, "loss"), device):
-            state, half, loss = _train_group(
-                program, template, group, group_models, training, device, clock, took
+            state, early, loss = _train_group(
+                program, template, group, group_models, training, device, clock, took, snapshots
             )
         states.append(state)
         losses.append(loss)
-        if halfway:
-            halves.append(half)
+        kept.append(early)
     every = torch.cat(losses, dim=1)[:, :count]
     bad = ~every.isfinite()
     failed = {i: int(bad[:, i].int().argmax()) for i in range(count) if bool(bad[:, i].any())}
-    return FittedCohort(program, states, count, every, failed, halves)
+    early = {step: [group[step] for group in kept] for step in kept[0]}
+    return FittedCohort(program, states, count, every, failed, early)
 
 
 def build(make: MakeObjective, member: Member, training: Training, device: torch.device | str) -> nn.Module:
@@ -150,13 +151,14 @@ def build(make: MakeObjective, member: Member, training: Training, device: torch
     return objective
 
 
-def member_bytes(make: MakeObjective, member: Member, training: Training) -> int:
+def member_bytes(make: MakeObjective, member: Member, training: Training, snapshots: int = 0) -> int:
     """The memory that one more member takes in training; 0 where its objective cannot be tried."""
     try:
         model = build(make, member, training, "cpu")
         with lent_randomness(0):
             batch = _first_batch(model, member, training, torch.device("cpu"))
-            return step_bytes(model, Batch(**tree_map(lambda t: t[0], batch)))
+            kept = snapshots * sum(p.nbytes for p in model.parameters())
+            return step_bytes(model, Batch(**tree_map(lambda t: t[0], batch))) + kept
     except Exception:
         return 0  # whatever is wrong with it is for its run to report
 
@@ -175,11 +177,12 @@ def _train_group(
     device: torch.device,
     clock: Clock,
     on_step: Callable[[int], None],
-) -> tuple[tuple[State, State], tuple[State, State], Float[Tensor, "steps members"]]:
+    snapshots: Sequence[int],
+) -> tuple[tuple[State, State], dict[int, tuple[State, State]], Float[Tensor, "steps members"]]:
     """Trains members together; without vmap there is one, and no member axis.
 
     Returns:
-        States at the end, states after half of the steps, losses.
+        States at the end, states after the steps of `snapshots`, losses.
     """
     with clock("training"):
         params, buffers = stacked_state(models, program.vectorised)
@@ -194,10 +197,10 @@ def _train_group(
             drawn = stream.next()
             return drawn if program.vectorised else tree_map(lambda t: t[0], drawn)
 
-    half = (params, buffers)
+    kept = {}
     for step in range(steps):
-        if step == steps // 2:
-            half = tree_map(lambda t: t.detach().clone(), (params, buffers))
+        if step in snapshots:
+            kept[step] = tree_map(lambda t: t.detach().clone(), (params, buffers))
         current = batch()
         for place, phase in enumerate(phases):
             for _ in range(phase.spec.repeat):
@@ -207,7 +210,7 @@ def _train_group(
                 if place == 0:
                     losses[step] = loss
         on_step(len(members))
-    return (params, buffers), half, losses.cpu()
+    return (params, buffers), kept, losses.cpu()
 
 
 class _Optimised:

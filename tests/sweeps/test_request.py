@@ -52,6 +52,17 @@ def test_keys_carry_everything_that_numbers_depend_on():
     assert specification["device"] == "cpu"
 
 
+def test_tracking_changes_key_and_name_only_where_it_is_asked_for():
+    plain = Request(axes=(Axis(("unique1", "unique2"), (0.0, 1.0)),))
+    # as they were before there was any tracking
+    assert (plain.name, plain.runs()[0].key) == ("unique=0..1-4d733f5f", "c5f1be5c8ae434b4")
+    tracked = dataclasses.replace(plain, track=4)
+    assert tracked.name != plain.name
+    assert {r.key for r in tracked.runs()}.isdisjoint(r.key for r in plain.runs())
+    with pytest.raises(InvalidRequest, match="track = 5: expected 0 or 2 to 4 checkpoints"):
+        dataclasses.replace(plain, track=5, training=Training(steps=3))
+
+
 def test_spelling_does_not_change_the_key():
     one, two = (
         Request(objectives=(o,), seeds=1).runs()[0].key
@@ -128,3 +139,12 @@ def test_a_smaller_budget_makes_smaller_even_cohorts():
     few = plan(runs, budget=1)
     assert [len(c.runs) for c in few] == [1] * 9
     assert [r for c in few for r in c.runs] == runs
+
+
+def test_seeds_begin_where_asked_and_nothing_else_moves():
+    base = Request(axes=(UNIQUE,), objectives=("cross",), seeds=3)
+    later = dataclasses.replace(base, seeds=2, first_seed=1)
+    assert [run.key for run in later.runs()] == [run.key for run in base.runs() if run.seed > 0]
+    assert base.name == "unique=0..1-" + base.name[-8:] != later.name
+    with pytest.raises(InvalidRequest, match="first_seed = -1"):
+        dataclasses.replace(base, first_seed=-1)

@@ -15,7 +15,7 @@ import pytest
 
 from pidlab import InvalidRequest
 from pidlab.defaults import Training
-from pidlab.plots.capture import FORMATS
+from pidlab.plots.save import FORMATS
 from pidlab.sweeps import Axis, Request, run_sweep
 from pidlab.sweeps import run as run_module
 from pidlab.sweeps.plan import plan

@@ -1,0 +1,66 @@
+"""The figures of a study, drawn from the results that it keeps."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pidlab.errors import InvalidRequest, nearest
+from pidlab.plots.kinds import KINDS, draw
+from pidlab.plots.save import FORMATS, save
+from pidlab.registry import look_up
+from pidlab.results import directions_together, together
+from pidlab.studies.file import Figure, Study
+from pidlab.studies.stored import results_of
+
+_COMMON = ("objectives", "terms", "at", "venue")
+
+
+def check_figure(figure: Figure) -> None:
+    """Makes sure of a figure's kind and options, before there is anything to draw.
+
+    Raises:
+        InvalidRequest: one is not there; the nearest is named.
+    """
+    known = [*look_up("kind of figure", figure.kind, KINDS).options, *_COMMON]
+    for name in figure.options:
+        if name not in known:
+            hint = nearest(name, [*known, "name", "kind", "sweeps"])
+            raise InvalidRequest(
+                f"figure {figure.name!r}: a {figure.kind} figure has no option {name!r}: {hint}"
+            )
+
+
+def draw_figures(study: Study, directory: Path) -> None:
+    """Draws every figure, and writes beside it the numbers in it.
+
+    Raises:
+        InvalidRequest: nothing to draw of one; the others are drawn.
+    """
+    wrong: list[str] = []
+    for figure in study.figure:
+        names = figure.sweeps or [one.name for one in study.experiments]
+        try:
+            made, shown = _drawn(figure, names, directory)
+        except InvalidRequest as error:
+            wrong.append(f"figure {figure.name!r}: {error}")
+            continue
+        for suffix in FORMATS:
+            save(made, directory / f"{figure.name}.{suffix}")
+        shown.to_csv(directory / f"{figure.name}.csv", index=False)
+    if wrong:
+        raise InvalidRequest("; ".join(wrong))
+
+
+def _drawn(figure: Figure, names: Sequence[str], directory: Path) -> tuple[Any, pd.DataFrame]:
+    found = [results_of(directory, name) for name in names]
+    table = found[0].table if len(found) == 1 else together(found)
+    directions = directions_together(found)
+    beside = {}
+    for stem in (Path(file).stem for file in KINDS[figure.kind].files[1:]):
+        # A table of its own that a kind is drawn from stands in ours as a quantity.
+        rows = table["quantity"] == stem
+        beside[stem] = table[rows].rename(columns={"captured": stem})
+        table = table[~rows]
+    return draw(figure.kind, table, directions, **beside, **figure.options)

@@ -1,0 +1,103 @@
+"""Settings as a study's file gives them, and the profiles that they stand in."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
+
+from pidlab.defaults import QUICK, meaning
+from pidlab.errors import nearest
+from pidlab.sweeps.ask import PLAIN
+
+# What each profile is where neither the study nor the experiment says.
+PROFILES: dict[str, dict[str, Any]] = {
+    "quick": dict(QUICK),
+    "laptop": dict(PLAIN),
+    "paper": PLAIN | {"seeds": 10, "probes": "thorough"},
+}
+
+
+class Strict(BaseModel):
+    """A table of the file: no key that it does not know, no type but the one that is meant."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, data: Any) -> Any:
+        if isinstance(data, dict) and cls.model_config.get("extra") == "forbid":
+            for key in data:
+                if key not in cls.model_fields:
+                    hint = nearest(str(key), cls.model_fields)
+                    raise PydanticCustomError(
+                        "unknown_key", "unknown key '{key}': {hint}", {"key": key, "hint": hint}
+                    )
+        return data
+
+
+def _axis(value: Any) -> str:
+    """An axis as a text of `pidlab sweep`."""
+    if isinstance(value, list) and value and not any(isinstance(part, list | dict) for part in value):
+        return ",".join(str(part) for part in value)
+    if isinstance(value, int | float | str) and not isinstance(value, bool):
+        return str(value)
+    raise ValueError("expected a number, a range '0..1' or '0..1:5', or a list [0, 0.25, 1]")
+
+
+_SINGLE = [{"type": "number"}, {"type": "string"}]
+AxisText = Annotated[
+    str,
+    BeforeValidator(_axis),
+    WithJsonSchema({"anyOf": [*_SINGLE, {"type": "array", "items": {"anyOf": _SINGLE}, "minItems": 1}]}),
+]
+
+
+def _training(name: str) -> Any:
+    words = meaning(name)
+    return Field(default=None, description=f"{words[0].upper()}{words[1:]}.")
+
+
+class Settings(Strict):
+    """Settings of a sweep, all optional."""
+
+    seeds: int | None = Field(default=None, ge=1, description="Seeds per point and objective.")
+    first_seed: int | None = Field(default=None, ge=0, description="The first of them; 0 by default.")
+    points: int | None = Field(default=None, ge=2, description="Points of a range that does not say.")
+    probes: Literal["quick", "standard", "thorough"] | None = Field(
+        default=None, description="Effort of the probes."
+    )
+    track: int | None = Field(default=None, ge=0, description="Probe this many checkpoints during training.")
+    views: str | None = _training("views")
+    steps: int | None = _training("steps")
+    batch: int | None = _training("batch")
+    samples: int | None = _training("samples")
+    dim: int | None = _training("dim")
+    hidden: int | None = _training("hidden")
+    layers: int | None = _training("layers")
+    rate: float | None = _training("rate")
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """The settings that are given."""
+        return {k: v for k in Settings.model_fields if (v := getattr(self, k)) is not None}
+
+
+class Profiles(Strict):
+    """Settings by profile."""
+
+    quick: Settings = Settings()
+    laptop: Settings = Settings()
+    paper: Settings = Settings()
+
+    def of(self, name: str) -> "Profile":
+        """A profile, complete."""
+        return Profile(name, PROFILES[name] | getattr(self, name).said)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A profile's name and settings."""
+
+    name: str
+    settings: dict[str, Any]

@@ -1,0 +1,148 @@
+"""`pidlab plot` and `pidlab table` as a user types them."""
+
+import io
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from swept import DIRECTIONS, table, tracked, write
+
+from pidlab.cli import main
+from pidlab.cli.plot import FORMATS
+from pidlab.plots.kinds import KINDS
+from pidlab.plots.save import FORMATS as SAVED
+from pidlab.plots.style import VENUES
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write(tmp_path / "a", pd.concat([table(), tracked()]))
+
+
+@pytest.fixture
+def pidlab(monkeypatch, capsys):
+    def command(*arguments):
+        monkeypatch.setattr(sys, "argv", ["pidlab", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        out, err = capsys.readouterr()
+        return exit_.value.code, out, err
+
+    return command
+
+
+def test_a_figure_comes_with_its_numbers_and_a_caption(pidlab, folder, tmp_path):
+    out = tmp_path / "figures"
+    code, text, _ = pidlab(
+        "plot", folder, "--kind", "profile", "--at", "unique1=1", "--format", "pdf", "--format", "svg",
+        "--objective", "comm", "--venue", "icml", "--out", out,
+    )  # fmt: skip
+    assert code == 0
+    assert sorted(path.name for path in out.iterdir()) == [
+        f"profile.{s}" for s in ("csv", "pdf", "svg", "txt")
+    ]
+    assert text.splitlines()[0] == str(out / "profile.pdf")
+    shown = pd.read_csv(out / "profile.csv")
+    assert shown["mean"].tolist() == pytest.approx([0.6] * 4)
+    assert set(shown["objective"]) == {"comm"}
+
+
+def test_several_results_stand_together(pidlab, folder, tmp_path):
+    other = write(tmp_path / "b", table(points=(0.25,)))
+    code, _, _ = pidlab("plot", folder, other, "--name", "both")
+    assert code == 0
+    assert sorted(pd.read_csv(folder / "both.csv")["unique1"].unique()) == [0.0, 0.25, 0.5, 1.0]
+
+
+@pytest.mark.parametrize("kind", ["leakage", "tradeoff", "learning", "decomposition"])
+def test_kinds_of_results(pidlab, folder, kind):
+    code, _, err = pidlab("plot", folder, "--kind", kind)
+    assert (code, err) == (0, "")
+    assert len(pd.read_csv(folder / f"{kind}.csv"))
+
+
+def test_kinds_of_tables_of_their_own(pidlab, tmp_path):
+    columns = ["estimator", "task", "truth", "estimate", "low", "high"]
+    pd.DataFrame([("a", "t", 1.0, 0.9, 0.8, 1.0)], columns=columns).to_csv(
+        tmp_path / "estimators.csv", index=False
+    )
+    assert pidlab("plot", tmp_path, "--kind", "estimators")[0] == 0
+    code, _, err = pidlab("plot", tmp_path, "--kind", "known-answers")
+    assert code == 2
+    assert "no table.csv" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--kind", "captur"], "did you mean 'capture'"),
+        (["--venue", "nips"], "did you mean 'neurips'"),
+        (["--format", "eps"], "unknown format 'eps'"),
+        (["--at", "unique1"], "expected NAME=VALUE"),
+        (["--at", "unique1=1", "--at", "unique1=0"], "given twice"),
+        (["--at", "unique1=0.3"], "there are 0, 0.5, 1"),
+        (["--objective", "com"], "did you mean 'comm'"),
+        (["--term", "sinergy"], "did you mean 'synergy'"),
+        (["--readout", "z3"], "there are z12"),
+        (["--rows", "readout"], "no option 'rows'"),
+        (["--name", "a/b"], "expected a plain name"),
+        (["--out", "/proc/figures"], "choose another --out"),
+    ],
+)
+def test_wrong_requests_are_one_line(pidlab, folder, arguments, words):
+    code, out, err = pidlab("plot", folder, *arguments)
+    assert (code, out) == (2, "")
+    assert words in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_folder_without_results(pidlab, tmp_path):
+    for command in ("plot", "table"):
+        code, _, err = pidlab(command, tmp_path)
+        assert code == 2
+        assert "no results in" in err
+
+
+def test_help_names_what_there_is(pidlab):
+    code, out, _ = pidlab("plot", "--help")
+    words = " ".join(out.replace("│", " ").split())
+    assert code == 0
+    for name in (*VENUES, "capture", "profile", "leakage", "tradeoff", "learning", "decomposition"):
+        assert name in words
+        assert name in (*VENUES, *KINDS)
+    assert set(FORMATS) == set(SAVED)
+
+
+def test_tables(pidlab, folder, tmp_path):
+    code, out, _ = pidlab("table", folder, "--at", "unique1=1", "--format", "csv")
+    assert code == 0
+    frame = pd.read_csv(io.StringIO(out))
+    assert frame.loc[frame["objective"] == "comm", "synergy [bits]"].item() == pytest.approx(0.6)
+    assert "**0.60 ± 0.25**" in pidlab("table", folder)[1]
+    assert pidlab("table", folder, "--format", "latex", "--out", tmp_path / "t.tex")[0] == 0
+    assert r"\toprule" in (tmp_path / "t.tex").read_text()
+    assert "did you mean" in pidlab("table", folder, "--format", "latx")[2]
+
+
+def test_neither_imports_torch_and_a_table_no_matplotlib(folder):
+    code = (
+        "import sys, contextlib, io\n"
+        "from pidlab.cli import main\n"
+        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit): main()\n"
+        "assert not {'torch', *{forbidden}} & set(sys.modules)\n"
+    )
+    for command, forbidden in (
+        ("plot", ["seaborn", "scipy.stats"]),
+        ("table", ["matplotlib", "scipy.stats"]),
+    ):
+        asked = [sys.executable, "-c", code.replace("{forbidden}", repr(forbidden)), command, str(folder)]
+        subprocess.run(asked, check=True)
+    assert (folder / "capture.pdf").exists()
+
+
+def test_directions_are_those_of_the_sweep(pidlab, tmp_path):
+    rows = pd.concat([table(noise=0.1), table(noise=0.5)])
+    folder = write(tmp_path / "a", rows, [["noise"], *DIRECTIONS])
+    assert pidlab("plot", folder)[0] == 0
+    assert pd.read_csv(folder / "capture.csv").columns[:2].tolist() == ["noise", "unique1"]

@@ -1,0 +1,268 @@
+"""Small studies from end to end: the same bytes twice, resumed, checked, refused where results are old."""
+
+import json
+import shutil
+import sys
+
+import pandas as pd
+import pytest
+
+from pidlab import InvalidRequest
+from pidlab.analysis.levels import LEVELS, Level
+from pidlab.analysis.mlp import MLPProbe
+from pidlab.cli import main
+from pidlab.results import read
+from pidlab.studies import stored
+from pidlab.studies.stored import kept, write_table
+
+TINY = """\
+title = "Does anything happen in two steps?"
+[profiles.quick]
+seeds = 2
+points = 2
+steps = 2
+[[sweep]]
+axes = { unique = "0..1" }
+batch = 16
+hidden = 8
+objectives = ["untrained", "cross"]
+[[figure]]
+name = "captured"
+terms = ["unique1"]
+[[claim]]
+claim = 'captured(objective=cross, term=unique1, probe=linear) <= truth(term=unique1) everywhere'
+source = "arithmetic"
+[[claim]]
+claim = 'worst(objective=cross, term=synergy) >= 0.9 everywhere'
+source = "nobody"
+finding = "of course not"
+"""
+
+
+@pytest.fixture
+def typed(tmp_path, monkeypatch, capsys):
+    """Types a command in a folder with the study `tiny`; gives its code and what it said."""
+    monkeypatch.chdir(tmp_path)
+    few = Level(1024, 512, 1024, MLPProbe(epochs=1))  # numbers that mean nothing, soon
+    monkeypatch.setitem(LEVELS, "quick", few)
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "studies" / "tiny.toml").write_text(TINY)
+
+    def type_(*arguments):
+        monkeypatch.setattr(sys, "argv", ["pidlab", *arguments])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        out, err = capsys.readouterr()
+        return exit_.value.code, out, err
+
+    return type_
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def change(folder, old, new):
+    path = folder / "studies" / "tiny.toml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_a_study_from_end_to_end(typed, tmp_path):
+    def listed():
+        return next(row for row in json.loads(typed("study", "list", "--json")[1]) if row["name"] == "tiny")
+
+    assert (listed()["status"], listed()["claims"]) == ("not run", 2)
+    code, _, err = typed("study", "check", "tiny")
+    assert (code, "pidlab study run tiny --profile quick" in err) == (2, True)
+
+    code, out, _ = typed("study", "run", "tiny", "--json")
+    assert code == 0
+    document = json.loads(out)
+    assert (document["runs"], document["failed"]) == (8, {})
+    assert [claim["met"] for claim in document["claims"]] == [True, False]
+    first = contents(tmp_path / "figures")
+    names = {str(path) for path in first}
+    drawn = {f"tiny/captured.{suffix}" for suffix in ("pdf", "svg", "png", "csv")}
+    assert drawn | {"tiny/claims.json", "tiny/claims.md", "tiny/main/results.csv"} <= names
+    assert not any(word in first[path] for path in first for word in (b"seconds", b'"git"', b"/tmp/"))
+    table = read(tmp_path / "figures" / "tiny" / "main").table
+    assert set(table.loc[~table["headline"], "probe"]) == {"linear"}  # the claim names it
+
+    # Resumed, elsewhere anew, and drawn once more: the same bytes.
+    code, _, err = typed("study", "run", "tiny")
+    assert "8 of 8 runs are done already" in err
+    assert contents(tmp_path / "figures") == first
+    typed("study", "run", "tiny", "--out", "other", "--figures", "drawn")
+    assert contents(tmp_path / "drawn") == first
+
+    code, out, _ = typed("study", "check", "tiny")
+    assert code == 1, err
+    assert "1 of 2 claims met" in out
+    assert "found: of course not" in out
+    assert "2 seeds, the 95 % t-interval" in out
+    assert (listed()["status"], listed()["met"], len(listed()["unmet"])) == ("run at quick", 1, 1)
+
+    # A claim is judged anew, without a run; met ones alone are a success.
+    change(tmp_path, ">= 0.9", "<= 0.9")
+    code, out, _ = typed("study", "check", "tiny", "--json")
+    assert (code, json.loads(out)["met"]) == (0, 2)
+
+    # More points train what is missing only; what was drawn before and no longer is goes.
+    change(tmp_path, "points = 2", "points = 3")
+    code, _, err = typed("study", "check", "tiny")
+    assert code == 2
+    assert "main.settings.points was 2, is 3; rerun: pidlab study run tiny --profile quick" in err
+    assert listed()["status"].startswith("stale: of another studies/tiny.toml")
+    change(tmp_path, 'name = "captured"', 'name = "kept"')
+    _, _, err = typed("study", "run", "tiny")
+    assert "8 of 12 runs are done already" in err
+    assert {path.name for path in (tmp_path / "figures/tiny").glob("*.pdf")} == {"kept.pdf"}
+
+    record = tmp_path / "figures/tiny/provenance.json"
+    record.write_text(record.read_text().replace('"result_version": ', '"result_version": 9'))
+    code, _, err = typed("study", "check", "tiny")
+    assert code == 2
+    assert "holds results of version 9" in err
+    assert "rerun: pidlab study run tiny --profile quick" in err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('"cross"]', '"cross", "crss"]', "did you mean 'cross'"),
+        ('"cross"]', '"cross", "nowhere.loss:Loss"]', "nowhere"),
+        ('"cross"]', '"cross(temperature=0)"]', "objective = 'cross' is not computed"),
+        ("term=unique1, probe", "term=unique3, probe", "term = 'unique3' is not computed"),
+        ('"0..1" }', '"0..1", nois = 1 }', "did you mean 'noise'"),
+        ("batch = 16", "batch = 16\nviews = 'magic'", "magic"),
+        ("batch = 16", "batch = 16\ngenerator = 'atom'", "did you mean 'atoms'"),
+        ('name = "captured"', 'name = "captured"\nkind = "captur"', "did you mean 'capture'"),
+        ('name = "captured"', 'name = "captured"\nreadot = "z1"', "did you mean 'readout'"),
+        ("[[figure]]", "[tune]\ngrid.cross = {t = [1]}\n[[figure]]", "1 combinations and the budget is 4"),
+        (
+            "[[figure]]",
+            "[tune]\nbudget = 2\ngrid.cross = {rate = [1, 2]}\n[[figure]]",
+            "cross has no argument",
+        ),
+        ("[[figure]]", "[tune]\nbudget = 2\ngrid.coss = {t = [1, 2]}\n[[figure]]", "did you mean 'cross'"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_runs(typed, tmp_path, old, new, says):
+    change(tmp_path, old, new)
+    code, out, err = typed("study", "run", "tiny")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert says in err
+    assert not (tmp_path / "figures").exists()
+
+
+def test_an_empty_figure_is_named_and_the_rest_is_kept(typed, tmp_path):
+    change(tmp_path, 'terms = ["unique1"]', 'terms = ["unique9"]')
+    code, _, err = typed("study", "run", "tiny")
+    assert (code, "figure 'captured'" in err, "unique9" in err) == (2, True, True)
+    assert typed("study", "check", "tiny")[0] == 1
+
+
+def test_a_claim_about_runs_that_failed_is_not_met(typed, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import torch\n"
+        "class Mine(torch.nn.Module):\n"
+        "    def __init__(self, encoders):\n"
+        "        super().__init__()\n"
+        "        self.encoders = encoders\n"
+        "    def forward(self, batch):\n"
+        "        return self.encoders[0](batch.x1).sum() * float('nan')\n"
+    )
+    change(tmp_path, '"untrained", "cross"', '"untrained", "mine.py:Mine"')
+    change(tmp_path, "objective=cross, term=synergy", 'objective="mine.py:Mine", term=synergy')
+    change(tmp_path, "objective=cross", "objective=untrained")
+    code, out, err = typed("study", "run", "tiny")
+    assert code == 1, err
+    assert "failed: main, mine.py:Mine: loss not finite at step 0" in err
+    assert "runs of mine.py:Mine failed: loss not finite" in out
+    assert typed("study", "check", "tiny")[0] == 1
+
+
+def test_tuned_objectives_keep_their_names(typed, tmp_path):
+    change(
+        tmp_path,
+        "[[figure]]",
+        "[tune]\nbudget = 2\nsteps = 2\nbatch = 16\nhidden = 8\n"
+        "grid.simclr-cross = { temperature = [0.1, 0.5] }\n[[figure]]",
+    )
+    change(tmp_path, '"untrained", "cross"]', '"untrained", "simclr-cross"]')
+    change(tmp_path, "objective=cross", 'objective="simclr-cross"')
+    code, _, err = typed("study", "run", "tiny")
+    assert code == 0, err
+    tuned = json.loads((tmp_path / "figures/tiny/tuned.json").read_text())["simclr-cross"]
+    assert len(tuned["bits"]) == 2
+    assert tuned["bits"][tuned["chosen"]] == max(tuned["bits"].values())
+    tried = read(tmp_path / "runs/studies/tiny/quick/tune").table
+    assert set(tried["seed"]) == {1000}
+    best = tried[tried["headline"] & (tried["readout"] == "z12") & (tried["objective"] == tuned["chosen"])]
+    assert tuned["bits"][tuned["chosen"]] == pytest.approx(best["captured"].sum())
+    reported = read(tmp_path / "figures/tiny/main")
+    assert reported.objectives == ["untrained", "simclr-cross"]
+    assert reported.record["request"]["objectives"] == ["untrained", tuned["chosen"]]
+    assert set(reported.table["seed"]) == {0, 1}
+
+
+def test_large_tables_are_compressed_and_read_the_same(tmp_path, monkeypatch):
+    table = pd.DataFrame({"run": ["0e1"] * 3, "captured": [0.1, 1 / 3, 2.0], "headline": True, "seed": 0})
+    (tmp_path / "provenance.json").write_text('{"result_version": 2, "directions": [], "failed": {}}')
+    write_table(tmp_path, table)
+    plain = read(tmp_path).table
+    monkeypatch.setattr(stored, "MOST_BYTES", 10)
+    write_table(tmp_path, table)
+    assert [path.name for path in tmp_path.glob("results*")] == ["results.csv.gz"]
+    pd.testing.assert_frame_equal(read(tmp_path).table, plain)
+    once = (tmp_path / "results.csv.gz").read_bytes()
+    shutil.copy(tmp_path / "results.csv.gz", tmp_path / "before")
+    write_table(tmp_path, table)
+    assert (tmp_path / "results.csv.gz").read_bytes() == once
+
+
+def test_headlines_are_kept_and_what_is_no_information():
+    table = pd.DataFrame(
+        {
+            "quantity": ["mi", "mi", "mi", "broja"],
+            "probe": ["a", "b", "c", "d"],
+            "headline": [True, False, False, False],
+        }
+    )
+    assert kept(table, []).index.tolist() == [0, 3]
+    assert kept(table, ["c"]).index.tolist() == [0, 2, 3]
+
+
+def test_no_study_of_that_name(typed):
+    code, _, err = typed("study", "run", "tini")
+    assert (code, "did you mean 'tiny'" in err) == (2, True)
+    assert typed("study", "run", "there.toml")[0] == 2
+    code, _, err = typed("study", "run", "tiny", "--profile", "fast")
+    assert (code, "expected one of quick, laptop, paper" in err) == (2, True)
+
+
+def test_a_broken_study_does_not_hide_the_others(typed, tmp_path):
+    (tmp_path / "studies" / "broken.toml").write_text("title = ")
+    code, out, _ = typed("study", "list", "--json")
+    rows = {row["name"]: row for row in json.loads(out)}
+    assert code == 0
+    assert rows["broken"]["status"].startswith("broken: ")
+    assert rows["tiny"]["status"] == "not run"
+
+
+@pytest.mark.slow
+def test_the_examination_is_an_experiment(typed, tmp_path):
+    (tmp_path / "studies" / "exam.toml").write_text(
+        "title = 'Are the probes right?'\n[[known_answers]]\nreplicates = 20\n"
+        "[[figure]]\nname = 'exam'\nkind = 'known-answers'\n"
+        "[[claim]]\nsource = 'asked here'\n"
+        "claim = 'captured(case=all, term=synergy) == truth(case=all, term=synergy) within 0.2'\n"
+    )
+    assert typed("study", "run", "exam")[0] == 0
+    first = contents(tmp_path / "figures")
+    assert typed("study", "run", "exam")[0] == 0
+    assert contents(tmp_path / "figures") == first
+    with pytest.raises(InvalidRequest, match="no results"):
+        read(tmp_path / "figures" / "exam")

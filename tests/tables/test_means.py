@@ -1,0 +1,64 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from swept import DIRECTIONS, table
+
+from pidlab import InvalidRequest
+from pidlab.tables.means import at_place, columns_of, directions_of, few, half_width, means, places
+
+
+def test_means_equal_a_loop_with_textbook_intervals():
+    rows = table().assign(captured=lambda t: np.random.default_rng(0).normal(size=len(t)))
+    shown = means(rows, ["unique1"])
+    for _, row in shown.iterrows():
+        here = at_place(rows, {name: row[name] for name in ("unique1", "objective", "term")})
+        low, high = stats.t.interval(0.95, 2, here["captured"].mean(), stats.sem(here["captured"]))
+        assert (row["low"], row["mean"], row["high"]) == pytest.approx((low, here["captured"].mean(), high))
+        assert row["seeds"] == 3
+    assert len(shown) == 3 * 4 * 5
+
+
+def test_one_value_has_no_interval():
+    assert np.isnan(half_width(np.array([1.0])))
+
+
+def test_order_is_that_of_the_rows():
+    shown = means(table(objectives=("comm", "cross")).iloc[::-1], ["unique1"])
+    assert list(dict.fromkeys(shown["objective"])) == ["cross", "comm"]
+    assert list(dict.fromkeys(shown["unique1"])) == [1.0, 0.5, 0.0]
+
+
+def test_mixtures_are_refused_with_the_column_to_choose_by():
+    both = pd.concat([table(noise=0.1), table(noise=0.5)])
+    with pytest.raises(InvalidRequest, match=r"differ in noise: choose one with at noise=VALUE"):
+        means(both, ["unique1"])
+    with pytest.raises(InvalidRequest, match="are alike"):
+        means(pd.concat([table(), table()]), ["unique1"])
+
+
+def test_a_point_that_lacks_a_parameter_is_a_point():
+    both = pd.concat([table(noise=0.1), table()])
+    shown = means(both, ["unique1", "noise"])
+    found = places(shown, ["noise"])
+    assert len(found) == 2
+    assert [len(at_place(shown, place)) for place in found] == [60, 60]
+
+
+def test_directions_are_what_varies():
+    assert directions_of(table()) == DIRECTIONS
+    assert directions_of(table(points=(1.0,)), DIRECTIONS) == []
+    both = pd.concat([table(views="task"), table(views="noise")])
+    assert directions_of(both, DIRECTIONS) == [*DIRECTIONS, ["views"]]
+
+
+def test_columns_that_a_direction_does_not_fix_tell_points_apart():
+    rows = pd.DataFrame({"redundant": [0, 0, 1, 1], "synergy": [0, 1, 0, 1]})
+    assert columns_of(rows, [["redundant", "synergy"]]) == ["redundant", "synergy"]
+    assert columns_of(table(), DIRECTIONS) == ["unique1"]
+
+
+def test_few_of_many_go_from_first_to_last():
+    points = [{"x": i} for i in range(10)]
+    assert [point["x"] for point in few(points)] == [0, 4, 9]
+    assert few(points[:2]) == points[:2]

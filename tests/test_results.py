@@ -1,0 +1,75 @@
+import pandas as pd
+import pytest
+from swept import DIRECTIONS, table, write
+
+from pidlab import InvalidRequest
+from pidlab.plots.kinds import draw
+from pidlab.results import directions_together, read, together
+
+
+def test_what_a_sweep_left_is_read(tmp_path):
+    found = read(write(tmp_path / "a", table()))
+    assert found.directions == DIRECTIONS
+    assert found.objectives == ["untrained", "supervised", "cross", "comm"]
+    assert found.failures == {}
+    assert "<table>" in found._repr_html_()
+    assert "36 runs" in found._repr_html_()
+
+
+def test_a_run_of_two_sweeps_counts_once(tmp_path):
+    one = read(write(tmp_path / "a", table(points=(0.0, 0.5))))
+    two = read(write(tmp_path / "b", table(points=(0.5, 1.0))))
+    both = together([one, two])
+    assert len(both) == len(table())
+    assert directions_together([one, two]) == DIRECTIONS
+
+
+def test_what_is_set_differently_is_a_column(tmp_path):
+    short = read(write(tmp_path / "a", table()))
+    long = read(write(tmp_path / "b", table().assign(run=lambda t: "long" + t["run"]), steps=4000))
+    both = together([short, long])
+    assert both.groupby("steps").size().to_dict() == {600: 180, 4000: 180}
+    figure, shown = draw("capture", both, directions_together([short, long]))
+    assert shown["seeds"].max() == 3
+    assert "steps=4000" in figure.axes[4].get_ylabel()
+
+
+def test_a_column_that_one_sweep_varies_is_filled_with_what_the_other_used(tmp_path):
+    noisy = read(write(tmp_path / "a", table(noise=0.5), [*DIRECTIONS, ["noise"]]))
+    plain = read(write(tmp_path / "b", table()))
+    both = together([noisy, plain])
+    assert sorted(both["noise"].unique()) == [0.3, 0.5]
+
+
+def test_tracked_rows_differ_by_step(tmp_path):
+    rows = pd.concat(
+        [table(), table().assign(quantity="tracked", step=0), table().assign(quantity="tracked", step=9)]
+    )
+    assert len(together([read(write(tmp_path / "a", rows))])) == 3 * len(table())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda d: (d / "results.csv").unlink(), "with results.csv"),
+        (lambda d: (d / "provenance.json").unlink(), "with provenance.json"),
+        (lambda d: (d / "provenance.json").write_text("{"), "JSONDecodeError"),
+        (lambda d: (d / "provenance.json").write_text("{}"), "result_version"),
+        (lambda d: (d / "results.csv").write_text(""), "EmptyDataError"),
+    ],
+)
+def test_folders_that_are_not_what_they_should_be(tmp_path, spoil, words):
+    directory = write(tmp_path / "a", table())
+    spoil(directory)
+    with pytest.raises(InvalidRequest, match=words):
+        read(directory)
+
+
+def test_results_of_another_version_are_said(tmp_path):
+    with pytest.raises(InvalidRequest, match="version 1, this pidlab makes version 2: rerun 'pidlab sweep'"):
+        read(write(tmp_path / "a", table(), version=1))
+
+
+def test_no_results_at_all():
+    with pytest.raises(InvalidRequest, match="name a folder"):
+        together([])
