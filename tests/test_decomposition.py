@@ -63,3 +63,12 @@ def test_to_dict_is_json_with_the_public_keys():
         "gap": 0.0,
         "how": "design",
     }
+
+
+def test_a_notebook_shows_a_table_of_bits():
+    shown = Decomposition(0.5, 0.25, 0.0, 1.0, how="solver")._repr_html_()
+    for part in ("<th>redundant [bits]</th>", "<td>0.25</td>", "<td>1.75</td>", "broja by solver"):
+        assert part in shown
+    batch = Decomposition(*np.zeros((4, 12)))._repr_html_()
+    assert batch.count("<tr>") == 1 + 10
+    assert "10 of 12 shown" in batch
