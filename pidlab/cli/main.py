@@ -16,6 +16,7 @@ from pidlab.cli.export import export
 from pidlab.cli.generate import generate
 from pidlab.cli.known_answers import known_answers
 from pidlab.cli.picture import picture
+from pidlab.cli.report import report
 from pidlab.cli.status import status
 from pidlab.cli.stop import code_of, stoppable
 from pidlab.cli.sweep import EPILOG, sweep
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.command(epilog=EPILOG)(sweep)
 app.command()(status)
 app.command()(export)
+app.command()(report)
 app.command()(truth)
 app.command(epilog=FILES)(decompose)
 app.command(epilog=ARRAYS)(estimate)
