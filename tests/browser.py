@@ -58,6 +58,11 @@ class Browser:
     def type(self, selector, text):
         self._ask("POST", f"/element/{self.find(selector)}/value", {"text": text})
 
+    def press(self, key):
+        """A key, to whatever has the focus."""
+        keys = [{"type": kind, "value": key} for kind in ("keyDown", "keyUp")]
+        self._ask("POST", "/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": keys}]})
+
     def size(self, width, height):
         self.devtools(
             "Emulation.setDeviceMetricsOverride",

@@ -30,7 +30,9 @@ def report(
     from pidlab.results import read
 
     if out is None and len(directories) > 1:
-        raise InvalidRequest(f"{len(directories)} folders: say with --out DIR where their page is to be written")
+        raise InvalidRequest(
+            f"{len(directories)} folders: say with --out DIR where their page is to be written"
+        )
     found = [read(directory) for directory in directories]
     place = out or directories[0]
     try:

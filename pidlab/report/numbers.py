@@ -24,7 +24,9 @@ HEADLINE = "z12"
 
 KEY = ("objective", "readout", "term")
 SEEDS = Column("±\u00a0seeds", hint="half the 95 % t-interval over seeds; empty for one seed")
-ROWS = Column("±\u00a0rows", hint="half the 95 % interval of the probe's score over its test rows, mean over seeds")
+ROWS = Column(
+    "±\u00a0rows", hint="half the 95 % interval of the probe's score over its test rows, mean over seeds"
+)
 CONVERGED = Column(
     "converged", "text", hint="seeds in which four times the probe's rows raised the score by little"
 )

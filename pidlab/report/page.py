@@ -243,7 +243,9 @@ def _links(paths: Sequence[Path], directory: Path) -> list[tuple[str, str]]:
     """Names and relative addresses of those files that exist."""
     start = directory.resolve()
     return [
-        (path.name, Path(os.path.relpath(path.resolve(), start)).as_posix()) for path in paths if path.is_file()
+        (path.name, Path(os.path.relpath(path.resolve(), start)).as_posix())
+        for path in paths
+        if path.is_file()
     ]
 
 

@@ -170,7 +170,9 @@ def _written(
     record = provenance(request, command) | {
         "directions": request.directions,
         "truth": _known(runs),
-        "probe_rows": {part: getattr(level_of(request.probes), part) for part in ("train", "validation", "test")},
+        "probe_rows": {
+            part: getattr(level_of(request.probes), part) for part in ("train", "validation", "test")
+        },
         "runs": len(runs),
         "failed": failures,
         "failures": _reasons(runs, failures),
