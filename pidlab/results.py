@@ -53,7 +53,7 @@ def read(directory: Path) -> Results:
     """
     try:
         record = json.loads((directory / RECORD).read_text(encoding="utf-8"))
-        table = pd.read_csv(directory / TABLE, dtype={"run": str}, float_precision="round_trip")
+        table = pd.read_csv(directory / TABLE, dtype={"run": str})
         version = record["result_version"]
         Results(table, record, directory).directions  # noqa: B018 - an older record has none
     except FileNotFoundError as error:

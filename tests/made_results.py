@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from pidlab.decomposition import TERMS
-from pidlab.plots.capture import capture_figure, save
+from pidlab.plots.capture import capture_figure
+from pidlab.plots.save import save
 from pidlab.results import Results
 
 OBJECTIVES = ("untrained", "supervised", "comm")

@@ -80,11 +80,12 @@ def decompose(
 
 
 def _draw(every: dict[str, Decomposition], title: str, path: Path) -> None:
-    from pidlab.plots.capture import save
-    from pidlab.plots.decomposition import decomposition_figure
+    from pidlab.plots.decomposition import decomposition_figure, decomposition_table
+    from pidlab.plots.save import save
 
     try:
-        save(decomposition_figure(every, title), path)
+        figure, _ = decomposition_figure(decomposition_table(every), title=title)
+        save(figure, path)
     except OSError as error:
         raise InvalidRequest(f"--plot {path}: cannot be written ({error.strerror})") from None
     typer.echo(f"drew {path}", err=True)

@@ -30,8 +30,8 @@ def known_answers(
 
     from pidlab.analysis.known_answers import EXAMS, coverage, examine, family_wise, summary
     from pidlab.errors import InvalidRequest
-    from pidlab.plots.capture import FORMATS, save
     from pidlab.plots.known_answers import known_answers_figure
+    from pidlab.plots.save import FORMATS, save
     from pidlab.sweeps.provenance import surroundings
 
     levels = level or list(EXAMS)
@@ -48,7 +48,7 @@ def known_answers(
     excess, allowed = family_wise(table)
     for name, frame in (("table", table), ("levels", levels_table), ("coverage", covered)):
         frame.to_csv(out / f"{name}.csv", index=False)
-    figure = known_answers_figure(table, covered)
+    figure, _ = known_answers_figure(table, coverage=covered)
     for suffix in FORMATS:
         save(figure, out / f"known-answers.{suffix}")
     record = surroundings(["pidlab", *sys.argv[1:]]) | {

@@ -24,8 +24,8 @@ def picture(
     """Draw a few samples of a generator of images, a row per modality, and views of them."""
     from pidlab.generators import load_generator
     from pidlab.modality import Image
-    from pidlab.plots.capture import FORMATS, save
     from pidlab.plots.images import images_figure
+    from pidlab.plots.save import FORMATS, save
     from pidlab.seeds import child
 
     if out.suffix.removeprefix(".") not in FORMATS:

@@ -6,10 +6,10 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from pidlab.plots.panels import Panel, panels
-from pidlab.plots.style import symbol_of
 from pidlab.sweeps.request import Request
 from pidlab.sweeps.run import SweepResult
+from pidlab.tables.panels import Panel, panels
+from pidlab.tables.symbols import symbol_of
 
 MOST_POINTS = 3
 

@@ -1,32 +1,57 @@
 """The probes' examination as a figure: read against true bits, and how often intervals hold the truth."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from pidlab.decomposition import TERMS
-from pidlab.plots.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SYMBOLS, TEXT_WIDTH, VERMILION, style
+from pidlab.plots.parts import fix_ticks
+from pidlab.plots.style import BLUE, GREEN, GREY, MARKERS, ORANGE, PURPLE, VERMILION, style, width_of
+from pidlab.tables.select import require
+from pidlab.tables.symbols import SYMBOLS
 
 LEVEL_COLOURS = {"quick": ORANGE, "standard": BLUE, "thorough": GREEN, "exam": VERMILION}
-MARKERS = {"redundant": "o", "unique1": "^", "unique2": "v", "synergy": "s"}
 COVERAGE_COLOURS = {"exact posterior": BLUE, "linear": PURPLE}
+COLUMNS = ("level", "term", "truth", "captured", "low", "high", "headline")
+RATES = ("probe", "coverage")
 # The least and most coverage that counts as 95 %.
 LEAST, MOST = 0.92, 0.98
 
 
-def known_answers_figure(table: pd.DataFrame, coverage: pd.DataFrame) -> Figure:
+def known_answers_figure(
+    table: pd.DataFrame,
+    directions: Sequence[Sequence[str]] = (),
+    *,
+    venue: str = "neurips",
+    coverage: pd.DataFrame,
+) -> tuple[Figure, pd.DataFrame]:
     """Draws two panels: captured minus true bits against true bits, and coverage of the intervals.
 
     Args:
         table: headlines by level, case, readout and term (`pidlab.analysis.known_answers.examine`).
+        directions: not used, for every row says its case.
+        venue: whose page the figure is for.
         coverage: rates by case, readout, term and probe.
+
+    Returns:
+        The figure, and a table of every number in it; `panel` says in which.
+
+    Raises:
+        InvalidRequest: a column is missing.
     """
+    require(table, COLUMNS, "a known-answers figure")
+    require(coverage, RATES, "its coverage")
     shown = table[table["headline"].astype(bool)]
+    rates = coverage[coverage["probe"].isin(COVERAGE_COLOURS)]
     levels = [name for name in LEVEL_COLOURS if name in set(shown["level"])]
-    with style():
-        figure = Figure(figsize=(TEXT_WIDTH, 2.7))
+    with style(venue):
+        figure = Figure(figsize=(width_of(venue), 2.7))
         left, right = figure.subplots(1, 2, width_ratios=(1.5, 1.0))
+        fix_ticks(left)
+        fix_ticks(right)
         for i, level in enumerate(levels):
             rows = shown[shown["level"] == level]
             shift = 0.012 * (i - (len(levels) - 1) / 2)
@@ -54,9 +79,9 @@ def known_answers_figure(table: pd.DataFrame, coverage: pd.DataFrame) -> Figure:
         places = np.arange(len(COVERAGE_COLOURS))
         right.axhspan(LEAST, MOST, color=GREY, alpha=0.2, linewidth=0)
         for place, (probe, colour) in zip(places, COVERAGE_COLOURS.items(), strict=True):
-            rates = coverage.loc[coverage["probe"] == probe, "coverage"].to_numpy()
-            spread = np.linspace(-0.3, 0.3, len(rates)) if len(rates) > 1 else np.zeros(len(rates))
-            right.scatter(place + spread, np.sort(rates), s=6, color=colour, linewidth=0)
+            mine = rates.loc[rates["probe"] == probe, "coverage"].to_numpy()
+            spread = np.linspace(-0.3, 0.3, len(mine)) if len(mine) > 1 else np.zeros(len(mine))
+            right.scatter(place + spread, np.sort(mine), s=6, color=colour, linewidth=0)
         right.set_xticks(places, [f"{probe}" for probe in COVERAGE_COLOURS])
         right.set_xlim(-0.5, len(places) - 0.5)
         right.set_ylim(-0.03, 1.03)
@@ -69,4 +94,6 @@ def known_answers_figure(table: pd.DataFrame, coverage: pd.DataFrame) -> Figure:
         figure.legend(
             handles=handles, loc="outside lower center", ncols=8, handlelength=1.2, columnspacing=1.0
         )
-    return figure
+    return figure, pd.concat(
+        [shown.assign(panel="errors"), rates.assign(panel="coverage")], ignore_index=True
+    )

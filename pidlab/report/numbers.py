@@ -1,7 +1,7 @@
 """The numbers of a sweep as the page's tables: means over seeds with t-intervals, in bits."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -11,10 +11,10 @@ from scipy.special import stdtrit
 
 from pidlab.decomposition import TERMS
 from pidlab.errors import InvalidRequest
-from pidlab.plots.capture import FLOOR
-from pidlab.plots.panels import panels
+from pidlab.plots.style import FLOOR
 from pidlab.report.grid import Column, Grid, bits, plain
 from pidlab.results import Results
+from pidlab.tables.panels import beside, headlines, panels
 
 # A page of more rows is slow to open: fewer points of the sweep are shown, and the page says so.
 MOST_ROWS = 10_000
@@ -125,16 +125,14 @@ def truth_grid(found: Results, points: Points, id_: str) -> Grid | None:
 
 def captured_grid(found: Results, points: Points, id_: str) -> Grid:
     """Captured bits by the headline probes: a row per point, objective, readout and term."""
-    table = found.table
-    target = ~table["term"].astype(str).str.contains(":")
-    rows = table[(table["quantity"] == "mi") & target]
-    heads = rows[rows["headline"].astype(bool)]
+    rows = found.table[(found.table["quantity"] == "mi") & ~beside(found.table)]
+    heads = headlines(rows)
     heads, note = points.few(heads, _most_points(heads, list(KEY)))
     by = [*points.columns, *KEY]
     shown = _summary(_ordered(heads), by)[:MOST_ROWS]
-    beside = rows[rows["probe"] == "linear"] if len(shown) else rows[:0]
+    linear = rows[rows["probe"] == "linear"]
     place = [*points.columns, "readout", "term"]
-    shown["linear"] = _means_at(points.few(beside, _most_points(heads, list(KEY)))[0], by, shown)
+    shown["linear"] = _means_at(points.few(linear, _most_points(heads, list(KEY)))[0], by, shown)
     shown["floor"] = _means_at(heads[heads["objective"] == FLOOR], place, shown)
     columns = [
         Column("objective", "text", filter="objective"),
@@ -234,7 +232,7 @@ def _summary(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     rows = rows.assign(
         half=(rows["high"] - rows["low"]) / 2,
         examined=rows["converged"].notna(),
-        settled=rows["converged"].map({True: 1, False: 0, "True": 1, "False": 0, 1.0: 1, 0.0: 0}).fillna(0),
+        settled=rows["converged"].map({True: 1, "True": 1}).fillna(0),
         chosen=rows["headline"].astype(int),
     )
     groups = rows.groupby(by, sort=False, dropna=False)
@@ -274,7 +272,7 @@ def _counted(rows: pd.DataFrame, by: list[str], column: str) -> dict[tuple[Any, 
     }
 
 
-def _converged(row: dict[str, Any]) -> str:
+def _converged(row: Mapping[Any, Any]) -> str:
     return f"{int(row['settled'])} of {int(row['examined'])}" if row["examined"] else ""
 
 

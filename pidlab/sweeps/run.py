@@ -22,7 +22,8 @@ from pidlab.clock import Clock
 from pidlab.decomposition import TERMS
 from pidlab.errors import InvalidRequest, reason
 from pidlab.objectives import load_objective
-from pidlab.plots.capture import FORMATS, capture_figure, save
+from pidlab.plots.capture import capture_figure
+from pidlab.plots.save import FORMATS, save
 from pidlab.report import write_report
 from pidlab.results import Results
 from pidlab.sweeps.lock import locked

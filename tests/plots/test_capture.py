@@ -8,7 +8,8 @@ import pytest
 
 from pidlab import InvalidRequest
 from pidlab.decomposition import TERMS
-from pidlab.plots.capture import FORMATS, capture_figure, save
+from pidlab.plots.capture import capture_figure
+from pidlab.plots.save import FORMATS, save
 from pidlab.plots.style import COLOURS, colours
 
 OBJECTIVES = ("untrained", "supervised", "cross", "comm")

@@ -15,7 +15,9 @@ def test_every_headline_and_every_rate_is_drawn():
     table = pd.DataFrame(rows, columns=["level", "term", "truth", "captured", "headline"])
     table["low"], table["high"] = table["captured"] - 0.01, table["captured"] + 0.01
     coverage = pd.DataFrame({"probe": ["exact posterior", "linear", "linear"], "coverage": [0.95, 0.1, 0.2]})
-    errors, rates = known_answers_figure(table, coverage).axes
+    figure, shown = known_answers_figure(table, coverage=coverage)
+    errors, rates = figure.axes
+    assert shown["panel"].tolist() == ["errors"] * 4 + ["coverage"] * 3
     drawn = [point for c in errors.containers for point in c.lines[0].get_ydata()]
     assert len(drawn) == 4
     assert all(abs(y + 0.05) < 1e-9 for y in drawn)

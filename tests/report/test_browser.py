@@ -12,7 +12,8 @@ pytestmark = pytest.mark.skipif(browser.MISSING, reason="needs chromium and chro
 TABLE = """
 const [table] = document.querySelectorAll(arguments[0]);
 const heads = [...table.tHead.rows[0].cells].map(c => c.innerText.replace(/\\s+/g, " ").trim());
-return [...table.tBodies[0].rows].map(r => Object.fromEntries([...r.cells].map((c, i) => [heads[i], c.innerText])));
+const named = row => Object.fromEntries([...row.cells].map((c, i) => [heads[i], c.innerText]));
+return [...table.tBodies[0].rows].map(named);
 """
 MAIN, RUNGS = "#sweep0-captured", "#sweep0-rungs"
 

@@ -244,8 +244,8 @@ def test_a_figure_brings_nothing_that_runs_or_loads(tmp_path):
     (tmp_path / "f.svg").write_text(
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="72pt" '
         'onload="alert(1)"><metadata>https://example.org</metadata><script>alert(1)</script><defs>'
-        '<clipPath id="c"/></defs><use xlink:href="https://example.org/a.svg#x"/><a href="javascript:alert(1)">'
-        '<text clip-path="url(#c)">R</text></a><foreignObject/></svg>'
+        '<clipPath id="c"/></defs><use xlink:href="https://example.org/a.svg#x"/>'
+        '<a href="javascript:alert(1)"><text clip-path="url(#c)">R</text></a><foreignObject/></svg>'
     )
     shown = page(results(), tmp_path, pictures=[Picture(tmp_path / "f.svg", "a caption", "a title")])
     assert "example.org" not in (tmp_path / "report.html").read_text()

@@ -10,8 +10,8 @@ from pidlab.defaults import Training
 from pidlab.generators import load_generator
 from pidlab.generators.export import arrays
 from pidlab.generators.factorcl import FactorCL
-from pidlab.plots.panels import panels
 from pidlab.sweeps import Axis, Request, run_sweep
+from pidlab.tables.panels import panels
 
 TINY = Training(steps=3, batch=32, hidden=16)
 

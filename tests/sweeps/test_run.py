@@ -15,7 +15,7 @@ import pytest
 
 from pidlab import InvalidRequest
 from pidlab.defaults import Training
-from pidlab.plots.capture import FORMATS
+from pidlab.plots.save import FORMATS
 from pidlab.report import write_report
 from pidlab.results import read
 from pidlab.sweeps import Axis, Request, run_sweep

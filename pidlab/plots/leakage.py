@@ -1,0 +1,154 @@
+"""The leakage figure: a heat map of which term, and which nuisance, is found where."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pidlab.errors import InvalidRequest, nearest
+from pidlab.plots.parts import fix_ticks, place_label, show
+from pidlab.plots.style import style, width_of
+from pidlab.tables.means import at_place, columns_of, few, means, parameters, places
+from pidlab.tables.panels import READOUTS, beside, headlines
+from pidlab.tables.symbols import symbol_of
+
+NUISANCE = "nuisance:"
+# Inches: the least that a number needs, the height of a line, a character of a label.
+CELL, LINE, LETTER = 0.36, 0.2, 0.055
+MOST_PANELS = 12
+
+
+def leakage_figure(
+    table: pd.DataFrame,
+    directions: Sequence[Sequence[str]] = (),
+    *,
+    venue: str = "neurips",
+    readout: str = "z12",
+    rows: str = "objective",
+    terms: Sequence[str] = (),
+) -> tuple[Figure, pd.DataFrame]:
+    """Draws means over seeds as a heat map: a column per term, then nuisance; bits in the cells.
+
+    By objective there is a panel per point of a sweep (the first, the middle and the last of more than
+    three) with the truth on top. By readout, or by a parameter's value, there is a panel per objective and
+    point, and the truth stands in brackets under each number.
+
+    Args:
+        table: rows as in results.csv.
+        directions: columns of the parameters that move together.
+        venue: whose page the figure is for.
+        readout: which readout, unless rows are readouts.
+        rows: what a row is: `objective`, `readout`, or a parameter such as `unique1`.
+        terms: the columns; by default every target and every nuisance.
+
+    Returns:
+        The figure, and a tidy table of every number in it (bits).
+
+    Raises:
+        InvalidRequest: no headlines of that readout, or no such parameter.
+    """
+    known = ["objective", "readout", *parameters(table)]
+    if rows not in known:
+        raise InvalidRequest(
+            f"rows {rows!r}: expected objective, readout or a parameter; {nearest(rows, known)}"
+        )
+    found = headlines(table)
+    found = found[~beside(found) | found["term"].str.startswith(NUISANCE) | found["term"].isin(list(terms))]
+    if rows != "readout":
+        found = found[found["readout"] == readout]
+    if found.empty:
+        raise InvalidRequest(f"nothing to draw: no headline of readout {readout!r} in these results")
+    by = columns_of(found, directions)
+    shown = means(found, by)
+    split = [name for name in by if name != rows]
+    chosen = few(places(found, split))
+    if rows != "objective":
+        objectives = list(dict.fromkeys(shown["objective"]))
+        chosen = [{"objective": name, **place} for name in objectives for place in chosen][:MOST_PANELS]
+    parts = [at_place(shown, place) for place in chosen]
+    shown = pd.concat(parts, ignore_index=True)
+    names = [str(name) for name in dict.fromkeys(shown["term"])]
+    columns = sorted(names, key=lambda name: name.startswith(NUISANCE)) if not terms else names
+    labels = _values(shown, rows)
+    with style(venue):
+        figure, grid = _grid(venue, len(parts), len(columns), [show(v) for v in labels], rows == "objective")
+        top = max(float(np.nanmax(shown[["truth", "mean"]].to_numpy(dtype=float))), 0.1)
+        for panel, part, place in zip(grid, parts, chosen, strict=True):
+            _heat(panel, part, rows, labels, columns, top)
+            title = {key: value for key, value in place.items() if key != "objective"}
+            words = [str(place["objective"])] if "objective" in place else []
+            panel.set_title(", ".join([*words, *([place_label(title)] if title else [])]))
+        bar = figure.colorbar(
+            grid[0].collections[0], ax=grid, shrink=0.8, aspect=18, pad=0.02, label="captured [bits]"
+        )
+        bar.outline.set_visible(False)  # type: ignore[operator]
+        fix_ticks(bar.ax)
+    return figure, shown
+
+
+def _values(shown: pd.DataFrame, rows: str) -> list:
+    found = list(dict.fromkeys(shown[rows]))
+    return (
+        sorted(found, key=lambda z: READOUTS.index(z) if z in READOUTS else 99)
+        if rows == "readout"
+        else found
+    )
+
+
+def _grid(venue: str, count: int, columns: int, labels: list[str], truth: bool) -> tuple[Figure, list[Axes]]:
+    """Panels as many beside each other as numbers stay legible in."""
+    width = width_of(venue)
+    margin = 0.8 + LETTER * max(map(len, labels))
+    across = min(max(int((width - margin) / (CELL * columns + 0.1)), 1), count)
+    down = math.ceil(count / across)
+    across = math.ceil(count / down)
+    lines = (len(labels) + 1) if truth else 1.6 * len(labels)
+    figure = Figure(figsize=(width, down * (0.5 + LINE * lines) + 0.1))
+    grid = figure.subplots(down, across, squeeze=False, sharey=True)
+    for spare in grid.flat[count:]:
+        spare.remove()
+    return figure, list(grid.flat[:count])
+
+
+def _heat(panel: Axes, part: pd.DataFrame, rows: str, labels: list, columns: list[str], top: float) -> None:
+    import seaborn as sns  # dear to load, and only this kind needs it
+
+    captured = part.pivot(index=rows, columns="term", values="mean").reindex(index=labels, columns=columns)
+    truth = part.pivot(index=rows, columns="term", values="truth").reindex(index=labels, columns=columns)
+    words = captured.map(_bits)
+    names = [show(label) for label in labels]
+    if rows == "objective":
+        known = truth.bfill().iloc[:1]
+        captured, words = pd.concat([known, captured]), pd.concat([known.map(_bits), words])
+        names = ["truth", *names]
+    else:
+        words = words + truth.map(lambda bits: f"\n({_bits(bits)})" if bits == bits else "")
+    sns.heatmap(
+        captured.astype(float),
+        ax=panel,
+        vmin=0.0,
+        vmax=top,
+        cmap="Blues",
+        annot=words,
+        fmt="",
+        annot_kws={"fontsize": "xx-small" if len(columns) > 9 else 6},
+        linewidths=0.6,
+        linecolor="white",
+        cbar=False,
+    )
+    panel.set_xticks(np.arange(len(columns)) + 0.5, [symbol_of(name) or name for name in columns], rotation=0)
+    panel.set_yticks(np.arange(len(names)) + 0.5, names, rotation=0)
+    panel.tick_params(length=0)
+    panel.set(xlabel="", ylabel="" if rows in ("objective", "readout") else rows.replace("_", " "))
+    if rows == "objective":
+        panel.axhline(1.0, color="black", linewidth=0.6)
+    first = next((i for i, name in enumerate(columns) if name.startswith(NUISANCE)), 0)
+    if first:
+        panel.axvline(first, color="black", linewidth=0.6)
+
+
+def _bits(bits: float) -> str:
+    return "" if bits != bits else f"{bits:.2f}".replace("-0.00", "0.00")
