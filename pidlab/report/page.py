@@ -17,6 +17,7 @@ from pidlab.report.citation import citation
 from pidlab.report.grid import Column, Grid, bits
 from pidlab.report.numbers import Points, captured_grid, rungs_grid, truth_grid
 from pidlab.report.picture import inline
+from pidlab.report.standing import is_sweep, standing_grid
 from pidlab.results import RECORD, TABLE, Results
 
 PAGE = "report.html"
@@ -169,8 +170,8 @@ def _figure(number: int, picture: Picture, directory: Path) -> dict[str, Any]:
 
 
 def _sweep(number: int, name: str, found: Results, directory: Path) -> dict[str, Any]:
-    prefix, points = f"sweep{number}-", Points(found)
-    record = found.record
+    prefix, record = f"sweep{number}-", found.record
+    points = Points(found) if is_sweep(found) else None
     return {
         "id": prefix.rstrip("-"),
         "name": name,
@@ -178,10 +179,14 @@ def _sweep(number: int, name: str, found: Results, directory: Path) -> dict[str,
         "command": words.command(found),
         "question": words.question(found),
         "asked": words.asked(found),
-        "known": words.known(found),
-        "truth": truth_grid(found, points, f"{prefix}truth"),
-        "captured": captured_grid(found, points, f"{prefix}captured"),
-        "rungs": rungs_grid(found, points, f"{prefix}rungs"),
+        "known": words.known(found) if points else "",
+        "truth": points and truth_grid(found, points, f"{prefix}truth"),
+        "captured": (
+            captured_grid(found, points, f"{prefix}captured")
+            if points
+            else standing_grid(found, f"{prefix}captured")
+        ),
+        "rungs": points and rungs_grid(found, points, f"{prefix}rungs"),
         "failures": _failures(found),
         "provenance": _provenance(record),
         "seconds": _seconds(f"{prefix}seconds", record),

@@ -6,7 +6,7 @@
   const form = document.getElementById("filter");
   const ladders = [...document.querySelectorAll("details.rungs")];
   const order = new Intl.Collator("en", { numeric: true });
-  let state = {};
+  let state = {}, printing = [];
 
   const views = [...document.querySelectorAll("table[data-rows]")].map((table) => {
     const { columns, rows } = JSON.parse(document.getElementById(`${table.id}-data`).textContent);
@@ -34,8 +34,10 @@
   }
 
   function select(view) {
+    // A table without such a column is not chosen from.
     const chosen = CHOICES.filter((name) => state[name])
-      .map((name) => [view.columns.findIndex((column) => column.filter === name), name]);
+      .map((name) => [view.columns.findIndex((column) => column.filter === name), name])
+      .filter(([i]) => i >= 0);
     const asked = (state.q || "").toLowerCase().split(/\s+/).filter(Boolean);
     const words = asked.length ? wordsOf(view) : null;
     // All of a synergy is asked for by its name: its ingredients too.
@@ -127,11 +129,10 @@
 
   for (const name of CHOICES) {
     const values = new Set();
-    for (const { columns, rows, details } of views) {
+    for (const { columns, rows } of views) {
       const i = columns.findIndex((column) => column.filter === name);
-      // What stands beside a term is found with it.
-      for (const row of rows) if (!details || name !== "term" || !row[i].includes(":")) values.add(row[i]);
-      if (details && name === "term") for (const row of rows) values.add(row[i].replace(/:.*/, ""));
+      // What stands beside a term, as synergy:1, is found with it.
+      for (const row of i < 0 ? [] : rows) values.add(name === "term" ? row[i].replace(/:.*/, "") : row[i]);
     }
     form.elements[name].append(...[...values].map((value) => new Option(value, value)));
   }
@@ -152,7 +153,7 @@
   for (const ladder of ladders) {
     ladder.addEventListener("toggle", () => {
       const open = ladders.some((each) => each.open);
-      if (open !== Boolean(state.rungs)) {
+      if (!printing.length && open !== Boolean(state.rungs)) {
         state.rungs = open ? "1" : "";
         remember();
       }
@@ -163,11 +164,16 @@
     if (follow()) document.getElementById("numbers").scrollIntoView();
   });
   window.addEventListener("beforeprint", () => {
+    printing = ladders.filter((ladder) => !ladder.open);
     for (const ladder of ladders) ladder.open = true;
     for (const view of views) {
       view.shown = Math.max(view.shown, PRINT);
       draw(view);
     }
+  });
+  window.addEventListener("afterprint", () => {
+    for (const ladder of printing) ladder.open = false;
+    printing = [];
   });
   if (follow()) document.getElementById("numbers").scrollIntoView();
   else update();

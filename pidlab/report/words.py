@@ -22,8 +22,10 @@ def command(found: Results) -> str:
 
 
 def question(found: Results) -> str:
-    """The request as a question."""
+    """The request of a sweep as a question; nothing for any other."""
     request = found.record.get("request", {})
+    if "axes" not in request:
+        return ""
     moving = [axis for axis in request.get("axes", ()) if len(axis["values"]) > 1]
     ways = [f"{_together(axis['names'])} {_go(axis)} {_span(axis['values'])}" for axis in moving]
     where = (", while " if request.get("zipped") else " and ").join(ways)
@@ -37,12 +39,12 @@ def asked(found: Results) -> list[tuple[str, str]]:
     """What was asked, item by item."""
     record, request = found.record, found.record.get("request", {})
     training = request.get("training", {})
-    axes = request.get("axes", ())
+    if "axes" not in request:
+        return [(name.capitalize(), _any(value)) for name, value in request.items()]
     items = [("Generator", str(request.get("generator", "")))]
-    for axis in axes:
+    for axis in request["axes"]:
         items.append((" = ".join(axis["names"]), _listed(axis["values"])))
-    objectives = request.get("objectives") or found.objectives
-    items.append(("Objectives", ", ".join(map(str, objectives))))
+    items.append(("Objectives", ", ".join(map(str, request.get("objectives", ())))))
     if seeds := request.get("seeds"):
         items.append(("Seeds", f"{seeds}, from 0: each with a world, weights and batches of its own"))
     if training:
@@ -65,6 +67,12 @@ def known(found: Results) -> str:
         return "No truth is known of these data: bits are captured, of how many nobody can say."
     error = f"; certified within {truth['gap']:.1g} bit" if truth["gap"] else "; exact"
     return f"Measure: {_together(truth['measure'])}. Known by {_together(truth['how'])}{error}."
+
+
+def _any(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_any(inner)}" for name, inner in value.items())
+    return ", ".join(map(_any, value)) if isinstance(value, list | tuple) else plain(value)
 
 
 def _rows(rows: Mapping[str, int] | None) -> str:

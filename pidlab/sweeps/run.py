@@ -28,7 +28,7 @@ from pidlab.report import write_report
 from pidlab.results import Results
 from pidlab.sweeps.lock import locked
 from pidlab.sweeps.plan import Cohort, plan
-from pidlab.sweeps.provenance import provenance
+from pidlab.sweeps.provenance import outcome, provenance
 from pidlab.sweeps.request import Request, Run
 from pidlab.sweeps.schema import ROW_COLUMNS
 from pidlab.sweeps.store import Store, total_seconds
@@ -170,13 +170,7 @@ def _written(
             _write(directory / "captured.csv", shown.to_csv(index=False))
     record = provenance(request, command) | {
         "directions": request.directions,
-        "truth": _known(runs),
-        "probe_rows": {
-            part: getattr(level_of(request.probes), part) for part in ("train", "validation", "test")
-        },
-        "runs": len(runs),
-        "failed": failures,
-        "failures": _reasons(runs, failures),
+        **outcome(runs, failures),
         "cohorts": store.seconds(),
         "seconds": total_seconds([*store.seconds(), {"seconds": drawing.seconds}]),
         "seconds_of_this_command": time.perf_counter() - started,
@@ -184,28 +178,6 @@ def _written(
     _write(directory / "provenance.json", json.dumps(record, indent=2) + "\n")
     write_report(Results(table, record, directory), directory)
     return SweepResult(directory, table, failures, len(runs), left)
-
-
-def _known(runs: Sequence[Run]) -> dict[str, Any]:
-    """What the truth is measured by, how it is known, and within how many bits at most."""
-    truths = [run.generator.truth for run in runs]
-    return {
-        "measure": sorted({truth.measure for truth in truths}),
-        "how": sorted({truth.how for truth in truths}),
-        "gap": max(float(truth.gap) for truth in truths),
-    }
-
-
-def _reasons(runs: Sequence[Run], failures: dict[str, str]) -> list[dict[str, Any]]:
-    """Every reason of failure with its objective, how many runs it took and the first of them."""
-    found: dict[tuple[str, str], list[str]] = {}
-    for run in runs:
-        if run.key in failures:
-            found.setdefault((run.objective, failures[run.key]), []).append(run.key)
-    return [
-        {"objective": objective, "reason": why, "runs": len(keys), "run": keys[0]}
-        for (objective, why), keys in found.items()
-    ]
 
 
 def results(runs: Sequence[Run], store: Store) -> pd.DataFrame:

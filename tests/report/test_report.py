@@ -17,6 +17,7 @@ from pidlab.decomposition import TERMS
 from pidlab.report import Claim, Picture, write_report
 from pidlab.report import numbers as numbers_module
 from pidlab.report.numbers import Points, captured_grid, rungs_grid, truth_grid
+from pidlab.results import Results
 
 EMPTY = {"input", "meta", "br", "img", "link", "hr"}
 
@@ -310,3 +311,27 @@ def test_two_axes_are_both_thinned(monkeypatch):
     assert len(kept[["noise", "unique1"]].drop_duplicates()) <= 9
     assert kept["unique1"].nunique() == 3
     assert {0.0, 0.9} <= set(kept["noise"])
+
+
+def test_a_table_that_is_no_sweep_stands_as_it_is(tmp_path):
+    exam = pd.DataFrame(
+        {
+            "case": ["half", "<b>"],
+            "term": ["synergy", "redundant"],
+            "bias": [-0.0123, np.nan],
+            "within": [True, False],
+        }
+    )
+    made = {
+        "result_version": 2,
+        "directions": [["case"]],
+        "failed": {},
+        "request": {"levels": ["quick"], "seed": 0},
+    }
+    found = Results(exam, made, tmp_path)
+    shown = page({"exam": found, "sweep": results()}, tmp_path)
+    data = [json.loads(d) for tag, d in shown.texts if tag == "script" and d.startswith("{")]
+    assert data[0]["rows"] == [["half", "synergy", "-0.0123", "True"], ["<b>", "redundant", "", "False"]]
+    assert [column["filter"] for column in data[0]["columns"]] == ["", "term", "", ""]
+    assert "Levels quick" in shown.text
+    assert shown.all("b") == []
