@@ -1,7 +1,7 @@
 "use strict";
 // Filters and sorts the tables. What is shown stands in the address, so that a view can be linked.
 (() => {
-  const PAGE = 500, PRINT = 1000;
+  const PAGE = 500;
   const CHOICES = ["objective", "term", "readout"];
   const form = document.getElementById("filter");
   const ladders = [...document.querySelectorAll("details.rungs")];
@@ -166,10 +166,7 @@
   window.addEventListener("beforeprint", () => {
     printing = ladders.filter((ladder) => !ladder.open);
     for (const ladder of ladders) ladder.open = true;
-    for (const view of views) {
-      view.shown = Math.max(view.shown, PRINT);
-      draw(view);
-    }
+    views.forEach(draw);
   });
   window.addEventListener("afterprint", () => {
     for (const ladder of printing) ladder.open = false;

@@ -46,12 +46,15 @@ def asked(found: Results) -> list[tuple[str, str]]:
         items.append((" = ".join(axis["names"]), _listed(axis["values"])))
     items.append(("Objectives", ", ".join(map(str, request.get("objectives", ())))))
     if seeds := request.get("seeds"):
-        items.append(("Seeds", f"{seeds}, from 0: each with a world, weights and batches of its own"))
+        first = request.get("first_seed", 0)
+        items.append(("Seeds", f"{seeds}, from {first}: each with a world, weights and batches of its own"))
     if training:
         settings = (f"{name} {_setting(name, value)}" for name, value in training.items())
         items.append(("Training", ", ".join(settings)))
     if probes := request.get("probes"):
         items.append(("Probes", f"{probes}{_rows(record.get('probe_rows'))}"))
+    if track := request.get("track"):
+        items.append(("Tracked", f"{track} steps of the training, by quick probes; in results.csv"))
     if "runs" in record:
         failed = len(found.failures)
         items.append(("Runs", f"{record['runs']}, {failed or 'none'} of them failed"))

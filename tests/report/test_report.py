@@ -136,7 +136,7 @@ def test_it_says_what_was_asked_and_how_the_truth_is_known(whole):
     assert "python 3.11" in text
     assert "cff-version" in text
     assert "Claims: 0 of 2 met" in text
-    assert "not evaluated; no such term" in text
+    assert "not evaluated ; no such term" in text
 
 
 def test_means_and_intervals_over_seeds():
