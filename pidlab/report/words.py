@@ -68,7 +68,8 @@ def known(found: Results) -> str:
         return "How this truth is known was not recorded; pidlab truth says it of a generator."
     if truth["how"] == ["unknown"]:
         return "No truth is known of these data: bits are captured, of how many nobody can say."
-    error = f"; certified within {truth['gap']:.1g} bit" if truth["gap"] else "; exact"
+    gap = truth["gap"]
+    error = "" if gap is None else f"; certified within {gap:.1g} bit" if gap else "; exact"
     return f"Measure: {_together(truth['measure'])}. Known by {_together(truth['how'])}{error}."
 
 

@@ -1,6 +1,7 @@
 """How a result was made."""
 
 import dataclasses
+import math
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -30,10 +31,11 @@ def outcome(runs: Sequence[Run], failures: Mapping[str, str]) -> dict[str, Any]:
         failures: reasons by run key.
 
     Returns:
-        `truth`: measures, how they are known, the largest certified error in bits; `probe_rows`; `runs`;
+        `truth`: measures, how they are known, the largest error in bits or None; `probe_rows`; `runs`;
         `failed`, by key; `failures`: every reason with its objective, how many runs, the first of them.
     """
     truths, level = [run.generator.truth for run in runs], level_of(runs[0].probes)
+    gap = max(float(truth.gap) for truth in truths)
     grouped: dict[tuple[str, str], list[str]] = {}
     for run in runs:
         if run.key in failures:
@@ -42,7 +44,7 @@ def outcome(runs: Sequence[Run], failures: Mapping[str, str]) -> dict[str, Any]:
         "truth": {
             "measure": sorted({truth.measure for truth in truths}),
             "how": sorted({truth.how for truth in truths}),
-            "gap": max(float(truth.gap) for truth in truths),
+            "gap": gap if math.isfinite(gap) else None,  # JSON has no word for what nobody knows
         },
         "probe_rows": {part: getattr(level, part) for part in ("train", "validation", "test")},
         "runs": len(runs),

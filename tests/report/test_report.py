@@ -198,7 +198,7 @@ def test_the_truth_of_every_point():
 
 
 def test_an_unknown_truth_is_left_empty(tmp_path):
-    found = results(truth={"measure": ["broja"], "how": ["unknown"], "gap": float("nan")}, directions=[])
+    found = results(truth={"measure": ["broja"], "how": ["unknown"], "gap": None}, directions=[])
     table = found.table.assign(truth=np.nan, **dict.fromkeys(TERMS, np.nan))
     unknown = dataclasses.replace(found, table=table)
     assert truth_grid(unknown, Points(unknown), "id") is None
