@@ -17,6 +17,7 @@ from pidlab.cli.generate import generate
 from pidlab.cli.known_answers import known_answers
 from pidlab.cli.picture import picture
 from pidlab.cli.plot import plot
+from pidlab.cli.report import report
 from pidlab.cli.status import status
 from pidlab.cli.stop import code_of, stoppable
 from pidlab.cli.study import study
@@ -40,6 +41,7 @@ app.command()(status)
 app.command()(plot)
 app.command()(table)
 app.command()(export)
+app.command()(report)
 app.command()(truth)
 app.command(epilog=FILES)(decompose)
 app.command(epilog=ARRAYS)(estimate)

@@ -23,7 +23,9 @@ def print_captured(result: SweepResult, request: Request) -> None:
     kept = "" if not result.failures else f"; {len(result.failures)} runs failed"
     console.print(f"{result.runs} runs{kept}. Files in {result.directory}:", highlight=False, soft_wrap=True)
     console.print(
-        "  captured.pdf .svg .png   results.csv   provenance.json   results.sqlite", highlight=False
+        "  report.html   captured.pdf .svg .png   results.csv   provenance.json   results.sqlite",
+        highlight=False,
+        soft_wrap=True,
     )
 
 

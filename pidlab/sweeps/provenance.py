@@ -1,16 +1,18 @@
 """How a result was made."""
 
 import dataclasses
+import math
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
 
 from pidlab import defaults
-from pidlab.sweeps.request import Request
+from pidlab.analysis.levels import level_of
+from pidlab.sweeps.request import Request, Run
 
 PACKAGES = ("pidlab", "torch", "numpy", "scipy", "pandas", "matplotlib")
 
@@ -19,6 +21,39 @@ def provenance(request: Request, command: Sequence[str]) -> dict[str, Any]:
     """Request, versions, device, threads and, in a git checkout, its commit."""
     command, *rest = surroundings(command, request.device).items()
     return dict([command, ("request", dataclasses.asdict(request)), *rest])
+
+
+def outcome(runs: Sequence[Run], failures: Mapping[str, str]) -> dict[str, Any]:
+    """How the truth of runs is known, what their probes read, and which of them failed.
+
+    Args:
+        runs: of one sweep.
+        failures: reasons by run key.
+
+    Returns:
+        `truth`: measures, how they are known, the largest error in bits or None; `probe_rows`; `runs`;
+        `failed`, by key; `failures`: every reason with its objective, how many runs, the first of them.
+    """
+    truths, level = [run.generator.truth for run in runs], level_of(runs[0].probes)
+    gap = max(float(truth.gap) for truth in truths)
+    grouped: dict[tuple[str, str], list[str]] = {}
+    for run in runs:
+        if run.key in failures:
+            grouped.setdefault((run.objective, failures[run.key]), []).append(run.key)
+    return {
+        "truth": {
+            "measure": sorted({truth.measure for truth in truths}),
+            "how": sorted({truth.how for truth in truths}),
+            "gap": gap if math.isfinite(gap) else None,  # JSON has no word for what nobody knows
+        },
+        "probe_rows": {part: getattr(level, part) for part in ("train", "validation", "test")},
+        "runs": len(runs),
+        "failed": dict(failures),
+        "failures": [
+            {"objective": objective, "reason": why, "runs": len(keys), "run": keys[0]}
+            for (objective, why), keys in grouped.items()
+        ],
+    }
 
 
 def surroundings(command: Sequence[str], device: str = "cpu") -> dict[str, Any]:

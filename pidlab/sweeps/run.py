@@ -25,9 +25,11 @@ from pidlab.errors import InvalidRequest, reason
 from pidlab.objectives import load_objective
 from pidlab.plots.capture import capture_figure
 from pidlab.plots.save import FORMATS, save
+from pidlab.report import write_report
+from pidlab.results import Results
 from pidlab.sweeps.lock import locked
 from pidlab.sweeps.plan import Cohort, plan
-from pidlab.sweeps.provenance import provenance
+from pidlab.sweeps.provenance import outcome, provenance
 from pidlab.sweeps.request import Request, Run
 from pidlab.sweeps.schema import ROW_COLUMNS
 from pidlab.sweeps.store import Store, total_seconds
@@ -110,7 +112,7 @@ def run_sweep(
 ) -> SweepResult:
     """Trains and examines what the store does not hold yet, then writes the sweep's files.
 
-    Files: results.sqlite, results.csv, captured.{pdf,svg,png,csv}, provenance.json.
+    Files: results.sqlite, results.csv, captured.{pdf,svg,png,csv}, provenance.json, report.html.
 
     Args:
         request: the sweep.
@@ -168,7 +170,7 @@ def _written(
     left: int,
     drawn: bool,
 ) -> SweepResult:
-    """Writes what the store holds of a request, as table, figure and provenance."""
+    """Writes what the store holds of a request, as table, figure, provenance and a page of them all."""
     table = results(runs, store)
     failures = store.failures(run.key for run in runs)
     _write(directory / "results.csv", table.to_csv(index=False))
@@ -181,13 +183,13 @@ def _written(
             _write(directory / "captured.csv", shown.to_csv(index=False))
     record = provenance(request, command) | {
         "directions": request.directions,
-        "runs": len(runs),
-        "failed": failures,
+        **outcome(runs, failures),
         "cohorts": store.seconds(),
         "seconds": total_seconds([*store.seconds(), {"seconds": drawing.seconds}]),
         "seconds_of_this_command": time.perf_counter() - started,
     }
     _write(directory / "provenance.json", json.dumps(record, indent=2) + "\n")
+    write_report(Results(table, record, directory), directory)
     return SweepResult(directory, table, failures, len(runs), left)
 
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -118,6 +119,7 @@ def test_help_and_plots_start_without_torch():
         "from pidlab.cli import main\n"
         "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit): main()\n"
         "import pidlab.plots.capture\n"
+        "import pidlab.report\n"
         "assert 'torch' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -144,3 +146,26 @@ def test_generate_writes_arrays_that_can_be_swept(tmp_path, monkeypatch, capsys)
     code, out, err = pidlab(monkeypatch, capsys, "truth", "--generator", "arrays('rows.npz')")
     assert (code, out) == (2, "")
     assert "no known truth" in err
+
+
+def test_reports_of_one_sweep_and_of_several(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name, objective in (("one", "cross"), ("two", "simclr")):
+        asked = ["sweep", "--synergy", "0,1", "--quick", "--steps", "3", "--batch", "32", "--out", name]
+        assert pidlab(monkeypatch, capsys, *asked, "--objective", objective)[0] == 0
+    written = Path("one/report.html").read_bytes()
+    Path("one/report.html").unlink()
+    code, out, _ = pidlab(monkeypatch, capsys, "report", "one")
+    assert (code, out.strip()) == (0, "one/report.html")
+    assert Path("one/report.html").read_bytes() == written
+    code, _, err = pidlab(monkeypatch, capsys, "report", "one", "two")
+    assert code == 2
+    assert "--out" in err
+    code, out, _ = pidlab(monkeypatch, capsys, "report", "one", "two", "--out", "both", "--json")
+    assert code == 0
+    text = Path(json.loads(out)["report"]).read_text()
+    assert "<h3>one</h3>" in text
+    assert 'href="../two/results.csv"' in text
+    code, _, err = pidlab(monkeypatch, capsys, "report", "none")
+    assert code == 2
+    assert "no results in none" in err

@@ -16,6 +16,8 @@ import pytest
 from pidlab import InvalidRequest
 from pidlab.defaults import Training
 from pidlab.plots.save import FORMATS
+from pidlab.report import write_report
+from pidlab.results import read
 from pidlab.sweeps import Axis, Request, run_sweep
 from pidlab.sweeps import run as run_module
 from pidlab.sweeps.plan import plan
@@ -79,6 +81,7 @@ def test_every_file_is_there_and_not_empty(finished):
         "results.csv",
         "results.sqlite",
         "provenance.json",
+        "report.html",
     }
     assert {
         p.name for p in finished.directory.iterdir() if not p.name.startswith((".lock", "results.sqlite-"))
@@ -92,6 +95,13 @@ def test_every_file_is_there_and_not_empty(finished):
         parts = [c["seconds"].get(activity, 0.0) for c in record["cohorts"]]
         assert record["seconds"][activity] == pytest.approx(sum(parts))
     assert [c["program"] for c in record["cohorts"]] == ["vmap"] * 3
+
+
+def test_the_page_is_the_one_that_the_files_make(finished):
+    page = finished.directory / "report.html"
+    before = page.read_bytes()
+    write_report(read(finished.directory), finished.directory)
+    assert page.read_bytes() == before
 
 
 def untrainable(*_, **__):

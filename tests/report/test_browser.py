@@ -1,0 +1,188 @@
+"""The page in a headless Chromium, from disk."""
+
+import browser
+import pytest
+from made_results import drawn
+
+from pidlab.report import write_report
+
+pytestmark = pytest.mark.skipif(browser.MISSING, reason="needs chromium and chromedriver")
+
+# The cells of a table by its head, as they stand on the page.
+TABLE = """
+const [table] = document.querySelectorAll(arguments[0]);
+const heads = [...table.tHead.rows[0].cells].map(c => c.innerText.replace(/\\s+/g, " ").trim());
+const named = row => Object.fromEntries([...row.cells].map((c, i) => [heads[i], c.innerText]));
+return [...table.tBodies[0].rows].map(named);
+"""
+MAIN, RUNGS = "#sweep0-captured", "#sweep0-rungs"
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory):
+    profile = tmp_path_factory.mktemp("profile")
+    with browser.browser(profile) as session:
+        yield session
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    return write_report(drawn(folder), folder).as_uri()
+
+
+@pytest.fixture
+def shown(opened, page):
+    opened.open("about:blank")
+    opened.open(page)
+    yield opened
+    assert opened.logged() == []  # no error, nothing that the policy of the page had to block
+
+
+def choose(shown, control, value):
+    shown.run(
+        "const c = document.getElementById(arguments[0]); c.value = arguments[1];"
+        "c.dispatchEvent(new Event('input', {bubbles: true}));",
+        control,
+        value,
+    )
+
+
+def status(shown):
+    return shown.run("return document.querySelector('[role=status]').textContent")
+
+
+def test_it_opens_with_every_row(shown):
+    assert len(shown.run(TABLE, MAIN)) == 36
+    assert status(shown) == "36 of 36 rows"
+    assert shown.run("return document.querySelector('form').hidden") is False
+    assert shown.run("return document.querySelector('svg').getBoundingClientRect().width") > 300
+
+
+def test_the_filter_answers_to_objective_term_and_words(shown):
+    choose(shown, "by-objective", "comm")
+    choose(shown, "by-term", "synergy")
+    rows = shown.run(TABLE, MAIN)
+    assert {(r["objective"], r["term"]) for r in rows} == {("comm", "synergy")}
+    assert status(shown) == "3 of 36 rows"
+    shown.type("#by-text", "UNIQUE1=0.5")
+    (row,) = shown.run(TABLE, MAIN)
+    assert row["unique1 = unique2"] == "0.5"
+    shown.click("form button")
+    assert len(shown.run(TABLE, MAIN)) == 36
+    assert "#" not in shown.run("return location.href")
+
+
+def test_nothing_found_is_said(shown):
+    shown.type("#by-text", "no such word")
+    assert shown.run(TABLE, MAIN) == []
+    assert status(shown) == "0 of 36 rows"
+
+
+def test_a_view_can_be_linked(shown, page):
+    choose(shown, "by-term", "unique2")
+    shown.type("#by-text", "a & b=1 #")
+    address = shown.run("return location.href")
+    assert address.startswith(f"{page}#")
+    shown.open("about:blank")
+    shown.open(address)
+    assert shown.run(
+        "return [document.getElementById('by-term').value, document.getElementById('by-text').value]"
+    ) == [
+        "unique2",
+        "a & b=1 #",
+    ]
+    shown.open("about:blank")
+    shown.open(f"{page}#objective=unheard-of&term=redundant")
+    assert {r["term"] for r in shown.run(TABLE, MAIN)} == {"redundant"}
+
+
+def test_columns_sort_up_and_down_and_say_so(shown):
+    button = f"{MAIN} thead th:nth-child(6) button"
+    head = "return document.querySelector('#sweep0-captured thead th:nth-child(6)').getAttribute('aria-sort')"
+    assert shown.run(head) is None
+    for order, sign in (("ascending", 1), ("descending", -1)):
+        shown.click(button)
+        assert shown.run(head) == order
+        bits = [sign * float(r["captured"]) for r in shown.run(TABLE, MAIN)]
+        assert bits == sorted(bits)
+        assert len(set(bits)) == 3
+    address = shown.run("return location.href")
+    shown.open("about:blank")
+    shown.open(address)
+    assert shown.run(head) == "descending"
+
+
+def test_what_is_not_known_is_sorted_last(shown):
+    button = f"{MAIN} thead th:nth-child(9) button"
+    for _ in range(2):
+        shown.click(button)
+        shares = [r["% of truth"] for r in shown.run(TABLE, MAIN)]
+        assert "" in shares
+        assert "" not in shares[: len(shares) - shares.count("")]
+
+
+def test_every_rung_is_one_link_away(shown):
+    assert shown.run("return document.querySelector('details').open") is False
+    shown.click("a[href*='rungs=1']")
+    assert shown.run("return document.querySelector('details').open") is True
+    rows = shown.run(TABLE, RUNGS)
+    assert {r["term"] for r in rows} == {"synergy", "synergy:1"}
+    assert {r["probe"] for r in rows} == {"linear", "mlp"}
+
+
+def test_it_is_worked_by_keyboard(shown):
+    focus = "return document.activeElement.tagName + ' ' + document.activeElement.textContent"
+    shown.press("\ue004")
+    assert shown.run(focus) == "A Skip to the results"
+    shown.run("document.querySelector('#sweep0-captured button').focus()")
+    shown.press("\ue007")
+    assert shown.run("return document.querySelector('#sweep0-captured [aria-sort]').cellIndex") == 0
+
+
+def test_a_phone_scrolls_only_its_tables(shown):
+    shown.size(390, 844)
+    try:
+        wide = shown.run("return [document.documentElement.scrollWidth, window.innerWidth]")
+    finally:
+        shown.devtools("Emulation.clearDeviceMetricsOverride")
+    assert wide == [390, 390]
+
+
+def test_print_hides_the_controls_and_opens_the_tables(shown):
+    shown.devtools("Emulation.setEmulatedMedia", media="print")
+    shown.run("window.dispatchEvent(new Event('beforeprint'))")
+    display = "return getComputedStyle(document.querySelector(arguments[0])).display"
+    try:
+        assert shown.run(display, "form") == shown.run(display, "nav") == "none"
+        assert shown.run("return document.querySelector('details').open") is True
+    finally:
+        shown.devtools("Emulation.setEmulatedMedia", media="")
+    assert len(shown.run(TABLE, RUNGS)) == 90
+
+
+def test_many_rows_come_in_parts(opened, tmp_path):
+    found = drawn(tmp_path, points=tuple(i / 99 for i in range(100)), seeds=(0,))
+    opened.open(write_report(found, tmp_path).as_uri())
+    count = "return document.querySelector('#sweep0-captured').tBodies[0].rows.length"
+    assert opened.run(count) == 500
+    opened.click("#sweep0-captured-count button")
+    assert opened.run(count) == 1000
+    opened.click("#sweep0-captured-count button")
+    assert opened.run(count) == 1200
+    assert opened.run("return document.querySelectorAll('#sweep0-captured-count button').length") == 0
+    assert opened.logged() == []
+
+
+def test_without_scripts_the_main_table_is_there(opened, page):
+    opened.open("about:blank")
+    opened.devtools("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        opened.open(page)
+        found = opened.devtools("DOM.getDocument", depth=-1)
+        rows = opened.devtools(
+            "DOM.querySelectorAll", nodeId=found["root"]["nodeId"], selector=f"{MAIN} tbody tr"
+        )
+        assert len(rows["nodeIds"]) == 36
+    finally:
+        opened.devtools("Emulation.setScriptExecutionDisabled", value=False)
