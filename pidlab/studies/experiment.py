@@ -35,6 +35,7 @@ class Outcome:
         failures: why runs failed, by objective.
         runs: how many there are.
         request: what was asked, for provenance.
+        stated: what else its record says, such as how the truth is known (`sweeps.provenance.outcome`).
     """
 
     table: pd.DataFrame
@@ -42,6 +43,7 @@ class Outcome:
     failures: Mapping[str, str] = field(default_factory=dict)
     runs: int = 0
     request: Mapping[str, Any] = field(default_factory=dict)
+    stated: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pidlab.studies.check import Checked, check, table_of
 from pidlab.studies.drawing import check_figure, draw_figures
 from pidlab.studies.experiment import Outcome, Ready
 from pidlab.studies.file import Study
+from pidlab.studies.reporting import report_study
 from pidlab.studies.stored import Named, kept, write_json, write_table
 from pidlab.studies.tune import tune
 from pidlab.sweeps.provenance import surroundings
@@ -104,6 +105,7 @@ def _write(
             "directions": outcome.directions,
             "runs": outcome.runs,
             "failed": outcome.failures,
+            **outcome.stated,
         }
         write_json(directory / name / "provenance.json", record)
     about = {"study": named.name, "title": named.study.title, "profile": profile, **made, "asked": asked}
@@ -116,7 +118,7 @@ def _write(
     write_json(directory / "claims.json", [one.to_dict() for one in checked])
     (directory / "claims.md").write_text(table_of(named, profile, checked), encoding="utf-8")
     draw_figures(named.study, directory)
-    # The study's report is written here, of what stands in `directory`.
+    report_study(named, profile, checked, directory)
     return checked
 
 

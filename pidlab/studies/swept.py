@@ -106,9 +106,14 @@ def _sweep(
     request: "Request", bare: Mapping[str, str], directory: Path, progress: "Progress | None"
 ) -> Outcome:
     from pidlab.sweeps import run_sweep
+    from pidlab.sweeps.provenance import outcome
 
     found = run_sweep(request, directory, progress=progress, drawn=False)
-    by_key = {run.key: run.objective for run in request.runs()} if found.failures else {}
+    runs = request.runs()
+    by_key = {run.key: run.objective for run in runs} if found.failures else {}
     failures = {bare[by_key[key]]: why.splitlines()[0] for key, why in found.failures.items()}
     table = found.table.assign(objective=found.table["objective"].map(bare))
-    return Outcome(table, request.directions, failures, found.runs, dataclasses.asdict(request))
+    stated = {
+        name: said for name, said in outcome(runs, found.failures).items() if name not in ("runs", "failed")
+    }
+    return Outcome(table, request.directions, failures, found.runs, dataclasses.asdict(request), stated)
