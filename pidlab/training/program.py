@@ -54,6 +54,11 @@ class Program:
         return self.reason is None
 
     @property
+    def objective(self) -> nn.Module:
+        """The structure of the model."""
+        return self._call.objective
+
+    @property
     def name(self) -> str:
         """`"vmap"`, or `"loop"` with the reason."""
         return "vmap" if self.reason is None else f"loop ({self.reason})"
@@ -89,6 +94,14 @@ def stacked_state(models: Sequence[nn.Module], stacked: bool) -> tuple[State, St
         params, buffers = dict(call.named_parameters()), dict(call.named_buffers())
     fresh = {name: p.detach().clone().requires_grad_() for name, p in params.items()}
     return fresh, {name: b.detach().clone() for name, b in buffers.items()}
+
+
+def begun(drawn: State, start: State) -> State:
+    """A state with the tensors of another in place of its own, copied, where their names are the same."""
+    return {
+        name: start[name].detach().clone().requires_grad_(tensor.requires_grad) if name in start else tensor
+        for name, tensor in drawn.items()
+    }
 
 
 def check_alike(models: Sequence[nn.Module]) -> None:
