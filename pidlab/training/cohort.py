@@ -248,6 +248,7 @@ class _Optimised:
         for leaf, grad in zip(
             leaves, torch.autograd.grad(loss.sum(), leaves, allow_unused=True), strict=True
         ):
-            leaf.grad = grad
+            # Fused Adam reads memory in order, whatever the strides; a product can come out transposed.
+            leaf.grad = None if grad is None else grad.contiguous()
         self._adam.step()
         return loss.detach(), {name: buffer.detach() for name, buffer in buffers.items()}
