@@ -43,6 +43,7 @@ def oracle(
     *,
     representations: Sequence[str] = REPRESENTATIONS,
     regression: int = 400,
+    fitting: int | None = None,
     batches: int = 64,
     probes: str = "quick",
     device: str = "cpu",
@@ -63,12 +64,14 @@ def oracle(
         seeds: how many; each has a rendering, data and initial weights of its own.
         representations: of R, U, U1, U2, S, nuisance, joined by `+`.
         regression: steps by which a warm start's networks are brought to the oracle's codes.
+        fitting: steps by which heads and critics are fitted to codes that are held still; `steps` by default.
+            A linear head, such as that of `supervised`, takes some thousands.
         batches: fresh ones, on which losses are scored.
         probes: effort of the probes.
         device: where to compute.
         directory: keeps what is finished, so that the same call goes on from there, and `oracle.csv`.
         say: told, in a line, what begins.
-        settings: fields of `Training`: views, steps, batch, dim, ...; all trainings take `steps` steps.
+        settings: fields of `Training`: views, steps, batch, dim, ...
 
     Returns:
         A row per (objective, seed, representation): `views`; `loss` in the objective's own unit (nats),
@@ -87,6 +90,7 @@ def oracle(
     for name, value, least in (("seeds", seeds, 1), ("regression", regression, 1), ("batches", batches, 2)):
         if value < least:
             raise InvalidRequest(f"{name} = {value}: expected {least} or more")
+    heads = dataclasses.replace(training, steps=training.steps if fitting is None else fitting)
     level_of(probes)
     own_world = "world" in parse(generator).arguments
     worlds = [{} if own_world else {"world": child(seed, "world")} for seed in range(seeds)]
@@ -97,7 +101,8 @@ def oracle(
     kept = _Kept(directory)
     rows: list[dict[str, Any]] = []
     for objective in _different(objectives):
-        study = _Study(objective, load_objective(objective), generators, training, probes, device, batches)
+        make = load_objective(objective)
+        study = _Study(objective, make, generators, training, heads, probes, device, batches)
         parts: dict[str, tuple[Callable[[list[Unit]], list[dict[str, Any]]], Sequence[str]]] = {
             "oracles": (study.oracles, representations),
             "own fusion": (study.own_fusion, [OWN_FUSION] if study.fuses else []),
@@ -142,6 +147,7 @@ class _Study:
     make: MakeObjective
     generators: Sequence[Generator]
     training: Training
+    heads: Training
     probes: str
     device: str
     batches: int
@@ -162,6 +168,7 @@ class _Study:
                 "seed": seed,
                 "representation": name,
                 "training": dataclasses.asdict(self.training),
+                "fitting": self.heads.steps,
                 "regression": regression if name == WARM else None,
                 "scored": [self.batches, self.probes, self.device],
             }
@@ -169,15 +176,16 @@ class _Study:
 
     def oracles(self, units: list[Unit]) -> list[dict[str, Any]]:
         """Heads and critics fitted on oracles."""
-        return self._fitted(heads_only(on_oracle(self.make)), units, self._oracles(units))
+        return self._fitted(heads_only(on_oracle(self.make)), units, self._oracles(units), self.heads)
 
     def own_fusion(self, units: list[Unit]) -> list[dict[str, Any]]:
         """Fusion, heads and critics fitted on the codes of an oracle."""
-        return self._fitted(self.make, units, self._oracles([(WHOLE, seed) for _, seed in units]))
+        return self._fitted(self.make, units, self._oracles([(WHOLE, seed) for _, seed in units]), self.heads)
 
     def scratch(self, units: list[Unit]) -> list[dict[str, Any]]:
         """Trained as always."""
-        return self._fitted(self.make, units, [Member(self.generators[seed], seed) for _, seed in units])
+        members = [Member(self.generators[seed], seed) for _, seed in units]
+        return self._fitted(self.make, units, members, self.training)
 
     def warm(self, units: list[Unit], steps: int) -> list[dict[str, Any]]:
         """Networks regressed onto an oracle, then heads fitted, then everything trained."""
@@ -188,7 +196,7 @@ class _Study:
         towards = dataclasses.replace(self.training, steps=steps)
         regressed = self._train(partial(Regression, make=self.make), members, towards)
         start = Regression.of_objective(regressed.states)
-        warm = self._train(heads_only(self.make), members, self.training, start)
+        warm = self._train(heads_only(self.make), members, self.heads, start)
         trained = self._train(self.make, members, self.training, warm.states)
         rows = self._examined(warm, members, [WARM] * len(units))
         return rows + self._examined(trained, members, [TRAINED] * len(units))
@@ -197,8 +205,10 @@ class _Study:
         generators = [(name, seed, self.generators[seed]) for name, seed in units]
         return [Member(g, seed, Oracle(g, name)) for name, seed, g in generators]
 
-    def _fitted(self, make: MakeObjective, units: list[Unit], members: list[Member]) -> list[dict[str, Any]]:
-        fitted = self._train(make, members, self.training)
+    def _fitted(
+        self, make: MakeObjective, units: list[Unit], members: list[Member], training: Training
+    ) -> list[dict[str, Any]]:
+        fitted = self._train(make, members, training)
         return self._examined(fitted, members, [name for name, _ in units])
 
     def _train(

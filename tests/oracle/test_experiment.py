@@ -143,6 +143,15 @@ def test_a_finished_part_is_not_trained_again(tmp_path, monkeypatch):
     assert header.startswith("objective,seed,representation,views,loss,low,high,captured_redundant")
 
 
+def test_heads_take_steps_of_their_own():
+    asked = {**TINY, "seeds": 1, "representations": ["R"]}
+    short, longer = (
+        oracle(["cross"], **asked, fitting=n).set_index("representation")["loss"] for n in (3, 40)
+    )
+    assert longer["R"] < short["R"]
+    assert longer["scratch"] == short["scratch"]
+
+
 def test_members_do_not_depend_on_who_is_fitted_beside_them():
     wide = oracle(["cross"], **{**TINY, "representations": ["R", "R+U", "S"]})
     one = oracle(["cross"], **{**TINY, "representations": ["R+U"], "seeds": 1})
