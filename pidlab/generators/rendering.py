@@ -30,11 +30,8 @@ class Rendering:
     """
 
     def __init__(self, maps: Float[Tensor, "members layers width width"], latents: int, slope: float) -> None:
-        width = maps.shape[-1]
-        # Constants that keep the mean square of a coordinate near 1 at any depth, slope and width.
-        first = maps[:, 0, :, :latents] * math.sqrt(width / max(latents, 1))
-        rest = maps[:, 1:] * math.sqrt(2.0 / (1.0 + slope * slope))
-        self._layers = [first, *rest.unbind(1)]
+        scale, rest = _scales(maps.shape[-1], latents, slope)
+        self._layers = [maps[:, 0, :, :latents] * scale, *(maps[:, 1:] * rest).unbind(1)]
         self._slope = slope
 
     def __call__(self, latents: Float[Tensor, "members k n"]) -> Float[Tensor, "members n width"]:
@@ -43,6 +40,22 @@ class Rendering:
             latents = F.leaky_relu_(layer @ latents, self._slope)
         # The last map is applied from the right, so that observations come out row by row.
         return latents.mT @ self._layers[-1].mT
+
+
+def _scales(width: int, latents: int, slope: float) -> tuple[float, float]:
+    """Of the first map and of the others: they keep the mean square of a coordinate near 1."""
+    return math.sqrt(width / max(latents, 1)), math.sqrt(2.0 / (1.0 + slope * slope))
+
+
+def recovered(
+    x: Float[Tensor, "n width"], maps: Float[Tensor, "layers width width"], latents: int, slope: float
+) -> Float[Tensor, "n k"]:
+    """The latents that a `Rendering` by these maps shows as x: its inverse, up to rounding."""
+    scale, rest = _scales(maps.shape[-1], latents, slope)
+    for layer in maps[1:].flip(0).unbind():
+        x = x @ layer / rest
+        x = torch.where(x < 0.0, x / slope, x)
+    return x @ maps[0, :, :latents] / scale
 
 
 def stack_maps(worlds: Sequence[int], modality: int, depth: int, width: int) -> Tensor:

@@ -16,16 +16,17 @@ from pidlab.memory import keep_freed_memory
 from pidlab.objectives.base import Batch, MakeObjective, needs_of, phases_of
 from pidlab.seeds import child, lent_randomness
 from pidlab.training.memory import step_bytes
-from pidlab.training.program import Program, State, check_alike, choose_program, stacked_state
+from pidlab.training.program import Program, State, begun, check_alike, choose_program, stacked_state
 from pidlab.training.stream import Stream, tree_map
 
 
 @dataclass(frozen=True)
 class Member:
-    """One run's place in a cohort: its generator and its seed."""
+    """One run's place in a cohort: its generator and its seed, and what makes the encoders."""
 
     generator: Generator
     seed: int
+    encoders: Callable[..., Encoders] = Encoders
 
 
 @dataclass
@@ -79,6 +80,7 @@ def train(
     on_step: Callable[[int], None] = lambda _: None,
     say: Callable[[str], None] = lambda _: None,
     snapshots: Sequence[int] = (),
+    start: Sequence[tuple[State, State]] = (),
 ) -> FittedCohort:
     """Fits one model of an objective for every member.
 
@@ -94,6 +96,7 @@ def train(
         on_step: called after every step with the number of members that took it.
         say: told, in a line, why members are trained one by one, where they are.
         snapshots: steps after which the models are kept as they are (see `FittedCohort.at`).
+        start: `FittedCohort.states` of as many members to begin with, by name; what they lack is drawn.
 
     Raises:
         ValueError: an objective without encoders, a loss that is not a single number.
@@ -116,11 +119,20 @@ def train(
         groups = [([*members], models)]
     states, losses, kept = [], [], []
     took = lambda n: on_step(min(n, count))  # noqa: E731 - padding is no progress
-    for group, group_models in groups:
+    for place, (group, group_models) in enumerate(groups):
         # Only a loss that is looped over can draw on its own: vmap refuses.
         with lent_randomness(child(group[0].seed, "loss"), device):
             state, early, loss = _train_group(
-                program, template, group, group_models, training, device, clock, took, snapshots
+                program,
+                template,
+                group,
+                group_models,
+                training,
+                device,
+                clock,
+                took,
+                snapshots,
+                start[place] if start else ({}, {}),
             )
         states.append(state)
         losses.append(loss)
@@ -138,7 +150,7 @@ def build(make: MakeObjective, member: Member, training: Training, device: torch
     modalities = member.generator.modalities
     classes = {name: target.classes for name, target in member.generator.targets.items()}
     with lent_randomness(child(member.seed, "weights"), device), torch.device(device):
-        encoders = Encoders(
+        encoders = member.encoders(
             modalities,
             classes,
             dim=training.dim,
@@ -178,6 +190,7 @@ def _train_group(
     clock: Clock,
     on_step: Callable[[int], None],
     snapshots: Sequence[int],
+    start: tuple[State, State],
 ) -> tuple[tuple[State, State], dict[int, tuple[State, State]], Float[Tensor, "steps members"]]:
     """Trains members together; without vmap there is one, and no member axis.
 
@@ -185,7 +198,8 @@ def _train_group(
         States at the end, states after the steps of `snapshots`, losses.
     """
     with clock("training"):
-        params, buffers = stacked_state(models, program.vectorised)
+        drawn = stacked_state(models, program.vectorised)
+        params, buffers = (begun(*pair) for pair in zip(drawn, start, strict=True))
         phases = [_Optimised(phase, params, device, training.rate) for phase in phases_of(template)]
     steps = training.steps if phases else 0
     seeds = [member.seed for member in members]
@@ -234,6 +248,7 @@ class _Optimised:
         for leaf, grad in zip(
             leaves, torch.autograd.grad(loss.sum(), leaves, allow_unused=True), strict=True
         ):
-            leaf.grad = grad
+            # Fused Adam reads memory in order, whatever the strides; a product can come out transposed.
+            leaf.grad = None if grad is None else grad.contiguous()
         self._adam.step()
         return loss.detach(), {name: buffer.detach() for name, buffer in buffers.items()}

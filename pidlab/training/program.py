@@ -13,6 +13,7 @@ from pidlab.objectives.base import Batch, Phase, loss_of, phases_of, represent
 from pidlab.training.stream import tree_map
 
 State = dict[str, Tensor]
+ORDERED = torch.contiguous_format
 
 
 class Call(nn.Module):
@@ -43,15 +44,20 @@ class Program:
     """
 
     def __init__(self, template: nn.Module, reason: str | None) -> None:
-        # Structure only: the numbers come with each call.
-        there = any(t.device.type != "meta" for t in (*template.parameters(), *template.buffers()))
-        self._call = Call(copy.deepcopy(template).to("meta") if there else template)
+        # Structure only: the numbers come with each call. `.to("meta")` would part tensors that are shared.
+        held = (*template.parameters(), *template.buffers())
+        self._call = Call(copy.deepcopy(template, {id(t): _empty(t) for t in held}))
         self.reason = reason
 
     @property
     def vectorised(self) -> bool:
         """Whether members are computed by vmap."""
         return self.reason is None
+
+    @property
+    def objective(self) -> nn.Module:
+        """The structure of the model."""
+        return self._call.objective
 
     @property
     def name(self) -> str:
@@ -79,6 +85,12 @@ class Program:
             self._call.train()
 
 
+def _empty(tensor: Tensor) -> Tensor:
+    """The tensor without its numbers."""
+    bare = tensor.detach().to("meta")
+    return nn.Parameter(bare, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else bare
+
+
 def stacked_state(models: Sequence[nn.Module], stacked: bool) -> tuple[State, State]:
     """Parameters, as leaves of their own, and buffers: with a member axis, or of one model."""
     calls = [Call(model) for model in models]
@@ -87,8 +99,18 @@ def stacked_state(models: Sequence[nn.Module], stacked: bool) -> tuple[State, St
     else:
         (call,) = calls
         params, buffers = dict(call.named_parameters()), dict(call.named_buffers())
-    fresh = {name: p.detach().clone().requires_grad_() for name, p in params.items()}
+    fresh = {name: p.detach().clone(memory_format=ORDERED).requires_grad_() for name, p in params.items()}
     return fresh, {name: b.detach().clone() for name, b in buffers.items()}
+
+
+def begun(drawn: State, start: State) -> State:
+    """A state with the tensors of another in place of its own, copied, where their names are the same."""
+    return {
+        name: start[name].detach().clone(memory_format=ORDERED).requires_grad_(tensor.requires_grad)
+        if name in start
+        else tensor
+        for name, tensor in drawn.items()
+    }
 
 
 def check_alike(models: Sequence[nn.Module]) -> None:

@@ -176,6 +176,47 @@ def test_buffers_are_not_lost(tiny, in_place):
         assert float(model.average.abs().sum()) > 0
 
 
+class Shared(nn.Module):
+    """Two modules with one weight, and with one buffer."""
+
+    def __init__(self, encoders):
+        super().__init__()
+        self.encoders = encoders
+        self.first, self.second = (nn.Linear(encoders.dim, encoders.dim) for _ in range(2))
+        self.second.weight = self.first.weight
+        scale = torch.randn(encoders.dim)
+        for module in (self.first, self.second):
+            module.register_buffer("scale", scale)
+
+    def forward(self, batch):
+        z = self.second(self.first(self.encoders[0](batch.x1)))
+        return (z * self.first.scale - self.second.scale).square().mean()
+
+
+class Transposing(nn.Module):
+    """A head of torch's own, whose weight's gradient comes out transposed."""
+
+    def __init__(self, encoders):
+        super().__init__()
+        self.encoders, self.head = encoders, nn.Linear(encoders.dim, encoders.dim)
+
+    def forward(self, batch):
+        return self.head(self.encoders[0](batch.x1)).square().mean()
+
+
+def test_gradients_of_any_layout_reach_their_weights(tiny):
+    fitted = train(Transposing, members(3), tiny)
+    for i, member in enumerate(members(3)):
+        torch.testing.assert_close(fitted.losses[:, i], plain(Transposing, member, tiny)[1])
+
+
+def test_tensors_that_modules_share_stay_shared(tiny):
+    fitted = train(Shared, members(3), tiny)
+    assert fitted.program.vectorised
+    for i, member in enumerate(members(3)):
+        torch.testing.assert_close(fitted.losses[:, i], plain(Shared, member, tiny)[1])
+
+
 def test_numbers_that_differ_between_members_are_refused(tiny):
     made = iter(range(10))
 
