@@ -17,7 +17,7 @@ def known_answers(
     level: Annotated[
         list[str] | None, typer.Option(help="Levels to examine: quick, standard, thorough, exam.")
     ] = None,
-    replicates: Annotated[int, typer.Option(help="Replicates of the coverage.")] = 400,
+    replicates: Annotated[int, typer.Option(help="Replicates of the coverage.")] = 1000,
     seed: Annotated[int, typer.Option(help="Seeds the rows and the probes.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -28,7 +28,8 @@ def known_answers(
     """
     import pandas as pd
 
-    from pidlab.analysis.known_answers import EXAMS, coverage, examine, family_wise, summary
+    from pidlab.analysis.coverage import coverage
+    from pidlab.analysis.known_answers import EXAMS, examine, family_wise, summary
     from pidlab.errors import InvalidRequest
     from pidlab.plots.capture import FORMATS, save
     from pidlab.plots.known_answers import known_answers_figure
