@@ -63,7 +63,7 @@ def tasks() -> Iterator[Task]:
 
 def examine_estimators(
     names: Sequence[str] = tuple(ESTIMATORS),
-    rows: int = 40_000,
+    rows: int = 100_000,
     seed: int = 0,
     most: int | None = None,
     say: Callable[[str], None] = lambda _: None,

@@ -16,6 +16,7 @@ from pidlab.cli.export import export
 from pidlab.cli.generate import generate
 from pidlab.cli.known_answers import known_answers
 from pidlab.cli.picture import picture
+from pidlab.cli.readability import readability
 from pidlab.cli.status import status
 from pidlab.cli.stop import code_of, stoppable
 from pidlab.cli.sweep import EPILOG, sweep
@@ -33,6 +34,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.command(epilog=EPILOG)(sweep)
+app.command()(readability)
 app.command()(status)
 app.command()(export)
 app.command()(truth)
