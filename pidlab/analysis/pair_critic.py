@@ -32,7 +32,7 @@ class Fit:
     rate: float = 2e-3
     hidden: int = 96
     width: int = 48
-    waves: int = 128
+    waves: int = 64
     checks: int = 10
 
 
