@@ -112,7 +112,7 @@ def capture_cohort(
             if level.beside:
                 _add_total(rows, readout, generators, readings[readout])
         if level.beside:
-            decomposed_rows(rows, generators, readings)
+            decomposed_rows(rows, generators, readings, level.controls)
         if level.controls:
             control_rows(rows, generators, seeds, splits, readings, level)
     return rows

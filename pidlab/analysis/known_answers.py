@@ -48,10 +48,7 @@ def examine(level: str = "exam", seed: int = 0, cases: Sequence[str] = tuple(KNO
     excess = table["captured"] - table["truth"]
     # Truths are stated to 3e-4.
     table["excess"] = np.where(excess > 3e-4, (excess - 3e-4) / np.maximum(error, 1e-9), 0.0)
-    table["tolerance"] = [
-        TOLERANCES[case] * max(1.0, Known(case).targets[term].entropy)
-        for case, term in zip(table["case"], table["term"], strict=True)
-    ]
+    table["tolerance"] = table["case"].map(TOLERANCES)
     table["within"] = [_within(row) if row["headline"] else None for _, row in table.iterrows()]
     return table
 

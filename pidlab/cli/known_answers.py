@@ -43,8 +43,6 @@ def known_answers(
     estimators.md. Exits with 1 where a headline of the exam, an invariance or InfoNCE on a task with a gate
     lies outside what is allowed, or any row above its truth by more than chance.
     """
-    import pandas as pd
-
     from pidlab.analysis.continuous_tasks import examine_estimators
     from pidlab.analysis.coverage import coverage
     from pidlab.analysis.estimators import ESTIMATORS
