@@ -105,10 +105,13 @@ def decomposed_rows(
     """
     if not {"z1", "z2", "z12"} <= set(readings):
         return
-    names, groups = list(generators[0].targets), GROUPS if thorough else 0
-    held = {name: decomposed(*(readings[z][name] for z in ("z1", "z2", "z12")), groups) for name in names}
     if any(isinstance(generator.truth, Planted) for generator in generators):
         return  # more sources than two, of which there is no such decomposition
+    names, groups = list(generators[0].targets), GROUPS if thorough else 0
+    held = {}
+    for name in names:
+        one, two, both = (readings[z][name] for z in ("z1", "z2", "z12"))
+        held[name] = decomposed(one, two, both, groups)
     _append(rows, list(held.values()), [_quantities(g.truth) for g in generators], "")  # type: ignore[arg-type]
     if thorough and len(names) > 1:
         for name, one in held.items():

@@ -1,5 +1,7 @@
 """Readable bits as a figure: against the noise on a representation, and against the probes' rows."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -67,5 +69,5 @@ def _lines(panel: Axes, rows: pd.DataFrame, x: str, palette: dict[str, str]) -> 
         panel.axhline(truth[0], color=GREY, linewidth=0.6, zorder=1)
 
 
-def _dashes(name: str) -> object:
+def _dashes(name: str) -> Any:
     return (0, (1, 1)) if name == FLOOR else "-"

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -76,7 +77,7 @@ def run_readability(
     return table, failed
 
 
-def _write(table: pd.DataFrame, directory: Path, record: dict[str, object]) -> None:
+def _write(table: pd.DataFrame, directory: Path, record: dict[str, Any]) -> None:
     table.to_csv(directory / "readability.csv", index=False)
     if len(table):
         figure = readability_figure(table)
