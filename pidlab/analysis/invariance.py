@@ -25,7 +25,7 @@ CASES = ("all", "awgn")
 NOISES = (0.2, 0.5, 1.0)
 
 
-def invariances(level: str = "thorough", seed: int = 0, cases: Sequence[str] = CASES) -> pd.DataFrame:
+def invariances(level: str = "standard", seed: int = 0, cases: Sequence[str] = CASES) -> pd.DataFrame:
     """Captured bits of z12 before and after changes of it.
 
     Bijections, copies, permutations and constant columns change no information: the difference must be

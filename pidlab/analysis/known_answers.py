@@ -70,6 +70,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
             {
                 "level": level,
                 "rows": EXAMS[str(level)].train,
+                "cases": rows["case"].nunique(),
                 "bias": error.mean(),
                 "bias_synergy": error[both].mean(),
                 "worst": float(error.to_numpy()[error.abs().to_numpy().argmax()]),
