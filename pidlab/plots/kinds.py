@@ -73,6 +73,11 @@ KINDS = {
     "decomposition": Kind(
         "decomposition:decomposition_figure", "Decompositions of known distributions, in bits."
     ),
+    "readability": Kind(
+        "readability:readability_figure",
+        "Bits that survive noise on the whitened representation, and that few rows suffice to read.",
+        ("readability.csv",),
+    ),
     "known-answers": Kind(
         "known_answers:known_answers_figure",
         "Captured against true bits of known representations, and how often intervals hold the truth.",
