@@ -6,7 +6,7 @@ from typing import Any
 from pidlab.errors import InvalidRequest
 
 # Raised by every change that moves numbers; stored results of another version are not reused.
-RESULT_VERSION = 2
+RESULT_VERSION = 3
 
 
 def _setting(default: Any, meaning: str) -> Any:

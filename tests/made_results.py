@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from pidlab.decomposition import TERMS
+from pidlab.defaults import RESULT_VERSION
 from pidlab.plots.capture import capture_figure
 from pidlab.plots.save import save
 from pidlab.results import Results
@@ -41,7 +42,7 @@ def results(directory=Path(), points=(0.0, 0.5, 1.0), seeds=(0, 1, 2), objective
     made = {
         "command": ["pidlab", "sweep", "--objective", "comm(temperature=0.1)"],
         "request": request,
-        "result_version": 2,
+        "result_version": RESULT_VERSION,
         "versions": {"python": "3.11"},
         "directions": [["unique1", "unique2"]],
         "truth": {"measure": ["broja"], "how": ["design"], "gap": 0.0},

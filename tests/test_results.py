@@ -3,6 +3,7 @@ import pytest
 from swept import DIRECTIONS, table, write
 
 from pidlab import InvalidRequest
+from pidlab.defaults import RESULT_VERSION
 from pidlab.plots.kinds import draw
 from pidlab.results import directions_together, read, together
 
@@ -66,7 +67,9 @@ def test_folders_that_are_not_what_they_should_be(tmp_path, spoil, words):
 
 
 def test_results_of_another_version_are_said(tmp_path):
-    with pytest.raises(InvalidRequest, match="version 1, this pidlab makes version 2: rerun 'pidlab sweep'"):
+    with pytest.raises(
+        InvalidRequest, match=f"version 1, this pidlab makes version {RESULT_VERSION}: rerun 'pidlab sweep'"
+    ):
         read(write(tmp_path / "a", table(), version=1))
 
 

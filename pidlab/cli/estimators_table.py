@@ -14,7 +14,7 @@ def estimators_markdown(table: pd.DataFrame) -> str:
         "(they know no bias). ✓ within the gate, ✗ not; gates are stated in nats (-.05 to +.05, of two",
         "pairs in 25 dimensions -.15 to +.05) and converted; tasks without one are reported only. The gate",
         "is `infonce`'s; `club` and `nce-club` bound from above, where their q is right, and are not meant",
-        "to meet it; `cca` is exact for normal variables alone. All estimators of a task see the same samples,",
+        "to meet it; `cca` is exact for normal variables alone. All estimators of a task see the same rows,",
         "`ksg` uses 5,000 of them.",
         "",
         "| task | truth | gate | " + " | ".join(names) + " |",

@@ -84,7 +84,8 @@ class KnownAnswers(ExamSettings, Experiment):
 
 
 def _examine(asked: Mapping[str, Any], directory: Path, progress: "Progress | None") -> Outcome:
-    from pidlab.analysis.known_answers import coverage, examine
+    from pidlab.analysis.coverage import coverage
+    from pidlab.analysis.known_answers import examine
 
     kept, wanted = directory / "table.csv", {**asked, "version": defaults.RESULT_VERSION}
     record = directory / "asked.json"

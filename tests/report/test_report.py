@@ -14,6 +14,7 @@ from scipy import stats
 
 from pidlab import InvalidRequest
 from pidlab.decomposition import TERMS
+from pidlab.defaults import RESULT_VERSION
 from pidlab.report import Claim, Picture, write_report
 from pidlab.report import numbers as numbers_module
 from pidlab.report.numbers import Points, captured_grid, rungs_grid, truth_grid
@@ -323,7 +324,7 @@ def test_a_table_that_is_no_sweep_stands_as_it_is(tmp_path):
         }
     )
     made = {
-        "result_version": 2,
+        "result_version": RESULT_VERSION,
         "directions": [["case"]],
         "failed": {},
         "request": {"levels": ["quick"], "seed": 0},

@@ -11,6 +11,7 @@ from pidlab import InvalidRequest
 from pidlab.analysis.levels import LEVELS, Level
 from pidlab.analysis.mlp import MLPProbe
 from pidlab.cli import main
+from pidlab.defaults import RESULT_VERSION
 from pidlab.results import read
 from pidlab.studies import stored
 from pidlab.studies.stored import kept, write_table
@@ -210,7 +211,9 @@ def test_tuned_objectives_keep_their_names(typed, tmp_path):
 
 def test_large_tables_are_compressed_and_read_the_same(tmp_path, monkeypatch):
     table = pd.DataFrame({"run": ["0e1"] * 3, "captured": [0.1, 1 / 3, 2.0], "headline": True, "seed": 0})
-    (tmp_path / "provenance.json").write_text('{"result_version": 2, "directions": [], "failed": {}}')
+    (tmp_path / "provenance.json").write_text(
+        json.dumps({"result_version": RESULT_VERSION, "directions": [], "failed": {}})
+    )
     write_table(tmp_path, table)
     plain = read(tmp_path).table
     monkeypatch.setattr(stored, "MOST_BYTES", 10)

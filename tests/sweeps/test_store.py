@@ -55,7 +55,7 @@ def test_a_file_of_schema_1_is_read_without_touching_it(stored, monkeypatch, cap
     code, out, _ = command(monkeypatch, capsys, "status", stored)
     assert code == 0
     assert out.startswith("8 runs: 0 planned, 6 done, 2 failed; 4 cohorts\n")
-    assert "simclr (2 runs, one 2f3e2f2186c60873): loss not finite at step 1" in out
+    assert "simclr (2 runs, one 327dcebab3f74978): loss not finite at step 1" in out
     code, out, err = command(monkeypatch, capsys, "export", stored)
     assert code == 0
     assert "8 runs were stored without their four terms" in err

@@ -107,7 +107,7 @@ def filled(path):
         db.execute("INSERT INTO runs (key, state) VALUES ('k', 'done')")
         names = schema.ROW_COLUMNS[:-1]
         for term in ("redundant", "synergy"):
-            values = row("z12", term, 1.0, 0.5, 0.01, "mlp")
+            values = row("z12", term, 1.0, (0.5, 0.48, 0.52), "mlp")
             db.execute(
                 f"INSERT INTO captured (run, {', '.join(names)}) VALUES ('k'{', ?' * len(names)})",
                 [values[name] for name in names],
@@ -132,7 +132,7 @@ def test_a_file_of_schema_2_is_brought_forward(tmp_path, monkeypatch):
 
 
 def test_a_row_stands_once_at_every_step(tmp_path):
-    mine = row("z12", "synergy", 1.0, 0.5, 0.01, "mlp", quantity="tracked")
+    mine = row("z12", "synergy", 1.0, (0.5, 0.48, 0.52), "mlp", quantity="tracked")
     with closing(Store(tmp_path / "results.sqlite")) as store:
         store.commit("o", "vmap", {}, ["k"], {"k": [mine | {"step": 0}, mine | {"step": 1}, mine]}, {})
         for twice in (mine | {"step": 1}, mine):
