@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import pandas as pd
 import torch
@@ -23,7 +23,9 @@ from pidlab.decomposition import TERMS
 from pidlab.errors import InvalidRequest, reason
 from pidlab.objectives import load_objective
 from pidlab.plots.capture import FORMATS, capture_figure, save
+from pidlab.sweeps.engine import Engine, Local, Progress, Silent
 from pidlab.sweeps.lock import locked
+from pidlab.sweeps.outcome import Outcome, joined
 from pidlab.sweeps.plan import Cohort, plan
 from pidlab.sweeps.provenance import provenance
 from pidlab.sweeps.request import Request, Run
@@ -33,39 +35,6 @@ from pidlab.training import FittedCohort, Member, train
 
 # What probing a run takes, in training steps, for the progress bar.
 PROBE_STEPS = 200
-
-
-@runtime_checkable
-class Progress(Protocol):
-    """Who is told how far a sweep is."""
-
-    def start(self, cohorts: Sequence[Cohort], finished: int, total: int) -> None:
-        """`cohorts` are about to be trained; `finished` of `total` runs were found in the store."""
-
-    def cohort(self, number: int, cohort: Cohort) -> None:
-        """A cohort begins."""
-
-    def advance(self, steps: int) -> None:
-        """So many run-steps are done."""
-
-    def note(self, text: str) -> None:
-        """Something to know about the cohort, in a line."""
-
-
-class Silent:
-    """Tells nobody."""
-
-    def start(self, cohorts: Sequence[Cohort], finished: int, total: int) -> None:
-        """Nothing."""
-
-    def cohort(self, number: int, cohort: Cohort) -> None:
-        """Nothing."""
-
-    def advance(self, steps: int) -> None:
-        """Nothing."""
-
-    def note(self, text: str) -> None:
-        """Nothing."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +64,7 @@ def run_sweep(
     command: Sequence[str] = (),
     retry_failed: bool = False,
     fail_fast: bool = False,
+    engine: Engine | None = None,
 ) -> SweepResult:
     """Trains and examines what the store does not hold yet, then writes the sweep's files.
 
@@ -107,6 +77,7 @@ def run_sweep(
         command: the command line, for provenance.
         retry_failed: trains runs that failed once more.
         fail_fast: trains no further cohort after one in which a run fails.
+        engine: where cohorts are trained; in this process by default.
 
     Raises:
         InvalidRequest: a folder that cannot be written or that another sweep is writing to, or
@@ -117,9 +88,11 @@ def run_sweep(
     directory = _writable(directory or Path("runs") / request.name)
     with locked(directory), closing(Store(directory / "results.sqlite")) as store:
         store.plan(runs)
-        left = _train_missing(runs, store, progress or Silent(), retry_failed, fail_fast)
+        engine = engine or Local()
+        left = _train_missing(runs, store, engine, progress or Silent(), retry_failed, fail_fast)
+        about = {"engine": engine.record, "seconds_of_this_command": time.perf_counter() - started}
         try:
-            return _written(request, runs, store, directory, command, started, left)
+            return _written(request, runs, store, directory, command, about, left)
         except OSError as error:
             raise InvalidRequest(
                 f"cannot write to {directory} ({error.strerror}): finished cohorts are kept; mend it, then "
@@ -128,21 +101,30 @@ def run_sweep(
 
 
 def _train_missing(
-    runs: Sequence[Run], store: Store, progress: Progress, retry_failed: bool, fail_fast: bool
+    runs: Sequence[Run],
+    store: Store,
+    engine: Engine,
+    progress: Progress,
+    retry_failed: bool,
+    fail_fast: bool,
 ) -> int:
     """Trains what is missing, cohort by cohort; returns how many runs a first failure left untrained."""
     known = store.states()
     over = {key for key, state in known.items() if state == "done" or not retry_failed}
     # A cohort is finished whole or not at all, unless an earlier request grouped runs otherwise.
-    open_runs = [Cohort(tuple(r for r in c.runs if r.key not in over)) for c in plan(runs)]
+    cohorts = plan(runs, parts=engine.at_once)
+    open_runs = [Cohort(tuple(r for r in c.runs if r.key not in over)) for c in cohorts]
     todo = [cohort for cohort in open_runs if cohort.runs]
     progress.start(todo, sum(run.key in over for run in runs), len(runs))
-    for number, cohort in enumerate(todo):
-        progress.cohort(number, cohort)
-        failed = _run_cohort(cohort, store, progress)
-        if failed and fail_fast:
-            return sum(run.key not in known for c in todo[number + 1 :] for run in c.runs)
-    return 0
+    left = {run.key for cohort in todo for run in cohort.runs if run.key not in known}
+    # Closed, an engine lets go of what it has begun.
+    with closing(engine.outcomes(todo, run_cohort, progress)) as outcomes:
+        for outcome in outcomes:
+            store.commit(outcome)
+            left.difference_update(outcome.keys)
+            if outcome.failed and fail_fast:
+                break
+    return len(left)
 
 
 def _written(
@@ -151,7 +133,7 @@ def _written(
     store: Store,
     directory: Path,
     command: Sequence[str],
-    started: float,
+    about: dict[str, Any],
     left: int,
 ) -> SweepResult:
     """Writes what the store holds of a request, as table, figure and provenance."""
@@ -171,7 +153,7 @@ def _written(
         "failed": failures,
         "cohorts": store.seconds(),
         "seconds": total_seconds([*store.seconds(), {"seconds": drawing.seconds}]),
-        "seconds_of_this_command": time.perf_counter() - started,
+        **about,
     }
     _write(directory / "provenance.json", json.dumps(record, indent=2) + "\n")
     return SweepResult(directory, table, failures, len(runs), left)
@@ -193,13 +175,28 @@ def results(runs: Sequence[Run], store: Store) -> pd.DataFrame:
     return table
 
 
-def _run_cohort(cohort: Cohort, store: Store, progress: Progress) -> dict[str, str]:
-    """Trains, examines and stores a cohort; returns why runs of it failed, by key."""
+def run_cohort(cohort: Cohort, progress: Progress) -> Outcome:
+    """Trains and examines a cohort; in halves where that fails, so that a fault fails its own runs only.
+
+    Halves take less memory, too, and give the same numbers.
+    """
+    outcome, runs = _run_cohort(cohort, progress), cohort.runs
+    if outcome.whole or len(runs) == 1:
+        return outcome
+    why = outcome.failed[runs[0].key].splitlines()[0]
+    progress.note(f"{cohort.objective}: {len(runs)} runs together: {why}; tried in halves")
+    if runs[0].device == "cuda":
+        torch.cuda.empty_cache()
+    middle = len(runs) // 2
+    return joined([run_cohort(Cohort(half), progress) for half in (runs[:middle], runs[middle:])])
+
+
+def _run_cohort(cohort: Cohort, progress: Progress) -> Outcome:
     clock, runs = Clock(), cohort.runs
     device = runs[0].device
     failed: dict[str, str] = {}
     rows: dict[str, list[dict[str, Any]]] = {}
-    program, level = "none", level_of(runs[0].probes)
+    program, level, whole = "none", level_of(runs[0].probes), True
     try:
         fitted = train(
             load_objective(cohort.objective),
@@ -225,12 +222,15 @@ def _run_cohort(cohort: Cohort, store: Store, progress: Progress) -> dict[str, s
             rows = {runs[i].key: member for i, member in zip(sound, found, strict=True)}
     except Exception as error:
         # One bad objective must not take the others' runs with it.
+        whole = False
         failed = dict.fromkeys((run.key for run in runs), reason(error))
         rows = {}
     progress.advance(len(runs) * PROBE_STEPS)
     keys = [run.key for run in runs]
-    store.commit(cohort.objective, program, clock.seconds, keys, rows, failed)
-    return failed
+    threads = torch.get_num_threads()
+    return Outcome(
+        cohort.objective, program, clock.seconds, keys, rows, failed, threads=threads, whole=whole
+    )
 
 
 def _readouts(fitted: FittedCohort, sound: list[int], members: int) -> Represent:

@@ -12,6 +12,7 @@ from pidlab.decomposition import TERMS
 from pidlab.sweeps.schema import ROW_COLUMNS, clearly, connect
 
 if TYPE_CHECKING:
+    from pidlab.sweeps.outcome import Outcome
     from pidlab.sweeps.request import Run
 
 STATES = ("planned", "done", "failed")
@@ -75,41 +76,29 @@ class Store:
         with self._clearly():
             return [dict(zip(names, row, strict=True)) for row in self._db.execute(query)]
 
-    def commit(
-        self,
-        objective: str,
-        program: str,
-        seconds: Mapping[str, float],
-        keys: Sequence[str],
-        rows: Mapping[str, Sequence[Mapping[str, Any]]],
-        failed: Mapping[str, str],
-    ) -> None:
-        """Adds a finished cohort of planned runs in one transaction.
-
-        Args:
-            objective: what it trained.
-            program: how.
-            seconds: wall time by activity.
-            keys: of its runs.
-            rows: captured rows of the runs that are done, by key.
-            failed: reasons of those that are not.
-        """
+    def commit(self, outcome: Outcome) -> None:
+        """Adds a finished cohort of planned runs in one transaction."""
         places = ", ".join("?" * (len(ROW_COLUMNS) + 1))
         with self._clearly(), self._db:
             cursor = self._db.execute(
                 "INSERT INTO cohorts (objective, members, program, seconds) VALUES (?, ?, ?, ?)",
-                (objective, len(keys), program, json.dumps(dict(seconds))),
+                (
+                    outcome.objective,
+                    len(outcome.keys),
+                    outcome.program,
+                    json.dumps(dict(outcome.seconds)),
+                ),
             )
             self._db.executemany(
                 "UPDATE runs SET cohort = ?, state = ?, reason = ? WHERE key = ?",
                 [
-                    (cursor.lastrowid, "failed" if key in failed else "done", failed.get(key), key)
-                    for key in keys
+                    (cursor.lastrowid, "failed" if key in outcome.failed else "done", outcome.failed.get(key), key)
+                    for key in outcome.keys
                 ],
             )
             self._db.executemany(
                 f"INSERT INTO captured (run, {', '.join(ROW_COLUMNS)}) VALUES ({places})",
-                [(key, *(row[c] for c in ROW_COLUMNS)) for key in keys for row in rows.get(key, ())],
+                [(key, *(row[c] for c in ROW_COLUMNS)) for key in outcome.keys for row in outcome.rows.get(key, ())],
             )
 
     def rows(self, keys: Iterable[str]) -> Iterator[tuple[Any, ...]]:

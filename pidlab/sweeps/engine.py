@@ -1,0 +1,74 @@
+"""Where cohorts are trained: one after the other in this process, unless another engine is asked for."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+from pidlab.sweeps.outcome import Outcome
+from pidlab.sweeps.plan import Cohort
+
+
+class Progress(Protocol):
+    """Who is told how far a sweep is."""
+
+    def start(self, cohorts: Sequence[Cohort], finished: int, total: int) -> None:
+        """`cohorts` are about to be trained; `finished` of `total` runs were found in the store."""
+
+    def cohort(self, number: int, cohort: Cohort) -> None:
+        """A cohort begins."""
+
+    def advance(self, steps: int) -> None:
+        """So many run-steps are done."""
+
+    def note(self, text: str) -> None:
+        """Something to know about the cohort, in a line."""
+
+
+class Silent:
+    """Tells nobody."""
+
+    def start(self, cohorts: Sequence[Cohort], finished: int, total: int) -> None:
+        """Nothing."""
+
+    def cohort(self, number: int, cohort: Cohort) -> None:
+        """Nothing."""
+
+    def advance(self, steps: int) -> None:
+        """Nothing."""
+
+    def note(self, text: str) -> None:
+        """Nothing."""
+
+
+Work = Callable[[Cohort, Progress], Outcome]
+
+
+class Engine(Protocol):
+    """Trains and examines cohorts; what comes of it is stored by whoever asked."""
+
+    at_once: int
+
+    def outcomes(self, cohorts: Sequence[Cohort], work: Work, progress: Progress) -> Iterator[Outcome]:
+        """What `work` makes of every cohort, in the order in which they are over."""
+        ...
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What it did, for provenance."""
+        ...
+
+
+class Local:
+    """One cohort after the other, in this process."""
+
+    at_once = 1
+
+    def outcomes(self, cohorts: Sequence[Cohort], work: Work, progress: Progress) -> Iterator[Outcome]:
+        """In the order of the cohorts."""
+        for number, cohort in enumerate(cohorts):
+            progress.cohort(number, cohort)
+            yield work(cohort, progress)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Its name."""
+        return {"name": "local"}
