@@ -11,13 +11,18 @@ from pidlab import defaults
 from pidlab.cli.options import (
     AXIS,
     AsJson,
+    EngineOption,
     GeneratorOption,
     Redundant,
+    Scheduler,
     Synergy,
+    Threads,
     Unique,
     Unique1,
     Unique2,
+    Workers,
     asked_bits,
+    chosen_engine,
 )
 from pidlab.cli.stop import code_of
 from pidlab.defaults import QUICK, Training, meaning
@@ -137,6 +142,10 @@ def sweep(
             rich_help_panel=SCOPE,
         ),
     ] = False,
+    engine: EngineOption = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
     """Train every objective at every point and measure, in bits, what its representation captured.
@@ -170,9 +179,10 @@ def sweep(
             dim=dim,
         ),
         probes=probes if probes is not None else str(QUICK["probes"]) if quick else defaults.PROBES,
-        device=_device(device),
+        device=_device(device, elsewhere=scheduler is not None),
         zipped=zipped,
     )
+    trained_by = chosen_engine(engine, workers, scheduler, threads)
     if dry_run:
         _describe(request, as_json)
         return
@@ -188,6 +198,7 @@ def sweep(
                 command=["pidlab", *sys.argv[1:]],
                 retry_failed=retry_failed,
                 fail_fast=fail_fast,
+                engine=trained_by,
             )
     except KeyboardInterrupt as stop:
         typer.echo("stopped: finished cohorts are kept; the same command goes on from there", err=True)
@@ -222,12 +233,12 @@ def _grouped(failures: dict[str, str]) -> dict[str, list[str]]:
     return grouped
 
 
-def _device(name: str) -> str:
+def _device(name: str, elsewhere: bool) -> str:
     import torch
 
     if name not in ("auto", "cpu", "cuda"):
         raise InvalidRequest(f"--device {name!r}: expected auto, cpu or cuda")
-    if name == "cuda" and not torch.cuda.is_available():
+    if name == "cuda" and not elsewhere and not torch.cuda.is_available():
         raise InvalidRequest("--device cuda: this machine offers no CUDA device; use --device cpu")
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
+import torch
+
 from pidlab.sweeps.outcome import Outcome
 from pidlab.sweeps.plan import Cohort
 
@@ -58,17 +60,29 @@ class Engine(Protocol):
 
 
 class Local:
-    """One cohort after the other, in this process."""
+    """One cohort after the other, in this process.
+
+    Args:
+        threads: to compute with; as many as torch has by default.
+    """
 
     at_once = 1
 
+    def __init__(self, threads: int | None = None) -> None:
+        self._threads = threads
+
     def outcomes(self, cohorts: Sequence[Cohort], work: Work, progress: Progress) -> Iterator[Outcome]:
         """In the order of the cohorts."""
-        for number, cohort in enumerate(cohorts):
-            progress.cohort(number, cohort)
-            yield work(cohort, progress)
+        before = torch.get_num_threads()
+        torch.set_num_threads(self._threads or before)
+        try:
+            for number, cohort in enumerate(cohorts):
+                progress.cohort(number, cohort)
+                yield work(cohort, progress)
+        finally:
+            torch.set_num_threads(before)
 
     @property
     def record(self) -> dict[str, Any]:
-        """Its name."""
-        return {"name": "local"}
+        """Its name, and the threads that it computes with."""
+        return {"name": "local", "threads": [self._threads or torch.get_num_threads()]}

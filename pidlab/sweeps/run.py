@@ -228,9 +228,7 @@ def _run_cohort(cohort: Cohort, progress: Progress) -> Outcome:
     progress.advance(len(runs) * PROBE_STEPS)
     keys = [run.key for run in runs]
     threads = torch.get_num_threads()
-    return Outcome(
-        cohort.objective, program, clock.seconds, keys, rows, failed, threads=threads, whole=whole
-    )
+    return Outcome(cohort.objective, program, clock.seconds, keys, rows, failed, threads=threads, whole=whole)
 
 
 def _readouts(fitted: FittedCohort, sound: list[int], members: int) -> Represent:

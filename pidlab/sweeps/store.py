@@ -92,13 +92,22 @@ class Store:
             self._db.executemany(
                 "UPDATE runs SET cohort = ?, state = ?, reason = ? WHERE key = ?",
                 [
-                    (cursor.lastrowid, "failed" if key in outcome.failed else "done", outcome.failed.get(key), key)
+                    (
+                        cursor.lastrowid,
+                        "failed" if key in outcome.failed else "done",
+                        outcome.failed.get(key),
+                        key,
+                    )
                     for key in outcome.keys
                 ],
             )
             self._db.executemany(
                 f"INSERT INTO captured (run, {', '.join(ROW_COLUMNS)}) VALUES ({places})",
-                [(key, *(row[c] for c in ROW_COLUMNS)) for key in outcome.keys for row in outcome.rows.get(key, ())],
+                [
+                    (key, *(row[c] for c in ROW_COLUMNS))
+                    for key in outcome.keys
+                    for row in outcome.rows.get(key, ())
+                ],
             )
 
     def rows(self, keys: Iterable[str]) -> Iterator[tuple[Any, ...]]:
