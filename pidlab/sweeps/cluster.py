@@ -51,6 +51,8 @@ class Dask:
             )
         if workers is not None and workers < 1:
             raise InvalidRequest(f"--workers {workers}: expected 1 or more")
+        if scheduler is not None and _is_file(scheduler) and not Path(scheduler).is_file():
+            raise InvalidRequest(f"--scheduler {scheduler}: no such file")
         try:
             import distributed  # noqa: F401  # pyright: ignore[reportMissingImports]
         except ImportError:
@@ -97,28 +99,12 @@ class Dask:
 
     @contextmanager
     def _client(self) -> Iterator[Client]:
-        import dask  # pyright: ignore[reportMissingImports]
-        from distributed import Client, LocalCluster  # pyright: ignore[reportMissingImports]
+        from distributed.utils import silence_logging_cmgr  # pyright: ignore[reportMissingImports]
 
-        if self._scheduler is not None:
-            with _reached(self._scheduler) as client:
-                yield client
-            return
-        with dask.config.set({"distributed.scheduler.allowed-failures": ALLOWED_FAILURES}):
-            cluster = LocalCluster(
-                n_workers=self._workers,
-                threads_per_worker=1,
-                processes=True,
-                dashboard_address=None,
-                memory_limit=0,  # cohorts keep to their budget
-                silence_logs=logging.CRITICAL,
-                preload=[_DEAF],
-            )
-        with cluster, Client(cluster, set_as_default=False) as client:
-            try:
-                yield client
-            finally:
-                _end(cluster)
+        start = _local(self._workers) if self._workers else _reached(str(self._scheduler))
+        # What Dask tells with tracebacks is said in a line.
+        with silence_logging_cmgr(logging.CRITICAL), start as client:
+            yield client
 
 
 class _Tasks:
@@ -144,7 +130,9 @@ class _Tasks:
         """In the order in which they come."""
         from distributed import as_completed  # pyright: ignore[reportMissingImports]
 
-        finished = as_completed([self._submit(number) for number in range(len(self._cohorts))], loop=self._client.loop)
+        finished = as_completed(
+            [self._submit(number) for number in range(len(self._cohorts))], loop=self._client.loop
+        )
         count = 0
         for future in finished:
             number = self._open.pop(future)
@@ -188,7 +176,7 @@ class _Tasks:
         error = future.exception()
         if not isinstance(error, KilledWorker):
             raise InvalidRequest(
-                f"a worker cannot do the work ({reason(error)}): expected the same pidlab on all of them"
+                f"a worker cannot do the work ({reason(error).splitlines()[0]}): expected the same pidlab on all of them"
             )
         self._tries[number] += 1
         if self._tries[number] <= RETRIES:
@@ -204,19 +192,42 @@ def _able(client: Client, gpu: bool) -> bool:
     return any(not gpu or worker["resources"].get("GPU") for worker in workers)
 
 
+def _is_file(scheduler: str) -> bool:
+    return scheduler.endswith(".json")
+
+
+@contextmanager
+def _local(workers: int) -> Iterator[Client]:
+    import dask  # pyright: ignore[reportMissingImports]
+    from distributed import Client, LocalCluster  # pyright: ignore[reportMissingImports]
+
+    with dask.config.set({"distributed.scheduler.allowed-failures": ALLOWED_FAILURES}):
+        cluster = LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,
+            memory_limit=0,  # cohorts keep to their budget
+            silence_logs=logging.CRITICAL,
+            preload=[_DEAF],
+        )
+    with cluster, Client(cluster, set_as_default=False) as client:
+        try:
+            yield client
+        finally:
+            _end(cluster)
+
+
 @contextmanager
 def _reached(scheduler: str) -> Iterator[Client]:
     from distributed import Client  # pyright: ignore[reportMissingImports]
 
-    file = scheduler.endswith(".json")
-    if file and not Path(scheduler).is_file():
-        raise InvalidRequest(f"--scheduler {scheduler}: no such file")
-    where = {"scheduler_file": scheduler} if file else {"address": scheduler}
+    where = {"scheduler_file" if _is_file(scheduler) else "address": scheduler}
     try:
         client = Client(**where, timeout=PATIENCE, set_as_default=False)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InvalidRequest(
-            f"--scheduler {scheduler}: none answers there ({reason(error)}); expected an address such as "
+            f"--scheduler {scheduler}: none answers there ({reason(error).splitlines()[0]}); expected an address such as "
             "tcp://HOST:8786, or a scheduler's file"
         ) from None
     with client:
