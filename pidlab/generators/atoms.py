@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 import torch
@@ -129,6 +129,12 @@ class Atoms(Generator):
             )
             for slot in _slots(term, bits, tuning)
         )
+
+    def in_world(self, world: int) -> Self:
+        self.slots  # noqa: B018 - the same in every world, so they are made once
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__, world=world)
+        return other
 
     @property
     def modalities(self) -> tuple[Vector, Vector]:

@@ -176,7 +176,7 @@ class _Tasks:
         error = future.exception()
         if not isinstance(error, KilledWorker):
             raise InvalidRequest(
-                f"a worker cannot do the work ({reason(error).splitlines()[0]}): expected the same pidlab on all of them"
+                f"a worker cannot do the work ({_line(error)}): expected the same pidlab on all of them"
             )
         self._tries[number] += 1
         if self._tries[number] <= RETRIES:
@@ -190,6 +190,10 @@ class _Tasks:
 def _able(client: Client, gpu: bool) -> bool:
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     return any(not gpu or worker["resources"].get("GPU") for worker in workers)
+
+
+def _line(error: BaseException | None) -> str:
+    return reason(error).splitlines()[0] if error else "unknown"
 
 
 def _is_file(scheduler: str) -> bool:
@@ -227,7 +231,7 @@ def _reached(scheduler: str) -> Iterator[Client]:
         client = Client(**where, timeout=PATIENCE, set_as_default=False)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InvalidRequest(
-            f"--scheduler {scheduler}: none answers there ({reason(error).splitlines()[0]}); expected an address such as "
+            f"--scheduler {scheduler}: none answers there ({_line(error)}); expected an address such as "
             "tcp://HOST:8786, or a scheduler's file"
         ) from None
     with client:

@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 from pidlab import defaults
@@ -63,7 +63,7 @@ class Run:
         own = {} if self.source is None else {"source": self.source}
         return own | {
             "version": defaults.RESULT_VERSION,
-            "generator": {"name": self.generator.name, **dataclasses.asdict(self.generator)},  # type: ignore[call-overload]
+            "generator": {"name": self.generator.name, **_parameters(self.generator)},
             "objective": self.objective,
             "seed": self.seed,
             "training": _settings(self.training),
@@ -74,12 +74,14 @@ class Run:
     @property
     def text(self) -> str:
         """The specification as canonical JSON, as it is stored."""
-        return _canonical(self.specification)
+        text = _canonical(self.specification)
+        self.__dict__.setdefault("key", _hashed(text))  # whoever wants one wants both
+        return text
 
     @cached_property
     def key(self) -> str:
         """A hash of the specification."""
-        return digest(self.specification)
+        return _hashed(self.text)
 
 
 @dataclass(frozen=True)
@@ -194,16 +196,17 @@ class Request:
         source = {objective: source_digest(objective) for objective in self.objectives}
         for point in self.points():
             at = {self.columns[name]: point[name] for name in varied}
-            settings = [self._at(point, None if own_world else world) for world in worlds]
+            generator, training = self._at(point, None if own_world else worlds[0])
+            laws = [generator if own_world else generator.in_world(world) for world in worlds]
             for objective in self.objectives:
                 runs += [
-                    Run(generator, objective, seed, training, self.probes, self.device, at, source[objective])
-                    for seed, (generator, training) in enumerate(settings)
+                    Run(law, objective, seed, training, self.probes, self.device, at, source[objective])
+                    for seed, law in enumerate(laws)
                 ]
         return runs
 
     def _at(self, point: dict[str, Any], world: int | None) -> tuple[Generator, Training]:
-        settings = {f.name for f in dataclasses.fields(Training)}
+        settings = _names(Training)
         parameters = {k: v for k, v in point.items() if k not in settings}
         cls = generators().get(parse(self.generator).name)
         known = parameters_of(cls) if cls else []
@@ -213,7 +216,8 @@ class Request:
                 raise InvalidRequest(f"cannot vary {name!r}: {hint}")
         if world is not None:
             parameters["world"] = world
-        training = dataclasses.replace(self.training, **{k: v for k, v in point.items() if k in settings})
+        given = {k: v for k, v in point.items() if k in settings}
+        training = dataclasses.replace(self.training, **given) if given else self.training
         return load_generator(self.generator, **parameters), training
 
     @property
@@ -235,10 +239,23 @@ def _settings(training: Training) -> dict[str, Any]:
     return dataclasses.asdict(training)
 
 
+@cache
+def _names(kind: Any) -> tuple[str, ...]:
+    return tuple(f.name for f in dataclasses.fields(kind))
+
+
+def _parameters(generator: Generator) -> dict[str, Any]:
+    # Plain values all of them, which need no copy.
+    return {name: getattr(generator, name) for name in _names(type(generator))}
+
+
 def digest(value: Any) -> str:
     """16 hex digits of the SHA-256 of a value's canonical JSON."""
-    return hashlib.sha256(_canonical(value).encode()).hexdigest()[:16]
+    return _hashed(_canonical(value))
 
 
-def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+def _hashed(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode

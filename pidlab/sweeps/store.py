@@ -38,7 +38,7 @@ class Store:
 
     def plan(self, runs: Iterable[Run]) -> None:
         """Adds runs that are not there yet as planned; of all of them it keeps where they stand."""
-        values = ", ".join(f":{name}" for name in _PLANNED)
+        values = ", ".join("?" * len(_PLANNED))
         # A run may stand in several sweeps of one folder: it keeps every parameter that one of them varies.
         renewed = ", ".join(f"{term} = excluded.{term}" for term in TERMS)
         upsert = (
@@ -158,15 +158,9 @@ class Store:
         self._db.close()
 
 
-def _planned(run: Run) -> dict[str, Any]:
-    return {
-        "key": run.key,
-        "specification": run.text,
-        "objective": run.objective,
-        "seed": run.seed,
-        "point": json.dumps(run.point),
-        **run.truth,
-    }
+def _planned(run: Run) -> tuple[Any, ...]:
+    text = run.text
+    return (run.key, text, run.objective, run.seed, json.dumps(run.point), *run.truth.values())
 
 
 def total_seconds(cohorts: Iterable[Mapping[str, Any]]) -> dict[str, float]:
