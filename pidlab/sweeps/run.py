@@ -19,7 +19,6 @@ from pidlab.analysis.draw import Represent
 from pidlab.analysis.levels import level_of
 from pidlab.analysis.settled import moved_rows
 from pidlab.clock import Clock
-from pidlab.decomposition import TERMS
 from pidlab.errors import InvalidRequest, reason
 from pidlab.objectives import load_objective
 from pidlab.plots.capture import FORMATS, capture_figure, save
@@ -29,8 +28,8 @@ from pidlab.sweeps.outcome import Outcome, joined
 from pidlab.sweeps.plan import Cohort, plan
 from pidlab.sweeps.provenance import provenance
 from pidlab.sweeps.request import Request, Run
-from pidlab.sweeps.schema import ROW_COLUMNS
 from pidlab.sweeps.store import Store, total_seconds
+from pidlab.sweeps.table import results
 from pidlab.training import FittedCohort, Member, train
 
 # What probing a run takes, in training steps, for the progress bar.
@@ -157,22 +156,6 @@ def _written(
     }
     _write(directory / "provenance.json", json.dumps(record, indent=2) + "\n")
     return SweepResult(directory, table, failures, len(runs), left)
-
-
-def results(runs: Sequence[Run], store: Store) -> pd.DataFrame:
-    """The tidy table of a sweep: a row per (run, readout, target, probe), bits throughout."""
-    parameters = list(dict.fromkeys(name for run in runs for name in run.point if name not in TERMS))
-    columns = ["run", "objective", "seed", *ROW_COLUMNS, *TERMS, *parameters]
-    by_key = {run.key: run for run in runs}
-    records = []
-    for key, *row in store.rows(by_key):
-        run = by_key[key]
-        varied = (run.point.get(name) for name in parameters)
-        records.append((key, run.objective, run.seed, *row, *run.truth.values(), *varied))
-    table = pd.DataFrame.from_records(records, columns=columns)
-    table["headline"] = table["headline"].astype(bool)
-    table["truth"] = table["truth"].astype(float)  # what is not known is NaN here and NULL in the store
-    return table
 
 
 def run_cohort(cohort: Cohort, progress: Progress) -> Outcome:

@@ -24,6 +24,9 @@ ROW_COLUMNS = (
     "converged",
 )
 
+# What is true or false, which SQLite keeps as 1 or 0.
+FLAGS = ("headline", "converged")
+
 _HEADER = 100  # bytes that begin every SQLite file
 
 # What makes each schema out of the one before; a new file goes through all of them.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pidlab.decomposition import TERMS
-from pidlab.sweeps.schema import ROW_COLUMNS, clearly, connect
+from pidlab.sweeps.schema import FLAGS, ROW_COLUMNS, clearly, connect
 
 if TYPE_CHECKING:
     from pidlab.sweeps.outcome import Outcome
@@ -110,12 +110,14 @@ class Store:
                 ],
             )
 
-    def rows(self, keys: Iterable[str]) -> Iterator[tuple[Any, ...]]:
-        """The captured rows of runs, in the order of `keys`: the key, then `ROW_COLUMNS`."""
-        query = f"SELECT run, {', '.join(ROW_COLUMNS)} FROM captured WHERE run = ? ORDER BY id"
+    def rows(self, keys: Iterable[str], *, words: bool = False) -> Iterator[list[tuple[Any, ...]]]:
+        """The rows of every run of `keys`, as `ROW_COLUMNS`; with `words`, flags as True or False."""
+        named = {name: f"CASE {name} WHEN 1 THEN 'True' WHEN 0 THEN 'False' END" for name in FLAGS if words}
+        columns = ", ".join(named.get(name, name) for name in ROW_COLUMNS)
+        query = f"SELECT {columns} FROM captured WHERE run = ? ORDER BY id"
         with self._clearly():
             for key in keys:
-                yield from self._db.execute(query, (key,))
+                yield self._db.execute(query, (key,)).fetchall()
 
     def parameters(self) -> list[str]:
         """The columns of every parameter that a sweep of this file varied, in order of appearance."""
@@ -123,21 +125,13 @@ class Store:
         with self._clearly():
             return [name for (name,) in self._db.execute(query) if name not in TERMS]
 
-    def table(self, parameters: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-        """Every row as in results.csv: run, objective, seed, `ROW_COLUMNS`, terms, `parameters`."""
-        captured = ", ".join(f"c.{name}" for name in ROW_COLUMNS)
-        terms = ", ".join(f"r.{term}" for term in TERMS)
-        query = (
-            f"SELECT r.key, r.objective, r.seed, {captured}, {terms}, r.point "
-            "FROM runs AS r CROSS JOIN captured AS c ON c.run = r.key ORDER BY r.rowid, c.id"
-        )
+    def runs(self, parameters: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        """Every run: key, objective, seed, terms, `parameters`."""
+        query = f"SELECT key, objective, seed, {', '.join(TERMS)}, point FROM runs ORDER BY rowid"
         with self._clearly():
-            last, varied = None, (None,) * len(parameters)
-            for *row, point in self._db.execute(query):
-                if point != last:  # rows of one run follow each other
-                    last, found = point, json.loads(point or "{}")
-                    varied = tuple(found.get(name) for name in parameters)
-                yield (*row, *varied)
+            for *run, point in self._db.execute(query):
+                found = json.loads(point or "{}")
+                yield (*run, *(found.get(name) for name in parameters))
 
     def lacking_truth(self) -> int:
         """How many runs an older pidlab stored without the decomposition of their generator."""
