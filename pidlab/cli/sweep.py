@@ -2,6 +2,7 @@
 
 import json
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,6 +30,15 @@ from pidlab.defaults import QUICK, Training, meaning
 from pidlab.errors import InvalidRequest
 
 _BASE = Training()
+
+
+class Saved(StrEnum):
+    """What can be kept of a run."""
+
+    weights = "weights"
+    representations = "representations"
+
+
 TRAINING, SCOPE, OUTPUT = "Training", "What is compared", "Output"
 EPILOG = (
     f"Where nothing is asked: {', '.join(f'{name} {value:g}' for name, value in defaults.ATOMS.items())}; "
@@ -142,6 +152,14 @@ def sweep(
             rich_help_panel=SCOPE,
         ),
     ] = False,
+    save: Annotated[
+        list[Saved] | None,
+        typer.Option(
+            help="What to keep of every run that is trained, as safetensors files beside the results; again "
+            "for both.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     engine: EngineOption = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
@@ -199,6 +217,7 @@ def sweep(
                 retry_failed=retry_failed,
                 fail_fast=fail_fast,
                 engine=trained_by,
+                save=save or (),
             )
     except KeyboardInterrupt as stop:
         typer.echo("stopped: finished cohorts are kept; the same command goes on from there", err=True)

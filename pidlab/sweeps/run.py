@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from pidlab.clock import Clock
 from pidlab.errors import InvalidRequest, reason
 from pidlab.objectives import load_objective
 from pidlab.plots.capture import FORMATS, capture_figure, save
-from pidlab.sweeps.engine import Engine, Local, Progress, Silent
+from pidlab.sweeps import saved
+from pidlab.sweeps.engine import Engine, Local, Progress, Silent, Work
 from pidlab.sweeps.lock import locked
 from pidlab.sweeps.outcome import Outcome, joined
 from pidlab.sweeps.plan import Cohort, plan
@@ -64,6 +66,7 @@ def run_sweep(
     retry_failed: bool = False,
     fail_fast: bool = False,
     engine: Engine | None = None,
+    save: Sequence[str] = (),
 ) -> SweepResult:
     """Trains and examines what the store does not hold yet, then writes the sweep's files.
 
@@ -77,6 +80,7 @@ def run_sweep(
         retry_failed: trains runs that failed once more.
         fail_fast: trains no further cohort after one in which a run fails.
         engine: where cohorts are trained; in this process by default.
+        save: `"weights"`, `"representations"`: what to keep of every run that is trained, as files.
 
     Raises:
         InvalidRequest: a folder that cannot be written or that another sweep is writing to, or
@@ -88,7 +92,12 @@ def run_sweep(
     with locked(directory), closing(Store(directory / "results.sqlite")) as store:
         store.plan(runs)
         engine = engine or Local()
-        left = _train_missing(runs, store, engine, progress or Silent(), retry_failed, fail_fast)
+        work, progress = partial(run_cohort, keep=tuple(save)), progress or Silent()
+        done = (key for key, state in store.states().items() if state == "done")
+        if lacking := saved.lacking(directory, save, done) if save else 0:
+            what = f"{lacking} runs are done without their {' and '.join(save)}"
+            progress.note(f"{what}: in a new --out they are trained with them")
+        left = _train_missing(runs, store, directory, engine, work, progress, retry_failed, fail_fast)
         about = {"engine": engine.record, "seconds_of_this_command": time.perf_counter() - started}
         try:
             return _written(request, runs, store, directory, command, about, left)
@@ -102,7 +111,9 @@ def run_sweep(
 def _train_missing(
     runs: Sequence[Run],
     store: Store,
+    directory: Path,
     engine: Engine,
+    work: Work,
     progress: Progress,
     retry_failed: bool,
     fail_fast: bool,
@@ -117,8 +128,9 @@ def _train_missing(
     progress.start(todo, sum(run.key in over for run in runs), len(runs))
     left = {run.key for cohort in todo for run in cohort.runs if run.key not in known}
     # Closed, an engine lets go of what it has begun.
-    with closing(engine.outcomes(todo, run_cohort, progress)) as outcomes:
+    with closing(engine.outcomes(todo, work, progress)) as outcomes:
         for outcome in outcomes:
+            _keep(directory, outcome)
             store.commit(outcome)
             left.difference_update(outcome.keys)
             if outcome.failed and fail_fast:
@@ -158,12 +170,22 @@ def _written(
     return SweepResult(directory, table, failures, len(runs), left)
 
 
-def run_cohort(cohort: Cohort, progress: Progress) -> Outcome:
+def _keep(directory: Path, outcome: Outcome) -> None:
+    try:
+        saved.write(directory, outcome.files)
+    except OSError as error:
+        raise InvalidRequest(
+            f"cannot write to {directory} ({error.strerror}): finished cohorts are kept; make room, then the "
+            "same command goes on"
+        ) from None
+
+
+def run_cohort(cohort: Cohort, progress: Progress, keep: Sequence[str] = ()) -> Outcome:
     """Trains and examines a cohort; in halves where that fails, so that a fault fails its own runs only.
 
     Halves take less memory, too, and give the same numbers.
     """
-    outcome, runs = _run_cohort(cohort, progress), cohort.runs
+    outcome, runs = _run_cohort(cohort, progress, keep), cohort.runs
     if outcome.whole or len(runs) == 1:
         return outcome
     why = outcome.failed[runs[0].key].splitlines()[0]
@@ -171,14 +193,15 @@ def run_cohort(cohort: Cohort, progress: Progress) -> Outcome:
     if runs[0].device == "cuda":
         torch.cuda.empty_cache()
     middle = len(runs) // 2
-    return joined([run_cohort(Cohort(half), progress) for half in (runs[:middle], runs[middle:])])
+    return joined([run_cohort(Cohort(half), progress, keep) for half in (runs[:middle], runs[middle:])])
 
 
-def _run_cohort(cohort: Cohort, progress: Progress) -> Outcome:
+def _run_cohort(cohort: Cohort, progress: Progress, keep: Sequence[str] = ()) -> Outcome:
     clock, runs = Clock(), cohort.runs
     device = runs[0].device
     failed: dict[str, str] = {}
     rows: dict[str, list[dict[str, Any]]] = {}
+    files: dict[str, bytes] = {}
     program, level, whole = "none", level_of(runs[0].probes), True
     try:
         fitted = train(
@@ -203,15 +226,20 @@ def _run_cohort(cohort: Cohort, progress: Progress) -> Outcome:
                 moved = moved_rows(earlier, readouts, generators, seeds, device, clock)
                 found = [[*rows, *more] for rows, more in zip(found, moved, strict=True)]
             rows = {runs[i].key: member for i, member in zip(sound, found, strict=True)}
+            if "weights" in keep:
+                files |= saved.weights(fitted, runs, sound)
+            if "representations" in keep:
+                mine = [runs[i] for i in sound]
+                files |= saved.representations(readouts, mine, generators, seeds, level, device)
     except Exception as error:
         # One bad objective must not take the others' runs with it.
         whole = False
         failed = dict.fromkeys((run.key for run in runs), reason(error))
-        rows = {}
+        rows, files = {}, {}
     progress.advance(len(runs) * PROBE_STEPS)
     keys = [run.key for run in runs]
     threads = torch.get_num_threads()
-    return Outcome(cohort.objective, program, clock.seconds, keys, rows, failed, threads=threads, whole=whole)
+    return Outcome(cohort.objective, program, clock.seconds, keys, rows, failed, files, threads, whole)
 
 
 def _readouts(fitted: FittedCohort, sound: list[int], members: int) -> Represent:

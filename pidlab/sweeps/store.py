@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pidlab.decomposition import TERMS
+from pidlab.errors import InvalidRequest
 from pidlab.sweeps.schema import FLAGS, ROW_COLUMNS, clearly, connect
 
 if TYPE_CHECKING:
@@ -52,6 +53,21 @@ class Store:
         """The state of every run that is over, by key."""
         with self._clearly():
             return dict(self._db.execute("SELECT key, state FROM runs WHERE state != 'planned'"))
+
+    def specification(self, key: str) -> dict[str, Any]:
+        """What a run that is done was asked for with.
+
+        Raises:
+            InvalidRequest: there is no such run, or it is not done.
+        """
+        with self._clearly():
+            found = self._db.execute("SELECT specification, state FROM runs WHERE key = ?", (key,)).fetchone()
+            if found is None:
+                raise InvalidRequest(f"no run {key!r}: expected a key from the column run of results.csv")
+            text, state = found
+            if state != "done":
+                raise InvalidRequest(f"run {key} is {state}: expected one that is done")
+            return json.loads(text)
 
     def counts(self) -> dict[str, int]:
         """How many runs there are in every state."""
