@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,7 +75,9 @@ class Dask:
         where = {"workers": self._workers} if self._workers else {"scheduler": self._scheduler}
         return {"name": "dask", **where, "threads": sorted(self._used)}
 
-    def outcomes(self, cohorts: Sequence[Cohort], work: Work, progress: Progress) -> Iterator[Outcome]:
+    def outcomes(
+        self, cohorts: Sequence[Cohort], work: Work, progress: Progress
+    ) -> Generator[Outcome, None, None]:
         """In the order in which cohorts are over.
 
         Raises:

@@ -1,6 +1,6 @@
 """Where cohorts are trained: one after the other in this process, unless another engine is asked for."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -49,7 +49,9 @@ class Engine(Protocol):
 
     at_once: int
 
-    def outcomes(self, cohorts: Sequence[Cohort], work: Work, progress: Progress) -> Iterator[Outcome]:
+    def outcomes(
+        self, cohorts: Sequence[Cohort], work: Work, progress: Progress
+    ) -> Generator[Outcome, None, None]:
         """What `work` makes of every cohort, in the order in which they are over."""
         ...
 
@@ -71,7 +73,9 @@ class Local:
     def __init__(self, threads: int | None = None) -> None:
         self._threads = threads
 
-    def outcomes(self, cohorts: Sequence[Cohort], work: Work, progress: Progress) -> Iterator[Outcome]:
+    def outcomes(
+        self, cohorts: Sequence[Cohort], work: Work, progress: Progress
+    ) -> Generator[Outcome, None, None]:
         """In the order of the cohorts."""
         before = torch.get_num_threads()
         torch.set_num_threads(self._threads or before)

@@ -33,9 +33,15 @@ def restore(specification: Mapping[str, Any]) -> Run:
             f"run {key}: the source of {specification['objective']!r} has digest {here}, the run was asked "
             f"for with {specification.get('source')}: put that file back in its place"
         )
-    given = {f.name: specification[f.name] for f in dataclasses.fields(Run) if f.name in specification}
-    made = {"generator": _generator(specification["generator"]), "point": {}}
-    run = Run(**given | made | {"training": Training(**specification["training"])})
+    given: dict[str, Any] = {
+        f.name: specification[f.name] for f in dataclasses.fields(Run) if f.name in specification
+    }
+    given |= {
+        "generator": _generator(specification["generator"]),
+        "training": Training(**specification["training"]),
+        "point": {},
+    }
+    run = Run(**given)
     if run.key != key:
         name = specification["generator"]["name"]
         raise InvalidRequest(
