@@ -133,7 +133,7 @@ class Atoms(Generator):
     def in_world(self, world: int) -> Self:
         self.slots  # noqa: B018 - the same in every world, so they are made once
         other = object.__new__(type(self))
-        other.__dict__.update(self.__dict__, world=world)
+        vars(other).update(vars(self), world=world)
         return other
 
     @property

@@ -72,7 +72,9 @@ class Dask:
     @property
     def record(self) -> dict[str, Any]:
         """Its name, where it ran, and the threads that cohorts were computed with."""
-        where = {"workers": self._workers} if self._workers else {"scheduler": self._scheduler}
+        where: dict[str, Any] = (
+            {"workers": self._workers} if self._workers else {"scheduler": self._scheduler}
+        )
         return {"name": "dask", **where, "threads": sorted(self._used)}
 
     def outcomes(
@@ -175,7 +177,7 @@ class _Tasks:
             raise InvalidRequest(
                 "the scheduler is lost: finished cohorts are kept; the same command goes on from there"
             )
-        error = future.exception()
+        error: Any = future.exception()
         if not isinstance(error, KilledWorker):
             raise InvalidRequest(
                 f"a worker cannot do the work ({_line(error)}): expected the same pidlab on all of them"
@@ -194,8 +196,8 @@ def _able(client: Client, gpu: bool) -> bool:
     return any(not gpu or worker["resources"].get("GPU") for worker in workers)
 
 
-def _line(error: BaseException | None) -> str:
-    return reason(error).splitlines()[0] if error else "unknown"
+def _line(error: BaseException) -> str:
+    return reason(error).splitlines()[0]
 
 
 def _is_file(scheduler: str) -> bool:
@@ -204,15 +206,15 @@ def _is_file(scheduler: str) -> bool:
 
 @contextmanager
 def _local(workers: int) -> Iterator[Client]:
-    import dask  # pyright: ignore[reportMissingImports]
+    from dask import config  # pyright: ignore[reportMissingImports, reportPrivateImportUsage]
     from distributed import Client, LocalCluster  # pyright: ignore[reportMissingImports]
 
-    with dask.config.set({"distributed.scheduler.allowed-failures": ALLOWED_FAILURES}):
+    with config.set({"distributed.scheduler.allowed-failures": ALLOWED_FAILURES}):
         cluster = LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
             processes=True,
-            dashboard_address=None,
+            dashboard_address=None,  # pyright: ignore[reportArgumentType]
             memory_limit=0,  # cohorts keep to their budget
             silence_logs=logging.CRITICAL,
             preload=[_DEAF],
@@ -228,7 +230,7 @@ def _local(workers: int) -> Iterator[Client]:
 def _reached(scheduler: str) -> Iterator[Client]:
     from distributed import Client  # pyright: ignore[reportMissingImports]
 
-    where = {"scheduler_file" if _is_file(scheduler) else "address": scheduler}
+    where: dict[str, Any] = {"scheduler_file" if _is_file(scheduler) else "address": scheduler}
     try:
         client = Client(**where, timeout=PATIENCE, set_as_default=False)
     except (OSError, ValueError, TypeError, KeyError) as error:

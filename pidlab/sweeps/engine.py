@@ -47,7 +47,10 @@ Work = Callable[[Cohort, Progress], Outcome]
 class Engine(Protocol):
     """Trains and examines cohorts; what comes of it is stored by whoever asked."""
 
-    at_once: int
+    @property
+    def at_once(self) -> int:
+        """How many cohorts are trained at a time."""
+        ...
 
     def outcomes(
         self, cohorts: Sequence[Cohort], work: Work, progress: Progress

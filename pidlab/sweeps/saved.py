@@ -161,7 +161,5 @@ def _digest(run: str, tensors: Mapping[str, Tensor], about: Mapping[str, str]) -
     total = hashlib.sha256(json.dumps([run, said]).encode())
     for name, tensor in sorted(tensors.items()):
         total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        total.update(
-            tensor.contiguous().view(torch.uint8).numpy() if tensor.ndim else tensor.numpy().tobytes()
-        )
+        total.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return total.hexdigest()
