@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
@@ -260,7 +260,12 @@ def _slot_count(term: str, bits: float) -> int:
     return max(math.ceil(bits), 0 if term.startswith("shared") else 1)
 
 
-def _slots(term: str, bits: float, tuning: str) -> Iterator[Slot]:
+@lru_cache(maxsize=1024)  # a sweep varies few terms at a time
+def _slots(term: str, bits: float, tuning: str) -> tuple[Slot, ...]:
+    return tuple(_made(term, bits, tuning))
+
+
+def _made(term: str, bits: float, tuning: str) -> Iterator[Slot]:
     gap = 1.0 if tuning == "erasure" else 2.0
     for i in range(_slot_count(term, bits)):
         f = min(bits - i, 1.0)

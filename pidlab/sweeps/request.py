@@ -18,6 +18,7 @@ from pidlab.defaults import Training
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.generators import Generator, generators, load_generator
 from pidlab.generators.checks import check_policy, parameters_of
+from pidlab.memory import uncollected
 from pidlab.objectives.load import load_objective, source_digest
 from pidlab.references import parse
 from pidlab.seeds import child
@@ -189,6 +190,10 @@ class Request:
 
     def runs(self) -> list[Run]:
         """Every run: by point, then objective, then seed."""
+        with uncollected():
+            return self._runs()
+
+    def _runs(self) -> list[Run]:
         own_world = "world" in parse(self.generator).arguments
         runs = []
         worlds = [child(seed, "world") for seed in range(self.seeds)]
@@ -246,7 +251,8 @@ def _names(kind: Any) -> tuple[str, ...]:
 
 def _parameters(generator: Generator) -> dict[str, Any]:
     # Plain values all of them, which need no copy.
-    return {name: getattr(generator, name) for name in _names(type(generator))}
+    values = vars(generator)
+    return {name: values[name] for name in _names(type(generator))}
 
 
 def digest(value: Any) -> str:

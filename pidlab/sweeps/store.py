@@ -47,7 +47,7 @@ class Store:
             f"DO UPDATE SET point = json_patch(coalesce(point, '{{}}'), excluded.point), {renewed}"
         )
         with self._clearly(), self._db:
-            self._db.executemany(upsert, (_planned(run) for run in runs))
+            self._db.executemany(upsert, _planned(runs))
 
     def states(self) -> dict[str, str]:
         """The state of every run that is over, by key."""
@@ -168,9 +168,13 @@ class Store:
         self._db.close()
 
 
-def _planned(run: Run) -> tuple[Any, ...]:
-    text = run.text
-    return (run.key, text, run.objective, run.seed, json.dumps(run.point), *run.truth.values())
+def _planned(runs: Iterable[Run]) -> Iterator[tuple[Any, ...]]:
+    last, point = None, ""
+    for run in runs:
+        if run.point is not last:  # runs of one point follow each other
+            last, point = run.point, json.dumps(run.point)
+        text = run.text
+        yield (run.key, text, run.objective, run.seed, point, *run.truth.values())
 
 
 def total_seconds(cohorts: Iterable[Mapping[str, Any]]) -> dict[str, float]:
