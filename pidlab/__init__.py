@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pidlab.generators import Atoms, dataset, load_generator
     from pidlab.info import decompose
     from pidlab.objectives import Batch, Phase, load_objective
+    from pidlab.sweeps import load_run
     from pidlab.training import fit
 
 __version__ = "0.1.0"
@@ -26,6 +27,7 @@ _HOMES = {
     "fit": "pidlab.training",
     "load_generator": "pidlab.generators",
     "load_objective": "pidlab.objectives",
+    "load_run": "pidlab.sweeps",
 }
 
 __all__ = [
@@ -41,6 +43,7 @@ __all__ = [
     "fit",
     "load_generator",
     "load_objective",
+    "load_run",
 ]
 
 

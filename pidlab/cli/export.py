@@ -5,12 +5,12 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
-from typing import IO, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,8 +18,10 @@ from pidlab.cli.folder import Folder, reading
 from pidlab.decomposition import TERMS
 from pidlab.errors import InvalidRequest
 
+if TYPE_CHECKING:
+    from pidlab.sweeps.store import Store
+
 ABOUT = ("run", "objective", "seed")
-FLAGS = ("headline", "converged")
 WORDS = ("run", "objective", "readout", "term", "quantity", "probe")
 PARQUET_ROWS = 100_000
 
@@ -56,11 +58,10 @@ def export(
                 "command, run again, adds them and trains nothing",
                 err=True,
             )
-        rows = _with_flags(names, store.table(columns, parameters))
         write = {Format.csv: _csv, Format.json: _json, Format.parquet: _parquet}[format_]
         try:
             with nullcontext(sys.stdout.buffer) if out is None else _whole(out) as file:
-                write(file, names, rows)
+                write(file, names, store, columns, parameters)
         except BrokenPipeError:  # `| head` has read enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(1) from None
@@ -80,28 +81,52 @@ def _whole(path: Path) -> Iterator[IO[bytes]]:
         partial.unlink(missing_ok=True)
 
 
-def _with_flags(names: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
-    """What is true or false, which SQLite keeps as 1 or 0."""
-    at = names.index(FLAGS[0])
-    for row in rows:
-        headline, converged = row[at : at + 2]
-        flags = (bool(headline), None if converged is None else bool(converged))
-        yield (*row[:at], *flags, *row[at + 2 :])
-
-
-def _csv(file: IO[bytes], names: Sequence[str], rows: Iterator[tuple[Any, ...]]) -> None:
+def _csv(
+    file: IO[bytes], names: Sequence[str], store: "Store", columns: Sequence[str], parameters: Sequence[str]
+) -> None:
     text = io.TextIOWrapper(file, encoding="utf-8", newline="")
     try:
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(names)
-        writer.writerows(rows)
+        text.write(_line(names) + "\n")
+        keys = (run[0] for run in store.runs(()))
+        for run, rows in zip(store.runs(parameters), store.rows(keys, columns, words=True), strict=True):
+            if not rows:
+                continue
+            # What a run's rows have in common is formatted once.
+            before, after = _line(run[: len(ABOUT)]), _line(run[len(ABOUT) :])
+            buffer = io.StringIO()
+            csv.writer(buffer, lineterminator="\0").writerows(rows)
+            between = f",{after}\n{before},"
+            text.write(f"{before},{buffer.getvalue().replace(chr(0), between)[: -len(before) - 1]}")
     finally:
         text.detach()  # stdout stays open
 
 
-def _json(file: IO[bytes], names: Sequence[str], rows: Iterator[tuple[Any, ...]]) -> None:
+def _line(values: Sequence[Any]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="").writerow(values)
+    return buffer.getvalue()
+
+
+def _rows(store: "Store", columns: Sequence[str], parameters: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """Every row as in results.csv: what it is about, `columns`, terms, `parameters`."""
+    from pidlab.sweeps.schema import FLAGS
+
+    flags = [columns.index(name) for name in FLAGS]
+    keys = (run[0] for run in store.runs(()))
+    for run, rows in zip(store.runs(parameters), store.rows(keys, columns), strict=True):
+        before, after = run[: len(ABOUT)], run[len(ABOUT) :]
+        for found in rows:
+            row = list(found)
+            for i in flags:  # which SQLite keeps as 1 or 0
+                row[i] = None if row[i] is None else bool(row[i])
+            yield (*before, *row, *after)
+
+
+def _json(
+    file: IO[bytes], names: Sequence[str], store: "Store", columns: Sequence[str], parameters: Sequence[str]
+) -> None:
     between = b"[\n"
-    for row in rows:
+    for row in _rows(store, columns, parameters):
         file.write(between + json.dumps(dict(zip(names, row, strict=True))).encode())
         between = b",\n"
     file.write(b"[]\n" if between == b"[\n" else b"\n]\n")
@@ -116,10 +141,15 @@ def _check_parquet(out: Path | None) -> None:
         raise InvalidRequest("--format parquet is no text: name a file with --out FILE")
 
 
-def _parquet(file: IO[bytes], names: Sequence[str], rows: Iterator[tuple[Any, ...]]) -> None:
+def _parquet(
+    file: IO[bytes], names: Sequence[str], store: "Store", columns: Sequence[str], parameters: Sequence[str]
+) -> None:
     import pyarrow as pa  # pyright: ignore[reportMissingImports]
     import pyarrow.parquet as pq  # pyright: ignore[reportMissingImports]
 
+    from pidlab.sweeps.schema import FLAGS
+
+    rows = _rows(store, columns, parameters)
     some = list(islice(rows, PARQUET_ROWS))
     # A parameter is a number or a word throughout; the first rows tell which.
     kinds = {name: pa.string() for name in WORDS} | {"seed": pa.int64(), "step": pa.int64()}

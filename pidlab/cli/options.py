@@ -1,10 +1,15 @@
 """Options that several commands share, and how bits per term are read from them."""
 
-from typing import Annotated
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pidlab.errors import InvalidRequest
 from pidlab.sweeps.ask import spread
+
+if TYPE_CHECKING:
+    from pidlab.sweeps.engine import Engine
 
 AXIS = "A number, a range [b]0..1[/b] or [b]0..1:5[/b], or a list [b]0,0.25,1[/b]."
 BITS = "Bits of the four terms"
@@ -31,6 +36,69 @@ GeneratorOption = Annotated[
     str, typer.Option("--generator", metavar="G", help='Where the data come from: atoms, "atoms(noise=0.1)".')
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
+
+MACHINES = "Machines"
+
+
+class EngineName(StrEnum):
+    """What can train cohorts."""
+
+    local = "local"
+    dask = "dask"
+
+
+EngineOption = Annotated[
+    EngineName | None,
+    typer.Option(
+        "--engine",
+        help="Where cohorts are trained: in this process, or by workers of Dask. Default: local, dask "
+        "where --workers or --scheduler is given.",
+        rich_help_panel=MACHINES,
+        show_default=False,
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Worker processes on this machine, one thread each. Default: one for each core.",
+        rich_help_panel=MACHINES,
+    ),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Dask scheduler of your own: tcp://HOST:8786, or its file.",
+        rich_help_panel=MACHINES,
+    ),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Threads to compute with, here or in every worker. Default: what torch chooses.",
+        rich_help_panel=MACHINES,
+    ),
+]
+
+
+def chosen_engine(
+    name: EngineName | None, workers: int | None, scheduler: str | None, threads: int | None
+) -> "Engine":
+    """The engine that these options ask for."""
+    if threads is not None and threads < 1:
+        raise InvalidRequest(f"--threads {threads}: expected 1 or more")
+    elsewhere = workers is not None or scheduler is not None
+    if name is EngineName.dask or (name is None and elsewhere):
+        from pidlab.sweeps.cluster import Dask
+
+        return Dask(workers, scheduler, threads)
+    if elsewhere:
+        raise InvalidRequest("--workers and --scheduler are of Dask: leave --engine local out")
+    from pidlab.sweeps.engine import Local
+
+    return Local(threads)
 
 
 def asked_bits(

@@ -98,7 +98,7 @@ class Lines:
         line = _title(number, len(self._cohorts), cohort)
         if self._done:
             gone = time.monotonic() - self._began
-            left = gone * (_work(self._cohorts) - self._done) / self._done
+            left = max(gone * (_work(self._cohorts) - self._done) / self._done, 0.0)
             line += f"; {gone:.0f} s gone, about {left:.0f} s left"
         self._print(line)
 

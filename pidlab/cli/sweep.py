@@ -2,6 +2,7 @@
 
 import json
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,19 +12,33 @@ from pidlab import defaults
 from pidlab.cli.options import (
     AXIS,
     AsJson,
+    EngineOption,
     GeneratorOption,
     Redundant,
+    Scheduler,
     Synergy,
+    Threads,
     Unique,
     Unique1,
     Unique2,
+    Workers,
     asked_bits,
+    chosen_engine,
 )
 from pidlab.cli.stop import code_of
 from pidlab.defaults import QUICK, Training, meaning
 from pidlab.errors import InvalidRequest
 
 _BASE = Training()
+
+
+class Saved(StrEnum):
+    """What can be kept of a run."""
+
+    weights = "weights"
+    representations = "representations"
+
+
 TRAINING, SCOPE, OUTPUT = "Training", "What is compared", "Output"
 EPILOG = (
     f"Where nothing is asked: {', '.join(f'{name} {value:g}' for name, value in defaults.ATOMS.items())}; "
@@ -146,6 +161,18 @@ def sweep(
             rich_help_panel=SCOPE,
         ),
     ] = False,
+    save: Annotated[
+        list[Saved] | None,
+        typer.Option(
+            help="What to keep of every run that is trained, as safetensors files beside the results; again "
+            "for both.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    engine: EngineOption = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
     """Train every objective at every point and measure, in bits, what its representation captured.
@@ -171,6 +198,7 @@ def sweep(
         objectives=objective or None,
         zipped=zipped,
         device=device,
+        elsewhere=scheduler is not None,
         quick=quick,
         seeds=seeds,
         views=views,
@@ -181,6 +209,7 @@ def sweep(
         probes=probes,
         track=track,
     )
+    trained_by = chosen_engine(engine, workers, scheduler, threads)
     if dry_run:
         _describe(request, as_json)
         return
@@ -196,6 +225,8 @@ def sweep(
                 command=["pidlab", *sys.argv[1:]],
                 retry_failed=retry_failed,
                 fail_fast=fail_fast,
+                engine=trained_by,
+                save=save or (),
             )
     except KeyboardInterrupt as stop:
         typer.echo("stopped: finished cohorts are kept; the same command goes on from there", err=True)

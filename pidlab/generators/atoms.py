@@ -3,8 +3,8 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, ClassVar, Literal, get_args
+from functools import cached_property, lru_cache
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 import torch
@@ -142,6 +142,12 @@ class Atoms(Generator):
             for slot in _slots(term, bits, tuning)
         )
 
+    def in_world(self, world: int) -> Self:
+        self.slots  # noqa: B018 - the same in every world, so they are made once
+        other = object.__new__(type(self))
+        vars(other).update(vars(self), world=world)
+        return other
+
     @property
     def modalities(self) -> tuple[Vector, Vector]:
         return (Vector(self.width), Vector(self.width))
@@ -269,7 +275,12 @@ def _slot_count(term: str, bits: float) -> int:
     return max(math.ceil(bits), 0 if term.startswith("shared") else 1)
 
 
-def _slots(term: str, bits: float, tuning: str) -> Iterator[Slot]:
+@lru_cache(maxsize=1024)  # a sweep varies few terms at a time
+def _slots(term: str, bits: float, tuning: str) -> tuple[Slot, ...]:
+    return tuple(_made(term, bits, tuning))
+
+
+def _made(term: str, bits: float, tuning: str) -> Iterator[Slot]:
     gap = 1.0 if tuning == "erasure" else 2.0
     for i in range(_slot_count(term, bits)):
         f = min(bits - i, 1.0)

@@ -3,8 +3,8 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -210,6 +210,10 @@ class Generator(ABC):
         self, n: int, seed: int = 0, split: str = "eval", device: torch.device | str = "cpu"
     ) -> Sample:
         """Draws `n` samples. `split` is `"train"` or `"eval"`: the truth belongs to `"eval"`."""
+
+    def in_world(self, world: int) -> Self:
+        """The same parameters in another world."""
+        return replace(self, world=world)  # type: ignore[type-var]
 
     def rows(self, split: str) -> int | None:
         """How many different rows a split has; None where there is no end to them.

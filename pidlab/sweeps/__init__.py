@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pidlab.sweeps.request import Axis, Request
     from pidlab.sweeps.run import SweepResult, run_sweep
+    from pidlab.sweeps.saved import load_run
 
 # Loaded on first use, so that results are read without torch.
 _HOMES = {
     "Axis": "pidlab.sweeps.request",
     "Request": "pidlab.sweeps.request",
     "SweepResult": "pidlab.sweeps.run",
+    "load_run": "pidlab.sweeps.saved",
     "run_sweep": "pidlab.sweeps.run",
 }
 
-__all__ = ["Axis", "Request", "SweepResult", "run_sweep"]
+__all__ = ["Axis", "Request", "SweepResult", "load_run", "run_sweep"]
 
 
 def __getattr__(name: str) -> Any:

@@ -55,6 +55,7 @@ def ask(
     objectives: Iterable[str] | None = None,
     zipped: bool = False,
     device: str = "cpu",
+    elsewhere: bool = False,
     quick: bool = False,
     **asked: Any,
 ) -> "Request":
@@ -66,6 +67,7 @@ def ask(
         objectives: references; the default ones if None.
         zipped: axes of several values go along together.
         device: device type, or auto.
+        elsewhere: other machines train, so that a device need not be here.
         quick: less of everything that is not asked for.
         asked: settings: `points` of a range that does not say, fields of `Training` and of `Request`; None
             is the default.
@@ -87,23 +89,23 @@ def ask(
         axes=tuple(Axis(names, values(names, text, points)) for names, text in axes),
         objectives=tuple(defaults.OBJECTIVES if objectives is None else objectives),
         training=Training(**training),
-        device=device_of(device),
+        device=device_of(device, elsewhere),
         zipped=zipped,
         **given,
     )
 
 
-def device_of(name: str) -> str:
+def device_of(name: str, elsewhere: bool = False) -> str:
     """The device type that a name means: auto is an accelerator where there is one.
 
     Raises:
-        InvalidRequest: it is none, or not there.
+        InvalidRequest: it is none, or not there though it is to be here.
     """
     import torch
 
     if name not in ("auto", "cpu", "cuda"):
         raise InvalidRequest(f"--device {name!r}: expected auto, cpu or cuda")
-    if name == "cuda" and not torch.cuda.is_available():
+    if name == "cuda" and not elsewhere and not torch.cuda.is_available():
         raise InvalidRequest("--device cuda: this machine offers no CUDA device; use --device cpu")
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"

@@ -32,8 +32,16 @@ class Cohort:
         return self.runs[0].training
 
 
-def plan(runs: Sequence[Run], budget: int = defaults.COHORT_BYTES) -> list[Cohort]:
-    """Groups runs into cohorts whose tensors stay within `budget` bytes, in the order of the runs."""
+def plan(runs: Sequence[Run], budget: int = defaults.COHORT_BYTES, parts: int = 1) -> list[Cohort]:
+    """Groups runs into cohorts, in the order of the runs.
+
+    Args:
+        runs: what to train.
+        budget: bytes that the tensors of a cohort stay within.
+        parts: how many are computed at once; cohorts are small enough to keep them busy.
+    """
+    # Several for each, or the last one is waited for while the others idle.
+    share = math.ceil(len(runs) / (4 * parts)) if parts > 1 else len(runs)
     groups: dict[object, list[Run]] = {}
     signatures: dict[int, object] = {}  # by identity: runs of one point and seed share their generator
     for run in runs:
@@ -44,7 +52,7 @@ def plan(runs: Sequence[Run], budget: int = defaults.COHORT_BYTES) -> list[Cohor
         groups.setdefault(shape, []).append(run)
     cohorts = []
     for group in groups.values():
-        most = max(1, budget // _member_bytes(group[0]))
+        most = max(1, min(share, budget // _member_bytes(group[0])))
         count = math.ceil(len(group) / most)
         size = math.ceil(len(group) / count)
         cohorts += [Cohort(tuple(group[i : i + size])) for i in range(0, len(group), size)]

@@ -61,15 +61,24 @@ def surroundings(command: Sequence[str], device: str = "cpu") -> dict[str, Any]:
     return {
         "command": list(command),
         "result_version": defaults.RESULT_VERSION,
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "versions": {
+            "python": platform.python_version(),
+            **{name: package_version(name) for name in PACKAGES},
+        },
         "platform": f"{platform.system()} {platform.machine()}",
-        "device": torch.cuda.get_device_name() if device == "cuda" else device,
+        "device": _device(device),
         "threads": torch.get_num_threads(),
         "git": _git(),
     }
 
 
-def _version(package: str) -> str | None:
+def _device(device: str) -> str:
+    # A driver of many machines may have none itself.
+    return torch.cuda.get_device_name() if device == "cuda" and torch.cuda.is_available() else device
+
+
+def package_version(package: str) -> str | None:
+    """Of an installed package."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 from pidlab import defaults
@@ -19,6 +19,7 @@ from pidlab.defaults import Training
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.generators import Generator, generators, load_generator
 from pidlab.generators.checks import check_policy, parameters_of
+from pidlab.memory import uncollected
 from pidlab.objectives.load import load_objective, source_digest
 from pidlab.references import parse
 from pidlab.seeds import child
@@ -71,7 +72,7 @@ class Run:
         asked = {"source": self.source, "track": self.track or None}
         return {name: value for name, value in asked.items() if value is not None} | {
             "version": defaults.RESULT_VERSION,
-            "generator": {"name": self.generator.name, **dataclasses.asdict(self.generator)},  # type: ignore[call-overload]
+            "generator": {"name": self.generator.name, **_parameters(self.generator)},
             "objective": self.objective,
             "seed": self.seed,
             "training": _settings(self.training),
@@ -82,12 +83,14 @@ class Run:
     @property
     def text(self) -> str:
         """The specification as canonical JSON, as it is stored."""
-        return _canonical(self.specification)
+        text = _canonical(self.specification)
+        self.__dict__.setdefault("key", _hashed(text))  # whoever wants one wants both
+        return text
 
     @cached_property
     def key(self) -> str:
         """A hash of the specification."""
-        return digest(self.specification)
+        return _hashed(self.text)
 
 
 @dataclass(frozen=True)
@@ -202,6 +205,10 @@ class Request:
 
     def runs(self) -> list[Run]:
         """Every run: by point, then objective, then seed."""
+        with uncollected():
+            return self._runs()
+
+    def _runs(self) -> list[Run]:
         own_world = "world" in parse(self.generator).arguments
         runs = []
         seeds = range(self.first_seed, self.first_seed + self.seeds)
@@ -210,11 +217,12 @@ class Request:
         source = {objective: source_digest(objective) for objective in self.objectives}
         for point in self.points():
             at = {self.columns[name]: point[name] for name in varied}
-            settings = [self._at(point, None if own_world else world) for world in worlds]
+            generator, training = self._at(point, None if own_world else worlds[0])
+            laws = [generator if own_world else generator.in_world(world) for world in worlds]
             for objective in self.objectives:
                 runs += [
                     Run(
-                        generator,
+                        law,
                         objective,
                         seed,
                         training,
@@ -224,12 +232,12 @@ class Request:
                         source[objective],
                         self.track,
                     )
-                    for seed, (generator, training) in zip(seeds, settings, strict=True)
+                    for seed, law in zip(seeds, laws, strict=True)
                 ]
         return runs
 
     def _at(self, point: dict[str, Any], world: int | None) -> tuple[Generator, Training]:
-        settings = {f.name for f in dataclasses.fields(Training)}
+        settings = _names(Training)
         parameters = {k: v for k, v in point.items() if k not in settings}
         cls = generators().get(parse(self.generator).name)
         known = parameters_of(cls) if cls else []
@@ -239,7 +247,8 @@ class Request:
                 raise InvalidRequest(f"cannot vary {name!r}: {hint}")
         if world is not None:
             parameters["world"] = world
-        training = dataclasses.replace(self.training, **{k: v for k, v in point.items() if k in settings})
+        given = {k: v for k, v in point.items() if k in settings}
+        training = dataclasses.replace(self.training, **given) if given else self.training
         return load_generator(self.generator, **parameters), training
 
     @property
@@ -264,10 +273,24 @@ def _settings(training: Training) -> dict[str, Any]:
     return dataclasses.asdict(training)
 
 
+@cache
+def _names(kind: Any) -> tuple[str, ...]:
+    return tuple(f.name for f in dataclasses.fields(kind))
+
+
+def _parameters(generator: Generator) -> dict[str, Any]:
+    # Plain values all of them, which need no copy.
+    values = vars(generator)
+    return {name: values[name] for name in _names(type(generator))}
+
+
 def digest(value: Any) -> str:
     """16 hex digits of the SHA-256 of a value's canonical JSON."""
-    return hashlib.sha256(_canonical(value).encode()).hexdigest()[:16]
+    return _hashed(_canonical(value))
 
 
-def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+def _hashed(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode

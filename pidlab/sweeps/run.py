@@ -8,8 +8,9 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import pandas as pd
 import torch
@@ -20,19 +21,21 @@ from pidlab.analysis.levels import level_of
 from pidlab.analysis.settled import moved_rows
 from pidlab.analysis.tracked import tracked_rows
 from pidlab.clock import Clock
-from pidlab.decomposition import TERMS
 from pidlab.errors import InvalidRequest, reason
 from pidlab.objectives import load_objective
 from pidlab.plots.capture import capture_figure
 from pidlab.plots.save import FORMATS, save
 from pidlab.report import write_report
 from pidlab.results import Results
+from pidlab.sweeps import saved
+from pidlab.sweeps.engine import Engine, Local, Progress, Silent, Work
 from pidlab.sweeps.lock import locked
+from pidlab.sweeps.outcome import Outcome, joined
 from pidlab.sweeps.plan import Cohort, plan
 from pidlab.sweeps.provenance import outcome, provenance
 from pidlab.sweeps.request import Request, Run
-from pidlab.sweeps.schema import ROW_COLUMNS
 from pidlab.sweeps.store import Store, total_seconds
+from pidlab.sweeps.table import results
 from pidlab.tables.written import notebook
 from pidlab.training import FittedCohort, Member, train
 
@@ -43,39 +46,6 @@ PROBE_STEPS, QUICK_STEPS = 200, 60
 def probing_steps(run: Run) -> int:
     """What all probing of a run takes, in training steps."""
     return PROBE_STEPS + run.track * QUICK_STEPS
-
-
-@runtime_checkable
-class Progress(Protocol):
-    """Who is told how far a sweep is."""
-
-    def start(self, cohorts: Sequence[Cohort], finished: int, total: int) -> None:
-        """`cohorts` are about to be trained; `finished` of `total` runs were found in the store."""
-
-    def cohort(self, number: int, cohort: Cohort) -> None:
-        """A cohort begins."""
-
-    def advance(self, steps: int) -> None:
-        """So many run-steps are done."""
-
-    def note(self, text: str) -> None:
-        """Something to know about the cohort, in a line."""
-
-
-class Silent:
-    """Tells nobody."""
-
-    def start(self, cohorts: Sequence[Cohort], finished: int, total: int) -> None:
-        """Nothing."""
-
-    def cohort(self, number: int, cohort: Cohort) -> None:
-        """Nothing."""
-
-    def advance(self, steps: int) -> None:
-        """Nothing."""
-
-    def note(self, text: str) -> None:
-        """Nothing."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +79,8 @@ def run_sweep(
     retry_failed: bool = False,
     fail_fast: bool = False,
     drawn: bool = True,
+    engine: Engine | None = None,
+    save: Sequence[str] = (),
 ) -> SweepResult:
     """Trains and examines what the store does not hold yet, then writes the sweep's files.
 
@@ -122,6 +94,8 @@ def run_sweep(
         retry_failed: trains runs that failed once more.
         fail_fast: trains no further cohort after one in which a run fails.
         drawn: with a figure; a study draws its own.
+        engine: where cohorts are trained; in this process by default.
+        save: `"weights"`, `"representations"`: what to keep of every run that is trained, as files.
 
     Raises:
         InvalidRequest: a folder that cannot be written or that another sweep is writing to, or
@@ -132,9 +106,16 @@ def run_sweep(
     directory = _writable(directory or Path("runs") / request.name)
     with locked(directory), closing(Store(directory / "results.sqlite")) as store:
         store.plan(runs)
-        left = _train_missing(runs, store, progress or Silent(), retry_failed, fail_fast)
+        engine = engine or Local()
+        work, progress = partial(run_cohort, keep=tuple(save)), progress or Silent()
+        done = (key for key, state in store.states().items() if state == "done")
+        if lacking := saved.lacking(directory, save, done) if save else 0:
+            what = f"{lacking} runs are done without their {' and '.join(save)}"
+            progress.note(f"{what}: in a new --out they are trained with them")
+        left = _train_missing(runs, store, directory, engine, work, progress, retry_failed, fail_fast)
+        about = {"engine": engine.record, "seconds_of_this_command": time.perf_counter() - started}
         try:
-            return _written(request, runs, store, directory, command, started, left, drawn)
+            return _written(request, runs, store, directory, command, about, left, drawn)
         except OSError as error:
             raise InvalidRequest(
                 f"cannot write to {directory} ({error.strerror}): finished cohorts are kept; mend it, then "
@@ -143,21 +124,33 @@ def run_sweep(
 
 
 def _train_missing(
-    runs: Sequence[Run], store: Store, progress: Progress, retry_failed: bool, fail_fast: bool
+    runs: Sequence[Run],
+    store: Store,
+    directory: Path,
+    engine: Engine,
+    work: Work,
+    progress: Progress,
+    retry_failed: bool,
+    fail_fast: bool,
 ) -> int:
     """Trains what is missing, cohort by cohort; returns how many runs a first failure left untrained."""
     known = store.states()
     over = {key for key, state in known.items() if state == "done" or not retry_failed}
     # A cohort is finished whole or not at all, unless an earlier request grouped runs otherwise.
-    open_runs = [Cohort(tuple(r for r in c.runs if r.key not in over)) for c in plan(runs)]
+    cohorts = plan(runs, parts=engine.at_once)
+    open_runs = [Cohort(tuple(r for r in c.runs if r.key not in over)) for c in cohorts]
     todo = [cohort for cohort in open_runs if cohort.runs]
     progress.start(todo, sum(run.key in over for run in runs), len(runs))
-    for number, cohort in enumerate(todo):
-        progress.cohort(number, cohort)
-        failed = _run_cohort(cohort, store, progress)
-        if failed and fail_fast:
-            return sum(run.key not in known for c in todo[number + 1 :] for run in c.runs)
-    return 0
+    left = {run.key for cohort in todo for run in cohort.runs if run.key not in known}
+    # Closed, an engine lets go of what it has begun.
+    with closing(engine.outcomes(todo, work, progress)) as outcomes:
+        for outcome in outcomes:
+            _keep(directory, outcome)
+            store.commit(outcome)
+            left.difference_update(outcome.keys)
+            if outcome.failed and fail_fast:
+                break
+    return len(left)
 
 
 def _written(
@@ -166,7 +159,7 @@ def _written(
     store: Store,
     directory: Path,
     command: Sequence[str],
-    started: float,
+    about: dict[str, Any],
     left: int,
     drawn: bool,
 ) -> SweepResult:
@@ -186,39 +179,46 @@ def _written(
         **outcome(runs, failures),
         "cohorts": store.seconds(),
         "seconds": total_seconds([*store.seconds(), {"seconds": drawing.seconds}]),
-        "seconds_of_this_command": time.perf_counter() - started,
+        **about,
     }
     _write(directory / "provenance.json", json.dumps(record, indent=2) + "\n")
     write_report(Results(table, record, directory), directory)
     return SweepResult(directory, table, failures, len(runs), left)
 
 
-def results(runs: Sequence[Run], store: Store) -> pd.DataFrame:
-    """The tidy table of a sweep: a row per (run, readout, target, probe), bits throughout."""
-    parameters = list(dict.fromkeys(name for run in runs for name in run.point if name not in TERMS))
-    columns = ["run", "objective", "seed", *ROW_COLUMNS, *TERMS, *parameters]
-    by_key = {run.key: run for run in runs}
-    records = []
-    for key, *row in store.rows(by_key):
-        run = by_key[key]
-        varied = (run.point.get(name) for name in parameters)
-        records.append((key, run.objective, run.seed, *row, *run.truth.values(), *varied))
-    table = pd.DataFrame.from_records(records, columns=columns)
-    table["headline"] = table["headline"].astype(bool)
-    table["truth"] = table["truth"].astype(float)  # what is not known is NaN here and NULL in the store
-    table["step"] = table["step"].astype("Int64")
-    if table["step"].isna().all():
-        del table["step"]
-    return table
+def _keep(directory: Path, outcome: Outcome) -> None:
+    try:
+        saved.write(directory, outcome.files)
+    except OSError as error:
+        raise InvalidRequest(
+            f"cannot write to {directory} ({error.strerror}): finished cohorts are kept; make room, then the "
+            "same command goes on"
+        ) from None
 
 
-def _run_cohort(cohort: Cohort, store: Store, progress: Progress) -> dict[str, str]:
-    """Trains, examines and stores a cohort; returns why runs of it failed, by key."""
+def run_cohort(cohort: Cohort, progress: Progress, keep: Sequence[str] = ()) -> Outcome:
+    """Trains and examines a cohort; in halves where that fails, so that a fault fails its own runs only.
+
+    Halves take less memory, too, and give the same numbers.
+    """
+    outcome, runs = _run_cohort(cohort, progress, keep), cohort.runs
+    if outcome.whole or len(runs) == 1:
+        return outcome
+    why = outcome.failed[runs[0].key].splitlines()[0]
+    progress.note(f"{cohort.objective}: {len(runs)} runs together: {why}; tried in halves")
+    if runs[0].device == "cuda":
+        torch.cuda.empty_cache()
+    middle = len(runs) // 2
+    return joined([run_cohort(Cohort(half), progress, keep) for half in (runs[:middle], runs[middle:])])
+
+
+def _run_cohort(cohort: Cohort, progress: Progress, keep: Sequence[str] = ()) -> Outcome:
     clock, runs = Clock(), cohort.runs
     device = runs[0].device
     failed: dict[str, str] = {}
     rows: dict[str, list[dict[str, Any]]] = {}
-    program, level = "none", level_of(runs[0].probes)
+    files: dict[str, bytes] = {}
+    program, level, whole = "none", level_of(runs[0].probes), True
     half, tracked = cohort.training.steps // 2, runs[0].checkpoints
     try:
         fitted = train(
@@ -247,14 +247,20 @@ def _run_cohort(cohort: Cohort, store: Store, progress: Progress) -> dict[str, s
                 along = tracked_rows(moments, generators, seeds, device, clock)
                 found = [[*rows, *more] for rows, more in zip(found, along, strict=True)]
             rows = {runs[i].key: member for i, member in zip(sound, found, strict=True)}
+            if "weights" in keep:
+                files |= saved.weights(fitted, runs, sound)
+            if "representations" in keep:
+                mine = [runs[i] for i in sound]
+                files |= saved.representations(readouts, mine, generators, seeds, level, device)
     except Exception as error:
         # One bad objective must not take the others' runs with it.
+        whole = False
         failed = dict.fromkeys((run.key for run in runs), reason(error))
-        rows = {}
+        rows, files = {}, {}
     progress.advance(len(runs) * probing_steps(runs[0]))
     keys = [run.key for run in runs]
-    store.commit(cohort.objective, program, clock.seconds, keys, rows, failed)
-    return failed
+    threads = torch.get_num_threads()
+    return Outcome(cohort.objective, program, clock.seconds, keys, rows, failed, files, threads, whole)
 
 
 def _readouts(fitted: FittedCohort, sound: list[int], members: int) -> Represent:

@@ -26,6 +26,9 @@ _FIRST_COLUMNS = (
 # `step` is set in rows of quantity `tracked` alone.
 ROW_COLUMNS = (*_FIRST_COLUMNS, "step")
 
+# What is true or false, which SQLite keeps as 1 or 0.
+FLAGS = ("headline", "converged")
+
 _HEADER = 100  # bytes that begin every SQLite file
 
 # What makes each schema out of the one before; a new file goes through all of them.

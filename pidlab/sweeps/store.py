@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pidlab.decomposition import TERMS
-from pidlab.sweeps.schema import ROW_COLUMNS, clearly, connect
+from pidlab.errors import InvalidRequest
+from pidlab.sweeps.schema import FLAGS, ROW_COLUMNS, clearly, connect
 
 if TYPE_CHECKING:
+    from pidlab.sweeps.outcome import Outcome
     from pidlab.sweeps.request import Run
 
 STATES = ("planned", "done", "failed")
@@ -37,7 +39,7 @@ class Store:
 
     def plan(self, runs: Iterable[Run]) -> None:
         """Adds runs that are not there yet as planned; of all of them it keeps where they stand."""
-        values = ", ".join(f":{name}" for name in _PLANNED)
+        values = ", ".join("?" * len(_PLANNED))
         # A run may stand in several sweeps of one folder: it keeps every parameter that one of them varies.
         renewed = ", ".join(f"{term} = excluded.{term}" for term in TERMS)
         upsert = (
@@ -45,12 +47,27 @@ class Store:
             f"DO UPDATE SET point = json_patch(coalesce(point, '{{}}'), excluded.point), {renewed}"
         )
         with self._clearly(), self._db:
-            self._db.executemany(upsert, (_planned(run) for run in runs))
+            self._db.executemany(upsert, _planned(runs))
 
     def states(self) -> dict[str, str]:
         """The state of every run that is over, by key."""
         with self._clearly():
             return dict(self._db.execute("SELECT key, state FROM runs WHERE state != 'planned'"))
+
+    def specification(self, key: str) -> dict[str, Any]:
+        """What a run that is done was asked for with.
+
+        Raises:
+            InvalidRequest: there is no such run, or it is not done.
+        """
+        with self._clearly():
+            found = self._db.execute("SELECT specification, state FROM runs WHERE key = ?", (key,)).fetchone()
+            if found is None:
+                raise InvalidRequest(f"no run {key!r}: expected a key from the column run of results.csv")
+            text, state = found
+            if state != "done":
+                raise InvalidRequest(f"run {key} is {state}: expected one that is done")
+            return json.loads(text)
 
     def counts(self) -> dict[str, int]:
         """How many runs there are in every state."""
@@ -75,53 +92,50 @@ class Store:
         with self._clearly():
             return [dict(zip(names, row, strict=True)) for row in self._db.execute(query)]
 
-    def commit(
-        self,
-        objective: str,
-        program: str,
-        seconds: Mapping[str, float],
-        keys: Sequence[str],
-        rows: Mapping[str, Sequence[Mapping[str, Any]]],
-        failed: Mapping[str, str],
-    ) -> None:
-        """Adds a finished cohort of planned runs in one transaction.
-
-        Args:
-            objective: what it trained.
-            program: how.
-            seconds: wall time by activity.
-            keys: of its runs.
-            rows: captured rows of the runs that are done, by key.
-            failed: reasons of those that are not.
-        """
+    def commit(self, outcome: Outcome) -> None:
+        """Adds a finished cohort of planned runs in one transaction."""
         places = ", ".join("?" * (len(ROW_COLUMNS) + 1))
         with self._clearly(), self._db:
             cursor = self._db.execute(
                 "INSERT INTO cohorts (objective, members, program, seconds) VALUES (?, ?, ?, ?)",
-                (objective, len(keys), program, json.dumps(dict(seconds))),
+                (
+                    outcome.objective,
+                    len(outcome.keys),
+                    outcome.program,
+                    json.dumps(dict(outcome.seconds)),
+                ),
             )
             self._db.executemany(
                 "UPDATE runs SET cohort = ?, state = ?, reason = ? WHERE key = ?",
                 [
-                    (cursor.lastrowid, "failed" if key in failed else "done", failed.get(key), key)
-                    for key in keys
+                    (
+                        cursor.lastrowid,
+                        "failed" if key in outcome.failed else "done",
+                        outcome.failed.get(key),
+                        key,
+                    )
+                    for key in outcome.keys
                 ],
             )
             self._db.executemany(
                 f"INSERT INTO captured (run, {', '.join(ROW_COLUMNS)}) VALUES ({places})",
                 [
-                    (key, *(row[c] for c in ROW_COLUMNS[:-1]), row.get("step"))
-                    for key in keys
-                    for row in rows.get(key, ())
+                    (key, *(row.get(c) if c == "step" else row[c] for c in ROW_COLUMNS))
+                    for key in outcome.keys
+                    for row in outcome.rows.get(key, ())
                 ],
             )
 
-    def rows(self, keys: Iterable[str]) -> Iterator[tuple[Any, ...]]:
-        """The captured rows of runs, in the order of `keys`: the key, then `ROW_COLUMNS`."""
-        query = f"SELECT run, {', '.join(ROW_COLUMNS)} FROM captured WHERE run = ? ORDER BY id"
+    def rows(
+        self, keys: Iterable[str], columns: Sequence[str] = ROW_COLUMNS, *, words: bool = False
+    ) -> Iterator[list[tuple[Any, ...]]]:
+        """The rows of every run of `keys`, as `columns`; with `words`, flags as True or False."""
+        named = {name: f"CASE {name} WHEN 1 THEN 'True' WHEN 0 THEN 'False' END" for name in FLAGS if words}
+        asked = ", ".join(named.get(name, name) for name in columns)
+        query = f"SELECT {asked} FROM captured WHERE run = ? ORDER BY id"
         with self._clearly():
             for key in keys:
-                yield from self._db.execute(query, (key,))
+                yield self._db.execute(query, (key,)).fetchall()
 
     def parameters(self) -> list[str]:
         """The columns of every parameter that a sweep of this file varied, in order of appearance."""
@@ -129,21 +143,13 @@ class Store:
         with self._clearly():
             return [name for (name,) in self._db.execute(query) if name not in TERMS]
 
-    def table(self, columns: Sequence[str], parameters: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-        """Every row as in results.csv: run, objective, seed, `columns`, terms, `parameters`."""
-        captured = ", ".join(f"c.{name}" for name in columns)
-        terms = ", ".join(f"r.{term}" for term in TERMS)
-        query = (
-            f"SELECT r.key, r.objective, r.seed, {captured}, {terms}, r.point "
-            "FROM runs AS r CROSS JOIN captured AS c ON c.run = r.key ORDER BY r.rowid, c.id"
-        )
+    def runs(self, parameters: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        """Every run: key, objective, seed, terms, `parameters`."""
+        query = f"SELECT key, objective, seed, {', '.join(TERMS)}, point FROM runs ORDER BY rowid"
         with self._clearly():
-            last, varied = None, (None,) * len(parameters)
-            for *row, point in self._db.execute(query):
-                if point != last:  # rows of one run follow each other
-                    last, found = point, json.loads(point or "{}")
-                    varied = tuple(found.get(name) for name in parameters)
-                yield (*row, *varied)
+            for *run, point in self._db.execute(query):
+                found = json.loads(point or "{}")
+                yield (*run, *(found.get(name) for name in parameters))
 
     def tracked(self) -> bool:
         """Whether any row belongs to a step of training."""
@@ -170,15 +176,13 @@ class Store:
         self._db.close()
 
 
-def _planned(run: Run) -> dict[str, Any]:
-    return {
-        "key": run.key,
-        "specification": run.text,
-        "objective": run.objective,
-        "seed": run.seed,
-        "point": json.dumps(run.point),
-        **run.truth,
-    }
+def _planned(runs: Iterable[Run]) -> Iterator[tuple[Any, ...]]:
+    last, point = None, ""
+    for run in runs:
+        if run.point is not last:  # runs of one point follow each other
+            last, point = run.point, json.dumps(run.point)
+        text = run.text
+        yield (run.key, text, run.objective, run.seed, point, *run.truth.values())
 
 
 def total_seconds(cohorts: Iterable[Mapping[str, Any]]) -> dict[str, float]:

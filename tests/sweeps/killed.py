@@ -31,7 +31,7 @@ class Log(Silent):
 
 
 def sweep(child, directory, log):
-    run_module.plan = lambda runs: plan(runs, budget=1)  # a cohort per run, so that there are many
+    run_module.plan = lambda runs, **_: plan(runs, budget=1)  # a cohort per run, so that there are many
     run_sweep(small(), directory, progress=Log(child, log))
 
 

@@ -167,7 +167,7 @@ def test_killed_at_any_moment_it_resumes_to_the_same_bytes(finished, tmp_path, k
 
 
 def test_runs_do_not_depend_on_the_cohorts_they_are_in(finished, tmp_path, monkeypatch):
-    monkeypatch.setattr(run_module, "plan", lambda runs: plan(runs, budget=1))
+    monkeypatch.setattr(run_module, "plan", lambda runs, **_: plan(runs, budget=1))
     run_sweep(small(objectives=("simclr",)), tmp_path)
     alone = pd.read_csv(tmp_path / "results.csv")
     whole = pd.read_csv(finished.directory / "results.csv")

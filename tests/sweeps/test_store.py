@@ -19,6 +19,7 @@ from pidlab.defaults import Training
 from pidlab.sweeps import Axis, Request, run_sweep
 from pidlab.sweeps import run as run_module
 from pidlab.sweeps.lock import locked
+from pidlab.sweeps.outcome import Outcome
 from pidlab.sweeps.store import Store
 
 # Written by the last version of schema 1, with `FIRST`; two of its runs diverge.
@@ -83,8 +84,9 @@ def test_only_failed_runs_are_retried_and_only_when_asked(stored, monkeypatch):
     trained = []
 
     def noted(cohort, *_):
-        trained.extend(run.key for run in cohort.runs)
-        return {}
+        keys = [run.key for run in cohort.runs]
+        trained.extend(keys)
+        return Outcome(cohort.objective, "none", {}, keys, {}, {})
 
     monkeypatch.setattr(run_module, "_run_cohort", noted)
     before = run_sweep(FIRST, stored).failures

@@ -1,0 +1,145 @@
+"""Cohorts trained by workers of Dask: the same bytes, whoever dies."""
+
+import dataclasses
+import json
+import os
+
+import pytest
+
+from pidlab import InvalidRequest
+from pidlab.defaults import Training
+from pidlab.sweeps import Axis, Request, run_sweep
+from pidlab.sweeps import run as run_module
+from pidlab.sweeps import worker as worker_module
+from pidlab.sweeps.outcome import Outcome
+from pidlab.sweeps.plan import plan
+from pidlab.sweeps.restore import restore
+from pidlab.sweeps.worker import Message, answer, versions
+
+# In the midst of a cohort's training its worker is killed, the first few times.
+MORTAL = """
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+
+import torch
+
+
+class Mortal(torch.nn.Module):
+    def __init__(self, encoders):
+        super().__init__()
+        self.encoders = encoders
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, batch):
+        if multiprocessing.parent_process() is not None:
+            died = list(Path("deaths").iterdir())
+            if len(died) < 2:
+                Path("deaths", str(os.getpid())).touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+        return (self.encoders[0](batch.x1) - self.encoders[1](batch.x2)).square().mean()
+"""
+
+
+def asked(**changes):
+    settings = {
+        "axes": (Axis(("unique1", "unique2"), (0.0, 0.5)),),
+        "objectives": ("mortal.py:Mortal",),
+        "seeds": 2,
+        "training": Training(steps=4, batch=32, hidden=16),
+        "probes": "quick",
+    }
+    return Request(**{**settings, **changes})
+
+
+@pytest.fixture
+def mortal(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mortal.py").write_text(MORTAL)
+    (tmp_path / "deaths").mkdir()
+    monkeypatch.setattr(run_module, "plan", lambda runs, **_: plan(runs, budget=1))
+    return tmp_path
+
+
+def test_workers_killed_in_the_midst_of_cohorts_cost_nothing_but_time(mortal):
+    pytest.importorskip("distributed")
+    from pidlab.sweeps.cluster import Dask
+
+    run_sweep(asked(), mortal / "local")
+    disturbed = run_sweep(asked(), mortal / "dask", engine=Dask(workers=2))
+    assert len(list((mortal / "deaths").iterdir())) == 2
+    assert not disturbed.failures
+    assert disturbed.runs == 4
+    for name in ("results.csv", "captured.csv"):
+        assert (mortal / "dask" / name).read_bytes() == (mortal / "local" / name).read_bytes()
+    record = json.loads((mortal / "dask" / "provenance.json").read_text())
+    assert record["engine"] == {"name": "dask", "workers": 2, "threads": [1]}
+
+
+def work(cohort, progress):
+    keys = [run.key for run in cohort.runs]
+    progress.advance(7)
+    progress.note("noted")
+    return Outcome(cohort.objective, "none", {}, keys, {}, {})
+
+
+def message(**changes):
+    (run, *_) = asked().runs()
+    return dataclasses.replace(Message((run.specification,), versions(), os.getcwd(), None), **changes)
+
+
+def test_a_worker_answers_with_outcome_notes_and_steps(mortal):
+    told = answer(work, message())
+    assert told.outcome is not None
+    assert list(told.outcome.keys) == [asked().runs()[0].key]
+    assert (told.notes, told.steps, told.refusal) == (("noted",), 7, "")
+
+
+@pytest.mark.parametrize("name", ["pidlab", "torch", "result version"])
+def test_a_worker_of_other_versions_refuses_and_names_both(mortal, monkeypatch, name):
+    monkeypatch.setattr(worker_module, "_place", lambda: "worker tcp://there:1")
+    told = answer(work, message(versions=versions() | {name: "0.0.7"}))
+    assert told.outcome is None
+    assert told.refusal.startswith(f"worker tcp://there:1 has {name} {versions()[name]}, ")
+    assert "the driver has 0.0.7" in told.refusal
+
+
+def test_a_worker_with_another_source_of_an_objective_refuses(mortal, monkeypatch):
+    monkeypatch.setattr(worker_module, "_place", lambda: "worker tcp://there:1")
+    sent = message()
+    (mortal / "mortal.py").write_text(MORTAL + "# another\n")
+    told = answer(work, sent)
+    assert told.outcome is None
+    assert "mortal.py:Mortal" in told.refusal
+    assert str(asked().runs()[0].source) in told.refusal  # what is there now
+
+
+def test_own_files_are_looked_for_in_the_drivers_folder(mortal, monkeypatch, tmp_path_factory):
+    sent = message()
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    told = answer(work, sent)
+    assert told.outcome is not None
+    assert os.getcwd() == str(mortal)
+
+
+@pytest.mark.parametrize(
+    "generator",
+    ["atoms(noise=0.2)", "gate('and')", "factorcl(chosen=(2, 1, 1))", "three", "gaussian", "trifeature"],
+)
+def test_a_run_is_its_specification_also_as_json(generator):
+    for run in Request(generator=generator, objectives=("cross",), seeds=1).runs():
+        again = restore(json.loads(run.text))
+        assert again.key == run.key
+        assert (again.generator, again.training, again.seed) == (run.generator, run.training, run.seed)
+
+
+def test_runs_of_other_versions_and_other_files_are_not_restored(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.csv").write_text("x1,x2,y,p\n0,0,0,.5\n1,1,1,.5\n")
+    (run,) = Request(generator="gate('mine.csv')", objectives=("cross",), seeds=1).runs()
+    with pytest.raises(InvalidRequest, match=r"result version 1, this pidlab makes version"):
+        restore({**run.specification, "version": 1})
+    (tmp_path / "mine.csv").write_text("x1,x2,y,p\n0,0,0,.25\n1,1,1,.75\n")
+    with pytest.raises(InvalidRequest, match=f"run {run.key}: generator 'gate' has other contents"):
+        restore(run.specification)
