@@ -28,10 +28,10 @@ NOISES = (0.2, 0.5, 1.0)
 def invariances(level: str = "standard", seed: int = 0, cases: Sequence[str] = CASES) -> pd.DataFrame:
     """Captured bits of z12 before and after changes of it.
 
-    Bijections, copies, permutations and constant columns change no information: the difference must be
-    within the case's tolerance, since both scores must lie between truth minus tolerance and truth.
-    Noise is a channel behind Z: it may raise no score beyond what chance allows over all rows
-    (`FAMILY`), by the standard errors of both.
+    Bijections, copies, permutations and constant columns change no information, nor what the family of
+    any probe could read: each rung's score may differ by the case's tolerance, since both headlines must
+    lie between truth minus tolerance and truth. Noise is a channel behind Z: it may raise no headline
+    beyond what chance allows over all rows (`FAMILY`), by the standard errors of both.
 
     Args:
         level: of the probes; without convergence, controls and what stands beside the targets.
@@ -39,8 +39,8 @@ def invariances(level: str = "standard", seed: int = 0, cases: Sequence[str] = C
         cases: of alike representations.
 
     Returns:
-        A row per (change, case, term): truth, captured, before, difference, most (the difference that
-        is allowed), within.
+        A row per (change, case, term, probe), `headline` for the probe that validation chose: truth,
+        captured, before, difference, most (the difference that is allowed), within.
     """
     effort = replace(LEVELS[level], beside=False, refit=False, controls=False)
     generators = [Known(case) for case in cases]
@@ -52,11 +52,12 @@ def invariances(level: str = "standard", seed: int = 0, cases: Sequence[str] = C
         found = capture_cohort(represent, generators, [seed] * len(cases), effort)
         rows = [{"case": case, **row} for case, rows in zip(cases, found, strict=True) for row in rows]
         table = pd.DataFrame(rows)
-        return table[table["headline"]].reset_index(drop=True)
+        chosen = table[table["headline"]].assign(probe="headline")
+        return pd.concat([chosen, table], ignore_index=True)
 
     before = read(lambda z: z)
     parts = [
-        before[["case", "term", "truth"]].assign(
+        before[["case", "term", "probe", "truth"]].assign(
             level=level,
             change=name,
             captured=after["captured"],
@@ -68,6 +69,8 @@ def invariances(level: str = "standard", seed: int = 0, cases: Sequence[str] = C
         for after in [read(change)]
     ]
     table = pd.concat(parts, ignore_index=True)
+    asked = (table["probe"] == "headline") | ~table["change"].str.startswith("noise")
+    table = table[asked].reset_index(drop=True)
     noisy = table["change"].str.startswith("noise")
     table["within"] = table["difference"].abs().where(~noisy, table["difference"]) <= table["most"]
     return table
@@ -101,6 +104,6 @@ def _changes(seed: int) -> dict[str, Change]:
 def _most(change: str, before: pd.DataFrame, after: pd.DataFrame) -> pd.Series:
     if not change.startswith("noise"):
         return before["case"].map(TOLERANCES)
-    chance = float(stats.norm.isf(FAMILY / (len(NOISES) * len(before))))
+    chance = float(stats.norm.isf(FAMILY / (len(NOISES) * (before["probe"] == "headline").sum())))
     errors = [(table["high"] - table["low"]) / (2 * Z95) for table in (before, after)]
     return chance * (errors[0] ** 2 + errors[1] ** 2) ** 0.5 + math.ulp(1.0)

@@ -152,8 +152,8 @@ def _verdict(out: Path) -> tuple[list[str], dict[str, Any]]:
         moved = moved[~moved["within"].astype(bool)]
         document["moved"] = json.loads(moved.to_json(orient="records"))
         faults += [
-            f"moved by {row['change']}: {row['case']} {row['term']}: by {row['difference']:+.4f}, "
-            f"allowed {row['most']:.4f}"
+            f"moved by {row['change']}: {row['case']} {row['term']} ({row['probe']}): "
+            f"by {row['difference']:+.4f}, allowed {row['most']:.4f}"
             for _, row in moved.iterrows()
         ]
     if "estimators" in held:

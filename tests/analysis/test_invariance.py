@@ -28,4 +28,6 @@ def test_what_keeps_and_what_loses_bits_is_told_apart(monkeypatch):
 def test_every_change_at_a_level(level):
     table = invariances(level)
     check(table)
-    assert len(table) == (4 + len(NOISES)) * 2 * 4
+    headlines = table[table["probe"] == "headline"]
+    assert len(headlines) == (4 + len(NOISES)) * 2 * 4
+    assert set(table["probe"]) >= {"linear", "mlp"}
