@@ -73,6 +73,12 @@ KINDS = {
     "decomposition": Kind(
         "decomposition:decomposition_figure", "Decompositions of known distributions, in bits."
     ),
+    "oracle": Kind(
+        "oracle:oracle_figure",
+        "Losses on representations made of the true symbols and, hollow, on trained ones with the "
+        "synergistic bits read from them; right of the grey line, lower losses exist than training found.",
+        ("oracle.csv",),
+    ),
     "known-answers": Kind(
         "known_answers:known_answers_figure",
         "Captured against true bits of known representations, and how often intervals hold the truth.",
