@@ -11,14 +11,15 @@ from pidlab.analysis.controls import control_rows
 from pidlab.analysis.convergence import converged
 from pidlab.analysis.decomposed import decomposed_rows
 from pidlab.analysis.draw import SPLITS, Represent, draw
+from pidlab.analysis.interval import interval
 from pidlab.analysis.ladder import HEADLINE, Ladder
 from pidlab.analysis.levels import LEVELS, Level, level_of
 from pidlab.analysis.reading import Reading
-from pidlab.analysis.rows import Z95, Row, row, sees
+from pidlab.analysis.rows import Row, row, sees
 from pidlab.clock import Clock
 from pidlab.generators import Generator, Target
 
-__all__ = ["HEADLINE", "LEVELS", "Z95", "Level", "Represents", "capture", "capture_cohort", "sees"]
+__all__ = ["HEADLINE", "LEVELS", "Level", "Represents", "capture", "capture_cohort", "sees"]
 
 # The part of the training rows on which a convergence check fits again.
 PART = 0.25
@@ -44,8 +45,8 @@ def capture(
 
     captured = mean over fresh test rows of log2 q(y|z)/p(y), p the exact prior and q a probe fitted
     on other rows: a lower bound on I(readout; target), in expectation (CAPTURE protocol; Xu et al.
-    2020, predictive V-information). `low`, `high` bound its expectation with 95 % confidence (normal,
-    over test rows), not I. Values are never clipped: a null may read slightly below 0.
+    2020, predictive V-information). `low`, `high` bound its expectation with 95 % confidence over test
+    rows (`pidlab.analysis.interval`), not I. Values are never clipped: a null may read slightly below 0.
 
     Args:
         fitted: a fitted model, or a function of (x1, x2) that returns readouts by name.
@@ -111,7 +112,7 @@ def capture_cohort(
             if level.beside:
                 _add_total(rows, readout, generators, readings[readout])
         if level.beside:
-            decomposed_rows(rows, generators, readings)
+            decomposed_rows(rows, generators, readings, level.controls)
         if level.controls:
             control_rows(rows, generators, seeds, splits, readings, level)
     return rows
@@ -125,16 +126,14 @@ def _add(
     settled: Tensor | None,
 ) -> None:
     """Appends a row per member and rung."""
-    means, errors = _mean(reading.bits)
+    scores = interval(reading.bits).tolist()
     believed = reading.headline.tolist()
     flags = None if settled is None else settled.tolist()
     for k, target in enumerate(targets):
         truth = _truth(readout, target.information)
         for p, probe in enumerate(reading.rungs):
             flag = None if flags is None else bool(flags[p][k])
-            rows[k].append(
-                row(readout, target.name, truth, means[p][k], errors[p][k], probe, believed[k] == p, flag)
-            )
+            rows[k].append(row(readout, target.name, truth, scores[p][k], probe, believed[k] == p, flag))
 
 
 def _add_total(
@@ -147,15 +146,11 @@ def _add_total(
     targets = [g.targets for g in generators]
     if len(targets[0]) == 1 or not generators[0].independent_targets:
         return
-    means, errors = _mean(sum(readings[name].headline_bits for name in targets[0]))  # type: ignore[arg-type]
+    together = sum(readings[name].headline_bits for name in targets[0])
+    scores = interval(together).tolist()  # type: ignore[arg-type]
     for k, member in enumerate(targets):
         truth = sum(_truth(readout, target.information) for target in member.values())
-        rows[k].append(row(readout, "total:y", truth, means[k], errors[k], "product"))
-
-
-def _mean(bits: Tensor) -> tuple[list[Any], list[Any]]:
-    """Means over rows and their standard errors."""
-    return bits.mean(-1).tolist(), (bits.std(-1) / bits.shape[-1] ** 0.5).tolist()
+        rows[k].append(row(readout, "total:y", truth, scores[k], "product"))
 
 
 def _truth(readout: str, information: Mapping[tuple[int, ...], float]) -> float:

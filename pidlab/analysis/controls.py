@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pidlab.analysis.draw import SPLITS, Rows
 from pidlab.analysis.embedding import embed
+from pidlab.analysis.interval import interval
 from pidlab.analysis.ladder import HEADLINE, Ladder
 from pidlab.analysis.levels import Level
 from pidlab.analysis.reading import Reading
@@ -92,7 +93,7 @@ def _plant(split: Rows, generators: Sequence[Generator], seeds: Sequence[int], n
 def _append(
     rows: list[list[Row]], readout: str, term: str, truths: Sequence[float], bits: Tensor, reading: Reading
 ) -> None:
-    means, errors = bits.mean(-1).tolist(), (bits.std(-1) / bits.shape[-1] ** 0.5).tolist()
+    scores = interval(bits).tolist()
     for k, truth in enumerate(truths):
         probe = reading.rungs[int(reading.headline[k])]
-        rows[k].append(row(readout, term, truth, means[k], errors[k], probe, quantity="control"))
+        rows[k].append(row(readout, term, truth, scores[k], probe, quantity="control"))

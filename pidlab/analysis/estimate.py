@@ -13,10 +13,10 @@ from torch import Tensor
 from pidlab.analysis.convergence import converged
 from pidlab.analysis.draw import log_priors
 from pidlab.analysis.features import Labels, log_posterior, whiten
+from pidlab.analysis.interval import interval
 from pidlab.analysis.linear import fit_linear
 from pidlab.analysis.mlp import MLPProbe, average_mlps
 from pidlab.analysis.reading import Reading
-from pidlab.analysis.rows import Z95
 from pidlab.analysis.temperature import inverse_temperature, temper
 from pidlab.errors import InvalidRequest
 from pidlab.seeds import child, torch_generator
@@ -193,17 +193,17 @@ def _rows(name: str, parts: list[Tensor], labels: Labels, seed: int) -> list[dic
     for t, (reading, less) in enumerate(zip(full, quarter, strict=True)):
         flags = converged(_pooled(reading), _pooled(less))[:, 0].tolist()
         pooled = _pooled(reading)
-        means, errors = pooled.bits.mean(-1)[:, 0], pooled.bits.std(-1)[:, 0] / pooled.bits.shape[-1] ** 0.5
+        scores = interval(pooled.bits)[:, 0].tolist()
         best = int(pooled.headline[0])
         for p, probe in enumerate(reading.rungs):
-            captured, half = float(means[p]), Z95 * float(errors[p])
+            captured, low, high = scores[p]
             rows.append(
                 {
                     "target": t,
                     "readout": name,
                     "captured": captured,
-                    "low": captured - half,
-                    "high": captured + half,
+                    "low": low,
+                    "high": high,
                     "probe": probe,
                     "converged": bool(flags[p]),
                     "headline": best == p,

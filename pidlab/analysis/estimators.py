@@ -1,6 +1,8 @@
 """Mutual information of continuous variables, estimated from samples. In bits."""
 
+import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +14,7 @@ from scipy.special import digamma
 from torch import Tensor
 
 from pidlab.analysis.gaussianise import Canonical, normal_scores
+from pidlab.analysis.interval import interval
 from pidlab.analysis.pair_critic import Fit, PairCritic, Value, batches, fit_critic
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.objectives import bounds
@@ -83,13 +86,16 @@ class Estimated:
 
     Args:
         bits: the estimates.
-        error: standard errors over batches of fresh rows, where there are batches.
+        low: bounds of their 95 % intervals (`pidlab.analysis.interval`), over fresh rows or batches of
+            such; of `cca` over the rows that gave its correlations. They know no bias.
+        high: upper ones.
         capped: whether an estimate is within a bit of log2 of the batch, where a lower bound of a
             contrast of so many rows ends: more is there, perhaps infinitely much.
     """
 
     bits: Float[np.ndarray, " members"]
-    error: Float[np.ndarray, " members"]
+    low: Float[np.ndarray, " members"]
+    high: Float[np.ndarray, " members"]
     capped: np.ndarray
 
 
@@ -116,66 +122,92 @@ def mutual_information(
         InvalidRequest: no such estimator; fewer than 2,000 rows; values that are not finite or repeat; a
             variable that copies the other without noise.
     """
-    if estimator not in ESTIMATORS:
-        raise InvalidRequest(f"unknown estimator {estimator!r}: {nearest(estimator, ESTIMATORS)}")
+    return estimates(x, y, (estimator,), seed, fit)[estimator]
+
+
+def estimates(
+    x: Float[Tensor, "members n dx"],
+    y: Float[Tensor, "members n dy"],
+    names: Sequence[str] = tuple(ESTIMATORS),
+    seed: int = 0,
+    fit: Fit | None = None,
+) -> dict[str, Estimated]:
+    """`mutual_information` by several estimators on the same rows; equal critics are fitted once."""
+    for name in names:
+        if name not in ESTIMATORS:
+            raise InvalidRequest(f"unknown estimator {name!r}: {nearest(name, ESTIMATORS)}")
     _check(x, y)
-    asked, fit = ESTIMATORS[estimator], fit or Fit()
-    members, n, _ = x.shape
+    fit, n = fit or Fit(), x.shape[1]
     fit = replace(fit, batch=min(fit.batch, round(VALIDATION * n)))
     order = torch.randperm(n, generator=torch_generator(child(seed, "split")))
     x, y = x[:, order], y[:, order]
     train = round(TRAIN * n)
     x, y = normal_scores(x, x[:, :train]), normal_scores(y, y[:, :train])
     canonical = Canonical(x[:, :train], y[:, :train])
-    if estimator == "cca":
-        return _plain(canonical.information)
     x, y = canonical(x, y)
-    if estimator == "ksg":
+    critics: dict[Value, PairCritic] = {}
+    found = {}
+    for name in names:
+        asked = ESTIMATORS[name]
+        if asked.fit is None or asked.value is None:
+            found[name] = _estimated(_plain(name, x, y, canonical, train))
+            continue
+        if asked.fit not in critics:
+            critics[asked.fit] = _fitted(x, y, canonical, asked.fit, fit, seed)
+        chosen = round((TRAIN + VALIDATION) * n)
+        with torch.no_grad():
+            values = batches(critics[asked.fit], x[:, chosen:], y[:, chosen:], asked.value, fit.batch)
+        found[name] = _estimated(values.mT, math.log2(fit.batch) - 1.0)
+    return found
+
+
+def _fitted(x: Tensor, y: Tensor, canonical: Canonical, value: Value, fit: Fit, seed: int) -> PairCritic:
+    members, n, _ = x.shape
+    ends = (0, round(TRAIN * n), round((TRAIN + VALIDATION) * n))
+    train, validation = ((x[:, a:b], y[:, a:b]) for a, b in itertools.pairwise(ends))
+    seeds = [child(seed, "critic")] * members
+    critic = PairCritic(canonical.correlations, (x.shape[2], y.shape[2]), fit, seeds)
+    fit_critic(critic, train, validation, value, fit, seed)
+    return critic
+
+
+def _plain(
+    name: str, x: Tensor, y: Tensor, canonical: Canonical, train: int
+) -> Float[Tensor, "members rows"]:
+    """Terms, in nats, whose mean over rows is the estimate, of estimators without a critic."""
+    if name == "ksg":
         near = (z[:, :KSG_ROWS].numpy() for z in (x, y))
-        return _plain(torch.tensor([ksg(*pair) for pair in zip(*near, strict=True)]))
-    if estimator == "club":
-        return _plain(_normal_club(x, y, train))
-    assert asked.fit is not None
-    assert asked.value is not None
-    critic = PairCritic(
-        canonical.correlations, (x.shape[2], y.shape[2]), fit, [child(seed, "critic")] * members
-    )
-    chosen = round((TRAIN + VALIDATION) * n)
-    parts = [(x[:, a:b], y[:, a:b]) for a, b in ((0, train), (train, chosen), (chosen, n))]
-    fit_critic(critic, parts[0], parts[1], asked.fit, fit, seed)
-    with torch.no_grad():
-        values = batches(critic, *parts[2], asked.value, fit.batch).double() / math.log(2.0)
-    bits = values.mean(0)
-    error = values.std(0) / len(values) ** 0.5
-    limit = math.log2(fit.batch) - 1.0
-    return Estimated(bits.numpy(), error.numpy(), (bits >= limit).numpy())
+        return torch.stack([torch.as_tensor(ksg(*pair)) for pair in zip(*near, strict=True)])
+    if name == "club":
+        return _normal_club(x, y, train)
+    return canonical.log_ratio(x[:, :train], y[:, :train])
 
 
-def ksg(x: Float[np.ndarray, "n dx"], y: Float[np.ndarray, "n dy"]) -> float:
-    """ψ(k) + ψ(n) - <ψ(n_x + 1) + ψ(n_y + 1)> with max-norm balls of the k-th neighbour, in nats."""
+def ksg(x: Float[np.ndarray, "n dx"], y: Float[np.ndarray, "n dy"]) -> Float[np.ndarray, " n"]:
+    """ψ(k) + ψ(n) - ψ(n_x + 1) - ψ(n_y + 1) of each row, max-norm balls of its k-th neighbour, in nats."""
     n = len(x)
     both = np.hstack([x, y])
     distance = np.asarray(cKDTree(both).query(both, k=NEIGHBOURS + 1, p=np.inf)[0])[:, -1]
     radius = np.nextafter(distance.astype(np.float64), 0.0)
     near = [np.asarray(cKDTree(z).query_ball_point(z, radius, p=np.inf, return_length=True)) for z in (x, y)]
     spread = digamma(near[0].astype(float)) + digamma(near[1].astype(float))
-    return float(digamma(NEIGHBOURS) + digamma(n) - np.mean(spread))
+    return digamma(NEIGHBOURS) + digamma(n) - spread
 
 
-def _normal_club(x: Tensor, y: Tensor, train: int) -> Float[Tensor, " members"]:
-    """CLUB of q(y|x) = N(Wx, diag): mean ln q(y_i|x_i) - mean over pairs ln q(y_j|x_i), in nats."""
+def _normal_club(x: Tensor, y: Tensor, train: int) -> Float[Tensor, "members rows"]:
+    """CLUB of q(y|x) = N(Wx, diag): ln q(y_i|x_i) - mean over j of ln q(y_j|x_i), in nats."""
     ones = torch.cat([x, torch.ones_like(x[..., :1])], -1)
     weights = torch.linalg.lstsq(ones[:, :train], y[:, :train]).solution
     variance = (y[:, :train] - ones[:, :train] @ weights).square().mean(1)
     seen, fresh = (ones @ weights)[:, train:], y[:, train:]
     own = (fresh - seen).square()
     others = fresh.square().mean(1, keepdim=True) - 2 * fresh.mean(1, keepdim=True) * seen + seen.square()
-    return ((others - own) / (2 * variance[:, None])).sum(-1).mean(-1)
+    return ((others - own) / (2 * variance[:, None])).sum(-1)
 
 
-def _plain(nats: Tensor) -> Estimated:
-    bits = nats.double().numpy() / math.log(2.0)
-    return Estimated(bits, np.full_like(bits, np.nan), np.zeros(bits.shape, dtype=bool))
+def _estimated(nats: Float[Tensor, "members rows"], limit: float = math.inf) -> Estimated:
+    bits, low, high = interval(nats.double() / math.log(2.0)).T
+    return Estimated(bits, low, high, bits >= limit)
 
 
 def _check(x: Tensor, y: Tensor) -> None:

@@ -72,7 +72,14 @@ class Canonical:
         ]
         return found[0], found[1]
 
-    @property
-    def information(self) -> Float[Tensor, " members"]:
-        """-½ Σ ln(1 - ρ²), the information of normal variables of these correlations, in nats."""
-        return -0.5 * torch.log1p(-(self.correlations**2)).sum(-1)
+    def log_ratio(
+        self, x: Float[Tensor, "members n dx"], y: Float[Tensor, "members n dy"]
+    ) -> Float[Tensor, "members n"]:
+        """Ln p(x,y) / p(x)p(y) of rows in canonical coordinates, were they normal.
+
+        Its mean over the training rows is -½ Σ ln(1 - ρ²), the information of normal variables.
+        """
+        rho = self.correlations[:, None]
+        x, y = (z[..., : rho.shape[-1]].double() for z in (x, y))
+        exponent = rho * x * y - rho**2 * (x**2 + y**2) / 2.0
+        return (exponent / (1.0 - rho**2) - 0.5 * torch.log1p(-(rho**2))).sum(-1)

@@ -24,7 +24,8 @@ from pidlab.seeds import child, torch_generator
 # Flips of the two BSC cases; the rare symbol's probability.
 FLIP, RARE = 0.11, 0.1
 KNOWN: dict[str, Any] = json.loads(files("pidlab.analysis").joinpath("known_cases.json").read_text())
-# Bits that a headline may be off at 100,000 rows, per bit of a factor that has more than one.
+# Bits that a headline may be off at 100,000 rows: of bits that all survive, of additive noise or flips
+# (`mod3` and `imbalanced` are such), of a projection.
 TOLERANCES = {
     "Ronly": 0.01,
     "X1only": 0.01,

@@ -23,6 +23,7 @@ class Fit:
         rate: peak learning rate, one cycle.
         hidden: width of the networks' two hidden layers.
         width: of the vectors that are multiplied.
+        waves: of the shift kernel.
         checks: how often validation is asked; the best critic counts, the first of which is the normal one.
     """
 
@@ -31,13 +32,17 @@ class Fit:
     rate: float = 2e-3
     hidden: int = 96
     width: int = 48
+    waves: int = 64
     checks: int = 10
 
 
 class PairCritic:
-    """f(x, y) = normal log density ratio of canonical coordinates + g(x)·h(y), with MLPs g and h.
+    """f(x, y) = normal log density ratio of canonical coordinates + g(x)·h(y) + Σ_k c_k cos πk(u - v).
 
-    It starts as the normal answer (h is 0), so that a network only has to find what is not normal.
+    g and h are MLPs; u and v are the ranks, in [0, 1], of the leading coordinates of x and y. The shift
+    kernel draws sharp edges of a law such as that of bounded additive noise, for which products of
+    smooth functions need far more terms than rows can tell. It starts as the normal answer (h and c
+    are 0), so that only what is not normal is to be found.
 
     Args:
         correlations: (members, k) canonical ones.
@@ -50,6 +55,7 @@ class PairCritic:
         self._rho = correlations.float()
         drawn = [_networks(widths, fit, seed) for seed in seeds]
         self.params = [torch.stack(parts).requires_grad_() for parts in zip(*drawn, strict=True)]
+        self.params.append(torch.zeros(len(seeds), 1, fit.waves, requires_grad=True))
 
     def __call__(
         self, x: Float[Tensor, "members n dx"], y: Float[Tensor, "members m dy"]
@@ -62,9 +68,11 @@ class PairCritic:
         normal = normal - (scale * x[..., :k] ** 2).sum(-1)[:, :, None]
         normal = normal - (scale * y[..., :k] ** 2).sum(-1)[:, None]
         constant = -0.5 * torch.log1p(-(self._rho**2)).sum(-1)
-        half = len(self.params) // 2
-        g, h = _run(self.params[:half], x), _run(self.params[half:], y)
-        return normal + constant[:, None, None] + g @ h.mT
+        *networks, weights = self.params
+        half = len(networks) // 2
+        g, h = _run(networks[:half], x), _run(networks[half:], y)
+        u, v = _waves(x, weights.shape[-1]), _waves(y, weights.shape[-1])
+        return normal + constant[:, None, None] + g @ h.mT + (torch.cat([weights] * 2, -1) * u) @ v.mT
 
 
 def fit_critic(
@@ -126,6 +134,12 @@ def _networks(widths: tuple[int, int], fit: Fit, seed: int) -> list[Tensor]:
             gain = 0.0 if i % 2 or (i == 4 and side) else (2.0 / shape[0]) ** 0.5
             found.append(torch.randn(shape, generator=generator) * gain)
     return found
+
+
+def _waves(z: Float[Tensor, "members n d"], count: int) -> Float[Tensor, "members n waves"]:
+    """Sines and cosines of the rank of the first coordinate."""
+    angle = torch.special.ndtr(z[..., :1]) * torch.pi * torch.arange(1, count + 1, device=z.device)
+    return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
 
 def _run(params: list[Tensor], z: Tensor) -> Tensor:

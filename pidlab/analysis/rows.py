@@ -1,9 +1,7 @@
 """A row of results: bits about a variable that a probe read from a readout."""
 
+from collections.abc import Sequence
 from typing import Any
-
-# Two-sided 95 % of a normal.
-Z95 = 1.959963984540054
 
 Row = dict[str, Any]
 
@@ -12,22 +10,22 @@ def row(
     readout: str,
     term: str,
     truth: float | None,
-    captured: float,
-    error: float,
+    score: Sequence[float],
     probe: str,
     headline: bool = True,
     converged: bool | None = None,
     quantity: str = "mi",
 ) -> Row:
-    """A row whose interval is normal, of a standard error in bits."""
+    """A row with a score and the bounds of its interval, in bits (`pidlab.analysis.interval`)."""
+    captured, low, high = score
     return {
         "readout": readout,
         "term": term,
         "quantity": quantity,
         "truth": truth,
         "captured": captured,
-        "low": captured - Z95 * error,
-        "high": captured + Z95 * error,
+        "low": low,
+        "high": high,
         "probe": probe,
         "headline": headline,
         "converged": converged,

@@ -1,83 +1,163 @@
-"""`pidlab known-answers`: the probes examined where the answer is known."""
+"""`pidlab known-answers`: probes and estimators examined where the answer is known."""
 
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from pidlab.cli.options import AsJson
 
+OTHERS = ("coverage", "invariances", "estimators")
+
 
 def known_answers(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the results.")] = Path(
-        "figures/known-answers"
-    ),
-    level: Annotated[
-        list[str] | None, typer.Option(help="Levels to examine: quick, standard, thorough, exam.")
+    part: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="quick, standard, thorough, exam: probes of that effort; coverage of intervals; "
+            "invariances; estimators of continuous information. Again for more. Default: all but the last."
+        ),
     ] = None,
-    replicates: Annotated[int, typer.Option(help="Replicates of the coverage.")] = 400,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Default: figures/known-answers, or figures/estimators for those alone."
+        ),
+    ] = None,
+    case: Annotated[
+        list[str] | None, typer.Option(help="Known cases that probes are examined on. Default: all.")
+    ] = None,
+    estimator: Annotated[
+        list[str] | None, typer.Option(help="Estimators that are examined. Default: all.")
+    ] = None,
+    replicates: Annotated[int, typer.Option(help="Replicates of the coverage.")] = 1000,
     seed: Annotated[int, typer.Option(help="Seeds the rows and the probes.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Examine the probes on representations whose information is known, and draw the result.
+    """Examine probes and estimators where the information is known, and draw the result.
 
-    Files: table.csv, levels.csv, coverage.csv, known-answers.{pdf,svg,png}, provenance.json. Exits with 1
-    where a headline of the exam lies outside its tolerance, or any row above its truth by more than chance.
+    A part replaces its own rows in DIR and leaves the others; provenance.json says of each how it was made.
+    Files: table.csv, levels.csv, coverage.csv, invariances.csv, known-answers.{pdf,svg,png}; estimators.csv,
+    estimators.md. Exits with 1 where a headline of the exam, an invariance or InfoNCE on a task with a gate
+    lies outside what is allowed, or any row above its truth by more than chance.
     """
-    import pandas as pd
-
-    from pidlab.analysis.known_answers import EXAMS, coverage, examine, family_wise, summary
-    from pidlab.errors import InvalidRequest
-    from pidlab.plots.known_answers import known_answers_figure
-    from pidlab.plots.save import FORMATS, save
+    from pidlab.analysis.continuous_tasks import examine_estimators
+    from pidlab.analysis.coverage import coverage
+    from pidlab.analysis.estimators import ESTIMATORS
+    from pidlab.analysis.invariance import invariances
+    from pidlab.analysis.known_answers import EXAMS, examine
+    from pidlab.analysis.known_cases import KNOWN
+    from pidlab.errors import InvalidRequest, nearest
     from pidlab.sweeps.provenance import surroundings
 
-    levels = level or list(EXAMS)
-    for name in levels:
-        if name not in EXAMS:
-            raise InvalidRequest(f"unknown level {name!r}: expected one of {', '.join(EXAMS)}")
+    asked = part or [*EXAMS, *OTHERS[:2]]
+    for name in asked:
+        if name not in (*EXAMS, *OTHERS):
+            raise InvalidRequest(f"unknown part {name!r}: {nearest(name, [*EXAMS, *OTHERS])}")
+    for name in estimator or []:
+        if name not in ESTIMATORS:
+            raise InvalidRequest(f"unknown estimator {name!r}: {nearest(name, ESTIMATORS)}")
+    for name in case or []:
+        if name not in KNOWN:
+            raise InvalidRequest(f"unknown case {name!r}: {nearest(name, KNOWN)}")
+    if replicates < 2:
+        raise InvalidRequest(f"{replicates} replicates: expected 2 or more")
+    out = out or Path("figures/estimators" if asked == ["estimators"] else "figures/known-answers")
     out.mkdir(parents=True, exist_ok=True)
-    parts = []
-    for name in levels:
+    for name in asked:
         typer.echo(f"examining {name}", err=True)
-        parts.append(examine(name, seed))
-    table, covered = pd.concat(parts, ignore_index=True), coverage(replicates, seed=seed)
-    levels_table = summary(table)
-    excess, allowed = family_wise(table)
-    for name, frame in (("table", table), ("levels", levels_table), ("coverage", covered)):
-        frame.to_csv(out / f"{name}.csv", index=False)
-    figure, _ = known_answers_figure(table, coverage=covered)
-    for suffix in FORMATS:
-        save(figure, out / f"known-answers.{suffix}")
-    record = surroundings(["pidlab", *sys.argv[1:]]) | {
-        "seed": seed,
-        "levels": levels,
-        "excess": excess,
-        "allowed": allowed,
-    }
-    (out / "provenance.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    last = table[(table["level"] == levels[-1]) & table["headline"]]
-    outside = last[last["within"] == False]  # noqa: E712 - None where there is no verdict
+        how = surroundings(["pidlab", *sys.argv[1:]]) | {"seed": seed}
+        if name in EXAMS:
+            cases = tuple(case or KNOWN)
+            _replace(out / "table.csv", examine(name, seed, cases), "level", [*EXAMS])
+            how["cases"] = cases
+        elif name == "estimators":
+            names = tuple(estimator or ESTIMATORS)
+            found = examine_estimators(names, seed=seed, say=lambda text: typer.echo(text, err=True))
+            _replace(out / "estimators.csv", found, "estimator", [*ESTIMATORS])
+            name = f"estimators: {', '.join(names)}"
+        elif name == "coverage":
+            coverage(replicates, seed=seed).to_csv(out / "coverage.csv", index=False)
+        else:
+            invariances(seed=seed).to_csv(out / "invariances.csv", index=False)
+        # Each part when it is done, so that one that is stopped takes no other along.
+        _record(out, name, how)
+    faults, document = _verdict(out)
     if as_json:
-        document = {
-            "levels": levels_table.to_dict("records"),
-            "outside": json.loads(outside.to_json(orient="records")),
-            "excess": excess,
-            "allowed": allowed,
-        }
         typer.echo(json.dumps(document))
-    else:
-        typer.echo(levels_table.round(4).to_string(index=False))
-        typer.echo(
-            f"largest excess over the truth: {excess:.2f} standard errors, chance allows {allowed:.2f}"
-        )
-        for _, row in outside.iterrows():
-            typer.echo(
-                f"outside its tolerance: {row['case']} {row['readout']} {row['term']}: {row['captured']:.4f} "
-                f"for {row['truth']:.4f} ± {row['tolerance']:.3f}"
-                f"{', flagged as not converged' if row['converged'] is False else ''}"
-            )
-    if len(outside) or excess > allowed:
+    for fault in faults:
+        typer.echo(fault, err=as_json)
+    if faults:
         raise typer.Exit(1)
+
+
+def _replace(file: Path, found: Any, key: str, order: list[str]) -> None:
+    """Writes rows to a table in place of those of the same level or estimator, in order."""
+    import pandas as pd
+
+    if file.exists():
+        kept = pd.read_csv(file)
+        found = pd.concat([kept[~kept[key].isin(found[key])], found], ignore_index=True)
+    found.sort_values(key, key=lambda v: v.map(order.index), kind="stable").to_csv(file, index=False)
+
+
+def _record(out: Path, part: str, how: dict[str, Any]) -> None:
+    file = out / "provenance.json"
+    record = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    record.setdefault("parts", {})[part] = how
+    file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _verdict(out: Path) -> tuple[list[str], dict[str, Any]]:
+    """What lies outside of what is allowed, in words, and all that a folder holds, summed up."""
+    import pandas as pd
+
+    from pidlab.analysis.known_answers import family_wise, summary
+    from pidlab.cli.estimators_table import estimators_faults, estimators_markdown
+    from pidlab.plots.known_answers import known_answers_figure
+    from pidlab.plots.save import FORMATS, save
+
+    held = {
+        file.stem: pd.read_csv(file) for file in sorted(out.glob("*.csv")) if file.stem in ("table", *OTHERS)
+    }
+    faults: list[str] = []
+    document: dict[str, Any] = {}
+    if "table" in held:
+        table = held["table"]
+        levels, (excess, allowed) = summary(table), family_wise(table)
+        levels.to_csv(out / "levels.csv", index=False)
+        last = table[
+            (table["level"] == "exam") & table["headline"] & (table["within"].astype(str) == "False")
+        ]
+        document |= {"levels": levels.to_dict("records"), "excess": excess, "allowed": allowed}
+        document["outside"] = json.loads(last.to_json(orient="records"))
+        faults += [
+            f"outside its tolerance: {row['case']} {row['readout']} {row['term']}: {row['captured']:.4f} "
+            f"for {row['truth']:.4f} ± {row['tolerance']:.3f}"
+            f"{'' if row['converged'] in (True, 'True') else ', flagged as not converged'}"
+            for _, row in last.iterrows()
+        ]
+        if excess > allowed:
+            faults.append(
+                f"above its truth: by {excess:.2f} standard errors, where chance allows {allowed:.2f}"
+            )
+        if "coverage" in held:
+            figure, _ = known_answers_figure(table, coverage=held["coverage"])
+            for suffix in FORMATS:
+                save(figure, out / f"known-answers.{suffix}")
+    if "invariances" in held:
+        moved = held["invariances"]
+        moved = moved[~moved["within"].astype(bool)]
+        document["moved"] = json.loads(moved.to_json(orient="records"))
+        faults += [
+            f"moved by {row['change']}: {row['case']} {row['term']}: by {row['difference']:+.4f}, "
+            f"allowed {row['most']:.4f}"
+            for _, row in moved.iterrows()
+        ]
+    if "estimators" in held:
+        (out / "estimators.md").write_text(estimators_markdown(held["estimators"]), encoding="utf-8")
+        document["estimators"] = json.loads(held["estimators"].to_json(orient="records"))
+        faults += estimators_faults(held["estimators"])
+    return faults, document

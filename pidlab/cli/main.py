@@ -17,6 +17,7 @@ from pidlab.cli.generate import generate
 from pidlab.cli.known_answers import known_answers
 from pidlab.cli.picture import picture
 from pidlab.cli.plot import plot
+from pidlab.cli.readability import readability
 from pidlab.cli.report import report
 from pidlab.cli.status import status
 from pidlab.cli.stop import code_of, stoppable
@@ -37,6 +38,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.command(epilog=EPILOG)(sweep)
+app.command()(readability)
 app.command()(status)
 app.command()(plot)
 app.command()(table)

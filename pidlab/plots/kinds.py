@@ -79,6 +79,11 @@ KINDS = {
         "synergistic bits read from them; right of the grey line, lower losses exist than training found.",
         ("oracle.csv",),
     ),
+    "readability": Kind(
+        "readability:readability_figure",
+        "Bits that survive noise on the whitened representation, and that few rows suffice to read.",
+        ("readability.csv",),
+    ),
     "known-answers": Kind(
         "known_answers:known_answers_figure",
         "Captured against true bits of known representations, and how often intervals hold the truth.",

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from pidlab import Atoms, InvalidRequest, capture
-from pidlab.analysis.capture import Z95, capture_cohort, sees
+from pidlab.analysis.capture import capture_cohort, sees
 from pidlab.analysis.features import Labels, log_posterior, log_ratio_bits, whiten
+from pidlab.analysis.interval import Z95, interval
 from pidlab.analysis.linear import fit_linear, lbfgs
 from pidlab.decomposition import TERMS
 from pidlab.generators.atoms_stack import AtomsStack
@@ -203,10 +204,9 @@ def test_the_interval_covers_as_often_as_it_says():
     p_one = torch.where(z, 1 - eps, eps)
     log_q = torch.stack([1 - p_one, p_one], dim=2).log()
     log_prior = torch.full((replicates, 1, 2), 0.5).log()
-    bits = log_ratio_bits(log_q, y.long(), log_prior)[:, 0].double()
-    half = Z95 * bits.std(1) / math.sqrt(n)
-    covered = ((bits.mean(1) - (1 - binary_entropy(eps))).abs() <= half).double().mean()
-    assert 0.92 <= float(covered) <= 0.98
+    _, low, high = interval(log_ratio_bits(log_q, y.long(), log_prior)[:, 0].double()).T
+    truth = 1 - binary_entropy(eps)
+    assert 0.92 <= float(((low <= truth) & (truth <= high)).mean()) <= 0.98
 
 
 def test_whitening_leaves_unit_covariance_and_drops_constants():

@@ -7,8 +7,9 @@ import pytest
 import torch
 from golden_numbers import golden_cases
 
+from pidlab.analysis.coverage import coverage
 from pidlab.analysis.features import log_ratio_bits
-from pidlab.analysis.known_answers import EXAMS, coverage, examine, family_wise, summary
+from pidlab.analysis.known_answers import EXAMS, examine, family_wise, summary
 from pidlab.analysis.known_cases import KNOWN, TOLERANCES, Known
 from pidlab.decomposition import TERMS
 
@@ -64,8 +65,8 @@ def test_quick_probes_on_two_cases_stay_below_the_truth_and_find_what_is_plain()
 
 
 def test_intervals_of_the_exact_posterior_cover(monkeypatch):
-    monkeypatch.setattr("pidlab.analysis.known_answers.KNOWN", ("awgn",))
-    monkeypatch.setattr("pidlab.analysis.known_answers.MOST_FITS", 20)
+    monkeypatch.setattr("pidlab.analysis.coverage.KNOWN", ("awgn",))
+    monkeypatch.setattr("pidlab.analysis.coverage.MOST_FITS", 20)
     found = coverage(200, rows=2000)
     exact = found[found["probe"] == "exact posterior"]["coverage"]
     # of 200: .95 within four standard errors of .0154

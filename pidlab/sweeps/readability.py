@@ -1,0 +1,86 @@
+"""Readability: objectives trained at one point, and their representations read under strain."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pidlab.analysis.readability import readability_cohort
+from pidlab.errors import InvalidRequest
+from pidlab.objectives import load_objective
+from pidlab.plots.readability import FLOOR, readability_figure
+from pidlab.plots.save import FORMATS, save
+from pidlab.sweeps.plan import plan
+from pidlab.sweeps.provenance import provenance
+from pidlab.sweeps.request import Request
+from pidlab.training import Member, train
+
+
+def run_readability(
+    request: Request,
+    directory: Path,
+    sigmas: Sequence[float],
+    command: Sequence[str] = (),
+    say: Callable[[str], None] = lambda _: None,
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Trains every objective of a request of one point, beside the untrained floor, and strains its z12.
+
+    Files: readability.{csv,pdf,svg,png}, provenance.json.
+
+    Args:
+        request: as of a sweep whose axes have one value each.
+        directory: where.
+        sigmas: deviations of the noise.
+        command: the command line, for provenance.
+        say: who is told what is trained.
+
+    Returns:
+        The columns of results.csv, then `sigma` and `rows`; and why objectives failed, by name.
+
+    Raises:
+        InvalidRequest: more than one point; a folder that cannot be written to.
+    """
+    if request.varied:
+        names = ", ".join(axis.names[0] for axis in request.varied)
+        raise InvalidRequest(f"{names}: readability is shown at one point, so give single values")
+    if FLOOR not in request.objectives:
+        request = replace(request, objectives=(FLOOR, *request.objectives))
+    records, failed = [], {}
+    for cohort in plan(request.runs()):
+        say(f"{cohort.objective}: training and probing {len(cohort.runs)} runs")
+        runs = cohort.runs
+        generators, seeds = [run.generator for run in runs], [run.seed for run in runs]
+        members = [Member(run.generator, run.seed) for run in runs]
+        fitted = train(load_objective(cohort.objective), members, cohort.training, request.device)
+        if fitted.failed:
+            failed[cohort.objective] = f"loss not finite at step {min(fitted.failed.values())}"
+            continue
+        found = readability_cohort(
+            fitted.represent, generators, seeds, request.probes, sigmas=sigmas, device=request.device
+        )
+        for run, rows in zip(runs, found, strict=True):
+            who = {"run": run.key, "objective": run.objective, "seed": run.seed}
+            for row in rows:
+                strain = {name: row.pop(name) for name in ("sigma", "rows")}
+                records.append(who | row | run.truth | strain)
+    table = pd.DataFrame(records)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        _write(table, directory, provenance(request, command) | {"failed": failed})
+    except OSError as error:
+        raise InvalidRequest(
+            f"cannot write to {directory} ({error.strerror}): choose another --out"
+        ) from None
+    return table, failed
+
+
+def _write(table: pd.DataFrame, directory: Path, record: dict[str, Any]) -> None:
+    table.to_csv(directory / "readability.csv", index=False)
+    if len(table):
+        figure, _ = readability_figure(table)
+        for suffix in FORMATS:
+            save(figure, directory / f"readability.{suffix}")
+    (directory / "provenance.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

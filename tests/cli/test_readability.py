@@ -1,0 +1,44 @@
+import json
+
+import pandas as pd
+import pytest
+
+from pidlab.cli.main import main
+
+
+def run(monkeypatch, *arguments):
+    monkeypatch.setattr("sys.argv", ["pidlab", *arguments])
+    with pytest.raises(SystemExit) as left:
+        main()
+    return left.value.code or 0
+
+
+def test_an_objective_stands_beside_the_floor(monkeypatch, tmp_path, capsys):
+    asked = ("--objective", "cross", "--seeds", "1", "--steps", "5", "--probes", "quick", "--sigma", "0,1")
+    assert run(monkeypatch, "readability", *asked, "--out", str(tmp_path), "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    table = pd.read_csv(tmp_path / "readability.csv")
+    assert len(document["rows"]) == len(table)
+    assert set(table["objective"]) == {"untrained", "cross"}
+    assert list(table.columns)[:13] == [
+        *("run", "objective", "seed", "readout", "term", "quantity", "truth"),
+        *("captured", "low", "high", "probe", "headline", "converged"),
+    ]
+    assert list(table.columns)[-2:] == ["sigma", "rows"]
+    assert set(table["sigma"]) == {0.0, 1.0}
+    for name in ("readability.pdf", "readability.svg", "readability.png", "provenance.json"):
+        assert (tmp_path / name).stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("--unique", "0..1"), "at one point"),
+        (("--sigma", "-1"), "sigma -1"),
+        (("--probes", "magic"), "unknown probes"),
+    ],
+)
+def test_wrong_requests_are_refused(monkeypatch, tmp_path, capsys, arguments, why):
+    few = ("--objective", "untrained", "--steps", "1", "--seeds", "1")
+    assert run(monkeypatch, "readability", *few, *arguments, "--out", str(tmp_path)) == 2
+    assert why in capsys.readouterr().err
