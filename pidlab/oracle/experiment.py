@@ -11,7 +11,7 @@ import pandas as pd
 
 from pidlab import defaults
 from pidlab.analysis.capture import HEADLINE, capture_cohort, level_of
-from pidlab.analysis.rows import Z95
+from pidlab.analysis.interval import Z95
 from pidlab.decomposition import TERMS
 from pidlab.defaults import Training
 from pidlab.errors import InvalidRequest
