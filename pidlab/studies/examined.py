@@ -36,6 +36,9 @@ class ExamSettings(Strict):
     replicates: int | None = Field(
         default=None, ge=2, description="Replicates of the coverage; 1000 by default."
     )
+    fits: int | None = Field(
+        default=None, ge=2, description="Linear probes fitted for the coverage of one; 40 by default."
+    )
     cases: list[str] | None = Field(
         default=None, min_length=1, description="Known cases that probes are examined on; all by default."
     )
@@ -71,6 +74,7 @@ class KnownAnswers(ExamSettings, Experiment):
             "levels": own.levels or self.levels or [profile.settings["probes"]],
             **({"cases": cases} if cases else {}),
             "replicates": own.replicates or self.replicates or 1000,
+            "fits": own.fits or self.fits or 40,
             "seed": self.seed,
         }
 
@@ -85,8 +89,7 @@ class KnownAnswers(ExamSettings, Experiment):
         cases = asked.get("cases", [*KNOWN])
         for case in cases:
             look_up("known case", case, KNOWN)
-        # Of the coverage there are all of them.
-        columns: Columns = {"case": [*KNOWN], "term": [*TERMS], "readout": ["z1", "z2", "z12"]}
+        columns: Columns = {"case": cases, "term": [*TERMS], "readout": ["z1", "z2", "z12"]}
         return Ready(partial(_answer, asked, cases), columns)
 
 
@@ -103,8 +106,8 @@ def _answer(
         )
         for level in asked["levels"]
     ]
-    replicates = {"replicates": asked["replicates"], "seed": seed}
-    rates = kept.part(COVERAGE, replicates, partial(coverage, **replicates))
+    how = {name: asked[name] for name in ("replicates", "seed", "fits")}
+    rates = kept.part(COVERAGE, {**how, "cases": cases}, partial(coverage, **how, cases=cases))
     parts.append(
         rates.rename(columns={"coverage": "captured"}).assign(
             quantity=COVERAGE, level=COVERAGE, headline=True

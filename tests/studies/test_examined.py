@@ -48,9 +48,9 @@ def made_up(monkeypatch):
         ]
         return pd.DataFrame(rows)
 
-    def coverage(replicates, seed):
+    def coverage(replicates, seed, fits, cases):
         made.append("coverage")
-        held = [("all", "z1", "redundant", 0.95), ("halfBSC", "z12", "synergy", 0.9)]
+        held = [("all", "z1", "redundant", 0.95), ("noSyn", "z12", "synergy", 0.9)]
         rows = [
             {"case": case, "readout": readout, "term": term, "truth": 0.5, "coverage": rate, "probe": probe}
             for case, readout, term, rate in held
@@ -81,7 +81,7 @@ def test_claims_stand_at_every_case_level_readout_and_term(run):
     # Only the quantities that there are, one of which is below.
     assert [(p.at["case"], p.left, p.met) for p in covered.points] == [
         ("all", 0.95, True),
-        ("halfBSC", 0.9, False),
+        ("noSyn", 0.9, False),
     ]
 
 
@@ -93,7 +93,7 @@ def test_only_what_is_missing_is_examined(run, made_up):
     run(TEXT.replace('"standard"]', '"exam"]'))
     assert made_up[4:] == ["exam", "coverage"]
     run(TEXT.replace('"all", ', '"all", "mod3", '))
-    assert made_up[6:] == ["quick", "standard"]
+    assert made_up[6:] == ["quick", "standard", "coverage"]
 
 
 def test_what_cannot_be_is_refused(run, made_up):
@@ -108,4 +108,4 @@ def test_what_cannot_be_is_refused(run, made_up):
 
 def test_all_cases_are_examined_unless_some_are_named():
     asked = KnownAnswers().asked(Profiles().of("laptop"))
-    assert asked == {"levels": ["standard"], "replicates": 1000, "seed": 0}
+    assert asked == {"levels": ["standard"], "replicates": 1000, "fits": 40, "seed": 0}
