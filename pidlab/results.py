@@ -103,6 +103,8 @@ def together(found: Sequence[Results]) -> pd.DataFrame:
                 for table, value in zip(tables, held, strict=True)
             ]
     table = pd.concat([part for part in tables if len(part)] or tables[:1], ignore_index=True)
+    if "run" not in table:  # of experiments that are no sweeps
+        return table
     once = ["run", "readout", "term", "quantity", "probe", *{"step"} & set(table)]
     return table.drop_duplicates(once, ignore_index=True)
 

@@ -25,18 +25,24 @@ SETTLED = 0.001
 AT_ONCE, MOST_FITS = 50, 40
 
 
-def coverage(replicates: int = 1000, rows: int = 5_000, seed: int = 0) -> pd.DataFrame:
+def coverage(
+    replicates: int = 1000,
+    rows: int = 5_000,
+    seed: int = 0,
+    fits: int = MOST_FITS,
+    cases: Sequence[str] = tuple(KNOWN),
+) -> pd.DataFrame:
     """The share of intervals that hold the truth, over fresh test rows of every uncertain case.
 
-    With the exact posterior in place of a probe it should be .95; with a linear probe on the readout,
-    fitted anew on 8,192 rows each time, it says how far that probe's bias goes beyond its interval.
+    With the exact posterior in place of a probe it should be .95; with a linear probe on the readout, fitted
+    anew on 8,192 rows up to `fits` times, it says how far that probe's bias goes beyond its interval.
 
     Returns:
         A row per (case, readout, term, probe): truth, coverage, `above` and `below`, the shares of
         intervals that lie above and below it, replicates.
     """
     found = []
-    for case in KNOWN:
+    for case in cases:
         generator = Known(case)
         wanted = list(_uncertain(generator))
         scores = {quantity: [] for quantity in wanted}
@@ -47,7 +53,7 @@ def coverage(replicates: int = 1000, rows: int = 5_000, seed: int = 0) -> pd.Dat
         for (readout, term, truth), parts in scores.items():
             held = _held(np.concatenate(parts), truth)
             found.append((case, readout, term, "exact posterior", truth, *held))
-        found += _linear(generator, wanted, min(replicates, MOST_FITS), seed)
+        found += _linear(generator, wanted, min(replicates, fits), seed)
     columns = ["case", "readout", "term", "probe", "truth", "coverage", "above", "below", "replicates"]
     return pd.DataFrame(found, columns=columns)
 

@@ -1,5 +1,6 @@
 """Objective and optimiser told apart: losses on representations that are known to hold what they hold."""
 
-from pidlab.oracle.experiment import REPRESENTATIONS, oracle
+from pidlab.oracle.experiment import oracle, tried
+from pidlab.tables.representations import REPRESENTATIONS
 
-__all__ = ["REPRESENTATIONS", "oracle"]
+__all__ = ["REPRESENTATIONS", "oracle", "tried"]

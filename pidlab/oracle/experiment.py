@@ -24,14 +24,10 @@ from pidlab.oracle.symbols import Oracle
 from pidlab.references import parse
 from pidlab.seeds import child
 from pidlab.sweeps.request import digest
+from pidlab.tables.representations import OWN_FUSION, REPRESENTATIONS, SCRATCH, TRAINED, WARM, WHOLE
 from pidlab.training import FittedCohort, Member, train
 from pidlab.training.cohort import build
 from pidlab.training.fresh import fresh_losses
-
-REPRESENTATIONS = ("S", "R", "R+U", "R+U+S", "R+U+S+nuisance")
-# What a warm start begins with.
-WHOLE = "R+U+S"
-OWN_FUSION, SCRATCH, WARM, TRAINED = f"{WHOLE}, own fusion", "scratch", "warm", "warm, trained"
 
 Unit = tuple[str, int]  # a representation's name and a seed
 
@@ -84,25 +80,14 @@ def oracle(
     Raises:
         InvalidRequest: a generator that is not `atoms`, an unknown objective or representation, an
             objective with nothing to fit beside its encoders, a code too narrow for the symbols.
-        ValueError: a loss that is not finite.
+        FloatingPointError: a loss that is not finite.
     """
-    training = Training(**settings)
-    for name, value, least in (("seeds", seeds, 1), ("regression", regression, 1), ("batches", batches, 2)):
-        if value < least:
-            raise InvalidRequest(f"{name} = {value}: expected {least} or more")
-    heads = dataclasses.replace(training, steps=training.steps if fitting is None else fitting)
-    level_of(probes)
-    own_world = "world" in parse(generator).arguments
-    worlds = [{} if own_world else {"world": child(seed, "world")} for seed in range(seeds)]
-    generators = [load_generator(generator, **world) for world in worlds]
-    check_policy(generators[0], training.views)
-    for name in (*representations, WHOLE):
-        Oracle(generators[0], name)
+    about = {"representations": representations, "regression": regression, "fitting": fitting}
+    about |= {"batches": batches, "probes": probes, "device": device}
+    studies = tried(objectives, generator, seeds, **about, **settings)
     kept = _Kept(directory)
     rows: list[dict[str, Any]] = []
-    for objective in _different(objectives):
-        make = load_objective(objective)
-        study = _Study(objective, make, generators, training, heads, probes, device, batches)
+    for study in studies:
         parts: dict[str, tuple[Callable[[list[Unit]], list[dict[str, Any]]], Sequence[str]]] = {
             "oracles": (study.oracles, representations),
             "own fusion": (study.own_fusion, [OWN_FUSION] if study.fuses else []),
@@ -114,7 +99,7 @@ def oracle(
             keys = {unit: study.key(*unit, regression) for unit in units}
             missing = [unit for unit in units if kept.rows(keys[unit]) is None]
             if missing:
-                say(f"{objective}, {title}: {len(missing)} runs")
+                say(f"{study.objective}, {title}: {len(missing)} runs")
                 found = run(missing)
                 for unit in missing:
                     kept.keep(keys[unit], [row for row in found if _unit(row) == unit])
@@ -123,6 +108,47 @@ def oracle(
     if directory is not None:
         table.to_csv(directory / "oracle.csv", index=False)
     return table
+
+
+def tried(
+    objectives: Sequence[str],
+    generator: str = "atoms",
+    seeds: int = defaults.SEEDS,
+    *,
+    representations: Sequence[str] = REPRESENTATIONS,
+    regression: int = 400,
+    fitting: int | None = None,
+    batches: int = 64,
+    probes: str = "quick",
+    device: str = "cpu",
+    **settings: Any,
+) -> "list[_Study]":
+    """Makes sure of everything that `oracle` is asked, before anything is trained.
+
+    Returns:
+        What is to be done, by objective.
+
+    Raises:
+        InvalidRequest: as of `oracle`.
+    """
+    training = Training(**settings)
+    for name, value, least in (("seeds", seeds, 1), ("regression", regression, 1), ("batches", batches, 2)):
+        if value < least:
+            raise InvalidRequest(f"{name} = {value}: expected {least} or more")
+    heads = dataclasses.replace(training, steps=training.steps if fitting is None else fitting)
+    level_of(probes)
+    own_world = "world" in parse(generator).arguments
+    worlds = [{} if own_world else {"world": child(seed, "world")} for seed in range(seeds)]
+    generators = [load_generator(generator, **world) for world in worlds]
+    check_policy(generators[0], training.views)
+    studies = []
+    for objective in _different(objectives):
+        make = load_objective(objective)
+        for name in (*representations, WHOLE):
+            member = Member(generators[0], 0, Oracle(generators[0], name))
+            build(heads_only(on_oracle(make)), member, training, "cpu")
+        studies.append(_Study(objective, make, generators, training, heads, probes, device, batches))
+    return studies
 
 
 def _different(objectives: Sequence[str]) -> list[str]:
@@ -217,7 +243,7 @@ class _Study:
         fitted = train(make, members, training, self.device, start=start)
         if fitted.failed:
             step = min(fitted.failed.values())
-            raise ValueError(f"{self.objective}: the loss is not finite from step {step} on")
+            raise FloatingPointError(f"{self.objective}: the loss is not finite from step {step} on")
         return fitted
 
     def _examined(

@@ -73,6 +73,12 @@ KINDS = {
     "decomposition": Kind(
         "decomposition:decomposition_figure", "Decompositions of known distributions, in bits."
     ),
+    "oracle": Kind(
+        "oracle:oracle_figure",
+        "Losses on representations made of the true symbols and, hollow, on trained ones with the "
+        "synergistic bits read from them; right of the grey line, lower losses exist than training found.",
+        ("oracle.csv",),
+    ),
     "readability": Kind(
         "readability:readability_figure",
         "Bits that survive noise on the whitened representation, and that few rows suffice to read.",

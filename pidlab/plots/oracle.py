@@ -1,25 +1,26 @@
 """The oracle figure: an objective's loss on known representations, beside where training ends."""
 
-import math
+from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy import stats
 
-from pidlab.errors import InvalidRequest
-from pidlab.plots.style import GREY, TEXT_WIDTH, colours, style
+from pidlab.plots.parts import panel_grid
+from pidlab.plots.style import GREY, TRUTH, Look, looks, style
+from pidlab.tables.means import half_width
+from pidlab.tables.representations import FITTED
+from pidlab.tables.select import require
 
-# Rows that come of training; of these the figure says how much synergy is read.
-TRAINED = ("scratch", "warm", "warm, trained")
-MOST_COLUMNS = 4
+COLUMNS = ("objective", "views", "representation", "loss")
 # Inches of a row, and of a panel's title and axis.
-ROW, FRAME = 0.16, 0.62
+ROW, FRAME = 0.16, 0.72
 
 
-def oracle_figure(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """Draws mean losses: a panel per objective and views, a row per representation.
+def oracle_figure(
+    table: pd.DataFrame, directions: Sequence[Sequence[str]] = (), *, venue: str = "neurips"
+) -> tuple[Figure, pd.DataFrame]:
+    """Draws mean losses: panels by views and objective, a row per representation.
 
     Large dots are means over seeds with 95 % t-intervals, small ones single seeds; what was trained is
     hollow, and beside it stand the synergistic bits read from z12. A grey line marks the lowest mean among
@@ -27,34 +28,36 @@ def oracle_figure(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
 
     Args:
         table: rows of `pidlab.oracle.oracle`.
+        directions: not used, for every row says its representation and views.
+        venue: whose page the figure is for.
 
     Returns:
         The figure, and the tidy table of every number in it: nats for losses, bits for what was captured.
 
     Raises:
-        InvalidRequest: an empty table.
+        InvalidRequest: no rows, or a column is missing.
     """
-    if table.empty:
-        raise InvalidRequest("nothing to draw: no oracle was tried")
+    require(table, COLUMNS, "an oracle figure")
     shown = _summary(table)
     names = list(dict.fromkeys(shown["representation"]))
     # What not every objective has comes before what was trained, wherever it was first met.
-    names.sort(key=lambda name: (name in TRAINED, TRAINED.index(name) if name in TRAINED else 0))
-    parts = list(dict.fromkeys(zip(shown["objective"], shown["views"], strict=True)))
-    palette = colours(dict.fromkeys(shown["objective"]))
-    across = min(len(parts), MOST_COLUMNS)
-    down = math.ceil(len(parts) / across)
-    with style():
-        figure = Figure(figsize=(TEXT_WIDTH, down * (FRAME + ROW * len(names))))
-        grid = figure.subplots(down, across, squeeze=False, sharey=True)
-        for spare in grid.flat[len(parts) :]:
-            spare.remove()
-        for panel, (objective, views) in zip(grid.flat, parts, strict=False):
-            here = (shown["objective"] == objective) & (shown["views"] == views)
-            seeds = table[(table["objective"] == objective) & (table["views"] == views)]
-            _panel(panel, shown[here], seeds, names, palette[objective])
-            panel.set_title(f"{objective}\n{views} views")
-            panel.set_xlabel("loss [nats]")
+    names.sort(key=lambda name: (name in FITTED, FITTED.index(name) if name in FITTED else 0))
+    palette, policies = looks(shown["objective"]), list(dict.fromkeys(shown["views"]))
+    with style(venue):
+        height = FRAME + ROW * len(names)
+        figure, blocks = panel_grid(venue, len(policies), len(palette), height, beneath=0, sharey=True)
+        for views, panels in zip(policies, blocks, strict=True):
+            for panel, (objective, look) in zip(panels, palette.items(), strict=True):
+                here, seeds = (
+                    rows[(rows["objective"] == objective) & (rows["views"] == views)]
+                    for rows in (shown, table)
+                )
+                if here.empty:
+                    panel.remove()
+                    continue
+                _panel(panel, here, seeds, names, look)
+                panel.set_title(f"{objective}\n{views} views")
+                panel.set_xlabel("loss [nats]")
     return figure, shown
 
 
@@ -63,9 +66,8 @@ def _summary(table: pd.DataFrame) -> pd.DataFrame:
     captured = [name for name in table if str(name).startswith("captured_")]
 
     def summarise(rows: pd.DataFrame) -> pd.Series:
-        n, mean = len(rows), rows["loss"].mean()
-        half = stats.t.ppf(0.975, n - 1) * rows["loss"].std() / n**0.5 if n > 1 else np.nan
-        found = {"mean": mean, "low": mean - half, "high": mean + half, "seeds": n}
+        mean, half = rows["loss"].mean(), half_width(rows["loss"].to_numpy())
+        found = {"mean": mean, "low": mean - half, "high": mean + half, "seeds": len(rows)}
         return pd.Series(found | rows[captured].mean().to_dict())
 
     keys = ["objective", "views", "representation"]
@@ -73,12 +75,12 @@ def _summary(table: pd.DataFrame) -> pd.DataFrame:
     return values.reset_index().astype({"seeds": int})
 
 
-def _panel(panel: Axes, shown: pd.DataFrame, seeds: pd.DataFrame, names: list[str], colour: str) -> None:
+def _panel(panel: Axes, shown: pd.DataFrame, seeds: pd.DataFrame, names: list[str], look: Look) -> None:
     row = {name: i for i, name in enumerate(names)}
-    oracles = shown[~shown["representation"].isin(TRAINED)]
-    panel.axvline(oracles["mean"].min(), color=GREY, linewidth=0.6, zorder=1)
+    oracles = shown[~shown["representation"].isin(FITTED)]
+    panel.axvline(oracles["mean"].min(), **TRUTH)
     panel.scatter(
-        seeds["loss"], seeds["representation"].map(row), s=3, color=colour, alpha=0.6, linewidth=0, zorder=2
+        seeds["loss"], seeds["representation"].map(row), s=3, color=look.colour, alpha=0.6, linewidth=0
     )
     for _, one in shown.iterrows():
         name, at = str(one["representation"]), row[str(one["representation"])]
@@ -88,12 +90,12 @@ def _panel(panel: Axes, shown: pd.DataFrame, seeds: pd.DataFrame, names: list[st
             xerr=None if one["seeds"] < 2 else one["high"] - one["mean"],
             marker="o",
             markersize=3.5,
-            markerfacecolor="white" if name in TRAINED else colour,
-            color=colour,
+            markerfacecolor="white" if name in FITTED else look.colour,
+            color=look.colour,
             elinewidth=0.6,
             zorder=3,
         )
-        if name in TRAINED and "captured_synergy" in one:
+        if name in FITTED and "captured_synergy" in one:
             panel.annotate(
                 f"$S$ {max(one['captured_synergy'], 0.0):.2f}",
                 (1.0, at),

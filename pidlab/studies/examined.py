@@ -1,7 +1,8 @@
 """The probes' examination as an experiment of a study."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,11 +12,19 @@ from pydantic import Field
 
 from pidlab import defaults
 from pidlab.decomposition import TERMS
+from pidlab.registry import look_up
 from pidlab.studies.experiment import Columns, Experiment, Outcome, Ready
 from pidlab.studies.settings import Profile, Strict
 
 if TYPE_CHECKING:
     from pidlab.sweeps.run import Progress
+
+# The level and the quantity of rows that say how often an interval held the truth.
+COVERAGE = "coverage"
+COLUMNS = (
+    *("level", "case", "readout", "term", "quantity", "truth", "captured", "low", "high", "probe"),
+    *("headline", "converged", "tolerance", "within", "excess", "above", "below", "replicates", "seed"),
+)
 
 
 class ExamSettings(Strict):
@@ -25,7 +34,13 @@ class ExamSettings(Strict):
         default=None, min_length=1, description="Levels to examine; that of the profile's probes by default."
     )
     replicates: int | None = Field(
-        default=None, ge=1, description="Replicates of the coverage; 400 by default."
+        default=None, ge=2, description="Replicates of the coverage; 1000 by default."
+    )
+    fits: int | None = Field(
+        default=None, ge=2, description="Linear probes fitted for the coverage of one; 40 by default."
+    )
+    cases: list[str] | None = Field(
+        default=None, min_length=1, description="Known cases that probes are examined on; all by default."
     )
 
 
@@ -41,7 +56,8 @@ class KnownAnswers(ExamSettings, Experiment):
     """The probes examined where the answer is known: `pidlab known-answers`.
 
     Its table has `level` and `case` beside `readout`, `term` and `probe`, with `tolerance` and `excess`; rows
-    of quantity and level `coverage` have in `captured` how often the 95 % interval held the truth.
+    of quantity and level `coverage` have in `captured` how often the 95 % interval held the truth. Cases,
+    levels, readouts and terms are points: a claim names them, or speaks of all by `everywhere`.
     """
 
     kind = "known_answers"
@@ -53,52 +69,71 @@ class KnownAnswers(ExamSettings, Experiment):
     def asked(self, profile: Profile) -> dict[str, Any]:
         """Levels, replicates, seed."""
         own: ExamSettings = getattr(self.profiles, profile.name)
+        cases = own.cases or self.cases
         return {
             "levels": own.levels or self.levels or [profile.settings["probes"]],
-            "replicates": own.replicates or self.replicates or 400,
+            **({"cases": cases} if cases else {}),
+            "replicates": own.replicates or self.replicates or 1000,
+            "fits": own.fits or self.fits or 40,
             "seed": self.seed,
         }
 
     def columns(self, asked: Mapping[str, Any]) -> Columns:
         """Levels; the cases are known where the probes are."""
-        names = (
-            "case",
-            "readout",
-            "term",
-            "quantity",
-            "truth",
-            "captured",
-            "low",
-            "high",
-            "probe",
-            "headline",
-        )
-        names += ("converged", "tolerance", "within", "excess", "replicates", "seed")
-        return {"level": [*asked["levels"], "coverage"], **dict.fromkeys(names)}
+        return {**dict.fromkeys(COLUMNS), "level": [*asked["levels"], COVERAGE]}
 
     def prepare(self, asked: Mapping[str, Any], tuned: Mapping[str, str], device: str) -> Ready:
         """Names the cases."""
         from pidlab.analysis.known_cases import KNOWN
 
-        return Ready(partial(_examine, asked), {"case": list(KNOWN), "term": list(TERMS)})
+        cases = asked.get("cases", [*KNOWN])
+        for case in cases:
+            look_up("known case", case, KNOWN)
+        columns: Columns = {"case": cases, "term": [*TERMS], "readout": ["z1", "z2", "z12"]}
+        return Ready(partial(_answer, asked, cases), columns)
 
 
-def _examine(asked: Mapping[str, Any], directory: Path, progress: "Progress | None") -> Outcome:
+def _answer(
+    asked: Mapping[str, Any], cases: Sequence[str], directory: Path, progress: "Progress | None"
+) -> Outcome:
     from pidlab.analysis.coverage import coverage
     from pidlab.analysis.known_answers import examine
 
-    kept, wanted = directory / "table.csv", {**asked, "version": defaults.RESULT_VERSION}
-    record = directory / "asked.json"
-    if not (kept.exists() and record.exists() and json.loads(record.read_text("utf-8")) == wanted):
-        parts = [examine(level, asked["seed"]).assign(quantity="mi") for level in asked["levels"]]
-        rates = coverage(asked["replicates"], seed=asked["seed"])
-        parts.append(
-            rates.rename(columns={"coverage": "captured"}).assign(
-                quantity="coverage", level="coverage", headline=True
-            )
+    seed, kept = asked["seed"], _Kept(directory, progress)
+    parts = [
+        kept.part(level, {"cases": cases, "seed": seed}, partial(examine, level, seed, cases)).assign(
+            quantity="mi", level=level
         )
-        directory.mkdir(parents=True, exist_ok=True)
-        pd.concat(parts, ignore_index=True).assign(seed=asked["seed"]).to_csv(kept, index=False)
-        record.write_text(json.dumps(wanted), encoding="utf-8")
-    table = pd.read_csv(kept)
-    return Outcome(table, [["case"], ["level"]], {}, 0, asked)
+        for level in asked["levels"]
+    ]
+    how = {name: asked[name] for name in ("replicates", "seed", "fits")}
+    rates = kept.part(COVERAGE, {**how, "cases": cases}, partial(coverage, **how, cases=cases))
+    parts.append(
+        rates.rename(columns={"coverage": "captured"}).assign(
+            quantity=COVERAGE, level=COVERAGE, headline=True
+        )
+    )
+    table = pd.concat(parts, ignore_index=True).assign(seed=seed)
+    return Outcome(table, [["case"], ["level"], ["readout"], ["term"]], {}, 0, asked)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Finished parts in a folder, each with what was asked, so that a stopped examination goes on."""
+
+    directory: Path
+    progress: "Progress | None"
+
+    def part(self, name: str, asked: Mapping[str, Any], run: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+        """The rows of a part; those that are kept if the same was asked."""
+        rows, record = self.directory / f"{name}.csv", self.directory / f"{name}.json"
+        wanted = {**asked, "version": defaults.RESULT_VERSION}
+        if not (rows.exists() and record.exists() and json.loads(record.read_text("utf-8")) == wanted):
+            if self.progress is not None:
+                self.progress.note(f"examining {name}")
+            found = run()
+            self.directory.mkdir(parents=True, exist_ok=True)
+            record.unlink(missing_ok=True)
+            found.to_csv(rows, index=False)
+            record.write_text(json.dumps(wanted), encoding="utf-8")
+        return pd.read_csv(rows)  # what was kept, so that a rerun gives the same bytes

@@ -58,16 +58,13 @@ def _training(name: str) -> Any:
     return Field(default=None, description=f"{words[0].upper()}{words[1:]}.")
 
 
-class Settings(Strict):
-    """Settings of a sweep, all optional."""
+class Effort(Strict):
+    """What every experiment that trains can be told, all optional."""
 
     seeds: int | None = Field(default=None, ge=1, description="Seeds per point and objective.")
-    first_seed: int | None = Field(default=None, ge=0, description="The first of them; 0 by default.")
-    points: int | None = Field(default=None, ge=2, description="Points of a range that does not say.")
     probes: Literal["quick", "standard", "thorough"] | None = Field(
         default=None, description="Effort of the probes."
     )
-    track: int | None = Field(default=None, ge=0, description="Probe this many checkpoints during training.")
     views: str | None = _training("views")
     steps: int | None = _training("steps")
     batch: int | None = _training("batch")
@@ -80,7 +77,15 @@ class Settings(Strict):
     @property
     def said(self) -> dict[str, Any]:
         """The settings that are given."""
-        return {k: v for k in Settings.model_fields if (v := getattr(self, k)) is not None}
+        return {k: v for k in Settings.model_fields if (v := getattr(self, k, None)) is not None}
+
+
+class Settings(Effort):
+    """Settings of a sweep, all optional."""
+
+    first_seed: int | None = Field(default=None, ge=0, description="The first of the seeds; 0 by default.")
+    points: int | None = Field(default=None, ge=2, description="Points of a range that does not say.")
+    track: int | None = Field(default=None, ge=0, description="Probe this many checkpoints during training.")
 
 
 class Profiles(Strict):

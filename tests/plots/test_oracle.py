@@ -59,5 +59,5 @@ def test_one_seed_has_no_interval():
 
 
 def test_an_empty_table_is_refused():
-    with pytest.raises(InvalidRequest, match="nothing to draw"):
-        oracle_figure(table().reindex(columns=["objective"]))
+    with pytest.raises(InvalidRequest, match="nothing to show"):
+        oracle_figure(table().reindex(columns=["objective", "views", "representation", "loss"]))

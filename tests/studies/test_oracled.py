@@ -1,0 +1,163 @@
+"""The oracle experiment in a study: claims, figure, resumed, and refused before anything is trained."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pidlab import InvalidRequest
+from pidlab.oracle import experiment
+from pidlab.studies.file import read_study
+from pidlab.studies.oracled import COLUMNS
+from pidlab.studies.run import run_study
+from pidlab.studies.stored import Named
+
+TINY = '''\
+title = "Does anything happen in two steps?"
+[profiles.quick]
+seeds = 2
+steps = 2
+[[oracle]]
+name = "task"
+objectives = ["cross", "comm( terms = 'joint' )"]
+representations = ["R+U", "R+U+S"]
+regression = 2
+batches = 2
+batch = 16
+hidden = 8
+[oracle.profiles.quick]
+fitting = 3
+[[oracle]]
+name = "noise"
+views = "noise"
+objectives = ["cross"]
+representations = ["R"]
+regression = 2
+batches = 2
+batch = 16
+hidden = 8
+[[figure]]
+name = "losses"
+kind = "oracle"
+[[claim]]
+claim = """value(column=loss, objective=cross, representation="R+U+S")
+  < 100 * value(column=loss, objective=cross, representation="R+U")"""
+source = "arithmetic"
+sweep = "task"
+[[claim]]
+claim = """value(column=captured_synergy, objective="comm(terms='joint')",
+  representation="warm, trained") >= 0.9"""
+source = "nobody"
+sweep = "task"
+[[claim]]
+claim = """value(column=captured_synergy, objective="comm(terms='joint')",
+  representation="R+U+S, own fusion") == 0.5 within 0.01"""
+source = "the probes that are put in place of the true ones"
+sweep = "task"
+'''
+
+
+@pytest.fixture(autouse=True)
+def unread(monkeypatch):
+    """Probes are tested elsewhere."""
+    row = {"headline": True, "readout": "z12", "captured": 0.5}
+    terms = ("redundant", "unique1", "unique2", "synergy")
+    monkeypatch.setattr(
+        experiment, "capture_cohort", lambda _, gs, *__: [[{**row, "term": t} for t in terms] for _ in gs]
+    )
+
+
+class Said:
+    """Collects what progress is told."""
+
+    def __init__(self):
+        self.lines = []
+
+    def note(self, text):
+        self.lines.append(text)
+
+
+def named(path, text=TINY):
+    path.write_text(text)
+    return Named("tiny", path, read_study(path))
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_study_of_oracles_from_end_to_end(tmp_path):
+    study, said = named(tmp_path / "tiny.toml"), Said()
+    done = run_study(study, "quick", tmp_path / "runs", tmp_path / "figures", progress=said)
+    assert [one.met for one in done.checked] == [True, False, True]
+    assert [one.points[0].seeds for one in done.checked] == [2, 2, 2]
+    assert said.lines[0] == "cross, oracles: 4 runs"
+    task = pd.read_csv(tmp_path / "figures/tiny/task/results.csv")
+    assert tuple(task) == COLUMNS
+    # R+U, R+U+S, scratch, warm and trained; the one that fuses has its own fusion too; two seeds
+    assert len(task) == 2 * (5 + 6)
+    shown = pd.read_csv(tmp_path / "figures/tiny/losses.csv")
+    assert set(shown["views"]) == {"task", "noise"}
+    assert shown["seeds"].eq(2).all()
+    mean = task[(task["objective"] == "cross") & (task["representation"] == "scratch")]["loss"].mean()
+    at = (shown["objective"] == "cross") & (shown["representation"] == "scratch") & (shown["views"] == "task")
+    assert shown.loc[at, "mean"].item() == pytest.approx(mean)
+
+    first, again = contents(tmp_path / "figures"), Said()
+    run_study(study, "quick", tmp_path / "runs", tmp_path / "figures", progress=again)
+    assert again.lines == []
+    assert contents(tmp_path / "figures") == first
+
+
+def test_the_most_specific_setting_holds(tmp_path):
+    asked = named(tmp_path / "tiny.toml").study.asked
+    assert asked("quick")["task"] == {
+        **{"generator": "atoms", "objectives": ["cross", "comm(terms='joint')"]},
+        **{"representations": ["R+U", "R+U+S"], "regression": 2, "fitting": 3, "batches": 2},
+        **{"seeds": 2, "steps": 2, "probes": "quick", "batch": 16, "hidden": 8},
+    }
+    assert asked("laptop")["task"]["fitting"] is None
+    assert asked("laptop")["task"]["seeds"] == 3
+    assert asked("quick")["noise"]["views"] == "noise"
+
+
+def test_a_loss_that_is_not_finite_fails_its_objective_alone(tmp_path, monkeypatch):
+    real = experiment.oracle
+
+    def fails(objectives, **asked):
+        if objectives == ["cross"]:
+            raise FloatingPointError("cross: the loss is not finite from step 0 on")
+        return real(objectives, **asked)
+
+    monkeypatch.setattr("pidlab.oracle.oracle", fails)
+    text = TINY.replace('name = "noise"', 'name = "noise"\nlayers = 1').replace(
+        'objectives = ["cross"]', 'objectives = ["simclr-cross"]'
+    )
+    done = run_study(named(tmp_path / "tiny.toml", text), "quick", tmp_path / "runs", tmp_path / "figures")
+    assert done.failures == {"task": {"cross": "cross: the loss is not finite from step 0 on"}}
+    assert [one.met for one in done.checked] == [False, False, True]
+    assert "not finite" in done.checked[0].why
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("regression = 2", "regresion = 2", "did you mean 'regression'"),
+        ("steps = 2\n[[oracle]]", "steps = 2\n[[oracle]]\npoints = 3", "unknown key 'points'"),
+        ('"R+U", "R+U+S"]', '"R+U", "R+T"]', "'R\\+U\\+S' is not computed"),
+        ('representation="R+U+S")', 'representation="scrach")', "'scrach' is not computed"),
+        ('representations = ["R"]', 'representations = ["R+T"]', "representation 'R\\+T'"),
+        ('views = "noise"', 'views = "magic"', "magic"),
+        ('objectives = ["cross"]', 'objectives = ["untrained"]', "nothing to fit beside its encoders"),
+        ('objectives = ["cross"]', 'objectives = ["cros"]', "did you mean 'cross'"),
+        ('name = "noise"', 'name = "noise"\ngenerator = "gate(\'and\')"', "an oracle of 'gate'"),
+        ('name = "noise"', 'name = "noise"\ndim = 1', "dim = 1"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_trained(tmp_path, monkeypatch, old, new, says):
+    assert old in TINY
+    monkeypatch.setattr(experiment, "train", None)
+    with pytest.raises(InvalidRequest, match=says):
+        run_study(
+            named(tmp_path / "tiny.toml", TINY.replace(old, new, 1)), "quick", tmp_path / "runs", Path()
+        )
