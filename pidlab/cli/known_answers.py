@@ -23,7 +23,7 @@ def known_answers(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Default: figures/known-answers, or figures/estimators for those alone."
+            metavar="DIR", help="Default: figures/examination, or figures/estimators for those alone."
         ),
     ] = None,
     case: Annotated[
@@ -64,7 +64,7 @@ def known_answers(
             raise InvalidRequest(f"unknown case {name!r}: {nearest(name, KNOWN)}")
     if replicates < 2:
         raise InvalidRequest(f"{replicates} replicates: expected 2 or more")
-    out = out or Path("figures/estimators" if asked == ["estimators"] else "figures/known-answers")
+    out = out or Path("figures/estimators" if asked == ["estimators"] else "figures/examination")
     out.mkdir(parents=True, exist_ok=True)
     for name in asked:
         typer.echo(f"examining {name}", err=True)
