@@ -37,7 +37,9 @@ def truncated_normal(
         return torch.zeros_like(uniform)
     scale = sd * math.sqrt(2.0)
     normal = torch.erfinv((2.0 * uniform - 1.0) * math.erf(MARGIN / scale))
-    return scale * half_gap * normal
+    limit = torch.as_tensor(MARGIN * half_gap, device=uniform.device)
+    # A draw of exactly 0 is infinitely far out where the distribution function rounds to 1.
+    return (scale * half_gap * normal).clamp(-limit, limit)
 
 
 def independent_draws(rows: int, width: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,6 +1,7 @@
 """The learning figure: captured bits along training, from probes of checkpoints."""
 
 from collections.abc import Sequence
+from math import log10
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -78,6 +79,9 @@ def learning_figure(
                 if len(positive):
                     panel.set_xscale("symlog", linthresh=float(positive.min()))
                     panel.set_xlim(-0.2 * float(positive.min()), 1.2 * float(positive.max()))
+                    ticks = _ticks(float(positive.min()), float(positive.max()))
+                    panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+                    panel.minorticks_off()
                 if number == 0:
                     panel.set_title(part.title)
                 if number == len(chosen) - 1:
@@ -87,3 +91,9 @@ def learning_figure(
         truth = [Line2D([], [], **TRUTH_HANDLE)] if shown["truth"].notna().any() else []
         legend(figure, [*handles_of(palette), *truth])
     return figure, shown
+
+
+def _ticks(least: float, most: float) -> list[float]:
+    """0, and the powers of ten where the axis is logarithmic."""
+    powers = (10.0**k for k in range(int(log10(most)) + 1))
+    return [0.0, *(power for power in powers if power > least)]

@@ -34,6 +34,11 @@ class Checked:
         return bool(self.points) and all(point.met for point in self.points)
 
     @property
+    def where(self) -> str:
+        """The experiment, for those that name one because there are several."""
+        return f" [{self.asserted.sweep}]" if self.asserted.sweep else ""
+
+    @property
     def worst(self) -> Judged | None:
         """The point at which it is met by least, or missed by most."""
         return min(self.points, key=lambda p: (p.met, p.margin), default=None)
@@ -55,8 +60,8 @@ class Checked:
     def __str__(self) -> str:
         """In a line: met or not, both sides, by how much, of how many seeds."""
         if self.worst is None:
-            return f"not met: {self.asserted.claim}: {self.why}"
-        said = f"{'met' if self.met else 'not met'}: {self.asserted.claim}: {sides(self.worst)}"
+            return f"not met: {self.asserted.claim}{self.where}: {self.why}"
+        said = f"{'met' if self.met else 'not met'}: {self.asserted.claim}{self.where}: {sides(self.worst)}"
         if len(self.points) > 1:
             met = sum(point.met for point in self.points)
             said += (
@@ -128,6 +133,11 @@ def table_of(named: Named, profile: str, checked: list[Checked]) -> str:
         found = sides(one.worst) if one.worst else one.why
         if one.asserted.finding and not one.met:
             found += f". {one.asserted.finding}"
-        cells = (f"`{one.asserted.claim}`", "met" if one.met else "**not met**", found, one.asserted.source)
+        cells = (
+            f"`{one.asserted.claim}`{one.where}",
+            "met" if one.met else "**not met**",
+            found,
+            one.asserted.source,
+        )
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(lines) + "\n"

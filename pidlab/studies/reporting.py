@@ -43,6 +43,7 @@ def _claim(one: Checked) -> Claim:
     note = one.why if worst is None else sides(worst)
     if asserted.finding and not one.met:
         note = f"{note}. Found: {asserted.finding}"
+    claim = asserted.claim + one.where
     if worst is None:
-        return Claim(asserted.claim, asserted.source, None, note=note)
-    return Claim(asserted.claim, asserted.source, one.met, worst.left, worst.right, worst.margin, note)
+        return Claim(claim, asserted.source, None, note=note)
+    return Claim(claim, asserted.source, one.met, worst.left, worst.right, worst.margin, note)

@@ -10,7 +10,7 @@ from pidlab import Atoms, InvalidRequest, decompose
 from pidlab.decomposition import TERMS
 from pidlab.generators import atoms_stack, load_generator
 from pidlab.generators.atoms_law import MOST_CELLS, slot_law
-from pidlab.generators.noise import GENERIC_DROP, GENERIC_NOISE
+from pidlab.generators.noise import GENERIC_DROP, GENERIC_NOISE, MARGIN, truncated_normal
 from pidlab.generators.rendering import orthogonal_maps
 from pidlab.info import co_information, entropy, joint_information, mutual_information
 
@@ -286,3 +286,12 @@ def test_the_design_is_what_the_solver_finds_for_all_terms_together(atoms):
 def assert_terms(found, designed):
     for term, bits in designed.terms.items():
         assert found.terms[term] == pytest.approx(bits, abs=1e-8 + found.gap), term
+
+
+@pytest.mark.parametrize("sd", [1e-3, 0.1, 0.3, 1.0, 1e6])
+def test_noise_stays_within_the_gap_whatever_is_drawn(sd):
+    # 0 and the greatest number below 1 are among what torch.rand gives, each once in 16 million draws
+    draws = torch.tensor([0.0, 0.5, 1.0 - 2.0**-24])
+    noise = truncated_normal(draws, sd, 0.5)
+    assert noise[1] == 0.0
+    assert noise.abs().max() <= MARGIN / 2
