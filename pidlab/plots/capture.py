@@ -74,7 +74,7 @@ def capture_figure(
                     panel.set_title(part.title)
                 if line < len(drawn) - 1:
                     panel.set_xlabel("")
-            label = place_label(place)
+            label = place_label(place, between="\n")
             strip[0].set_ylabel(f"captured [bits]\n{label}" if label else "captured [bits]")
         if len(drawn) < len(combinations):
             figure.suptitle(f"first {len(drawn)} of {len(combinations)} rows; the table beside has all")

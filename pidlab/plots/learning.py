@@ -86,7 +86,7 @@ def learning_figure(
                     panel.set_title(part.title)
                 if number == len(chosen) - 1:
                     panel.set_xlabel("training steps")
-            label = place_label(place)
+            label = place_label(place, between="\n")
             strip[0].set_ylabel(f"captured [bits]\n{label}" if label else "captured [bits]")
         truth = [Line2D([], [], **TRUTH_HANDLE)] if shown["truth"].notna().any() else []
         legend(figure, [*handles_of(palette), *truth])

@@ -92,9 +92,9 @@ def show(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def place_label(place: dict[str, Any]) -> str:
+def place_label(place: dict[str, Any], between: str = ", ") -> str:
     """A point of a sweep as text."""
-    return ", ".join(f"{name}={show(value)}" for name, value in place.items())
+    return between.join(f"{name}={show(value)}" for name, value in place.items())
 
 
 def written(name: str) -> str:
