@@ -1,6 +1,7 @@
 """The capture figure: bits read from the frozen representation against the truth, term by term."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -24,6 +25,8 @@ from pidlab.tables.panels import panels
 from pidlab.tables.references import is_reference
 
 MOST_ROWS = 12
+# Of the words beneath a panel that stand side by side; more are tilted.
+MOST_LETTERS = 16
 
 
 def capture_figure(
@@ -155,7 +158,11 @@ def _categories(
         places_of = truths[x].map(where)
         panel.hlines(truths["truth"], places_of - 0.45, places_of + 0.45, **TRUTH)
     if len(where) > 1:
-        panel.set_xticks(list(where.values()), [show(value) for value in where])
+        words = [show(value) for value in where]
+        tilted: dict[str, Any] = (
+            {"rotation": 35, "ha": "right"} if sum(map(len, words)) > MOST_LETTERS else {}
+        )
+        panel.set_xticks(list(where.values()), words, **tilted)
         panel.set_xlabel(axis_label(x))
     else:
         panel.set_xticks([])
