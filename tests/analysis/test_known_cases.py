@@ -64,10 +64,8 @@ def test_quick_probes_on_two_cases_stay_below_the_truth_and_find_what_is_plain()
     assert row["of"] == 2 * 3 * 4
 
 
-def test_intervals_of_the_exact_posterior_cover(monkeypatch):
-    monkeypatch.setattr("pidlab.analysis.coverage.KNOWN", ("awgn",))
-    monkeypatch.setattr("pidlab.analysis.coverage.MOST_FITS", 20)
-    found = coverage(200, rows=2000)
+def test_intervals_of_the_exact_posterior_cover():
+    found = coverage(200, rows=2000, cases=("awgn",), fits=20)
     exact = found[found["probe"] == "exact posterior"]["coverage"]
     # of 200: .95 within four standard errors of .0154
     assert exact.between(0.95 - 0.062, 1.0).all()

@@ -142,7 +142,7 @@ def test_more_seeds_points_and_objectives_train_only_what_is_missing(finished, t
 KILLED = Path(__file__).with_name("killed.py")
 
 
-@pytest.mark.parametrize("kills", [8, pytest.param(30, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [4, pytest.param(30, marks=pytest.mark.slow)])
 def test_killed_at_any_moment_it_resumes_to_the_same_bytes(finished, tmp_path, kills):
     directory, log = tmp_path / "sweep", tmp_path / "log"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path])}
