@@ -101,6 +101,17 @@ def chosen_engine(
     return Local(threads)
 
 
+def asked_axes(vary: list[str] | None, form: str) -> list[tuple[tuple[str, ...], str]]:
+    """The axes after `--vary`; `form` says how they are written, for those that are not."""
+    axes = []
+    for text in vary or []:
+        name, equals, values = text.partition("=")
+        if not equals or not name:
+            raise InvalidRequest(f"--vary {text!r}: expected {form}")
+        axes.append(((name,), values))
+    return axes
+
+
 def asked_bits(
     redundant: str | None, unique: str | None, unique1: str | None, unique2: str | None, synergy: str | None
 ) -> dict[tuple[str, ...], str]:

@@ -16,6 +16,7 @@ from pidlab.cli.options import (
     Unique,
     Unique1,
     Unique2,
+    asked_axes,
     asked_bits,
 )
 from pidlab.defaults import Training
@@ -55,17 +56,12 @@ def readability(
     what survives noise on its whitened output, and what few rows suffice to learn.
     """
     from pidlab.analysis.readability import SIGMAS
-    from pidlab.errors import InvalidRequest
     from pidlab.sweeps.ask import PLAIN, ask
     from pidlab.sweeps.axes import parse_axis
     from pidlab.sweeps.readability import run_readability
 
     axes = [*asked_bits(redundant, unique, unique1, unique2, synergy).items()]
-    for text in vary or []:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise InvalidRequest(f"--vary {text!r}: expected NAME=VALUE, such as noise=0.3")
-        axes.append(((name,), value))
+    axes += asked_axes(vary, "NAME=VALUE, such as noise=0.3")
     points = PLAIN["points"]
     request = ask(axes, generator=generator, objectives=objective, seeds=seeds, steps=steps, probes=probes)
     directory = out or Path("runs") / f"readability-{request.name}"

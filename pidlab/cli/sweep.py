@@ -22,12 +22,12 @@ from pidlab.cli.options import (
     Unique1,
     Unique2,
     Workers,
+    asked_axes,
     asked_bits,
     chosen_engine,
 )
 from pidlab.cli.stop import code_of
 from pidlab.defaults import QUICK, Training, meaning
-from pidlab.errors import InvalidRequest
 
 _BASE = Training()
 
@@ -187,11 +187,7 @@ def sweep(
     ]
     if width is not None:
         axes.append((("width",), width))
-    for text in vary or []:
-        name, equals, values = text.partition("=")
-        if not equals or not name:
-            raise InvalidRequest(f"--vary {text!r}: expected NAME=AXIS, such as noise=0..1")
-        axes.append(((name,), values))
+    axes += asked_axes(vary, "NAME=AXIS, such as noise=0..1")
     request = ask(
         axes,
         generator=generator,
