@@ -13,6 +13,7 @@ from pidlab.analysis.features import log_posterior, log_ratio_bits, whiten
 from pidlab.analysis.interval import interval
 from pidlab.analysis.known_answers import READOUTS, as_readouts
 from pidlab.analysis.known_cases import KNOWN, Known
+from pidlab.analysis.levels import LEVELS
 from pidlab.analysis.linear import fit_linear
 from pidlab.analysis.rows import sees
 from pidlab.decomposition import TERMS
@@ -21,21 +22,23 @@ from pidlab.seeds import child
 
 # A quantity within so many bits of nothing or of everything has next to no uncertainty to cover.
 SETTLED = 0.001
+# Test rows of the quickest level. An interval of fewer rows covers a bit that is nearly whole less often.
+FEWEST = min(level.test for level in LEVELS.values())
 # Replicates drawn at once, and linear probes fitted for the coverage of a probe that is not exact.
 AT_ONCE, MOST_FITS = 50, 40
 
 
 def coverage(
     replicates: int = 1000,
-    rows: int = 5_000,
+    rows: int = FEWEST,
     seed: int = 0,
     fits: int = MOST_FITS,
     cases: Sequence[str] = tuple(KNOWN),
 ) -> pd.DataFrame:
     """The share of intervals that hold the truth, over fresh test rows of every uncertain case.
 
-    With the exact posterior in place of a probe it should be .95; with a linear probe on the readout, fitted
-    anew on 8,192 rows up to `fits` times, it says how far that probe's bias goes beyond its interval.
+    With the exact posterior in place of a probe it should be .95 of them; with a linear probe on the readout,
+    fitted anew on 8,192 rows up to `fits` times, it says how far that probe's bias goes beyond its interval.
 
     Returns:
         A row per (case, readout, term, probe): truth, coverage, `above` and `below`, the shares of
@@ -79,11 +82,12 @@ def _exact(
 ) -> Iterator[tuple[Quantity, Float[Tensor, "replicates rows"]]]:
     """Scores of the exact posterior."""
     drawn, latents = generator.latents(replicates * rows, seed)
+    likelihoods = generator.likelihoods(latents)
     for quantity in wanted:
         readout, term, _ = quantity
         y = generator.factor(term, drawn)[None, None]
         prior = torch.tensor(generator.targets[term].prior, dtype=torch.float64).log()[None, None]
-        log_q = generator.exact_log_posterior(latents, term, sees(readout, 2))[None, None]
+        log_q = generator.exact_log_posterior(likelihoods, term, sees(readout, 2))[None, None]
         yield quantity, log_ratio_bits(log_q, y, prior).view(replicates, rows)
 
 
@@ -91,7 +95,7 @@ def _linear(
     generator: Known, wanted: Sequence[Quantity], replicates: int, seed: int
 ) -> Iterator[tuple[object, ...]]:
     splits: list[Rows] = []
-    for split, n in (("train", 8192), ("test", 12_288)):
+    for split, n in (("train", 8192), ("test", FEWEST)):
         samples = [generator.sample(n, child(seed, split, i)) for i in range(replicates)]
         x = [torch.stack([s.x[m] for s in samples]) for m in (0, 1)]
         factors = {t: torch.stack([s.targets[t] for s in samples]) for t in TERMS}

@@ -162,18 +162,22 @@ class Known(Generator):
         """A factor's value in hidden outcomes."""
         return torch.as_tensor(self._outcomes.factors)[drawn][:, TERMS.index(term)]
 
+    def likelihoods(self, latents: Sequence[Float[Tensor, "n _"]]) -> list[Float[Tensor, "n points"]]:
+        """p(latent | what a modality shows), up to a factor of each row, per modality."""
+        found = []
+        for latent, points in zip(latents, map(torch.as_tensor, self._points), strict=True):
+            # ln N(latent; point) without what all points share
+            log = latent.double() @ points.mT - points.square().sum(1) / 2.0
+            found.append(((log - log.amax(1, keepdim=True)) / KNOWN[self.case]["noise"] ** 2).exp())
+        return found
+
     def exact_log_posterior(
-        self, latents: Sequence[Float[Tensor, "n _"]], term: str, seen: Sequence[int] = (0, 1)
+        self, likelihoods: Sequence[Float[Tensor, "n _"]], term: str, seen: Sequence[int] = (0, 1)
     ) -> Float[Tensor, "classes n"]:
         """Ln p(factor | latents of the modalities seen), by Bayes' rule over all hidden outcomes."""
         law = torch.as_tensor(self._shown_laws[term])
-        likelihoods = []
-        for m, points in enumerate(self._points):
-            distance = (latents[m].double()[:, None] - torch.as_tensor(points)).square().sum(-1)
-            log = -distance / (2.0 * KNOWN[self.case]["noise"] ** 2)
-            likely = (log - log.amax(1, keepdim=True)).exp()
-            likelihoods.append(likely if m in seen else torch.ones_like(likely))
-        joint = torch.einsum("na,aby,nb->yn", likelihoods[0], law, likelihoods[1])
+        first = law.sum(0).mT[:, None] if 0 not in seen else torch.einsum("na,aby->ynb", likelihoods[0], law)
+        joint = (first * likelihoods[1]).sum(-1) if 1 in seen else first.sum(-1)
         return (joint / joint.sum(0)).clamp_min(1e-300).log()
 
     @cached_property

@@ -40,8 +40,9 @@ def known_answers(
 
     A part replaces its own rows in DIR and leaves the others; provenance.json says of each how it was made.
     Files: table.csv, levels.csv, coverage.csv, invariances.csv, known-answers.{pdf,svg,png}; estimators.csv,
-    estimators.md. Exits with 1 where a headline of the exam, an invariance or InfoNCE on a task with a gate
-    lies outside what is allowed, or any row above its truth by more than chance.
+    estimators.md. Exits with 1 where a headline of the exam, an invariance, coverage by an exact posterior or
+    InfoNCE on a task with a gate lies outside what is allowed, or any row above its truth by more than
+    chance.
     """
     from pidlab.analysis.continuous_tasks import examine_estimators
     from pidlab.analysis.coverage import coverage
@@ -116,7 +117,7 @@ def _verdict(out: Path) -> tuple[list[str], dict[str, Any]]:
 
     from pidlab.analysis.known_answers import family_wise, summary
     from pidlab.cli.estimators_table import estimators_faults, estimators_markdown
-    from pidlab.plots.known_answers import known_answers_figure
+    from pidlab.plots.known_answers import LEAST, MOST, known_answers_figure
     from pidlab.plots.save import FORMATS, save
 
     held = {
@@ -147,6 +148,15 @@ def _verdict(out: Path) -> tuple[list[str], dict[str, Any]]:
             figure, _ = known_answers_figure(table, coverage=held["coverage"])
             for suffix in FORMATS:
                 save(figure, out / f"known-answers.{suffix}")
+    if "coverage" in held:
+        rates = held["coverage"]
+        wrong = (rates["probe"] == "exact posterior") & ~rates["coverage"].between(LEAST, MOST)
+        document["uncovered"] = json.loads(rates[wrong].to_json(orient="records"))
+        faults += [
+            f"coverage outside {LEAST} to {MOST}: {row['case']} {row['readout']} {row['term']}: "
+            f"{row['coverage']:.3f} of {row['replicates']} intervals"
+            for _, row in rates[wrong].iterrows()
+        ]
     if "invariances" in held:
         moved = held["invariances"]
         moved = moved[~moved["within"].astype(bool)]

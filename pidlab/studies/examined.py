@@ -96,7 +96,7 @@ class KnownAnswers(ExamSettings, Experiment):
 def _answer(
     asked: Mapping[str, Any], cases: Sequence[str], directory: Path, progress: "Progress | None"
 ) -> Outcome:
-    from pidlab.analysis.coverage import coverage
+    from pidlab.analysis.coverage import FEWEST, coverage
     from pidlab.analysis.known_answers import examine
 
     seed, kept = asked["seed"], _Kept(directory, progress)
@@ -106,7 +106,7 @@ def _answer(
         )
         for level in asked["levels"]
     ]
-    how = {name: asked[name] for name in ("replicates", "seed", "fits")}
+    how = {"rows": FEWEST} | {name: asked[name] for name in ("replicates", "seed", "fits")}
     rates = kept.part(COVERAGE, {**how, "cases": cases}, partial(coverage, **how, cases=cases))
     parts.append(
         rates.rename(columns={"coverage": "captured"}).assign(

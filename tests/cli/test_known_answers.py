@@ -51,6 +51,19 @@ def test_parts_replace_their_own_rows_only(monkeypatch, tmp_path, capsys):
     assert "quick" in parts["quick"]["command"]
 
 
+def test_coverage_outside_of_what_95_percent_allow_is_a_fault(monkeypatch, tmp_path, capsys):
+    rates = {"case": "awgn", "readout": "z1", "term": "unique1", "truth": 0.5, "replicates": 400}
+    rows = pd.DataFrame([rates | {"probe": "exact posterior"}, rates | {"probe": "linear"}])
+    for exact, code in ((0.95, 0), (0.9, 1), (0.99, 1)):
+        monkeypatch.setattr(
+            "pidlab.analysis.coverage.coverage",
+            lambda replicates, seed, held=exact: rows.assign(coverage=[held, 0.1]),
+        )
+        assert run(monkeypatch, "--part", "coverage", "--out", str(tmp_path)) == code
+        said = capsys.readouterr().out
+        assert (f"awgn z1 unique1: {exact:.3f} of 400 intervals" in said) == bool(code)
+
+
 def test_estimators_are_tabled_and_only_one_is_gated(monkeypatch, tmp_path, capsys):
     errors = {"infonce": 0.01, "cca": -0.3}
     monkeypatch.setattr(

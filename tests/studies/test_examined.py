@@ -48,7 +48,7 @@ def made_up(monkeypatch):
         ]
         return pd.DataFrame(rows)
 
-    def coverage(replicates, seed, fits, cases):
+    def coverage(replicates, **_):
         made.append("coverage")
         held = [("all", "z1", "redundant", 0.95), ("noSyn", "z12", "synergy", 0.9)]
         rows = [
