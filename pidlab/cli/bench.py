@@ -16,12 +16,14 @@ def bench(
     steps: Annotated[int, typer.Option(help="Training steps per measurement.")] = 100,
     as_json: AsJson = False,
 ) -> None:
-    """Measure cohort training against one model at a time, and against the machine's matrix rate."""
+    """Measure cohort training against one model at a time; it and probing against the matrix rate."""
+    from pidlab.analysis.benchmark import probing
     from pidlab.training.benchmark import compare, matrix_rate, sampling_ms, sampling_ratio
 
     chosen = objective or [name for name in defaults.OBJECTIVES if name != "untrained"]
     rate, sampling, factorcl = matrix_rate(), sampling_ms(), sampling_ratio()
     rows = [compare(name, steps) for name in chosen]
+    probed = [probing(level) for level in ("quick", defaults.PROBES)]
     together, alone = sum(r["cohort_ms"] for r in rows), sum(r["single_ms"] for r in rows)
     if as_json:
         document = {
@@ -29,6 +31,7 @@ def bench(
             "sampling_30000_ms": sampling,
             "factorcl_30000": factorcl,
             "objectives": rows,
+            "probing": probed,
             "ratio": alone / together,
         }
         typer.echo(json.dumps(document, indent=2))
@@ -65,6 +68,11 @@ def bench(
     table.add_section()
     table.add_row("sum", "", f"{together:.3f}", "", f"{alone:.3f}", f"{alone / together:.2f}x", "", "")
     Console().print(table)
+    for row in probed:
+        typer.echo(
+            f"{row['level']} probes, {row['members']} representations at once: {row['ms']:.0f} ms each, "
+            f"{row['gflop']:.1f} Gflop in matrix products, {row['gflops'] / rate:.0%} of peak"
+        )
     typer.echo(f"30,000 samples of atoms on one thread: {sampling:.1f} ms")
     typer.echo(
         f"30,000 pairs of factorcl: {factorcl['at_once_ms']:.1f} ms, "
