@@ -12,9 +12,8 @@ from torch import Tensor
 from pidlab.analysis.capture import capture_cohort
 from pidlab.analysis.embedding import orthogonal
 from pidlab.analysis.interval import Z95
-from pidlab.analysis.known_answers import FAMILY
+from pidlab.analysis.known_answers import EXAMS, FAMILY
 from pidlab.analysis.known_cases import TOLERANCES, Known
-from pidlab.analysis.levels import LEVELS
 from pidlab.seeds import child, torch_generator
 
 Change = Callable[[Tensor], Tensor]
@@ -34,7 +33,7 @@ def invariances(level: str = "standard", seed: int = 0, cases: Sequence[str] = C
     beyond what chance allows over all rows (`FAMILY`), by the standard errors of both.
 
     Args:
-        level: of the probes; without convergence, controls and what stands beside the targets.
+        level: of the probes, or `exam`; without convergence, controls and what stands beside the targets.
         seed: of rows, probes, rotation and noise.
         cases: of alike representations.
 
@@ -42,7 +41,7 @@ def invariances(level: str = "standard", seed: int = 0, cases: Sequence[str] = C
         A row per (change, case, term, probe), `headline` for the probe that validation chose: truth,
         captured, before, difference, most (the difference that is allowed), within.
     """
-    effort = replace(LEVELS[level], beside=False, refit=False, controls=False)
+    effort = replace(EXAMS[level], refit=False)
     generators = [Known(case) for case in cases]
 
     def read(change: Change) -> pd.DataFrame:
