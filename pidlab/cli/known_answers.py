@@ -44,6 +44,9 @@ def known_answers(
     InfoNCE on a task with a gate lies outside what is allowed, or any row above its truth by more than
     chance.
     """
+    import pandas as pd
+
+    from pidlab import defaults
     from pidlab.analysis.continuous_tasks import examine_estimators
     from pidlab.analysis.coverage import coverage
     from pidlab.analysis.estimators import ESTIMATORS
@@ -82,7 +85,8 @@ def known_answers(
         elif name == "coverage":
             coverage(replicates, seed=seed).to_csv(out / "coverage.csv", index=False)
         else:
-            invariances(seed=seed).to_csv(out / "invariances.csv", index=False)
+            moved = [invariances(level, seed) for level in (defaults.PROBES, "exam")]
+            pd.concat(moved, ignore_index=True).to_csv(out / "invariances.csv", index=False)
         # Each part when it is done, so that one that is stopped takes no other along.
         _record(out, name, how)
     faults, document = _verdict(out)
