@@ -29,7 +29,7 @@ class NewtonSystem:
     Args:
         pi: conditional law of y for each pair of symbols.
         q: w pi.
-        wt: multiplier of each pair, 0 where the pair cannot occur; slack of each pair, positive.
+        wt: multiplier and slack of each pair, positive.
         diagonal: q summed over j above q summed over i, and 1 on cells without mass. In the second, more on
             one cell of each y at which the first symbol of X2 has no mass.
         ridge: relative increase of the diagonal.
@@ -68,11 +68,17 @@ class NewtonSystem:
         self,
         r: Float[Tensor, "cells ny b"],
         rp: Float[Tensor, "n1 n2 b"],
-        rc: Float[Tensor, "n1 n2 b"],
+        push: Float[Tensor, "n1 n2 b"],
     ) -> tuple[Float[Tensor, "cells ny b"], Float[Tensor, "2 n1 n2 b"]]:
-        """The steps of alpha and beta and those of w and t; not finite where a factor does not exist."""
+        """The steps of alpha and beta and those of w and t; not finite where a factor does not exist.
+
+        Args:
+            r: r1 above r2.
+            rp: as above.
+            push: rc / t.
+        """
         n1 = len(rp)
-        pull = torch.addcmul(rc / self.wt[1], self.ratio, rp, value=-1.0)
+        pull = torch.addcmul(push, self.ratio, rp, value=-1.0)
         pulled = pull[:, :, None] * self.pi
         left = (self.inverse * (r[:n1] - pulled.sum(1))[:, None]).sum(2)
         right = (r[n1 + 1 :] - pulled[:, 1:].sum(0)).flatten(0, 1)
