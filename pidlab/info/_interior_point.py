@@ -226,9 +226,7 @@ def _certify(state: State, q: Tensor, some: Tensor, data: Tensor, lower: Tensor,
     """Narrows the bounds of the problems at `some` by their iterates."""
     index, q, p, potential = (x.index_select(-1, some) for x in (state.index, q, state.p, state.potential))
     data = data.index_select(-1, index)
-    (data1, data2), (alpha, beta), (kept1, kept2) = map(state.split, (data, potential, p > 0))
-    alpha, beta = completed(alpha, beta, data1, data2, kept1, kept2)
-    low = lower_bound(alpha, beta, data1, data2)
-    high = upper_bound(feasible(q, data1, data2))
+    low = lower_bound(completed(potential, data, p > 0, len(q)), data, len(q))
+    high = upper_bound(feasible(q, data))
     lower[index] = torch.fmax(lower[index], low)
     upper[index] = torch.fmin(upper[index], high)
