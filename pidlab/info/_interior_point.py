@@ -13,6 +13,7 @@ from pidlab.memory import keep_freed_memory
 Tensor = torch.Tensor
 
 MASKED = -1e4  # exp() of it is exactly 0
+SWEEPS = 10  # of alternating minimisation before the first step
 
 
 @dataclass(frozen=True)
@@ -23,22 +24,22 @@ class Attempt:
         steps: Newton steps at most.
         timid: least share of the way to the boundary that a step leaves; at most `0.03` far from the optimum.
         ridge: relative increase of the Newton matrix's diagonal.
-        slack: least slack at the start, in nats.
+        mu: where on the central path to start.
     """
 
     steps: int
     timid: float
     ridge: float
-    slack: float
+    mu: float
 
 
 # The first is fast and enough for all but a few in a thousand, which get the next ones in turn.
 ATTEMPTS = (
-    Attempt(30, 1e-4, 1e-15, 0.005),
-    Attempt(60, 0.1, 1e-14, 0.02),
-    Attempt(100, 0.3, 1e-13, 0.02),
-    Attempt(60, 0.1, 1e-15, 0.2),
-    Attempt(100, 0.5, 1e-12, 0.05),
+    Attempt(30, 1e-4, 1e-15, 0.001),
+    Attempt(60, 0.1, 1e-14, 0.1),
+    Attempt(100, 0.3, 1e-13, 0.1),
+    Attempt(60, 0.1, 1e-15, 0.5),
+    Attempt(100, 0.5, 1e-12, 0.2),
 )
 
 
@@ -52,7 +53,6 @@ class State:
     index: Tensor
     p: Float[Tensor, "cells ny b"]
     held: Float[Tensor, "cells ny b"]  # p, and what is added to the diagonal of Newton's matrix
-    pairs: Float[Tensor, "n1 n2 b"]
     weight: Float[Tensor, "n1 n2 b"]
     potential: Float[Tensor, "cells ny b"]
     wt: Float[Tensor, "2 n1 n2 b"]
@@ -60,9 +60,10 @@ class State:
     def __getitem__(self, which: Tensor) -> "State":
         return State(*(getattr(self, name).index_select(-1, which) for name in self.__dataclass_fields__))
 
-    def split(self, cells: Tensor) -> tuple[Tensor, ...]:
+    def split(self, cells: Tensor) -> tuple[Tensor, Tensor]:
         """The cells of X1 and those of X2."""
-        return cells.split(self.pairs.shape[:2])
+        n1 = len(self.weight)
+        return cells[:n1], cells[n1:]
 
 
 def bracket(
@@ -90,63 +91,63 @@ def bracket(
     # The first symbol of X2 is where Newton's method holds beta: the one whose lightest cell is heaviest.
     lightest = torch.where(data2 > light, data2, 1.0).amin(1, keepdim=True)
     data2 = data2.gather(0, lightest.argsort(0, descending=True).expand_as(data2))
-    lower = torch.full_like(data1[0, 0], -torch.inf)
+    data = torch.cat((data1, data2))
+    lower = torch.full_like(data[0, 0], -torch.inf)
     upper = torch.full_like(lower, torch.inf)
-    remaining = torch.arange(data1.shape[-1], device=data1.device)
+    remaining = torch.arange(len(lower), device=data.device)
     for attempt in ATTEMPTS:
-        state = _start(remaining, data1[..., remaining], data2[..., remaining], light, attempt.slack)
-        _run(state, attempt, data1, data2, tolerance, lower, upper)
+        state = _start(remaining, data.index_select(-1, remaining), n1, light, attempt.mu)
+        _run(state, attempt, data, tolerance, lower, upper)
         remaining = torch.nonzero(~(upper - lower <= tolerance))[:, 0]
         if not len(remaining):
             break
     return lower, upper
 
 
-def _start(index: Tensor, data1: Tensor, data2: Tensor, light: float, slack: float) -> State:
-    """A dual feasible point with p(y) (p(y|x1) p(y|x2) / p(y)^2)^(3/4) for exp(alpha + beta), up to slack.
+def _start(index: Tensor, data: Tensor, n1: int, light: float, mu: float) -> State:
+    """A point near the central path, by sweeps of alternating minimisation, which cost little beside a step.
 
-    Half of w is what the central path asks for at that slack, half is the q12 that makes X1 and X2
-    independent given Y. Power and halves are those of the fewest steps on random distributions.
+    With w held, exp(alpha) and exp(beta) are scaled in turn to fit p(x1, y) and p(x2, y); then w moves
+    towards w (1 - sum_y exp(alpha + beta)) = mu p(x1) p(x2), where the central path is up to O(t^2). The
+    powers 16, of a first guess at w, and 3/2, of over-relaxation, are those of the fewest steps on random
+    distributions.
     """
-    p1 = torch.where(data1 > light, data1, 0.0)
-    p2 = torch.where(data2 > light, data2, 0.0)
-    py1, py2 = p1.sum(0), p2.sum(0)
-    both = (py1 > 0) & (py2 > 0)
-    p1 = torch.where(both, p1, 0.0)
-    p2 = torch.where(both, p2 * (py1 / py2.clamp_min(TINY)), 0.0)
-    p, py = torch.cat((p1, p2)), p1.sum(0)
+    p = torch.where(data > light, data, 0.0)
+    py1, py2 = p[:n1].sum(0), p[n1:].sum(0)
+    p = torch.where((py1 > 0) & (py2 > 0), p, 0.0)
+    p[n1:] *= py1 / py2.clamp_min(TINY)
+    p1, p2, py, kept = p[:n1], p[n1:], p[:n1].sum(0), p > 0
 
-    kept1, kept2 = p1 > 0, p2 > 0
-    pairs = (kept1[:, None] & kept2).any(2).to(p1)
-    weight = p1.sum(1)[:, None] * p2.sum(1) * pairs
-    pointwise = torch.log((p / (p.sum(1, keepdim=True) * py).clamp_min(TINY)).clamp_min(TINY))
-    potential = torch.where(p > 0, 0.75 * pointwise, MASKED)
-    alpha, beta = potential.split((len(p1), len(p2)))
-    beta += torch.log(py.clamp_min(TINY))
-    excess = torch.exp(alpha[:, None] + beta).sum(2).log()  # -inf where the pair cannot occur
-    # alpha is lowered until every pair has slack
-    shift = excess.amax(1).nan_to_num(neginf=0.0) + slack
-    alpha -= shift[:, None]
-    t = torch.where(pairs > 0, shift[:, None] - excess, 1.0)
-    q12 = (p1[:, None] * (p2 / py.clamp_min(TINY))).sum(2)
-    central = weight / t
-    heaviest = torch.zeros_like(p2).scatter_(0, p2.max(0, keepdim=True).indices, py * ~kept2[:1])
+    a, b = p1, p2 / py.clamp_min(TINY)
+    total = (a[:, None] * b).sum(2)  # p(x1, x2) were X1 and X2 independent given Y
+    # Pairs that cannot occur keep a trace of weight, against divisions by 0.
+    weight = torch.where(total > 0, p1.sum(1)[:, None] * p2.sum(1), 1e-200)
+    weight /= weight.sum((0, 1))
+    overlap = total / weight
+    w = weight * (overlap / overlap.amax((0, 1))) ** 16
+    w /= w.sum((0, 1))
+    least = mu * weight
+    for _ in range(SWEEPS):
+        a = p1 / (w[:, :, None] * b).sum(1).clamp_min_(TINY)
+        b = p2 / (w[:, :, None] * a[:, None]).sum(0).clamp_min_(TINY)
+        total = (a[:, None] * b).sum(2).clamp_min_(TINY)
+        w = torch.addcmul(least, w * total, total.sqrt())
+    held = p + ~kept
+    held[n1:].scatter_add_(0, p2.max(0, keepdim=True).indices, py * ~kept[n1 : n1 + 1])
     return State(
         index=index,
         p=p,
-        held=p + torch.cat(((~kept1).to(p1), (~kept2).to(p2) + heaviest)),
-        pairs=pairs,
-        weight=weight / weight.sum((0, 1)),
-        potential=potential,
-        wt=torch.stack((0.5 * (q12 + central / central.sum((0, 1))), t)),
+        held=held,
+        weight=weight,
+        potential=torch.where(kept, torch.cat((a, b)).clamp_min_(TINY).log_(), MASKED),
+        wt=torch.stack((w, torch.maximum(-total.log(), least / w))),
     )
 
 
 def _run(
     state: State,
     attempt: Attempt,
-    data1: Tensor,
-    data2: Tensor,
+    data: Tensor,
     tolerance: float,
     lower: Tensor,
     upper: Tensor,
@@ -159,21 +160,21 @@ def _run(
         pi, excess = _conditional(state)
         q = w[:, :, None] * pi
         r = state.p - torch.cat((q.sum(1), q.sum(0)))
-        rp = -(excess + t) * state.pairs
+        rp = excess.add_(t).neg_()
         mu = (w * t).sum((0, 1))
-        stuck = ~(mu < math.inf)
-        ready = (mu < target) | stuck
+        ready = ~(mu >= target)  # or not a number: stuck
         if ready.any():
             slip = r.abs().sum((0, 1)) + (w * rp.abs()).sum((0, 1))
             ready &= ~(0.1 * slip > target)
         if step == attempt.steps:
             ready = torch.ones_like(ready)
         # More steps of a few that are ready cost less than their certificate and a smaller batch.
-        if ready.sum() >= few or ready.all():
+        count = int(ready.sum())
+        if count >= few or count == len(mu):
             some = torch.nonzero(ready)[:, 0]
-            _certify(state, q, some, data1, data2, lower, upper)
+            _certify(state, q, some, data, lower, upper)
             reached = upper[state.index] - lower[state.index] <= tolerance
-            going = torch.nonzero(~(reached | stuck))[:, 0]
+            going = torch.nonzero((mu < math.inf) & ~reached)[:, 0]
             if step == attempt.steps or not len(going):
                 return
             if len(going) < len(mu):
@@ -183,7 +184,7 @@ def _run(
 
 
 def _conditional(state: State) -> tuple[Float[Tensor, "n1 n2 ny b"], Float[Tensor, "n1 n2 b"]]:
-    """Softmax and log-sum-exp over y of alpha + beta; 0 and meaningless where `pairs` is 0."""
+    """Softmax and log-sum-exp over y of alpha + beta; 0 and very low for pairs that cannot occur."""
     alpha, beta = state.split(state.potential)
     # The log-sum-exp is near -t: no shift is needed against overflow.
     pi = (alpha[:, None] + beta).exp_()
@@ -195,19 +196,18 @@ def _step(
     state: State, pi: Tensor, q: Tensor, r: Tensor, rp: Tensor, mu: Tensor, attempt: Attempt, target: float
 ) -> State:
     """One predictor-corrector step."""
-    wt = state.wt
+    wt, (w, t) = state.wt, state.wt
     system = NewtonSystem(pi, q, wt, state.held - r, attempt.ridge)
-    falling = -wt[0] * wt[1]
-    _, rise = system.solve(r, rp, falling)
-    room = _room(wt, rise, 1.0)
+    _, rise = system.solve(r, rp, -w)
+    room = _room(wt, rise, -1.0)
     ahead = torch.addcmul(wt, room, rise)
     predicted = (ahead[0] * ahead[1]).sum((0, 1))
-    centre = (mu * (predicted / mu) ** 3).clamp_max(mu).clamp_min(0.2 * target)
+    centre = (predicted * (predicted / mu).square()).minimum(mu).clamp_min(0.2 * target)
     # Mehrotra's term of second order misleads where the predicted step has to be cut short.
     trusted = room[0] * room[1] > 0.3
-    rc = torch.addcmul(falling, centre, state.weight).addcmul_(rise[0], rise[1] * trusted, value=-1.0)
-    climb, rise = system.solve(r, rp, rc)
-    room = _room(wt, rise, 1.0 - mu.clamp(attempt.timid, max(0.03, attempt.timid)))
+    rc = (centre * state.weight).addcmul_(rise[0], rise[1] * trusted, value=-1.0)
+    climb, rise = system.solve(r, rp, rc.div_(t).sub_(w))
+    room = _room(wt, rise, mu.clamp(attempt.timid, max(0.03, attempt.timid)) - 1.0)
     return replace(
         state,
         potential=torch.addcmul(state.potential, room[1], climb),
@@ -216,22 +216,17 @@ def _step(
 
 
 def _room(
-    wt: Float[Tensor, "2 n1 n2 b"], rise: Float[Tensor, "2 n1 n2 b"], share: Tensor | float
+    wt: Float[Tensor, "2 n1 n2 b"], rise: Float[Tensor, "2 n1 n2 b"], change: Tensor | float
 ) -> Float[Tensor, "2 1 1 b"]:
-    """Step lengths, 1 at most, that go `share` of the way to where an entry of w or of t reaches 0."""
-    fall = -(rise / wt.clamp_min(TINY)).amin((1, 2), keepdim=True)
-    return share / fall.clamp_min(share)
+    """Step lengths, 1 at most, at which no entry of w or of t has a relative change below `change`."""
+    return change / (rise / wt).amin((1, 2), keepdim=True).clamp_max(change)
 
 
-def _certify(
-    state: State, q: Tensor, some: Tensor, data1: Tensor, data2: Tensor, lower: Tensor, upper: Tensor
-) -> None:
+def _certify(state: State, q: Tensor, some: Tensor, data: Tensor, lower: Tensor, upper: Tensor) -> None:
     """Narrows the bounds of the problems at `some` by their iterates."""
     index, q, p, potential = (x.index_select(-1, some) for x in (state.index, q, state.p, state.potential))
-    data1, data2 = data1.index_select(-1, index), data2.index_select(-1, index)
-    (alpha, beta), (kept1, kept2) = state.split(potential), state.split(p > 0)
-    alpha, beta = completed(alpha, beta, data1, data2, kept1, kept2)
-    low = lower_bound(alpha, beta, data1, data2)
-    high = upper_bound(feasible(q, data1, data2))
+    data = data.index_select(-1, index)
+    low = lower_bound(completed(potential, data, p > 0, len(q)), data, len(q))
+    high = upper_bound(feasible(q, data))
     lower[index] = torch.fmax(lower[index], low)
     upper[index] = torch.fmin(upper[index], high)

@@ -4,10 +4,14 @@ The batch is the last axis here, in `_interior_point` and in `_certificate`: arr
 worked on in long contiguous runs, several times faster than matrix by matrix.
 """
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 
 Tensor = torch.Tensor
+
+LARGE = 8  # batch over matrix size from which on LAPACK, matrix by matrix, is the slower way
 
 
 class NewtonSystem:
@@ -25,7 +29,7 @@ class NewtonSystem:
     Args:
         pi: conditional law of y for each pair of symbols.
         q: w pi.
-        wt: multiplier of each pair, 0 where the pair cannot occur; slack of each pair, positive.
+        wt: multiplier and slack of each pair, positive.
         diagonal: q summed over j above q summed over i, and 1 on cells without mass. In the second, more on
             one cell of each y at which the first symbol of X2 has no mass.
         ridge: relative increase of the diagonal.
@@ -42,43 +46,46 @@ class NewtonSystem:
         n1, n2, ny, b = pi.shape
         w, t = wt
         self.pi, self.wt, self.ratio = pi, wt, w / t
-        diagonal1, _, diagonal2 = diagonal.split((n1, 1, n2 - 1))
         weighted = ((self.ratio - w)[:, :, None] * pi).transpose(1, 2)
-        # Each symbol i has rows [block of alpha | coupling to beta | identity], reduced together.
+        # Each symbol i has rows [block of alpha | coupling to beta | room for 1], reduced together.
         rows = pi.new_empty(n1, ny, n2 * ny + ny, b)
-        products, identity = rows.split((n2 * ny, ny), 2)
-        products = products.view(n1, ny, n2, ny, b)
+        products = rows[:, :, : n2 * ny].view(n1, ny, n2, ny, b)
         torch.mul(weighted[:, :, :, None], pi[:, None], out=products)
         alpha, across = products[:, :, 0], products[:, :, 1:]
         alpha += across.sum(2)
-        alpha.diagonal(dim1=1, dim2=2).add_(diagonal1.mT).mul_(1.0 + ridge)
+        alpha.diagonal(dim1=1, dim2=2).add_(diagonal[:n1].mT).mul_(1.0 + ridge)
         beta = across.sum(0)  # (y, n2 - 1, y, b)
-        beta.diagonal(dim1=0, dim2=2).add_(diagonal2.mT).mul_(1.0 + ridge)
+        beta.diagonal(dim1=0, dim2=2).add_(diagonal[n1 + 1 :].mT).mul_(1.0 + ridge)
         across.diagonal(dim1=1, dim2=3).add_(q[:, 1:].mT)
-        identity.zero_().diagonal(dim1=1, dim2=2).fill_(1.0)
         self.coupling, self.inverse = _reduced(rows).split(((n2 - 1) * ny, ny), 2)
 
         coupling = self.coupling.flatten(0, 1).permute(2, 0, 1).contiguous()
         schur = torch.baddbmm(pi.new_empty(()), coupling.mT, coupling, beta=0.0, alpha=-1.0)
         schur.view(b, n2 - 1, ny, n2 - 1, ny).diagonal(dim1=1, dim2=3).add_(beta.permute(3, 0, 2, 1))
-        self.factor = torch.linalg.cholesky_ex(schur).L
+        self.solve_schur = _solver(schur)
 
     def solve(
         self,
         r: Float[Tensor, "cells ny b"],
         rp: Float[Tensor, "n1 n2 b"],
-        rc: Float[Tensor, "n1 n2 b"],
+        push: Float[Tensor, "n1 n2 b"],
     ) -> tuple[Float[Tensor, "cells ny b"], Float[Tensor, "2 n1 n2 b"]]:
-        """The steps of alpha and beta and those of w and t; not finite where a factor does not exist."""
-        n1, n2 = rp.shape[:2]
-        r1, _, r2 = r.split((n1, 1, n2 - 1))
-        pull = torch.addcmul(rc / self.wt[1], self.ratio, rp, value=-1.0)
+        """The steps of alpha and beta and those of w and t; not finite where a factor does not exist.
+
+        Args:
+            r: r1 above r2.
+            rp: as above.
+            push: rc / t.
+        """
+        n1 = len(rp)
+        pull = torch.addcmul(push, self.ratio, rp, value=-1.0)
         pulled = pull[:, :, None] * self.pi
-        left = (self.inverse * (r1 - pulled.sum(1))[:, None]).sum(2)
-        right = (r2 - pulled[:, 1:].sum(0)).flatten(0, 1) - (self.coupling * left[:, :, None]).sum((0, 1))
+        left = (self.inverse * (r[:n1] - pulled.sum(1))[:, None]).sum(2)
+        right = (r[n1 + 1 :] - pulled[:, 1:].sum(0)).flatten(0, 1)
+        right -= (self.coupling * left[:, :, None]).sum((0, 1))
         climb, rise = torch.zeros_like(r), torch.empty_like(self.wt)
         dalpha, dbeta, free = climb[:n1], climb[n1:], climb[n1 + 1 :].flatten(0, 1)
-        free.copy_(torch.cholesky_solve(right.T[..., None], self.factor)[..., 0].T)
+        free.copy_(self.solve_schur(right))
         left -= (self.coupling * free).sum(2)
         torch.sum(self.inverse * left[:, :, None], 1, out=dalpha)
         tilt = (self.pi * (dalpha[:, None] + dbeta)).sum(2)
@@ -87,15 +94,29 @@ class NewtonSystem:
         return climb, rise
 
 
-def _reduced(rows: Float[Tensor, "n1 ny width b"]) -> Float[Tensor, "n1 ny rest b"]:
-    """L^-1 C for rows [L L^T | C]: by LAPACK, or for a large batch with the batch innermost."""
-    ny, b = rows.shape[1], rows.shape[-1]
-    if b < 32:
+def _solver(matrices: Float[Tensor, "b n n"]) -> Callable[[Tensor], Tensor]:
+    """Solves for right-hand sides of shape (n, b), by LAPACK or with the batch innermost."""
+    b, n, _ = matrices.shape
+    if b < LARGE * n:
+        factor = torch.linalg.cholesky_ex(matrices).L
+        return lambda right: torch.cholesky_solve(right.T[..., None], factor)[..., 0].T
+    rows = matrices.new_empty(1, n, 2 * n, b)
+    rows[0, :, :n] = matrices.permute(1, 2, 0)
+    root = _reduced(rows)[0]
+    return lambda right: (root * (root * right).sum(1)[:, None]).sum(0)
+
+
+def _reduced(rows: Float[Tensor, "m n width b"]) -> Float[Tensor, "m n rest b"]:
+    """L^-1 [C | 1] for rows [L L^T | C | room for 1], by LAPACK or with the batch innermost."""
+    n, width, b = rows.shape[1:]
+    rows[:, :, width - n :].zero_().diagonal(dim1=1, dim2=2).fill_(1.0)
+    if b < LARGE * n:
         matrices = rows.permute(3, 0, 1, 2)
-        factor = torch.linalg.cholesky_ex(matrices[..., :ny]).L
-        return torch.linalg.solve_triangular(factor, matrices[..., ny:], upper=False).permute(1, 2, 3, 0)
-    for k in range(ny):
-        row = rows[:, k, k:]
+        factor = torch.linalg.cholesky_ex(matrices[..., :n]).L
+        return torch.linalg.solve_triangular(factor, matrices[..., n:], upper=False).permute(1, 2, 3, 0)
+    for k in range(n):
+        end = width - n + k + 1  # the rest of L^-1 is 0 yet
+        row = rows[:, k, k:end]
         row.mul_(row[:, :1].rsqrt())
-        rows[:, k + 1 :, k + 1 :].addcmul_(row[:, 1 : ny - k, None], row[:, None, 1:], value=-1.0)
-    return rows[:, :, ny:]
+        rows[:, k + 1 :, k + 1 : end].addcmul_(row[:, 1 : n - k, None], row[:, None, 1:], value=-1.0)
+    return rows[:, :, n:]
