@@ -44,7 +44,8 @@ def neighbours(where: str, path: Path) -> dict[str, Path]:
             finder.run_script(str(path))
     except (ImportError, SyntaxError, ValueError):  # for whoever loads it to say
         return {}
-    files = {name: Path(module.__file__) for name, module in finder.modules.items() if module.__file__}
+    found = ((name, getattr(module, "__file__", None)) for name, module in finder.modules.items())
+    files = {name: Path(file) for name, file in found if file}
     return {name: file for name, file in sorted(files.items()) if file.resolve() != path}
 
 
