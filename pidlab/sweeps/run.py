@@ -202,7 +202,7 @@ def _draw(shown: pd.DataFrame, request: Request, directory: Path, note: str) -> 
     figure, numbers = capture_figure(shown, request.directions)
     if note:
         with style("neurips"):
-            figure.suptitle("; ".join(filter(None, [figure.get_suptitle(), note])))
+            figure.suptitle("; ".join(filter(None, [figure.get_suptitle(), note])), fontsize="medium")
     for suffix in FORMATS:
         save(figure, directory / f"captured.{suffix}")
     with _whole(directory / "captured.csv") as text:
