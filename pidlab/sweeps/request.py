@@ -132,12 +132,14 @@ class Request:
         is qualified by the generator, for the term's column holds the truth.
         """
         named = {name: name for axis in self.varied for name in axis.names}
-        for name in named.keys() & set(TERMS):
-            for point in self.points():
-                generator, _ = self.at(point, world=0)
-                if not math.isclose(getattr(generator.truth, name), point[name], abs_tol=1e-12):
-                    named[name] = f"{generator.name}.{name}"
-                    break
+        terms = named.keys() & set(TERMS)
+        for point in self.points():
+            if not terms:
+                break
+            law, _ = self.at(point, world=0)
+            own = {n for n in terms if not math.isclose(getattr(law.truth, n), point[n], abs_tol=1e-12)}
+            named |= {name: f"{law.name}.{name}" for name in own}
+            terms -= own
         return named
 
     @property
