@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import pandas as pd
 import torch
@@ -30,6 +29,7 @@ from pidlab.report import write_report
 from pidlab.results import RECORD, TABLE, Results
 from pidlab.sweeps import saved
 from pidlab.sweeps.engine import Engine, Local, Progress, Silent, Work
+from pidlab.sweeps.files import whole, writable
 from pidlab.sweeps.lock import locked
 from pidlab.sweeps.outcome import Outcome, joined
 from pidlab.sweeps.plan import Cohort, among, plan
@@ -119,7 +119,7 @@ def run_sweep(
     """
     started = time.perf_counter()
     runs = request.runs()
-    directory = _writable(directory or Path("runs") / request.name)
+    directory = writable(directory or Path("runs") / request.name)
     with locked(directory), closing(Store(directory / STORE)) as store:
         store.plan(runs)
         engine = engine or Local()
@@ -176,7 +176,7 @@ def _written(
     drawn: bool,
 ) -> SweepResult:
     """Writes what the store holds of a request, as table, figure, provenance and a page of them all."""
-    with _whole(directory / TABLE) as text:
+    with whole(directory / TABLE) as text:
         write_results(text, request, runs, store)
     few = runs.few(MOST_SHOWN)
     note = f"{len(few) // runs.each:,} of {request.size:,} points" if len(few) < len(runs) else ""
@@ -192,7 +192,7 @@ def _written(
         "seconds": total_seconds([*store.seconds(), {"seconds": drawing.seconds}]),
         **about,
     }
-    with _whole(directory / RECORD) as text:
+    with whole(directory / RECORD) as text:
         text.write(json.dumps(record, indent=2) + "\n")
     write_report(Results(shown, record, directory, request.size if note else 0), directory)
     return SweepResult(directory, request, shown, failures, len(runs), left)
@@ -205,7 +205,7 @@ def _draw(shown: pd.DataFrame, request: Request, directory: Path, note: str) -> 
             figure.suptitle("; ".join(filter(None, [figure.get_suptitle(), note])), fontsize="medium")
     for suffix in FORMATS:
         save(figure, directory / f"captured.{suffix}")
-    with _whole(directory / "captured.csv") as text:
+    with whole(directory / "captured.csv") as text:
         numbers.to_csv(text, index=False)
 
 
@@ -304,25 +304,3 @@ def _spread(x: torch.Tensor, sound: list[int], members: int) -> torch.Tensor:
     full = x[:1].expand(members, *x.shape[1:]).clone()
     full[sound] = x
     return full
-
-
-def _writable(directory: Path) -> Path:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        probe = directory / f".writable-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InvalidRequest(
-            f"cannot write to {directory} ({error.strerror}): choose another --out"
-        ) from None
-    return directory
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[TextIO]:
-    # Readers see the old file or the new one, never half of it.
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as text:
-        yield text
-    partial.replace(path)
