@@ -1,10 +1,7 @@
 """Memory: what is freed is kept, for fresh pages cost more than the arithmetic in between."""
 
 import ctypes
-import gc
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -26,15 +23,3 @@ def keep_freed_memory() -> None:
         return
     mallopt(_M_MMAP_THRESHOLD, _KEEP)
     mallopt(_M_TRIM_THRESHOLD, _KEEP)
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """No search for garbage, which takes as long as the making of many records that all stay."""
-    collected = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collected:
-            gc.enable()

@@ -23,11 +23,13 @@ class Results:
         table: rows as in results.csv, bits throughout.
         record: what provenance.json says: request, versions, failures, seconds.
         directory: where they stand.
+        points: how many the sweep has, where the rows are those of some of them.
     """
 
     table: pd.DataFrame
     record: dict[str, Any]
     directory: Path
+    points: int = 0
 
     @property
     def directions(self) -> list[list[str]]:

@@ -1,6 +1,5 @@
 """`pidlab export`: the rows of a sweep, finished or not, in other programs' formats."""
 
-import csv
 import io
 import json
 import os
@@ -15,13 +14,11 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 import typer
 
 from pidlab.cli.folder import Folder, reading
-from pidlab.decomposition import TERMS
 from pidlab.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from pidlab.sweeps.store import Store
 
-ABOUT = ("run", "objective", "seed")
 WORDS = ("run", "objective", "readout", "term", "quantity", "probe")
 PARQUET_ROWS = 100_000
 
@@ -42,6 +39,7 @@ def export(
     ] = None,
 ) -> None:
     """Write every row that a sweep has so far, with the columns of results.csv."""
+    from pidlab.sweeps.lines import header
     from pidlab.sweeps.schema import ROW_COLUMNS
 
     if format_ is Format.parquet:
@@ -51,7 +49,7 @@ def export(
     with reading(directory) as store:
         columns = ROW_COLUMNS if store.tracked() else [name for name in ROW_COLUMNS if name != "step"]
         parameters = store.parameters()
-        names = (*ABOUT, *columns, *TERMS, *parameters)
+        names = header(columns, parameters)
         if lacking := store.lacking_truth():
             typer.echo(
                 f"{lacking} runs were stored without their four terms by an older pidlab; the sweep's "
@@ -84,31 +82,19 @@ def _whole(path: Path) -> Iterator[IO[bytes]]:
 def _csv(
     file: IO[bytes], names: Sequence[str], store: "Store", columns: Sequence[str], parameters: Sequence[str]
 ) -> None:
+    from pidlab.sweeps.lines import worded, write_rows
+
     text = io.TextIOWrapper(file, encoding="utf-8", newline="")
     try:
-        text.write(_line(names) + "\n")
         keys = (run[0] for run in store.runs(()))
-        for run, rows in zip(store.runs(parameters), store.rows(keys, columns, words=True), strict=True):
-            if not rows:
-                continue
-            # What a run's rows have in common is formatted once.
-            before, after = _line(run[: len(ABOUT)]), _line(run[len(ABOUT) :])
-            buffer = io.StringIO()
-            csv.writer(buffer, lineterminator="\0").writerows(rows)
-            between = f",{after}\n{before},"
-            text.write(f"{before},{buffer.getvalue().replace(chr(0), between)[: -len(before) - 1]}")
+        write_rows(text, names, store.runs(parameters), store.rows(keys, [*map(worded, columns)]))
     finally:
         text.detach()  # stdout stays open
 
 
-def _line(values: Sequence[Any]) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="").writerow(values)
-    return buffer.getvalue()
-
-
 def _rows(store: "Store", columns: Sequence[str], parameters: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     """Every row as in results.csv: what it is about, `columns`, terms, `parameters`."""
+    from pidlab.sweeps.lines import ABOUT
     from pidlab.sweeps.schema import FLAGS
 
     flags = [columns.index(name) for name in FLAGS]

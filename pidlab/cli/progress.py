@@ -85,11 +85,12 @@ class Lines:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._cohorts: Sequence[Cohort] = ()
-        self._done, self._began = 0, time.monotonic()
+        self._work, self._done, self._began = 0, 0, time.monotonic()
 
     def start(self, cohorts: Sequence[Cohort], finished: int, total: int) -> None:
         """Says what was found and what is to do."""
-        self._cohorts, self._done, self._began = cohorts, 0, time.monotonic()
+        self._cohorts, self._work = cohorts, _work(cohorts)
+        self._done, self._began = 0, time.monotonic()
         if finished:
             self._print(f"{finished} of {total} runs are done already")
 
@@ -98,7 +99,7 @@ class Lines:
         line = _title(number, len(self._cohorts), cohort)
         if self._done:
             gone = time.monotonic() - self._began
-            left = max(gone * (_work(self._cohorts) - self._done) / self._done, 0.0)
+            left = max(gone * (self._work - self._done) / self._done, 0.0)
             line += f"; {gone:.0f} s gone, about {left:.0f} s left"
         self._print(line)
 

@@ -18,8 +18,8 @@ def print_captured(result: SweepResult, request: Request) -> None:
     """Prints captured bits of the headline probe, mean over seeds with their range, and the files."""
     console = Console()
     axes = [request.columns[axis.names[0]] for axis in request.varied]
-    if len(result.table):
-        console.print(_table(*panels(result.table), axes))
+    if len(result.shown):
+        console.print(_table(*panels(result.shown), axes))
     kept = "" if not result.failures else f"; {len(result.failures)} runs failed"
     console.print(f"{result.runs} runs{kept}. Files in {result.directory}:", highlight=False, soft_wrap=True)
     console.print(

@@ -1,9 +1,9 @@
 """The default generator: independent symbols, one set per term, exact in bits by design."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
@@ -13,7 +13,16 @@ from jaxtyping import Float
 from pidlab.decomposition import TERMS, Decomposition
 from pidlab.defaults import ATOMS
 from pidlab.errors import InvalidRequest
-from pidlab.generators.atoms_law import MOST_CELLS, Slot, cell_law, symbol_law, values_shown
+from pidlab.generators.atoms_law import (
+    MOST_CELLS,
+    Slot,
+    cell_law,
+    gap_of,
+    slot_count,
+    slots_of,
+    symbol_law,
+    values_shown,
+)
 from pidlab.generators.atoms_stack import AtomsStack
 from pidlab.generators.base import (
     Generator,
@@ -112,7 +121,7 @@ class Atoms(Generator):
         # Counted before the symbols are made: a million bits must be refused, not built.
         bits = {"redundant": self.redundant, f"unique{m + 1}": (self.unique1, self.unique2)[m]}
         bits |= {"synergy": self.synergy, "shared_nuisance": self.shared_nuisance}
-        needs = {name: _slot_count(name, value) for name, value in bits.items()}
+        needs = {name: slot_count(name, value) for name, value in bits.items()}
         needs["nuisance"] = self.nuisance
         total = sum(needs.values())
         if total > self.width:
@@ -130,20 +139,19 @@ class Atoms(Generator):
     @cached_property
     def slots(self) -> tuple[Slot, ...]:
         """Every symbol, term by term; a term of no bits keeps one constant symbol."""
-        return tuple(
-            slot
-            for term, bits, tuning in (
-                ("redundant", self.redundant, self.redundant_tuning),
-                ("unique1", self.unique1, self.unique_tuning),
-                ("unique2", self.unique2, self.unique_tuning),
-                ("synergy", self.synergy, self.synergy_tuning),
-                ("shared", self.shared_nuisance, "entropy"),
-            )
-            for slot in _slots(term, bits, tuning)
+        return tuple(slot for part in self._parts for slot in slots_of(*part))
+
+    @property
+    def _parts(self) -> tuple[tuple[str, float, str], ...]:
+        return (
+            ("redundant", self.redundant, self.redundant_tuning),
+            ("unique1", self.unique1, self.unique_tuning),
+            ("unique2", self.unique2, self.unique_tuning),
+            ("synergy", self.synergy, self.synergy_tuning),
+            ("shared", self.shared_nuisance, "entropy"),
         )
 
     def in_world(self, world: int) -> Self:
-        self.slots  # noqa: B018 - the same in every world, so they are made once
         other = object.__new__(type(self))
         vars(other).update(vars(self), world=world)
         return other
@@ -212,7 +220,10 @@ class Atoms(Generator):
 
     @property
     def signature(self) -> Any:
-        shape = tuple((slot.term, slot.gap) for slot in self.slots)
+        # Told without the symbols, whose probabilities take longer than all else of planning a big sweep.
+        shape = tuple(
+            (t, gap_of(tuning)) for t, bits, tuning in self._parts for _ in range(slot_count(t, bits))
+        )
         return (shape, self.noise, self.nuisance, self.depth, self.slope, self.width)
 
     def view_information(self, policy: str) -> dict[str, ViewInformation]:
@@ -268,28 +279,6 @@ class Atoms(Generator):
     @classmethod
     def stack(cls, generators: Sequence[Generator]) -> AtomsStack:
         return AtomsStack([g for g in generators if isinstance(g, Atoms)])
-
-
-def _slot_count(term: str, bits: float) -> int:
-    # A term without bits keeps a constant symbol, so that 0 and 1 bit differ in numbers, not shapes.
-    return max(math.ceil(bits), 0 if term.startswith("shared") else 1)
-
-
-@lru_cache(maxsize=1024)  # a sweep varies few terms at a time
-def _slots(term: str, bits: float, tuning: str) -> tuple[Slot, ...]:
-    return tuple(_made(term, bits, tuning))
-
-
-def _made(term: str, bits: float, tuning: str) -> Iterator[Slot]:
-    gap = 1.0 if tuning == "erasure" else 2.0
-    for i in range(_slot_count(term, bits)):
-        f = min(bits - i, 1.0)
-        if tuning == "entropy":
-            yield Slot(term, p=inverse_binary_entropy(f), keep=1.0, flip=0.0, gap=gap)
-        elif tuning == "erasure":
-            yield Slot(term, p=0.5, keep=f, flip=0.0, gap=gap)
-        else:
-            yield Slot(term, p=0.5, keep=1.0, flip=inverse_binary_entropy(1.0 - f), gap=gap)
 
 
 def _laws(slots: Sequence[Slot], terms: Sequence[str]) -> dict[str, Float[np.ndarray, "n1 n2 y"]]:

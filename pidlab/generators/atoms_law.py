@@ -1,16 +1,16 @@
 """The symbols that `Atoms` are made of, and their exact joint law with Y."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache, reduce
 from itertools import product
 
 import numpy as np
 from jaxtyping import Float
 
 from pidlab.errors import InvalidRequest
-from pidlab.info import binary_entropy
+from pidlab.info import binary_entropy, inverse_binary_entropy
 
 # Cells of the largest law that is assembled; the solver's own limit in time is near.
 MOST_CELLS = 2**14
@@ -51,6 +51,34 @@ class Slot:
         after = sum(p * seen for p, seen in zip(law, given, strict=True))
         lost = math.fsum(p * binary_entropy(seen) for p, seen in zip(law, given, strict=True))
         return self.keep * (binary_entropy(after) - lost)
+
+
+def slot_count(term: str, bits: float) -> int:
+    """How many symbols a term has: one without bits keeps a constant one, so that shapes stay as they are."""
+    return max(math.ceil(bits), 0 if term.startswith("shared") else 1)
+
+
+@lru_cache(maxsize=1024)  # a sweep varies few terms at a time
+def slots_of(term: str, bits: float, tuning: str) -> tuple[Slot, ...]:
+    """The symbols of a term of so many bits."""
+    return tuple(_made(term, bits, tuning))
+
+
+def gap_of(tuning: str) -> float:
+    """The least distance between rendered values of a symbol so tuned."""
+    return 1.0 if tuning == "erasure" else 2.0
+
+
+def _made(term: str, bits: float, tuning: str) -> Iterator[Slot]:
+    gap = gap_of(tuning)
+    for i in range(slot_count(term, bits)):
+        f = min(bits - i, 1.0)
+        if tuning == "entropy":
+            yield Slot(term, p=inverse_binary_entropy(f), keep=1.0, flip=0.0, gap=gap)
+        elif tuning == "erasure":
+            yield Slot(term, p=0.5, keep=f, flip=0.0, gap=gap)
+        else:
+            yield Slot(term, p=0.5, keep=1.0, flip=inverse_binary_entropy(1.0 - f), gap=gap)
 
 
 def symbol_law(slots: Sequence[Slot]) -> Float[np.ndarray, "n1 n2 ny"]:

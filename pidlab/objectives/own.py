@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from pidlab.errors import InvalidRequest, nearest
+from pidlab.objectives.source import digest_of, file_of, neighbours
 
 
 def is_own(name: str) -> bool:
@@ -40,21 +41,15 @@ def find(name: str) -> Any:
 
 
 def source_digest(name: str) -> str | None:
-    """16 hex digits of the SHA-256 of the file behind a reference's name; runs are keyed by it.
+    """16 hex digits of the SHA-256 of the code behind a reference's name; runs are keyed by it.
 
-    Nothing is executed, but for the packages that hold a module. None where there is no file to read.
+    That is the file, with the modules that it imports from its own folder and the folders below. Nothing
+    is executed, but for the packages that hold a module. None where there is no file to read.
     """
     where = name.rpartition(":")[0]
-    if where.endswith(".py"):
-        path = Path(where)
-    else:
-        try:
-            with _importable(Path.cwd()):
-                spec = importlib.util.find_spec(where)
-        except (ImportError, ValueError):
-            return None
-        path = Path(spec.origin) if spec and spec.origin else Path()
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else None
+    with _importable(Path.cwd()):
+        path = file_of(where)
+    return None if path is None else digest_of(where, path)
 
 
 def _from_file(path: Path) -> ModuleType:
@@ -63,13 +58,16 @@ def _from_file(path: Path) -> ModuleType:
         hint = nearest(str(path), near) if near else "there is no Python file in that folder"
         raise InvalidRequest(f"no file {str(path)!r}: {hint}")
     resolved = path.resolve()
-    return _execute(resolved, resolved.stat().st_mtime_ns)
+    return _execute(resolved, digest_of(path.name, resolved))
 
 
 @cache
-def _execute(path: Path, modified: int) -> ModuleType:
-    # One module per path and state of the file, registered so that its classes can be looked up.
-    name = f"pidlab_own_{hashlib.sha256(f'{path}{modified}'.encode()).hexdigest()[:12]}"
+def _execute(path: Path, digest: str) -> ModuleType:
+    # One module per path and state of its code, registered so that its classes can be looked up.
+    name = f"pidlab_own_{hashlib.sha256(f'{path}{digest}'.encode()).hexdigest()[:12]}"
+    beside = neighbours(path.name, path)
+    for other in _brought & beside.keys():
+        sys.modules.pop(other, None)  # an earlier state of it, or one of another folder
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
@@ -84,7 +82,12 @@ def _execute(path: Path, modified: int) -> ModuleType:
     except BaseException:
         del sys.modules[name]
         raise
+    _brought.update(n for n in beside if getattr(sys.modules.get(n), "__file__", None) == str(beside[n]))
     return module
+
+
+# Names of modules that own files have imported from their own folders.
+_brought: set[str] = set()
 
 
 def _from_module(name: str) -> ModuleType:

@@ -14,6 +14,7 @@ from pidlab.errors import InvalidRequest
 from pidlab.plots.style import FLOOR
 from pidlab.report.grid import Column, Grid, bits, plain
 from pidlab.results import Results
+from pidlab.tables.means import evenly
 from pidlab.tables.panels import beside, headlines, panels
 
 # A page of more rows is slow to open: fewer points of the sweep are shown, and the page says so.
@@ -44,6 +45,7 @@ class Points:
         self.directions = [[name for name in d if name in found.table] for d in found.directions]
         self.directions = [d for d in self.directions if d]
         self.all = self.table[list(dict.fromkeys(n for d in self.directions for n in d))].drop_duplicates()
+        self.total = max(found.points, len(self.all))
 
     @cached_property
     def columns(self) -> list[str]:
@@ -63,19 +65,17 @@ class Points:
 
     def few(self, rows: pd.DataFrame, most: int) -> tuple[pd.DataFrame, str]:
         """The rows of at most so many points, evenly along every direction, and a note on what is left."""
-        if not self.directions or len(self.all) <= most:
+        here, count = np.ones(len(rows), dtype=bool), len(self.all)
+        if self.directions and count > most:
+            values = [self.all[d[0]].drop_duplicates().reset_index(drop=True) for d in self.directions]
+            places = evenly([len(v) for v in values], most)
+            for direction, value, kept in zip(self.directions, values, places, strict=True):
+                here &= rows[direction[0]].isin(value.iloc[kept]).to_numpy()
+            count = math.prod(map(len, places))
+        if count >= self.total:
             return rows, ""
-        values = [self.all[d[0]].drop_duplicates().reset_index(drop=True) for d in self.directions]
-        counts = [len(v) for v in values]
-        while math.prod(counts) > most and max(counts) > 1:
-            longest = counts.index(max(counts))
-            counts[longest] = (counts[longest] + 1) // 2
-        here = np.ones(len(rows), dtype=bool)
-        for direction, value, count in zip(self.directions, values, counts, strict=True):
-            kept = value.iloc[np.linspace(0, len(value) - 1, count).round().astype(int)]
-            here &= rows[direction[0]].isin(kept).to_numpy()
-        note = f"About {math.prod(counts)} of {len(self.all)} points, evenly along every axis; "
-        return rows[here], f"{note}results.csv has them all."
+        note = f"About {count} of {self.total} points, evenly along every axis; results.csv has them all."
+        return rows[here], note
 
     def _groups(self) -> list[list[str]]:
         groups: list[list[str]] = []

@@ -54,6 +54,11 @@ class Call:
         """The columns and values that choose rows."""
         return tuple((name, value) for name, value in self.chosen if name != _OWN.get(self.function))
 
+    @property
+    def column(self) -> str | None:
+        """The column that `value` reads, empty where none is named; None of any other function."""
+        return str(dict(self.chosen).get("column", "")) if self.function == "value" else None
+
     def __str__(self) -> str:
         return f"{self.function}({_pairs(self.chosen)})"
 

@@ -226,8 +226,8 @@ def _by_seed(call: Call, text: str, rows: pd.DataFrame) -> "pd.Series | float":
     if call.function == "reached":
         return _reached(call, text, rows)
     column = "captured"
-    if call.function == "value":
-        column = str(dict(call.chosen).get("column", ""))
+    if call.column is not None:
+        column = call.column
         if column not in rows.columns or not pd.api.types.is_numeric_dtype(rows[column]):
             numeric = [str(c) for c in rows.columns if pd.api.types.is_numeric_dtype(rows[c])]
             raise wrong(

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # Names of columns, each with its values where they are known.
 Columns = dict[str, Sequence[Any] | None]
+# Columns of any table that hold words.
+WORDS = ("objective", "readout", "term", "quantity", "probe", "representation", "views", "case", "level")
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,18 @@ def misses(name: str, value: float | str, columns: Columns) -> str | None:
     if near:
         return None
     return f"{name} = {value!r} is not computed, only {', '.join(map(str, known[:20]))}"
+
+
+def no_numbers(column: str, columns: Columns) -> str | None:
+    """What is wrong with a claim that reads numbers from this column; None: nothing known."""
+    if "." in column:  # as for rows
+        return None
+    known = {
+        name: values
+        for name, values in columns.items()
+        if name not in WORDS and not any(isinstance(value, str) for value in values or ())
+    }
+    return None if column in known else f"value has no column={column!r} of numbers: {nearest(column, known)}"
 
 
 def _close(one: Any, other: Any) -> bool:

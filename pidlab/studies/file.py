@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.studies.claims import FLOOR, Claim, parse_claim, wrong
 from pidlab.studies.examined import KnownAnswers
-from pidlab.studies.experiment import Columns, Experiment, misses
+from pidlab.studies.experiment import Columns, Experiment, misses, no_numbers
 from pidlab.studies.lines import line_of
 from pidlab.studies.oracled import Oracles
 from pidlab.studies.settings import PROFILES, Profiles, Strict
@@ -175,8 +175,11 @@ class Study(Strict):
             chosen += [(name, value, call.place) for name, value in call.rows]
             if call.function == "floor":
                 chosen.append(("objective", FLOOR, call.place))
-        for name, value, place in chosen:
-            said = misses(name, value, columns)
+        found = [(misses(name, value, columns), place) for name, value, place in chosen]
+        found += [
+            (no_numbers(call.column, columns), call.place) for call in claim.calls if call.column is not None
+        ]
+        for said, place in found:
             if said:
                 at = f"{said} (experiment {experiment.name!r}, profile {profile})"
                 return ("claim",), str(wrong(asserted.claim, place, at))

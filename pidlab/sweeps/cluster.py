@@ -97,9 +97,13 @@ class Dask:
             if not _able(client, gpu):
                 kind = " with --resources GPU=1" if gpu else ""
                 progress.note(f"no worker{kind} at the scheduler yet: waiting for one")
-            for outcome in _Tasks(client, cohorts, work, progress, self._threads, gpu).outcomes():
-                self._used |= {outcome.threads} - {0}
-                yield outcome
+            tasks = _Tasks(client, cohorts, work, progress, self._threads, gpu)
+            try:
+                for outcome in tasks.outcomes():
+                    self._used |= {outcome.threads} - {0}
+                    yield outcome
+            finally:
+                tasks.drop()
 
     @contextmanager
     def _client(self) -> Iterator[Client]:
@@ -147,6 +151,11 @@ class _Tasks:
             self._progress.cohort(count, self._cohorts[number])
             count += 1
             yield outcome
+
+    def drop(self) -> None:
+        """Takes back what is not over: what waits is not begun, what runs ends at its next step."""
+        if self._open and self._client.status == "running":
+            self._client.cancel([*self._open], force=True)
 
     def _submit(self, number: int) -> Future:
         specifications = tuple(run.specification for run in self._cohorts[number].runs)

@@ -44,7 +44,7 @@ def _timed_training(cohort: Cohort, steps: int) -> tuple[float, FittedCohort]:
 
 
 def _timed_probing(cohort: Cohort, fitted: FittedCohort, probes: str) -> float:
-    pair = (cohort.runs * 2)[:2]
+    pair = (tuple(cohort.runs) * 2)[:2]
 
     def represent(x):  # type: ignore[no-untyped-def]
         full = [xi[:1].expand(fitted.members, *xi.shape[1:]) for xi in x]

@@ -1,8 +1,10 @@
 """From runs to cohorts: which models are trained together."""
 
 import math
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from pidlab import defaults
 from pidlab.analysis.draw import DRAW_ROWS
@@ -10,7 +12,7 @@ from pidlab.analysis.levels import LEVELS
 from pidlab.defaults import Training
 from pidlab.modality import rows_at_once
 from pidlab.objectives import load_objective
-from pidlab.sweeps.request import Run
+from pidlab.sweeps.runs import Run, Some
 from pidlab.training import Member
 from pidlab.training.cohort import member_bytes
 
@@ -19,14 +21,14 @@ from pidlab.training.cohort import member_bytes
 class Cohort:
     """Runs of one objective, one shape and one set of settings."""
 
-    runs: tuple[Run, ...]
+    runs: Sequence[Run]
 
-    @property
+    @cached_property
     def objective(self) -> str:
         """What all of them are trained on."""
         return self.runs[0].objective
 
-    @property
+    @cached_property
     def training(self) -> Training:
         """How all of them are trained."""
         return self.runs[0].training
@@ -42,21 +44,27 @@ def plan(runs: Sequence[Run], budget: int = defaults.COHORT_BYTES, parts: int = 
     """
     # Several for each, or the last one is waited for while the others idle.
     share = math.ceil(len(runs) / (4 * parts)) if parts > 1 else len(runs)
-    groups: dict[object, list[Run]] = {}
-    signatures: dict[int, object] = {}  # by identity: runs of one point and seed share their generator
-    for run in runs:
-        at = id(run.generator)
-        if at not in signatures:
-            signatures[at] = run.generator.signature
-        shape = (run.objective, run.training, run.generator.name, signatures[at])
-        groups.setdefault(shape, []).append(run)
+    groups: dict[object, array[int]] = {}
+    point = signature = None
+    for place, run in enumerate(runs):
+        if run.point is not point:  # runs of one point differ in their world, which no shape depends on
+            point, signature = run.point, run.generator.signature
+        shape = (run.objective, run.training, run.generator.name, signature)
+        groups.setdefault(shape, array("q")).append(place)
     cohorts = []
     for group in groups.values():
-        most = max(1, min(share, budget // _member_bytes(group[0])))
+        most = max(1, min(share, budget // _member_bytes(runs[group[0]])))
         count = math.ceil(len(group) / most)
         size = math.ceil(len(group) / count)
-        cohorts += [Cohort(tuple(group[i : i + size])) for i in range(0, len(group), size)]
+        cohorts += [Cohort(Some(runs, group[i : i + size])) for i in range(0, len(group), size)]
     return cohorts
+
+
+def among(cohort: Cohort, wanted: Sequence[int]) -> Cohort:
+    """Of a planned cohort those runs alone whose place is wanted, `wanted[place]`; maybe none."""
+    runs = cohort.runs
+    assert isinstance(runs, Some)
+    return Cohort(Some(runs.of, array("q", [place for place in runs.places if wanted[place]])))
 
 
 def _member_bytes(run: Run) -> int:

@@ -12,7 +12,8 @@ import torch
 
 from pidlab import defaults
 from pidlab.analysis.levels import level_of
-from pidlab.sweeps.request import Request, Run
+from pidlab.sweeps.request import Request
+from pidlab.sweeps.runs import Run
 
 PACKAGES = ("pidlab", "torch", "numpy", "scipy", "pandas", "matplotlib")
 
@@ -34,17 +35,18 @@ def outcome(runs: Sequence[Run], failures: Mapping[str, str]) -> dict[str, Any]:
         `truth`: measures, how they are known, the largest error in bits or None; `probe_rows`; `runs`;
         `failed`, by key; `failures`: every reason with its objective, how many runs, the first of them.
     """
-    truths, level = [run.generator.truth for run in runs], level_of(runs[0].probes)
-    gap = max(float(truth.gap) for truth in truths)
+    level = level_of(runs[0].probes)
+    known = {(truth.measure, truth.how, float(truth.gap)) for truth in (r.generator.truth for r in runs)}
+    measures, hows, gaps = map(set, zip(*known, strict=True))
     grouped: dict[tuple[str, str], list[str]] = {}
-    for run in runs:
+    for run in runs if failures else ():
         if run.key in failures:
             grouped.setdefault((run.objective, failures[run.key]), []).append(run.key)
     return {
         "truth": {
-            "measure": sorted({truth.measure for truth in truths}),
-            "how": sorted({truth.how for truth in truths}),
-            "gap": gap if math.isfinite(gap) else None,  # JSON has no word for what nobody knows
+            "measure": sorted(measures),
+            "how": sorted(hows),
+            "gap": max(gaps) if math.isfinite(max(gaps)) else None,  # JSON has no word for what nobody knows
         },
         "probe_rows": {part: getattr(level, part) for part in ("train", "validation", "test")},
         "runs": len(runs),

@@ -51,7 +51,7 @@ def run_readability(
     records, failed = [], {}
     for cohort in plan(request.runs()):
         say(f"{cohort.objective}: training and probing {len(cohort.runs)} runs")
-        runs = cohort.runs
+        runs = tuple(cohort.runs)
         generators, seeds = [run.generator for run in runs], [run.seed for run in runs]
         members = [Member(run.generator, run.seed) for run in runs]
         fitted = train(load_objective(cohort.objective), members, cohort.training, request.device)

@@ -1,14 +1,12 @@
 """What a sweep is asked for, and the runs that this means."""
 
 import dataclasses
-import hashlib
 import itertools
-import json
 import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache, cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 from pidlab import defaults
@@ -19,12 +17,13 @@ from pidlab.defaults import Training
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.generators import Generator, generators, load_generator
 from pidlab.generators.checks import check_policy, parameters_of
-from pidlab.memory import uncollected
 from pidlab.objectives.load import load_objective, source_digest
 from pidlab.references import parse
-from pidlab.seeds import child
+from pidlab.sweeps.runs import Runs, digest
 from pidlab.training import Member
 from pidlab.training.cohort import build
+
+_SETTINGS = tuple(f.name for f in dataclasses.fields(Training))
 
 
 @dataclass(frozen=True)
@@ -38,59 +37,6 @@ class Axis:
 
     names: tuple[str, ...]
     values: tuple[Any, ...]
-
-
-@dataclass(frozen=True)
-class Run:
-    """One (generator, objective, seed, settings), with the point of the sweep that it stands at."""
-
-    generator: Generator
-    objective: str
-    seed: int
-    training: Training
-    probes: str
-    device: str
-    point: dict[str, Any]
-    source: str | None = None
-    track: int = 0
-
-    @property
-    def checkpoints(self) -> tuple[int, ...]:
-        """The steps after which quick probes read it."""
-        return checkpoints(self.training.steps, self.track)
-
-    @property
-    def truth(self) -> dict[str, Any]:
-        """The four terms, in bits; None where more than two modalities have no such thing."""
-        terms = self.generator.truth.terms
-        return {term: terms.get(term) for term in TERMS}
-
-    @property
-    def specification(self) -> dict[str, Any]:
-        """Everything that the run's rows depend on; `source` is a digest of a user's own code."""
-        # What was not asked for leaves no trace, so that keys stay as they are.
-        asked = {"source": self.source, "track": self.track or None}
-        return {name: value for name, value in asked.items() if value is not None} | {
-            "version": defaults.RESULT_VERSION,
-            "generator": {"name": self.generator.name, **_parameters(self.generator)},
-            "objective": self.objective,
-            "seed": self.seed,
-            "training": _settings(self.training),
-            "probes": self.probes,
-            "device": self.device,
-        }
-
-    @property
-    def text(self) -> str:
-        """The specification as canonical JSON, as it is stored."""
-        text = _canonical(self.specification)
-        self.__dict__.setdefault("key", _hashed(text))  # whoever wants one wants both
-        return text
-
-    @cached_property
-    def key(self) -> str:
-        """A hash of the specification."""
-        return _hashed(self.text)
 
 
 @dataclass(frozen=True)
@@ -148,13 +94,13 @@ class Request:
             sizes = ", ".join(f"{axis.names[0]} {len(axis.values)}" for axis in self.varied)
             raise InvalidRequest(f"--zip needs axes of equal length, got {sizes}")
         for point in self.points():
-            generator, training = self._at(point, world=0)
+            generator, training = self.at(point, world=0)
             check_policy(generator, training.views)
             checkpoints(training.steps, self.track)
 
     def _try(self, objective: str) -> None:
         """Makes the objective once, so that arguments it refuses are refused before anything runs."""
-        generator, training = self._at(next(self.points()), world=0)
+        generator, training = self.at(next(self.points()), world=0)
         try:
             build(load_objective(objective), Member(generator, 0), training, "cpu")
         except InvalidRequest:
@@ -186,58 +132,48 @@ class Request:
         is qualified by the generator, for the term's column holds the truth.
         """
         named = {name: name for axis in self.varied for name in axis.names}
-        for name in named.keys() & set(TERMS):
-            for point in self.points():
-                generator, _ = self._at(point, world=0)
-                if not math.isclose(getattr(generator.truth, name), point[name], abs_tol=1e-12):
-                    named[name] = f"{generator.name}.{name}"
-                    break
+        terms = named.keys() & set(TERMS)
+        for point in self.points():
+            if not terms:
+                break
+            law, _ = self.at(point, world=0)
+            own = {n for n in terms if not math.isclose(getattr(law.truth, n), point[n], abs_tol=1e-12)}
+            named |= {name: f"{law.name}.{name}" for name in own}
+            terms -= own
         return named
 
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """How many values there are along every direction in which points follow each other."""
+        found = tuple(len(axis.values) for axis in self.varied)
+        return found[:1] if self.zipped else found
+
+    @property
+    def size(self) -> int:
+        """How many points there are."""
+        return math.prod(self.lengths)
+
+    def point(self, number: int) -> dict[str, Any]:
+        """A point: parameter values by name, in the order of the axes, the last of which moves first."""
+        places = [0] * len(self.axes)
+        for i, axis in reversed([*enumerate(self.axes)]):
+            if len(axis.values) > 1 and self.zipped:
+                places[i] = number
+            else:
+                number, places[i] = divmod(number, len(axis.values))
+        return {n: axis.values[at] for axis, at in zip(self.axes, places, strict=True) for n in axis.names}
+
     def points(self) -> Iterator[dict[str, Any]]:
-        """Every point: parameter values by name, in the order of the axes."""
-        fixed = {n: axis.values[0] for axis in self.axes if len(axis.values) == 1 for n in axis.names}
-        columns = [axis.values for axis in self.varied]
-        rows = zip(*columns, strict=True) if self.zipped and columns else itertools.product(*columns)
-        for row in rows:
-            moving = {n: v for axis, v in zip(self.varied, row, strict=True) for n in axis.names}
-            yield {**fixed, **moving}
+        """Every point."""
+        return map(self.point, range(self.size))
 
-    def runs(self) -> list[Run]:
+    def runs(self) -> Runs:
         """Every run: by point, then objective, then seed."""
-        with uncollected():
-            return self._runs()
+        return Runs(self)
 
-    def _runs(self) -> list[Run]:
-        own_world = "world" in parse(self.generator).arguments
-        runs = []
-        seeds = range(self.first_seed, self.first_seed + self.seeds)
-        worlds = [child(seed, "world") for seed in seeds]
-        varied = [name for axis in self.varied for name in axis.names]
-        source = {objective: source_digest(objective) for objective in self.objectives}
-        for point in self.points():
-            at = {self.columns[name]: point[name] for name in varied}
-            generator, training = self._at(point, None if own_world else worlds[0])
-            laws = [generator if own_world else generator.in_world(world) for world in worlds]
-            for objective in self.objectives:
-                runs += [
-                    Run(
-                        law,
-                        objective,
-                        seed,
-                        training,
-                        self.probes,
-                        self.device,
-                        at,
-                        source[objective],
-                        self.track,
-                    )
-                    for seed, law in zip(seeds, laws, strict=True)
-                ]
-        return runs
-
-    def _at(self, point: dict[str, Any], world: int | None) -> tuple[Generator, Training]:
-        settings = _names(Training)
+    def at(self, point: dict[str, Any], world: int | None) -> tuple[Generator, Training]:
+        """The generator and the settings of a point; the generator in its own world where `world` is None."""
+        settings = _SETTINGS
         parameters = {k: v for k, v in point.items() if k not in settings}
         cls = generators().get(parse(self.generator).name)
         known = parameters_of(cls) if cls else []
@@ -266,31 +202,3 @@ class Request:
         ]
         slug = re.sub(r"[^\w.=+-]+", "-", "_".join(words) or parse(self.generator).name)
         return f"{slug}-{digest(asked)[:8]}"
-
-
-@lru_cache(maxsize=256)
-def _settings(training: Training) -> dict[str, Any]:
-    return dataclasses.asdict(training)
-
-
-@cache
-def _names(kind: Any) -> tuple[str, ...]:
-    return tuple(f.name for f in dataclasses.fields(kind))
-
-
-def _parameters(generator: Generator) -> dict[str, Any]:
-    # Plain values all of them, which need no copy.
-    values = vars(generator)
-    return {name: values[name] for name in _names(type(generator))}
-
-
-def digest(value: Any) -> str:
-    """16 hex digits of the SHA-256 of a value's canonical JSON."""
-    return _hashed(_canonical(value))
-
-
-def _hashed(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode

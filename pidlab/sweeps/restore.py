@@ -11,7 +11,7 @@ from pidlab.generators import Generator, load_generator
 from pidlab.generators.registry import generators
 from pidlab.objectives.load import source_digest
 from pidlab.registry import look_up
-from pidlab.sweeps.request import Run, digest
+from pidlab.sweeps.runs import Run, digest
 
 
 def restore(specification: Mapping[str, Any]) -> Run:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +24,26 @@ from pidlab.errors import InvalidRequest, reason
 from pidlab.objectives import load_objective
 from pidlab.plots.capture import capture_figure
 from pidlab.plots.save import FORMATS, save
+from pidlab.plots.style import style
 from pidlab.report import write_report
-from pidlab.results import Results
+from pidlab.results import RECORD, TABLE, Results
 from pidlab.sweeps import saved
 from pidlab.sweeps.engine import Engine, Local, Progress, Silent, Work
+from pidlab.sweeps.files import whole, writable
 from pidlab.sweeps.lock import locked
 from pidlab.sweeps.outcome import Outcome, joined
-from pidlab.sweeps.plan import Cohort, plan
+from pidlab.sweeps.plan import Cohort, among, plan
 from pidlab.sweeps.provenance import outcome, provenance
-from pidlab.sweeps.request import Request, Run
+from pidlab.sweeps.request import Request
+from pidlab.sweeps.runs import Run, Runs
 from pidlab.sweeps.store import Store, total_seconds
-from pidlab.sweeps.table import results
+from pidlab.sweeps.table import results, write_results
 from pidlab.tables.written import notebook
 from pidlab.training import FittedCohort, Member, train
 
+STORE = "results.sqlite"
+# Of more runs figure, page and the table in the terminal show some of the points; results.csv has all.
+MOST_SHOWN = 5_000
 # What probing a run takes, and probing it quickly after a step, in training steps, for the progress bar.
 PROBE_STEPS, QUICK_STEPS = 200, 60
 
@@ -54,17 +59,28 @@ class SweepResult:
 
     Args:
         directory: where its files are.
-        table: the rows of results.csv.
+        request: what was asked.
+        shown: the rows that figure and page are made of: all, or of more than `MOST_SHOWN` runs those at
+            some of the points.
         failures: reasons by run key.
         runs: how many there are.
         planned: how many of them are still to be trained, because a first failure ended it.
     """
 
     directory: Path
-    table: pd.DataFrame
+    request: Request
+    shown: pd.DataFrame
     failures: dict[str, str]
     runs: int
     planned: int = 0
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """The rows of results.csv; those of a big sweep are read when they are asked for."""
+        if self.runs <= MOST_SHOWN:
+            return self.shown
+        with closing(Store(self.directory / STORE, reading=True)) as store:
+            return results(self.request.runs(), store)
 
     def _repr_html_(self) -> str:
         return notebook(self.table, (), self.directory, len(self.failures))
@@ -103,8 +119,8 @@ def run_sweep(
     """
     started = time.perf_counter()
     runs = request.runs()
-    directory = _writable(directory or Path("runs") / request.name)
-    with locked(directory), closing(Store(directory / "results.sqlite")) as store:
+    directory = writable(directory or Path("runs") / request.name)
+    with locked(directory), closing(Store(directory / STORE)) as store:
         store.plan(runs)
         engine = engine or Local()
         work, progress = partial(run_cohort, keep=tuple(save)), progress or Silent()
@@ -124,7 +140,7 @@ def run_sweep(
 
 
 def _train_missing(
-    runs: Sequence[Run],
+    runs: Runs,
     store: Store,
     directory: Path,
     engine: Engine,
@@ -134,28 +150,24 @@ def _train_missing(
     fail_fast: bool,
 ) -> int:
     """Trains what is missing, cohort by cohort; returns how many runs a first failure left untrained."""
-    known = store.states()
-    over = {key for key, state in known.items() if state == "done" or not retry_failed}
+    missing = store.open(failed=retry_failed)
     # A cohort is finished whole or not at all, unless an earlier request grouped runs otherwise.
-    cohorts = plan(runs, parts=engine.at_once)
-    open_runs = [Cohort(tuple(r for r in c.runs if r.key not in over)) for c in cohorts]
-    todo = [cohort for cohort in open_runs if cohort.runs]
-    progress.start(todo, sum(run.key in over for run in runs), len(runs))
-    left = {run.key for cohort in todo for run in cohort.runs if run.key not in known}
+    cohorts = [among(cohort, missing) for cohort in plan(runs, parts=engine.at_once)]
+    todo = [cohort for cohort in cohorts if cohort.runs]
+    progress.start(todo, len(runs) - sum(missing), len(runs))
     # Closed, an engine lets go of what it has begun.
     with closing(engine.outcomes(todo, work, progress)) as outcomes:
         for outcome in outcomes:
             _keep(directory, outcome)
             store.commit(outcome)
-            left.difference_update(outcome.keys)
             if outcome.failed and fail_fast:
                 break
-    return len(left)
+    return sum(store.open())
 
 
 def _written(
     request: Request,
-    runs: Sequence[Run],
+    runs: Runs,
     store: Store,
     directory: Path,
     command: Sequence[str],
@@ -164,16 +176,15 @@ def _written(
     drawn: bool,
 ) -> SweepResult:
     """Writes what the store holds of a request, as table, figure, provenance and a page of them all."""
-    table = results(runs, store)
-    failures = store.failures(run.key for run in runs)
-    _write(directory / "results.csv", table.to_csv(index=False))
+    with whole(directory / TABLE) as text:
+        write_results(text, request, runs, store)
+    few = runs.few(MOST_SHOWN)
+    note = f"{len(few) // runs.each:,} of {request.size:,} points" if len(few) < len(runs) else ""
+    shown, failures = results(few, store), store.failures()
     drawing = Clock()
     with drawing("drawing"):
-        if drawn and len(table):
-            figure, shown = capture_figure(table, request.directions)
-            for suffix in FORMATS:
-                save(figure, directory / f"captured.{suffix}")
-            _write(directory / "captured.csv", shown.to_csv(index=False))
+        if drawn and len(shown):
+            _draw(shown, request, directory, f"{note}; results.csv has all" if note else "")
     record = provenance(request, command) | {
         "directions": request.directions,
         **outcome(runs, failures),
@@ -181,9 +192,21 @@ def _written(
         "seconds": total_seconds([*store.seconds(), {"seconds": drawing.seconds}]),
         **about,
     }
-    _write(directory / "provenance.json", json.dumps(record, indent=2) + "\n")
-    write_report(Results(table, record, directory), directory)
-    return SweepResult(directory, table, failures, len(runs), left)
+    with whole(directory / RECORD) as text:
+        text.write(json.dumps(record, indent=2) + "\n")
+    write_report(Results(shown, record, directory, request.size if note else 0), directory)
+    return SweepResult(directory, request, shown, failures, len(runs), left)
+
+
+def _draw(shown: pd.DataFrame, request: Request, directory: Path, note: str) -> None:
+    figure, numbers = capture_figure(shown, request.directions)
+    if note:
+        with style("neurips"):
+            figure.suptitle("; ".join(filter(None, [figure.get_suptitle(), note])), fontsize="medium")
+    for suffix in FORMATS:
+        save(figure, directory / f"captured.{suffix}")
+    with whole(directory / "captured.csv") as text:
+        numbers.to_csv(text, index=False)
 
 
 def _keep(directory: Path, outcome: Outcome) -> None:
@@ -201,7 +224,8 @@ def run_cohort(cohort: Cohort, progress: Progress, keep: Sequence[str] = ()) -> 
 
     Halves take less memory, too, and give the same numbers.
     """
-    outcome, runs = _run_cohort(cohort, progress, keep), cohort.runs
+    runs = tuple(cohort.runs)  # made now, and for all that follows
+    outcome = _run_cohort(Cohort(runs), progress, keep)
     if outcome.whole or len(runs) == 1:
         return outcome
     why = outcome.failed[runs[0].key].splitlines()[0]
@@ -280,23 +304,3 @@ def _spread(x: torch.Tensor, sound: list[int], members: int) -> torch.Tensor:
     full = x[:1].expand(members, *x.shape[1:]).clone()
     full[sound] = x
     return full
-
-
-def _writable(directory: Path) -> Path:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        probe = directory / f".writable-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InvalidRequest(
-            f"cannot write to {directory} ({error.strerror}): choose another --out"
-        ) from None
-    return directory
-
-
-def _write(path: Path, text: str) -> None:
-    # Readers see the old file or the new one, never half of it.
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

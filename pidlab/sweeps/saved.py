@@ -18,8 +18,8 @@ from pidlab.clock import Clock
 from pidlab.errors import InvalidRequest
 from pidlab.generators import Generator
 from pidlab.objectives import load_objective
-from pidlab.sweeps.request import Run
 from pidlab.sweeps.restore import restore
+from pidlab.sweeps.runs import Run
 from pidlab.sweeps.store import Store
 from pidlab.training import Fitted, FittedCohort, Member
 from pidlab.training.cohort import build

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from pidlab.decomposition import TERMS
 from pidlab.errors import InvalidRequest
-from pidlab.sweeps.schema import FLAGS, ROW_COLUMNS, clearly, connect
+from pidlab.sweeps.schema import ROW_COLUMNS, clearly, connect
 
 if TYPE_CHECKING:
     from pidlab.sweeps.outcome import Outcome
-    from pidlab.sweeps.request import Run
+    from pidlab.sweeps.runs import Run
 
 STATES = ("planned", "done", "failed")
+# Runs in the order in which they are asked for.
+_ASKED = "asked CROSS JOIN runs USING (key) ORDER BY place"
 # Of a run in the store; a plan sets them, a cohort's commit the rest.
 _PLANNED = ("key", "specification", "objective", "seed", "point", *TERMS)
 
@@ -38,7 +40,10 @@ class Store:
         self._clearly = lambda: clearly(path)
 
     def plan(self, runs: Iterable[Run]) -> None:
-        """Adds runs that are not there yet as planned; of all of them it keeps where they stand."""
+        """Adds runs that are not there yet as planned; of all of them it keeps where they stand.
+
+        As long as the file is open these are the runs that are asked for, in their order.
+        """
         values = ", ".join("?" * len(_PLANNED))
         # A run may stand in several sweeps of one folder: it keeps every parameter that one of them varies.
         renewed = ", ".join(f"{term} = excluded.{term}" for term in TERMS)
@@ -47,7 +52,12 @@ class Store:
             f"DO UPDATE SET point = json_patch(coalesce(point, '{{}}'), excluded.point), {renewed}"
         )
         with self._clearly(), self._db:
-            self._db.executemany(upsert, _planned(runs))
+            self._db.execute("PRAGMA temp_store = MEMORY")
+            self._db.execute("CREATE TEMP TABLE IF NOT EXISTS asked (place INTEGER PRIMARY KEY, key TEXT)")
+            self._db.execute("DELETE FROM asked")
+            for place, values in enumerate(_planned(runs)):
+                self._db.execute(upsert, values)
+                self._db.execute("INSERT INTO asked VALUES (?, ?)", (place, values[0]))
 
     def states(self) -> dict[str, str]:
         """The state of every run that is over, by key."""
@@ -75,12 +85,18 @@ class Store:
             found = dict(self._db.execute("SELECT state, count(*) FROM runs GROUP BY state"))
             return {state: found.get(state, 0) for state in STATES}
 
-    def failures(self, keys: Iterable[str]) -> dict[str, str]:
-        """Why runs failed, by key."""
-        wanted = set(keys)
+    def open(self, *, failed: bool = False) -> bytearray:
+        """A 1 for every run asked for that is planned, or `failed` if these count, at its place; else a 0."""
+        states = ("planned", "failed") if failed else ("planned",)
+        query = f"SELECT state IN ({', '.join('?' * len(states))}) FROM {_ASKED}"
         with self._clearly():
-            failed = self._db.execute("SELECT key, reason FROM runs WHERE state = 'failed' ORDER BY rowid")
-            return {key: reason for key, reason in failed if key in wanted}
+            return bytearray(found for (found,) in self._db.execute(query, states))
+
+    def failures(self) -> dict[str, str]:
+        """Why runs that are asked for failed, by key, in the order in which they were stored."""
+        query = "SELECT key, reason FROM runs WHERE state = 'failed' AND key IN (SELECT key FROM asked)"
+        with self._clearly():
+            return dict(self._db.execute(f"{query} ORDER BY rowid"))
 
     def reasons(self) -> list[dict[str, Any]]:
         """Every reason of failure with its objective, how many runs it took and one of them."""
@@ -127,15 +143,24 @@ class Store:
             )
 
     def rows(
-        self, keys: Iterable[str], columns: Sequence[str] = ROW_COLUMNS, *, words: bool = False
+        self, keys: Iterable[str], columns: Sequence[str] = ROW_COLUMNS
     ) -> Iterator[list[tuple[Any, ...]]]:
-        """The rows of every run of `keys`, as `columns`; with `words`, flags as True or False."""
-        named = {name: f"CASE {name} WHEN 1 THEN 'True' WHEN 0 THEN 'False' END" for name in FLAGS if words}
-        asked = ", ".join(named.get(name, name) for name in columns)
-        query = f"SELECT {asked} FROM captured WHERE run = ? ORDER BY id"
+        """The rows of every run of `keys`, as `columns`, which are names or expressions of SQL."""
+        query = f"SELECT {', '.join(columns)} FROM captured WHERE run = ? ORDER BY id"
         with self._clearly():
             for key in keys:
                 yield self._db.execute(query, (key,)).fetchall()
+
+    def asked(self) -> Iterator[tuple[Any, ...]]:
+        """Every run that is asked for, in order: key, objective, seed, terms."""
+        with self._clearly():
+            yield from self._db.execute(f"SELECT key, objective, seed, {', '.join(TERMS)} FROM {_ASKED}")
+
+    def any_asked(self, condition: str) -> bool:
+        """Whether a row of a run that is asked for meets a condition of SQL."""
+        query = f"SELECT EXISTS (SELECT 1 FROM asked JOIN captured ON run = key WHERE {condition})"
+        with self._clearly():
+            return bool(self._db.execute(query).fetchone()[0])
 
     def parameters(self) -> list[str]:
         """The columns of every parameter that a sweep of this file varied, in order of appearance."""

@@ -1,15 +1,17 @@
-"""The tidy table of a sweep, built column by column: a big sweep has millions of rows."""
+"""The tidy table of a sweep: as a frame built column by column, and as results.csv run by run."""
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import nan
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import pandas as pd
 
 from pidlab.decomposition import TERMS
-from pidlab.sweeps.request import Run
+from pidlab.sweeps.lines import ABOUT, header, worded, write_rows
+from pidlab.sweeps.request import Request
+from pidlab.sweeps.runs import Run, Runs
 from pidlab.sweeps.schema import ROW_COLUMNS
 from pidlab.sweeps.store import Store
 
@@ -20,27 +22,35 @@ def results(runs: Sequence[Run], store: Store) -> pd.DataFrame:
     """The tidy table of a sweep: a row per (run, readout, target, probe), bits throughout."""
     rows: dict[str, Any] = {name: array("d") if name in NUMBERS else [] for name in ROW_COLUMNS}
     same: dict[Any, Any] = {}  # one object for each word, not one for each row
-    counts = []
-    for found in store.rows(run.key for run in runs):
+    about: dict[str, list[Any]] = {name: [] for name in (*ABOUT, *TERMS)}
+    points, counts = [], []
+    for run in runs:
+        for name, value in {
+            "run": run.key,
+            "objective": run.objective,
+            "seed": run.seed,
+            **run.truth,
+        }.items():
+            about[name].append(value)
+        points.append(run.point)
+    for found in store.rows(about["run"]):
         counts.append(len(found))
         for (name, column), values in zip(rows.items(), zip(*found, strict=True), strict=False):
             if name in NUMBERS:  # what is not known is NaN here and NULL in the store
                 column.extend([nan if value is None else value for value in values])
             else:
                 column.extend([same.setdefault(value, value) for value in values])
-    at = np.repeat(np.arange(len(runs)), counts)
+    at = np.repeat(np.arange(len(points)), counts)
 
     def repeated(values: list[Any]) -> pd.Series:
         return pd.Series(values).take(at).reset_index(drop=True)
 
-    parameters = list(dict.fromkeys(name for run in runs for name in run.point if name not in TERMS))
+    parameters = list(dict.fromkeys(name for point in points for name in point if name not in TERMS))
     columns = {
-        "run": repeated([run.key for run in runs]),
-        "objective": repeated([run.objective for run in runs]),
-        "seed": repeated([run.seed for run in runs]),
+        **{name: repeated(about[name]) for name in ABOUT},
         **{name: np.frombuffer(c) if name in NUMBERS and c else c for name, c in rows.items()},
-        **{term: repeated([run.truth[term] for run in runs]) for term in TERMS},
-        **{name: repeated([run.point.get(name) for run in runs]) for name in parameters},
+        **{term: repeated(about[term]) for term in TERMS},
+        **{name: repeated([point.get(name) for point in points]) for name in parameters},
     }
     table = pd.DataFrame(columns)
     table["headline"] = table["headline"].astype(bool)
@@ -48,3 +58,39 @@ def results(runs: Sequence[Run], store: Store) -> pd.DataFrame:
     if table["step"].isna().all():
         del table["step"]
     return table
+
+
+def write_results(text: TextIO, request: Request, runs: Runs, store: Store) -> None:
+    """Writes the same table as results.csv, the same bytes as `results(...).to_csv(index=False)`.
+
+    Args:
+        text: where to.
+        request: what was asked.
+        runs: of the request, which the store has planned.
+        store: with their rows.
+    """
+    # A column of a frame has one type: whole numbers stay so where all are, flags where none is unknown.
+    tracked = bool(request.track) and store.any_asked("step IS NOT NULL")
+    said = {name: f"CAST({name} AS REAL)" for name in NUMBERS} | {"headline": worded("headline")}
+    if store.any_asked("converged IS NULL"):
+        said["converged"] = "CAST(converged AS REAL)"
+    columns = [name for name in ROW_COLUMNS if name != "step" or tracked]
+    whole = [
+        i for i, term in enumerate(TERMS, len(ABOUT)) if all(isinstance(r.truth[term], int) for r in runs)
+    ]
+    shown = {
+        request.columns[name]: dict(zip(axis.values, pd.Series(axis.values).tolist(), strict=True))
+        for axis in request.varied
+        for name in axis.names
+    }
+    shown = {name: values for name, values in shown.items() if name not in TERMS}
+
+    def stated() -> Iterator[tuple[Any, ...]]:
+        for place, found in enumerate(store.asked()):
+            run = [int(value) if i in whole else value for i, value in enumerate(found)]
+            point = runs.point(place // runs.each)
+            yield (*run, *(values[point[name]] for name, values in shown.items()))
+
+    keys = (found[0] for found in store.asked())
+    rows = store.rows(keys, [said.get(name, name) for name in columns])
+    write_rows(text, header(columns, [*shown]), stated(), rows)

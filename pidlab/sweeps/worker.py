@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,12 +56,13 @@ def answer(work: Work, message: Message) -> Answer:
                 refusal=f"{_place()} has {name} {here}, the driver has {message.versions[name]}: install the "
                 "same on both"
             )
+    dropped = _dropped()
     with _IN_TURN:
         if Path(message.folder).is_dir():
             os.chdir(message.folder)
         if message.threads is not None:
             torch.set_num_threads(message.threads)
-        told = _Told()
+        told = _Told(dropped)
         try:
             cohort = Cohort(tuple(map(restore, message.specifications)))
         except InvalidRequest as error:
@@ -78,18 +80,45 @@ def versions() -> dict[str, Any]:
     }
 
 
+class Dropped(BaseException):
+    """Nobody waits for the cohort any more; no fault of its runs, so nothing that handles these sees it."""
+
+
 class _Told(Silent):
     """Keeps what a worker would have shown."""
 
-    def __init__(self) -> None:
+    def __init__(self, dropped: Callable[[], bool]) -> None:
         self.notes: list[str] = []
         self.steps = 0
+        self._dropped = dropped
 
     def advance(self, steps: int) -> None:
+        if self._dropped():
+            raise Dropped
         self.steps += steps
 
     def note(self, text: str) -> None:
         self.notes.append(text)
+
+
+def _dropped() -> Callable[[], bool]:
+    """Tells whether the scheduler has taken back the task that calls this.
+
+    Dask cannot end a thread, so a task has to ask.
+    """
+    try:
+        from distributed import get_worker  # pyright: ignore[reportMissingImports]
+
+        worker = get_worker()
+    except (ImportError, ValueError):  # no worker of Dask's calls
+        return lambda: False
+    key = worker.get_current_task()
+
+    def dropped() -> bool:
+        task = worker.state.tasks.get(key)
+        return task is None or task.state == "cancelled"
+
+    return dropped
 
 
 def _place() -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from pidlab.tables.means import at_place, columns_of, directions_of, means, places
+from pidlab.tables.means import columns_of, directions_of, means, places
 from pidlab.tables.panels import Panel, panels
 from pidlab.tables.references import is_reference
 from pidlab.tables.select import select
@@ -80,13 +80,15 @@ def captured_table(
     by = columns_of(rows, directions_of(rows, directions))
     shown = means(rows, by)
     written = []
-    for place in places(shown, by):
-        here = at_place(shown, place)
-        parts = [_by_objective(part.of(here)) for part in divided]
+    for place, here in zip(places(shown, by), _by_place(shown, by), strict=True):
+        rows_of = [
+            [row for row in here if (row["readout"], row["term"]) == (p.readout, p.term)] for p in divided
+        ]
+        parts = [{str(row["objective"]): row for row in found} for found in rows_of]
         true = [next((p["truth"] for p in part.values() if p["truth"] == p["truth"]), NAN) for part in parts]
         written.append((place, TRUTH, [Cell(bits) for bits in true]))
         best = [None if bits == 0.0 else _best(part) for part, bits in zip(parts, true, strict=True)]
-        for objective in dict.fromkeys(here["objective"].astype(str)):
+        for objective in dict.fromkeys(str(row["objective"]) for row in here):
             cells = [
                 _cell(part.get(objective), objective, most) for part, most in zip(parts, best, strict=True)
             ]
@@ -94,9 +96,14 @@ def captured_table(
     return CapturedTable(divided, written)
 
 
-def _by_objective(shown: pd.DataFrame) -> dict[str, dict[str, float]]:
-    numbers = shown[["truth", "mean", "low", "high"]].astype(float).to_dict("records")
-    return {str(name): dict(row) for name, row in zip(shown["objective"], numbers, strict=True)}  # type: ignore[arg-type]
+def _by_place(shown: pd.DataFrame, by: Sequence[str]) -> list[list[dict[Any, Any]]]:
+    """The means at every point, in the order of the points."""
+    groups = shown.groupby(list(by), sort=False, dropna=False).ngroup() if by else pd.Series(0, shown.index)
+    found = [[] for _ in range(groups.max() + 1)]
+    rows = shown.astype(dict.fromkeys(("truth", "mean", "low", "high"), float)).to_dict("records")
+    for group, row in zip(groups, rows, strict=True):
+        found[group].append(row)
+    return found
 
 
 def _cell(row: dict[str, float] | None, objective: str, best: str | None) -> Cell:

@@ -1,5 +1,6 @@
 """Means over seeds with t-intervals, point by point."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -129,3 +130,18 @@ def few(points: Sequence[dict[str, Any]], most: int = 3) -> list[dict[str, Any]]
     if len(points) <= most:
         return list(points)
     return [points[round(i * (len(points) - 1) / (most - 1))] for i in range(most)]
+
+
+def evenly(lengths: Sequence[int], most: int) -> list[np.ndarray]:
+    """Places along every direction, evenly from the first to the last: of so many points at the most.
+
+    Args:
+        lengths: how many places every direction has.
+        most: of the points that the chosen places make together; 1 or more.
+    """
+    counts = list(lengths)
+    while math.prod(counts) > most and max(counts) > 1:
+        longest = counts.index(max(counts))
+        counts[longest] = (counts[longest] + 1) // 2
+    pairs = zip(lengths, counts, strict=True)
+    return [np.linspace(0, n - 1, count).round().astype(int) for n, count in pairs]

@@ -1,5 +1,6 @@
 """A user's own objective: a file, a module, an entry point, a bare callable, lightly's losses as they are."""
 
+import hashlib
 import importlib.metadata
 import importlib.util
 import sys
@@ -54,7 +55,7 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "neighbour.py").write_text("SCALE = 1.0\n")
     monkeypatch.chdir(tmp_path)
     yield tmp_path
-    for name in ("mine", "neighbour"):
+    for name in ("mine", "neighbour", "parts", "parts.inner"):
         sys.modules.pop(name, None)
 
 
@@ -129,6 +130,33 @@ def test_an_edited_file_is_read_again(folder):
     text = (folder / "mine.py").read_text()
     (folder / "mine.py").write_text(text.replace("weight: float = 1.0", "weight: float = 5.0"))
     assert model("mine.py:Mine").weight == 5.0
+
+
+def test_what_a_file_imports_from_its_own_folder_is_part_of_its_key(folder):
+    (folder / "parts").mkdir()
+    (folder / "parts" / "__init__.py").touch()
+    (folder / "parts" / "inner.py").write_text("FACTOR = 2.0\n")
+    (folder / "neighbour.py").write_text("import torch\nfrom parts import inner\nSCALE = inner.FACTOR\n")
+    before = [source_digest(name) for name in ("mine.py:Mine", "mine:Mine")]
+    assert before[0] == before[1]
+    (folder / "stranger.py").write_text("nobody imports it\n")
+    assert source_digest("mine.py:Mine") == before[0]
+    (folder / "parts" / "inner.py").write_text("FACTOR = 3.0\n")
+    after = [source_digest(name) for name in ("mine.py:Mine", "mine:Mine")]
+    assert after[0] == after[1] != before[0]
+    # The digest of a file that stands alone is that of its bytes, as it always was.
+    (folder / "lone.py").write_text("import torch\n\ndef loss(z1, z2):\n    return (z1 - z2).sum()\n")
+    assert source_digest("lone.py:loss") == hashlib.sha256((folder / "lone.py").read_bytes()).hexdigest()[:16]
+
+
+def test_an_edited_neighbour_is_read_again_and_each_folder_has_its_own(folder):
+    first = losses(load_objective("mine.py:Mine"))
+    (folder / "neighbour.py").write_text("SCALE = 2.0\n")
+    torch.testing.assert_close(losses(load_objective("mine.py:Mine"))[0], 2 * first[0])
+    (folder / "other").mkdir()
+    (folder / "other" / "mine.py").write_text((folder / "mine.py").read_text())
+    (folder / "other" / "neighbour.py").write_text("SCALE = 4.0\n")
+    torch.testing.assert_close(losses(load_objective("other/mine.py:Mine"))[0], 4 * first[0])
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import os
+import threading
+import time
 
 import pytest
 
@@ -11,6 +13,7 @@ from pidlab.defaults import Training
 from pidlab.sweeps import Axis, Request, run_sweep
 from pidlab.sweeps import run as run_module
 from pidlab.sweeps import worker as worker_module
+from pidlab.sweeps.engine import Silent
 from pidlab.sweeps.outcome import Outcome
 from pidlab.sweeps.plan import plan
 from pidlab.sweeps.restore import restore
@@ -82,6 +85,42 @@ def work(cohort, progress):
     progress.advance(7)
     progress.note("noted")
     return Outcome(cohort.objective, "none", {}, keys, {}, {})
+
+
+BEGAN, STOPPED = [], threading.Event()
+
+
+def slow_after_the_first(cohort, progress):
+    BEGAN.append(cohort.runs[0].key)
+    slow = len(BEGAN) > 1
+    try:
+        for _ in range(1000 if slow else 1):
+            time.sleep(0.02)
+            progress.advance(1)
+    finally:
+        if slow:
+            STOPPED.set()
+    return work(cohort, progress)
+
+
+def test_a_sweep_that_is_stopped_leaves_nothing_to_a_users_workers(mortal):
+    distributed = pytest.importorskip("distributed")
+    from pidlab.sweeps.cluster import Dask
+
+    cohorts = plan(asked().runs(), budget=1)
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+    ) as cluster:
+        outcomes = Dask(scheduler=cluster.scheduler_address).outcomes(cohorts, slow_after_the_first, Silent())
+        assert list(next(outcomes).keys) == BEGAN[:1]
+        while len(BEGAN) < 2:
+            time.sleep(0.01)
+        outcomes.close()  # as Ctrl-C and SIGTERM do
+        assert STOPPED.wait(5)  # the 20 s of the second end with its next step
+        with distributed.Client(cluster, set_as_default=False) as client:
+            assert client.submit(int, "7").result(timeout=5) == 7  # the worker is free again
+    assert len(cohorts) == 4
+    assert len(BEGAN) == 2
 
 
 def message(**changes):

@@ -137,7 +137,7 @@ def test_a_smaller_budget_makes_smaller_even_cohorts():
     assert [len(c.runs) for c in plan(runs)] == [9]
     few = plan(runs, budget=1)
     assert [len(c.runs) for c in few] == [1] * 9
-    assert [r for c in few for r in c.runs] == runs
+    assert [r for c in few for r in c.runs] == [*runs]
 
 
 def test_seeds_begin_where_asked_and_nothing_else_moves():

@@ -1,0 +1,142 @@
+"""Sweeps of many runs: what stands in memory, what is written run by run, what is shown of them."""
+
+import io
+import json
+import tracemalloc
+from contextlib import closing
+
+import pandas as pd
+import pytest
+
+from pidlab.defaults import Training
+from pidlab.plots.save import save
+from pidlab.sweeps import Axis, Request, run_sweep
+from pidlab.sweeps import run as run_module
+from pidlab.sweeps.outcome import Outcome
+from pidlab.sweeps.plan import plan
+from pidlab.sweeps.store import Store
+from pidlab.sweeps.table import results, write_results
+
+QUICK = Training(steps=2, batch=32, hidden=16)
+
+
+def line(points):
+    return Axis(("unique1", "unique2"), tuple(i / (points - 1) for i in range(points)))
+
+
+def asked(**changes):
+    settings = {"axes": (line(3),), "objectives": ("untrained", "cross(temperature=0.1)"), "seeds": 2}
+    return Request(**{**settings, "training": QUICK, "probes": "quick", **changes})
+
+
+def rows(run, converged=(None, True, False), step=None, terms=("redundant", "synergy")):
+    """Rows of a run whose numbers are those of its seed."""
+    found = []
+    for i, term in enumerate(terms):
+        for probe, headline in (("linear", i % 2 == 0), ("mlp", i % 2 == 1)):
+            truth = None if term == "synergy" and run.seed else i
+            bits = (run.seed + 1) / 3 - i
+            found.append(
+                {
+                    **{"readout": "z12", "term": term, "quantity": "mi", "truth": truth, "captured": bits},
+                    **{"low": -0.0, "high": 1e-7 if i else float("nan"), "probe": probe},
+                    **{"headline": headline, "converged": converged[(i + run.seed) % len(converged)]},
+                }
+            )
+    if step is not None:
+        found.append({**found[0], "quantity": "tracked", "step": step})
+    return found
+
+
+def filled(directory, request, **how):
+    """A store with the rows of a request's runs, but for the last, which failed, beside another's runs."""
+    store = Store(directory / "results.sqlite")
+    for one in (asked(axes=(Axis(("noise",), (0.1, 0.2)),)), request):
+        *done, last = one.runs()
+        store.plan([*done, last])
+        found = {run.key: rows(run, **how) for run in done}
+        keys = [*found, last.key]
+        store.commit(Outcome("cross", "vmap", {}, keys, found, {last.key: "it, failed"}))
+    return store
+
+
+@pytest.mark.parametrize(
+    ("changes", "how"),
+    [
+        ({}, {}),
+        ({}, {"converged": (None,)}),
+        ({}, {"converged": (True, False)}),
+        ({"generator": "atoms(redundant=1, synergy=0)"}, {}),
+        ({"axes": (Axis(("noise",), (0, 0.25)), Axis(("views",), ("task", "noise")))}, {}),
+        ({"axes": (Axis(("nuisance",), (2, 4)), Axis(("synergy",), (0, 1)))}, {}),
+        ({"axes": (line(3), Axis(("synergy",), (1.0, 0.5, 0.0))), "zipped": True}, {}),
+        ({"generator": "three", "axes": ()}, {}),
+        ({"track": 2}, {"step": 0}),
+        ({"track": 2}, {}),
+    ],
+)
+def test_results_are_written_as_the_frame_is(tmp_path, changes, how):
+    request = asked(**changes)
+    with closing(filled(tmp_path, request, **how)) as store:
+        written = io.StringIO()
+        write_results(written, request, request.runs(), store)
+        table = results(request.runs(), store)
+        assert len(table) >= 4 * (len(request.runs()) - 1)
+        assert written.getvalue() == table.to_csv(index=False)
+        assert list(store.failures()) == [request.runs()[-1].key]
+        assert sum(store.open()) == 0
+        assert [*store.open(failed=True)] == [0] * (len(request.runs()) - 1) + [1]
+
+
+def test_memory_does_not_grow_with_the_runs(tmp_path):
+    def peak(points):
+        request = asked(axes=(line(points),), objectives=("untrained",), seeds=10)
+        with closing(Store(tmp_path / f"{points}.sqlite")) as store:
+            tracemalloc.start()
+            runs = request.runs()
+            store.plan(runs)
+            cohorts = plan(runs)
+            _, most = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            assert sum(len(cohort.runs) for cohort in cohorts) == len(runs) == 10 * points
+        return most
+
+    peak(20)  # fills what is cached
+    # A run is its place in a cohort, 8 bytes twice as the array grows and again as it is cut, and its
+    # part of a cohort of about 40; one held as an object with its key takes a thousand.
+    assert peak(600) - peak(100) < 100 * 5000
+
+
+def test_runs_are_the_same_however_they_are_come_by():
+    runs = asked(axes=(line(3), Axis(("noise",), (0.1, 0.2)))).runs()
+    listed = [*runs]
+    assert [runs[i] for i in range(len(runs))] == listed
+    assert [*runs[3:17:5]] == listed[3:17:5]
+    assert runs[-1] == listed[-1]
+    with pytest.raises(IndexError):
+        runs[len(runs)]
+    # 24 runs at 3 x 2 points, 4 at each: of at most 16 the first, the last and what lies evenly between.
+    few = [*runs.few(16)]
+    assert [run.key for run in few] == [run.key for run in listed if run.point["unique1"] != 0.5]
+    assert runs.few(24) is runs
+
+
+def test_of_a_big_sweep_some_points_are_shown_and_all_are_written(tmp_path, monkeypatch):
+    request = asked(axes=(line(5),), objectives=("untrained",))
+    whole = run_sweep(request, tmp_path)
+    text = (tmp_path / "results.csv").read_bytes()
+    page = (tmp_path / "report.html").read_text()
+    assert len(pd.read_csv(tmp_path / "captured.csv")["unique1"].unique()) == 5
+    drawn = []
+    monkeypatch.setattr(run_module, "save", lambda figure, path: (drawn.append(figure), save(figure, path)))
+    monkeypatch.setattr(run_module, "MOST_SHOWN", 6)
+    part = run_sweep(request, tmp_path)
+    assert (tmp_path / "results.csv").read_bytes() == text
+    assert sorted(set(part.shown["unique1"])) == [0.0, 0.5, 1.0]
+    assert list(pd.read_csv(tmp_path / "captured.csv")["unique1"].unique()) == [0.0, 0.5, 1.0]
+    pd.testing.assert_frame_equal(part.table, whole.table)
+    assert {figure.get_suptitle() for figure in drawn} == {"3 of 5 points; results.csv has all"}
+    note = "About 3 of 5 points, evenly along every axis; results.csv has them all."
+    assert note not in page
+    assert (tmp_path / "report.html").read_text().count(note) == 3
+    assert json.loads((tmp_path / "provenance.json").read_text())["runs"] == part.runs == 10
