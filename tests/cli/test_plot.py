@@ -133,7 +133,7 @@ def test_neither_imports_torch_and_a_table_no_matplotlib(folder):
         "assert not {'torch', *{forbidden}} & set(sys.modules)\n"
     )
     for command, forbidden in (
-        ("plot", ["seaborn", "scipy.stats"]),
+        ("plot", ["scipy.stats"]),
         ("table", ["matplotlib", "scipy.stats"]),
     ):
         asked = [sys.executable, "-c", code.replace("{forbidden}", repr(forbidden)), command, str(folder)]
