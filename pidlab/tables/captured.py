@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from pidlab.tables.means import at_place, columns_of, directions_of, means, places
+from pidlab.tables.means import at_place, columns_of, directions_of, lower_bound, means, places
 from pidlab.tables.panels import Panel, panels
-from pidlab.tables.references import is_reference
+from pidlab.tables.references import FLOOR, base, is_reference
 from pidlab.tables.select import select
 
 TRUTH = "truth"
@@ -22,7 +22,7 @@ class Cell:
     Args:
         mean: over seeds, or the truth; NaN where nothing was measured.
         half: half of the 95 % t-interval; NaN of one seed and of a truth.
-        best: whether it is the most that an objective captured, floor and ceiling apart.
+        best: whether it is the most that an objective captured, floor and ceiling apart, and above the floor.
     """
 
     mean: float
@@ -62,7 +62,9 @@ def captured_table(
     """Means over seeds of headlines, a row per point and objective, the truth first.
 
     The best of a column is the most captured at a point by what is neither floor nor ceiling, to the two
-    decimals shown; there is none where the truth is 0.
+    decimals shown; there is none where the truth is 0. Where an untrained network stands in the table, the
+    best must be above it too: the lower 95 % t-bound of the mean difference, paired by seed, above 0 (of one
+    seed the difference itself).
 
     Args:
         table: rows as in results.csv.
@@ -81,14 +83,17 @@ def captured_table(
     shown = means(rows, by)
     written = []
     for place in places(shown, by):
-        here = at_place(shown, place)
+        here, seeds = at_place(shown, place), at_place(rows, place)
         parts = [_by_objective(part.of(here)) for part in divided]
         true = [next((p["truth"] for p in part.values() if p["truth"] == p["truth"]), NAN) for part in parts]
         written.append((place, TRUTH, [Cell(bits) for bits in true]))
-        best = [None if bits == 0.0 else _best(part) for part, bits in zip(parts, true, strict=True)]
+        best = [
+            set() if bits == 0.0 else _best(part) & _above(column.of(seeds))
+            for column, part, bits in zip(divided, parts, true, strict=True)
+        ]
         for objective in dict.fromkeys(here["objective"].astype(str)):
             cells = [
-                _cell(part.get(objective), objective, most) for part, most in zip(parts, best, strict=True)
+                _cell(part.get(objective), objective in most) for part, most in zip(parts, best, strict=True)
             ]
             written.append((place, objective, cells))
     return CapturedTable(divided, written)
@@ -99,16 +104,27 @@ def _by_objective(shown: pd.DataFrame) -> dict[str, dict[str, float]]:
     return {str(name): dict(row) for name, row in zip(shown["objective"], numbers, strict=True)}  # type: ignore[arg-type]
 
 
-def _cell(row: dict[str, float] | None, objective: str, best: str | None) -> Cell:
+def _cell(row: dict[str, float] | None, best: bool) -> Cell:
     if row is None:  # an objective without this readout
         return Cell(NAN)
-    most = not is_reference(objective) and rounded(row["mean"]) == best
-    return Cell(row["mean"], (row["high"] - row["low"]) / 2, most)
+    return Cell(row["mean"], (row["high"] - row["low"]) / 2, best)
 
 
-def _best(part: dict[str, dict[str, float]]) -> str | None:
-    own = [row["mean"] for name, row in part.items() if not is_reference(name)]
-    return rounded(max(own)) if own else None
+def _best(part: dict[str, dict[str, float]]) -> set[str]:
+    own = {name: row["mean"] for name, row in part.items() if not is_reference(name)}
+    return {name for name, bits in own.items() if rounded(bits) == rounded(max(own.values()))}
+
+
+def _above(rows: pd.DataFrame) -> set[str]:
+    """Objectives that captured more than every untrained network at the point; all where there is none."""
+    rows = rows.assign(seed=rows.get("seed", 0), objective=rows["objective"].astype(str))
+    by_seed = rows.pivot(index="seed", columns="objective", values="captured")
+    floors = [name for name in by_seed if base(str(name)) == FLOOR]
+    return {
+        str(name)
+        for name in by_seed
+        if all(lower_bound((by_seed[name] - by_seed[floor]).dropna().to_numpy()) > 0 for floor in floors)
+    }
 
 
 def rounded(bits: float) -> str:

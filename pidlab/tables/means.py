@@ -17,10 +17,21 @@ LEVEL = 0.95
 
 def half_width(values: np.ndarray) -> float:
     """Half of the 95 % t-interval of a mean, t(0.975, n - 1) s / sqrt(n); NaN of one value."""
+    return _half(values, 0.5 + LEVEL / 2)
+
+
+def lower_bound(values: np.ndarray) -> float:
+    """What a mean is above with 95 % confidence: mean - t(0.95, n - 1) s / sqrt(n); of one value itself."""
+    if len(values) < 2:
+        return float(values[0]) if len(values) else np.nan
+    return float(values.mean()) - _half(values, LEVEL)
+
+
+def _half(values: np.ndarray, quantile: float) -> float:
     n = len(values)
     if n < 2:
         return np.nan
-    return float(stdtrit(n - 1, 0.5 + LEVEL / 2) * values.std(ddof=1) / np.sqrt(n))
+    return float(stdtrit(n - 1, quantile) * values.std(ddof=1) / np.sqrt(n))
 
 
 def means(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
