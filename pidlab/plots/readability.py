@@ -18,7 +18,7 @@ from pidlab.plots.parts import (
     place_label,
 )
 from pidlab.plots.style import TRUTH, Look, looks, style
-from pidlab.tables.means import at_place, columns_of, means, places
+from pidlab.tables.means import at_place, columns_of, means, places, with_seeds
 from pidlab.tables.symbols import symbol_of
 
 FLOOR = "untrained"
@@ -58,7 +58,8 @@ def readability_figure(
         raise InvalidRequest("nothing to draw: no headline in these results")
     names = list(terms) or list(dict.fromkeys(best["term"].astype(str)))
     by = [name for name in columns_of(best, directions) if name not in STRAINS]
-    shown = means(best.assign(readout=best.get("readout", "z12")), [*by, *STRAINS])
+    best = best.assign(readout=best.get("readout", "z12"))
+    shown = with_seeds(means(best, [*by, *STRAINS]), best, [*by, *STRAINS])
     blocks = [
         (place, x, held)
         for place in places(best, by)

@@ -64,6 +64,21 @@ def means(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     return shown
 
 
+def with_seeds(shown: pd.DataFrame, rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Means with the bits of single seeds beside them, in columns `seed0`, `seed1`, ...
+
+    Args:
+        shown: what `means` made of `rows` and `by`.
+        rows: headlines.
+        by: columns that tell the points apart.
+    """
+    keys = list(dict.fromkeys([*by, "objective", "readout", "term"]))
+    for seed, mine in rows.groupby("seed") if "seed" in rows else []:
+        single = mine[[*keys, "captured"]].rename(columns={"captured": f"seed{seed}"})
+        shown = shown.merge(single, "left", keys)
+    return shown
+
+
 def _refuse_mixtures(rows: pd.DataFrame, keys: list[str]) -> None:
     twice = rows[rows.duplicated(keys, keep=False)]
     if twice.empty:
