@@ -52,6 +52,8 @@ class Training:
 
 # Effort of the probes: quick, standard or thorough.
 PROBES = "standard"
+# Deviations of the noise that a readout is read through, in units of a whitened coordinate's.
+SIGMAS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)
 
 # The default generator: bits of its terms, then what else its data are made of.
 ATOMS = {

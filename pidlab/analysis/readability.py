@@ -14,12 +14,12 @@ from pidlab.analysis.ladder import HEADLINE, Ladder
 from pidlab.analysis.levels import level_of
 from pidlab.analysis.rows import Row, row, sees
 from pidlab.clock import Clock
+from pidlab.defaults import SIGMAS
 from pidlab.errors import InvalidRequest
 from pidlab.generators import Generator
 from pidlab.seeds import child, torch_generator
 
-# Deviations of the noise in units of a whitened coordinate's, and parts of the probes' rows.
-SIGMAS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)
+# Parts of the probes' rows.
 PARTS = (1 / 16, 1 / 4, 1.0)
 
 

@@ -55,7 +55,6 @@ def readability(
     Takes one point of what `pidlab sweep` takes. A wide network keeps everything, trained or not; readable is
     what survives noise on its whitened output, and what few rows suffice to learn.
     """
-    from pidlab.analysis.readability import SIGMAS
     from pidlab.sweeps.ask import PLAIN, ask
     from pidlab.sweeps.axes import parse_axis
     from pidlab.sweeps.readability import run_readability
@@ -68,7 +67,7 @@ def readability(
     table, failed = run_readability(
         request,
         directory,
-        parse_axis("sigma", sigma, points) if sigma else SIGMAS,
+        parse_axis("sigma", sigma, points) if sigma else defaults.SIGMAS,
         ["pidlab", *sys.argv[1:]],
         lambda text: typer.echo(text, err=True),
     )

@@ -22,6 +22,7 @@ def table(
 ) -> None:
     """Write captured bits, mean ± half of the 95 % t-interval over seeds, truth first, the best in bold.
 
+    Best is what captured most, floor and ceiling apart, and above the untrained floor where one is shown.
     The LaTeX needs the package booktabs.
     """
     points = values_of(at)

@@ -20,7 +20,7 @@ from pidlab.plots.parts import (
     show,
 )
 from pidlab.plots.style import TRUTH, Look, looks, style
-from pidlab.tables.means import at_place, columns_of, means, places
+from pidlab.tables.means import at_place, columns_of, means, places, with_seeds
 from pidlab.tables.panels import panels
 from pidlab.tables.references import is_reference
 
@@ -60,7 +60,7 @@ def capture_figure(
     rows, divided = panels(table, readout, terms)
     by = columns_of(rows, directions) or ["redundant"]
     along = by[0]
-    shown = means(rows, by)
+    shown = with_seeds(means(rows, by), rows, by)
     combinations = places(rows, by[1:])
     drawn = combinations[:MOST_ROWS]
     palette = looks(rows["objective"])

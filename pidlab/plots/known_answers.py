@@ -60,7 +60,7 @@ def known_answers_figure(
                 left.errorbar(
                     mine["truth"] + shift,
                     mine["captured"] - mine["truth"],
-                    yerr=(mine["high"] - mine["low"]) / 2,
+                    yerr=[mine["captured"] - mine["low"], mine["high"] - mine["captured"]],
                     color=LEVEL_COLOURS[level],
                     marker=MARKERS[term],
                     markersize=2.6,

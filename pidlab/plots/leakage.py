@@ -22,6 +22,8 @@ CELL, LINE, LETTER = 0.25, 0.19, 0.055
 # What brackets need beyond that.
 BRACKETS = 0.06
 MOST_PANELS = 12
+# Part of the scale from which a cell is so dark that white is read better on it.
+DARK = 0.6
 
 
 def leakage_figure(
@@ -122,10 +124,10 @@ def _grid(venue: str, count: int, columns: int, labels: list[str], truth: bool) 
 
 
 def _heat(panel: Axes, part: pd.DataFrame, rows: str, labels: list, columns: list[str], top: float) -> None:
-    import seaborn as sns  # dear to load, and only this kind needs it
-
-    captured = part.pivot(index=rows, columns="term", values="mean").reindex(index=labels, columns=columns)
-    truth = part.pivot(index=rows, columns="term", values="truth").reindex(index=labels, columns=columns)
+    captured, truth = (
+        part.pivot(index=rows, columns="term", values=name).reindex(index=labels, columns=columns)
+        for name in ("mean", "truth")
+    )
     words = captured.map(_bits)
     names = [show(label) for label in labels]
     if rows == "objective":
@@ -134,24 +136,26 @@ def _heat(panel: Axes, part: pd.DataFrame, rows: str, labels: list, columns: lis
         names = ["truth", *names]
     else:
         words = words + truth.map(lambda bits: f"\n({_bits(bits)})" if bits == bits else "")
-    sns.heatmap(
-        captured.astype(float),
-        ax=panel,
-        vmin=0.0,
-        vmax=top,
-        cmap="Blues",
-        annot=words,
-        fmt="",
-        annot_kws={"fontsize": "xx-small" if len(columns) > 9 else 6},
-        linewidths=0.6,
-        linecolor="white",
-        cbar=False,
-    )
-    for number in panel.texts:
-        number.set_in_layout(False)  # they stay in their cells: no need to measure them
-    panel.set_xticks(np.arange(len(columns)) + 0.5, [symbol_of(name) or name for name in columns], rotation=0)
-    panel.set_yticks(np.arange(len(names)) + 0.5, names, rotation=0)
+    bits = captured.to_numpy(dtype=float)
+    panel.pcolormesh(bits, cmap="Blues", vmin=0.0, vmax=top, edgecolor="white", linewidth=0.6)
+    panel.set_ylim(len(names), 0)
+    size = "xx-small" if len(columns) > 9 else 6
+    for (i, j), word in np.ndenumerate(words.to_numpy()):
+        if np.isfinite(bits[i, j]):
+            panel.text(
+                j + 0.5,
+                i + 0.5,
+                word,
+                color="white" if bits[i, j] > DARK * top else "0.15",
+                fontsize=size,
+                ha="center",
+                va="center",
+                in_layout=False,  # they stay in their cells: no need to measure them
+            )
+    panel.set_xticks(np.arange(len(columns)) + 0.5, [symbol_of(name) or name for name in columns])
+    panel.set_yticks(np.arange(len(names)) + 0.5, names, va="center")
     panel.tick_params(length=0)
+    panel.spines[:].set_visible(False)
     inner = rows in ("objective", "readout") or not panel.get_subplotspec().is_first_col()  # type: ignore[union-attr]
     panel.set(xlabel="", ylabel="" if inner else written(rows))
     panel.set_facecolor("0.94")  # what was not measured

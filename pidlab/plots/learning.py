@@ -18,7 +18,7 @@ from pidlab.plots.parts import (
     place_label,
 )
 from pidlab.plots.style import TRUTH, looks, style
-from pidlab.tables.means import at_place, columns_of, few, means, places
+from pidlab.tables.means import at_place, columns_of, few, means, places, with_seeds
 from pidlab.tables.panels import panels
 
 TRACKED = "tracked"
@@ -56,7 +56,8 @@ def learning_figure(
     rows, divided = panels(table, readout, terms, TRACKED)
     by = columns_of(rows, directions)
     chosen = few(places(rows, by))
-    shown = means(rows, [*by, "step"]).astype({"step": int})
+    along = [*by, "step"]
+    shown = with_seeds(means(rows, along), rows, along).astype({"step": int})
     shown = pd.concat([at_place(shown, place) for place in chosen], ignore_index=True)
     palette = looks(shown["objective"])
     top = max(1.05 * float(shown[["truth", "mean"]].max().max()), 0.1)

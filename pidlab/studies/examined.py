@@ -1,8 +1,6 @@
 """The probes' examination as an experiment of a study."""
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 from pydantic import Field
 
-from pidlab import defaults
 from pidlab.decomposition import TERMS
 from pidlab.registry import look_up
 from pidlab.studies.experiment import Columns, Experiment, Outcome, Ready
+from pidlab.studies.kept import Kept
 from pidlab.studies.settings import Profile, Strict
 
 if TYPE_CHECKING:
@@ -99,7 +97,7 @@ def _answer(
     from pidlab.analysis.coverage import FEWEST, coverage
     from pidlab.analysis.known_answers import examine
 
-    seed, kept = asked["seed"], _Kept(directory, progress)
+    seed, kept = asked["seed"], Kept(directory, progress)
     parts = [
         kept.part(level, {"cases": cases, "seed": seed}, partial(examine, level, seed, cases)).assign(
             quantity="mi", level=level
@@ -115,25 +113,3 @@ def _answer(
     )
     table = pd.concat(parts, ignore_index=True).assign(seed=seed)
     return Outcome(table, [["case"], ["level"], ["readout"], ["term"]], {}, 0, asked)
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """Finished parts in a folder, each with what was asked, so that a stopped examination goes on."""
-
-    directory: Path
-    progress: "Progress | None"
-
-    def part(self, name: str, asked: Mapping[str, Any], run: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-        """The rows of a part; those that are kept if the same was asked."""
-        rows, record = self.directory / f"{name}.csv", self.directory / f"{name}.json"
-        wanted = {**asked, "version": defaults.RESULT_VERSION}
-        if not (rows.exists() and record.exists() and json.loads(record.read_text("utf-8")) == wanted):
-            if self.progress is not None:
-                self.progress.note(f"examining {name}")
-            found = run()
-            self.directory.mkdir(parents=True, exist_ok=True)
-            record.unlink(missing_ok=True)
-            found.to_csv(rows, index=False)
-            record.write_text(json.dumps(wanted), encoding="utf-8")
-        return pd.read_csv(rows)  # what was kept, so that a rerun gives the same bytes

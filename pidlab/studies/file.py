@@ -19,12 +19,13 @@ from pidlab.studies.examined import KnownAnswers
 from pidlab.studies.experiment import Columns, Experiment, misses, no_numbers
 from pidlab.studies.lines import line_of
 from pidlab.studies.oracled import Oracles
+from pidlab.studies.readable import Readability
 from pidlab.studies.settings import PROFILES, Profiles, Strict
 from pidlab.studies.swept import Sweep
 from pidlab.studies.tune import Tune
 
 # Every kind of experiment by the name of its table in the file.
-KINDS: dict[str, type[Experiment]] = {cls.kind: cls for cls in (Sweep, Oracles, KnownAnswers)}
+KINDS: dict[str, type[Experiment]] = {cls.kind: cls for cls in (Sweep, Readability, Oracles, KnownAnswers)}
 
 Place = tuple[str | int, ...]
 
@@ -73,6 +74,7 @@ class Study(Strict):
         default=Profiles(), description="Effort: settings of every experiment, by profile."
     )
     sweep: list[Sweep] = Field(default=[], description="Sweeps, as pidlab sweep is asked.")
+    readability: list[Readability] = Field(default=[], description="Sweeps whose z12 is read through noise.")
     oracle: list[Oracles] = Field(default=[], description="Losses on representations that are known.")
     known_answers: list[KnownAnswers] = Field(default=[], description="The probes' own examination.")
     tune: Tune | None = Field(

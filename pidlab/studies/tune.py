@@ -16,7 +16,7 @@ from pydantic import Field
 from pidlab import defaults
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.references import Reference, parse
-from pidlab.studies.settings import AxisText, Profile, Settings
+from pidlab.studies.settings import AxisText, Profile, Settings, Strict
 from pidlab.studies.swept import request_of
 from pidlab.sweeps.ask import spread
 
@@ -27,6 +27,22 @@ if TYPE_CHECKING:
 FIRST_SEED = 1000
 
 Literals = str | int | float | bool
+
+
+class Budget(Settings):
+    """What tuning may cost in one profile."""
+
+    budget: int | None = Field(
+        default=None, ge=2, description="Trials of every objective, the first of them."
+    )
+
+
+class TuneProfiles(Strict):
+    """What tuning asks in one profile only."""
+
+    quick: Budget = Budget()
+    laptop: Budget = Budget()
+    paper: Budget = Budget()
 
 
 class Tune(Settings):
@@ -40,6 +56,7 @@ class Tune(Settings):
     generator: str = Field(default=defaults.GENERATOR, description="Reference to the generator.")
     axes: dict[str, AxisText] = Field(default={}, description="Where it is tuned; one point by default.")
     terms: list[str] | None = Field(default=None, description="Targets that count; all by default.")
+    profiles: TuneProfiles = Field(default=TuneProfiles(), description="What holds in one profile only.")
 
     @property
     def trials(self) -> dict[str, list[str]]:
@@ -60,18 +77,26 @@ class Tune(Settings):
     def asked(self, profile: Profile) -> dict[str, Any]:
         """As of a sweep, with the trials."""
         effort = {k: v for k, v in profile.settings.items() if k not in ("seeds", "probes", "track")}
-        own = {"seeds": 1, "probes": "quick", "first_seed": FIRST_SEED} | self.said
+        here: Budget = getattr(self.profiles, profile.name)
+        own = {"seeds": 1, "probes": "quick", "first_seed": FIRST_SEED} | self.said | here.said
         return {
             "generator": self.generator,
             "axes": [[list(names), text] for names, text in spread(self.axes.items())],
             "zip": False,
             "settings": effort | own,
-            "trials": self.trials,
+            "trials": {name: trials[: here.budget] for name, trials in self.trials.items()},
             "terms": self.terms,
         }
 
     def wrongs(self, objectives: Iterable[str]) -> Iterator[tuple[tuple[str, ...], str]]:
         """What is wrong with it beside `objectives`, those of the sweeps; each with its place."""
+        for profile in TuneProfiles.model_fields:
+            here = getattr(self.profiles, profile).budget
+            if here is not None and here > self.budget:
+                yield (
+                    ("profiles", profile, "budget"),
+                    f"{here} trials of {self.budget}: give every objective that many, and budget = {here}",
+                )
         known = list(objectives)
         for name, trials in self.trials.items():
             if name not in known:

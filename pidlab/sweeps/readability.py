@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from pidlab.analysis.readability import readability_cohort
+from pidlab.analysis.readability import PARTS, readability_cohort
 from pidlab.errors import InvalidRequest
 from pidlab.objectives import load_objective
 from pidlab.plots.readability import FLOOR, readability_figure
 from pidlab.plots.save import FORMATS, save
-from pidlab.sweeps.plan import plan
+from pidlab.sweeps.plan import Cohort, plan
 from pidlab.sweeps.provenance import provenance
 from pidlab.sweeps.request import Request
 from pidlab.training import Member, train
@@ -48,25 +48,14 @@ def run_readability(
         raise InvalidRequest(f"{names}: readability is shown at one point, so give single values")
     if FLOOR not in request.objectives:
         request = replace(request, objectives=(FLOOR, *request.objectives))
-    records, failed = [], {}
+    parts, failed = [], {}
     for cohort in plan(request.runs()):
         say(f"{cohort.objective}: training and probing {len(cohort.runs)} runs")
-        runs = tuple(cohort.runs)
-        generators, seeds = [run.generator for run in runs], [run.seed for run in runs]
-        members = [Member(run.generator, run.seed) for run in runs]
-        fitted = train(load_objective(cohort.objective), members, cohort.training, request.device)
-        if fitted.failed:
-            failed[cohort.objective] = f"loss not finite at step {min(fitted.failed.values())}"
-            continue
-        found = readability_cohort(
-            fitted.represent, generators, seeds, request.probes, sigmas=sigmas, device=request.device
-        )
-        for run, rows in zip(runs, found, strict=True):
-            who = {"run": run.key, "objective": run.objective, "seed": run.seed}
-            for row in rows:
-                strain = {name: row.pop(name) for name in ("sigma", "rows")}
-                records.append(who | row | run.truth | strain)
-    table = pd.DataFrame(records)
+        try:
+            parts.append(strained(cohort, sigmas))
+        except FloatingPointError as error:
+            failed[cohort.objective] = str(error)
+    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
     try:
         directory.mkdir(parents=True, exist_ok=True)
         _write(table, directory, provenance(request, command) | {"failed": failed})
@@ -75,6 +64,31 @@ def run_readability(
             f"cannot write to {directory} ({error.strerror}): choose another --out"
         ) from None
     return table, failed
+
+
+def strained(cohort: Cohort, sigmas: Sequence[float], parts: Sequence[float] = PARTS) -> pd.DataFrame:
+    """Trains a cohort and reads its z12 through noise, and from parts of the probes' rows.
+
+    Raises:
+        FloatingPointError: a loss that is not finite.
+    """
+    runs = tuple(cohort.runs)
+    generators, seeds = [run.generator for run in runs], [run.seed for run in runs]
+    members = [Member(run.generator, run.seed) for run in runs]
+    device = runs[0].device
+    fitted = train(load_objective(cohort.objective), members, cohort.training, device)
+    if fitted.failed:
+        raise FloatingPointError(f"loss not finite at step {min(fitted.failed.values())}")
+    found = readability_cohort(
+        fitted.represent, generators, seeds, runs[0].probes, sigmas=sigmas, parts=parts, device=device
+    )
+    records = []
+    for run, rows in zip(runs, found, strict=True):
+        who = {"run": run.key, "objective": run.objective, "seed": run.seed}
+        for row in rows:
+            strain = {name: row.pop(name) for name in ("sigma", "rows")}
+            records.append(who | row | run.truth | run.point | strain)
+    return pd.DataFrame(records)
 
 
 def _write(table: pd.DataFrame, directory: Path, record: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from pidlab.tables.means import columns_of, directions_of, means, places
+from pidlab.tables.means import above_floor, columns_of, directions_of, means, places
 from pidlab.tables.panels import Panel, panels
 from pidlab.tables.references import is_reference
 from pidlab.tables.select import select
@@ -22,7 +22,7 @@ class Cell:
     Args:
         mean: over seeds, or the truth; NaN where nothing was measured.
         half: half of the 95 % t-interval; NaN of one seed and of a truth.
-        best: whether it is the most that an objective captured, floor and ceiling apart.
+        best: whether it is the most that an objective captured, floor and ceiling apart, and above the floor.
     """
 
     mean: float
@@ -62,7 +62,9 @@ def captured_table(
     """Means over seeds of headlines, a row per point and objective, the truth first.
 
     The best of a column is the most captured at a point by what is neither floor nor ceiling, to the two
-    decimals shown; there is none where the truth is 0.
+    decimals shown; there is none where the truth is 0. Where an untrained network stands in the table, the
+    best must be above it too: the lower 95 % t-bound of the mean difference, paired by seed, above 0 (of one
+    seed the difference itself).
 
     Args:
         table: rows as in results.csv.
@@ -78,7 +80,7 @@ def captured_table(
     chosen = select(table, objectives, terms, at)
     rows, divided = panels(chosen, readout, terms)
     by = columns_of(rows, directions_of(rows, directions))
-    shown = means(rows, by)
+    shown = means(rows, by).assign(above=above_floor(rows, by))
     written = []
     for place, here in zip(places(shown, by), _by_place(shown, by), strict=True):
         rows_of = [
@@ -87,10 +89,10 @@ def captured_table(
         parts = [{str(row["objective"]): row for row in found} for found in rows_of]
         true = [next((p["truth"] for p in part.values() if p["truth"] == p["truth"]), NAN) for part in parts]
         written.append((place, TRUTH, [Cell(bits) for bits in true]))
-        best = [None if bits == 0.0 else _best(part) for part, bits in zip(parts, true, strict=True)]
+        best = [set() if bits == 0.0 else _best(part) for part, bits in zip(parts, true, strict=True)]
         for objective in dict.fromkeys(str(row["objective"]) for row in here):
             cells = [
-                _cell(part.get(objective), objective, most) for part, most in zip(parts, best, strict=True)
+                _cell(part.get(objective), objective in most) for part, most in zip(parts, best, strict=True)
             ]
             written.append((place, objective, cells))
     return CapturedTable(divided, written)
@@ -106,16 +108,16 @@ def _by_place(shown: pd.DataFrame, by: Sequence[str]) -> list[list[dict[Any, Any
     return found
 
 
-def _cell(row: dict[str, float] | None, objective: str, best: str | None) -> Cell:
+def _cell(row: dict[str, Any] | None, best: bool) -> Cell:
     if row is None:  # an objective without this readout
         return Cell(NAN)
-    most = not is_reference(objective) and rounded(row["mean"]) == best
-    return Cell(row["mean"], (row["high"] - row["low"]) / 2, most)
+    return Cell(row["mean"], (row["high"] - row["low"]) / 2, best)
 
 
-def _best(part: dict[str, dict[str, float]]) -> str | None:
-    own = [row["mean"] for name, row in part.items() if not is_reference(name)]
-    return rounded(max(own)) if own else None
+def _best(part: dict[str, dict[str, Any]]) -> set[str]:
+    own = {name: row["mean"] for name, row in part.items() if not is_reference(name)}
+    most = [name for name, bits in own.items() if rounded(bits) == rounded(max(own.values()))]
+    return {name for name in most if part[name]["above"]}
 
 
 def rounded(bits: float) -> str:

@@ -9,6 +9,7 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from pidlab.errors import InvalidRequest
+from pidlab.tables.references import FLOOR, base
 
 # Columns of results.csv that no axis varies; all others are parameters.
 FIXED = ("run", "objective", "seed", "readout", "term", "quantity", "truth", "captured", "low", "high")
@@ -18,10 +19,19 @@ LEVEL = 0.95
 
 def half_width(values: np.ndarray) -> float:
     """Half of the 95 % t-interval of a mean, t(0.975, n - 1) s / sqrt(n); NaN of one value."""
+    return _half(values, 0.5 + LEVEL / 2)
+
+
+def lower_bound(values: np.ndarray) -> float:
+    """What a mean is above with 95 % confidence: mean - t(0.95, n - 1) s / sqrt(n); of one value itself."""
+    return float(values.mean()) - (_half(values, LEVEL) if len(values) > 1 else 0.0)
+
+
+def _half(values: np.ndarray, quantile: float) -> float:
     n = len(values)
     if n < 2:
         return np.nan
-    return float(stdtrit(n - 1, 0.5 + LEVEL / 2) * values.std(ddof=1) / np.sqrt(n))
+    return float(stdtrit(n - 1, quantile) * values.std(ddof=1) / np.sqrt(n))
 
 
 def means(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
@@ -44,13 +54,50 @@ def means(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     order = rows.groupby(keys, sort=False, dropna=False).ngroup().to_numpy()
     first = np.unique(order, return_index=True)[1]
     shown = rows.iloc[first][[*keys, "truth"]].reset_index(drop=True)
-    captured = rows["captured"].to_numpy(dtype=float)
-    groups = np.split(captured[np.argsort(order, kind="stable")], np.cumsum(np.bincount(order))[:-1])
+    groups = _grouped(rows["captured"], order)
     halves = np.array([half_width(values) for values in groups])
     shown["mean"] = np.array([values.mean() for values in groups])
     shown["low"] = shown["mean"] - halves
     shown["high"] = shown["mean"] + halves
     shown["seeds"] = np.array([len(values) for values in groups], dtype=int)
+    return shown
+
+
+def above_floor(rows: pd.DataFrame, by: Sequence[str]) -> np.ndarray:
+    """Of every row that `means` makes, whether it lies above the untrained network at its point.
+
+    It does where the mean difference, paired by seed, has a lower 95 % t-bound above 0 (of one seed the
+    difference itself), and where there is no untrained network to compare with.
+    """
+    keys = list(dict.fromkeys([*by, "objective", "readout", "term"]))
+    order = rows.groupby(keys, sort=False, dropna=False).ngroup().to_numpy()
+    rows = rows.assign(seed=rows.get("seed", 0))
+    pair = [*(name for name in keys if name != "objective"), "seed"]
+    untrained = rows["objective"].astype(str).map(base) == FLOOR
+    floor = rows[untrained].groupby(pair, dropna=False)["captured"].max().rename("floor")
+    excess = _grouped(rows["captured"] - rows.join(floor, on=pair)["floor"], order)
+    known = [values[~np.isnan(values)] for values in excess]
+    return np.array([not len(values) or lower_bound(values) > 0 for values in known], dtype=bool)
+
+
+def _grouped(values: pd.Series, order: np.ndarray) -> list[np.ndarray]:
+    """The values of every group, of which `order` holds the number."""
+    ends = np.cumsum(np.bincount(order))[:-1]
+    return np.split(values.to_numpy(dtype=float)[np.argsort(order, kind="stable")], ends)
+
+
+def with_seeds(shown: pd.DataFrame, rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Means with the bits of single seeds beside them, in columns `seed0`, `seed1`, ...
+
+    Args:
+        shown: what `means` made of `rows` and `by`.
+        rows: headlines.
+        by: columns that tell the points apart.
+    """
+    keys = list(dict.fromkeys([*by, "objective", "readout", "term"]))
+    for seed, mine in rows.groupby("seed") if "seed" in rows else []:
+        single = mine[[*keys, "captured"]].rename(columns={"captured": f"seed{seed}"})
+        shown = shown.merge(single, "left", keys)
     return shown
 
 

@@ -74,6 +74,18 @@ def test_seeds_are_shown_singly():
     assert sum(len(c.get_offsets()) for c in dots) == 2 * 3 * 3  # two objectives that are no reference
 
 
+def test_the_table_holds_the_dots_too():
+    rows = table().sample(frac=1.0, random_state=0)
+    shown = capture_figure(rows, [["unique1", "unique2"]])[1]
+    assert [name for name in shown if name.startswith("seed")] == ["seeds", "seed0", "seed1", "seed2"]
+    for seed in range(3):
+        np.testing.assert_allclose(shown[f"seed{seed}"], shown["truth"] * (0.5 + 0.1 * seed))
+    fewer = rows[(rows["seed"] != 1) | (rows["objective"] != "comm")]
+    shown = capture_figure(fewer, [["unique1", "unique2"]])[1]
+    assert shown.loc[shown["objective"] == "comm", "seed1"].isna().all()
+    assert len(shown) == 3 * 4 * 4
+
+
 def test_the_identity_and_the_truth_are_drawn_and_nothing_is_cut_off():
     figure, _ = capture_figure(table(), [("unique1", "unique2")])
     for panel in figure.axes:

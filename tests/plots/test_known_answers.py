@@ -13,7 +13,7 @@ def test_every_headline_and_every_rate_is_drawn():
         for probe in ("linear", "mlp")
     ]
     table = pd.DataFrame(rows, columns=["level", "term", "truth", "captured", "headline"])
-    table["low"], table["high"] = table["captured"] - 0.01, table["captured"] + 0.01
+    table["low"], table["high"] = table["captured"] - 0.03, table["captured"] + 0.01
     coverage = pd.DataFrame({"probe": ["exact posterior", "linear", "linear"], "coverage": [0.95, 0.1, 0.2]})
     figure, shown = known_answers_figure(table, coverage=coverage)
     errors, rates = figure.axes
@@ -21,4 +21,6 @@ def test_every_headline_and_every_rate_is_drawn():
     drawn = [point for c in errors.containers for point in c.lines[0].get_ydata()]
     assert len(drawn) == 4
     assert all(abs(y + 0.05) < 1e-9 for y in drawn)
+    bars = [bar for c in errors.containers for bar in c.lines[2][0].get_segments()]
+    assert all(abs(low + 0.08) < 1e-9 and abs(high + 0.04) < 1e-9 for (_, low), (_, high) in bars)
     assert sum(len(c.get_offsets()) for c in rates.collections) == 3

@@ -40,3 +40,15 @@ def test_the_floor_is_dotted_and_the_truth_drawn():
     floor = next(line for line in panel.lines if line.get_color() == LOOKS["untrained"].colour)
     assert floor.get_linestyle() == "--"  # matplotlib's word for any dashes
     assert any(set(np.atleast_1d(line.get_ydata())) == {1.0} for line in panel.lines)
+
+
+def test_several_widths_have_a_line_of_panels_each_and_no_rows_where_they_do_not_vary():
+    at_once = table()[lambda rows: rows["rows"] == 8192]
+    wide = pd.concat([at_once.assign(dim=2), at_once.assign(dim=8, captured=at_once["captured"] / 2)])
+    figure, shown = readability_figure(wide, [["dim"], ["sigma"]])
+    assert len(figure.axes) == 8
+    assert [panel.get_ylabel() for panel in figure.axes[::4]] == ["bits read\ndim=2", "bits read\ndim=8"]
+    for panel, scale in ((figure.axes[0], 1.0), (figure.axes[4], 0.5)):
+        line = next(line for line in panel.lines if line.get_color() == LOOKS["comm"].colour)
+        np.testing.assert_allclose(line.get_ydata(), scale * np.array([1.05, 0.85, 0.25]))
+    assert len(shown) == 2 * 2 * 4 * 3

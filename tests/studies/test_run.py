@@ -147,6 +147,11 @@ def test_a_study_from_end_to_end(typed, tmp_path):
             "[tune]\nbudget = 2\ngrid.cross = {rate = [1, 2]}\n[[figure]]",
             "cross has no argument",
         ),
+        (
+            "[[figure]]",
+            "[tune]\nbudget = 2\ngrid.cross = {t = [1, 2]}\nprofiles.quick.budget = 3\n[[figure]]",
+            "3 trials of 2",
+        ),
         ("[[figure]]", "[tune]\nbudget = 2\ngrid.coss = {t = [1, 2]}\n[[figure]]", "did you mean 'cross'"),
     ],
 )
@@ -189,8 +194,8 @@ def test_tuned_objectives_keep_their_names(typed, tmp_path):
     change(
         tmp_path,
         "[[figure]]",
-        "[tune]\nbudget = 2\nsteps = 2\nbatch = 16\nhidden = 8\n"
-        "grid.simclr-cross = { temperature = [0.1, 0.5] }\n[[figure]]",
+        "[tune]\nbudget = 3\nsteps = 2\nbatch = 16\nhidden = 8\n"
+        "grid.simclr-cross = { temperature = [0.1, 0.5, 1.0] }\nprofiles.quick.budget = 2\n[[figure]]",
     )
     change(tmp_path, '"untrained", "cross"]', '"untrained", "simclr-cross"]')
     change(tmp_path, "objective=cross", 'objective="simclr-cross"')

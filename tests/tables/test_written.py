@@ -29,7 +29,8 @@ def test_means_and_half_widths():
 
 def test_the_best_is_bold_the_floor_and_the_ceiling_never():
     found = rows()
-    found.loc[found["objective"].isin(["untrained", "supervised"]), "captured"] = 0.9
+    found.loc[found["objective"] == "supervised", "captured"] = 0.9
+    found.loc[found["objective"] == "untrained", "captured"] = 0.3
     for cells in [(name, cells) for _, name, cells in captured_table(found, DIRECTIONS).rows]:
         name, row = cells
         assert all(cell.best for cell in row[::3]) == (name == "comm")
@@ -44,6 +45,24 @@ def test_the_best_is_bold_the_floor_and_the_ceiling_never():
     assert lines[-1] == comm
 
 
+@pytest.mark.parametrize(("floor", "best"), [(0.47, True), (0.48, False), (None, True)])
+def test_the_best_is_above_the_floor_where_there_is_one(floor, best):
+    found = rows()
+    found.loc[found["objective"] == "untrained", "captured"] = floor
+    found = found if floor else found[found["objective"] != "untrained"]
+    # 0.55, 0.66, 0.77 of three seeds lie above 0.66 - 2.9200 * 0.11 / sqrt(3) = 0.4746.
+    cells = next(row for _, name, row in captured_table(found, DIRECTIONS).rows if name == "comm")
+    assert cells[0].best == best
+
+
+def test_seeds_are_paired_with_the_floor():
+    found = rows()
+    mine = found["objective"] == "untrained"
+    found.loc[mine, "captured"] = found.loc[found["objective"] == "comm", "captured"].to_numpy() - 0.01
+    cells = next(row for _, name, row in captured_table(found, DIRECTIONS).rows if name == "comm")
+    assert cells[0].best  # intervals of the means overlap, but every seed is above its own floor
+
+
 def test_nothing_is_best_of_nothing():
     for place, _, cells in captured_table(rows(), DIRECTIONS).rows:
         if place == {"unique1": 0.0}:
@@ -52,6 +71,7 @@ def test_nothing_is_best_of_nothing():
 
 def test_latex_is_booktabs_with_units_and_escapes():
     found = rows().assign(objective=lambda t: t["objective"].replace("comm", "my_loss.py:Mine{50%}"))
+    found.loc[found["objective"] == "untrained", "captured"] = 0.3
     text = as_latex(captured_table(found, DIRECTIONS, at={"unique": 1}))
     for part in (r"\toprule", r"\midrule", r"\bottomrule", r"$U_1$ [bits]", r"my\_loss.py:Mine\{50\%\}"):
         assert part in text
@@ -61,6 +81,7 @@ def test_latex_is_booktabs_with_units_and_escapes():
 
 def test_one_seed_has_no_interval_and_a_missing_readout_no_number():
     one = table(points=(1.0,), seeds=(0,), readouts=("z1", "z12"))
+    one.loc[one["objective"] == "untrained", "captured"] = 0.4
     one = one[(one["objective"] != "cross") | (one["readout"] == "z12")]
     only = one[one["term"] == "redundant"].assign(term="y")
     text = as_markdown(captured_table(only))
