@@ -15,8 +15,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from pidlab.sweeps.cohort import probing_steps
 from pidlab.sweeps.plan import Cohort
-from pidlab.sweeps.run import probing_steps
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from pidlab.studies.kept import Kept
 from pidlab.studies.settings import Profile, Strict
 
 if TYPE_CHECKING:
-    from pidlab.sweeps.run import Progress
+    from pidlab.sweeps.engine import Progress
 
 # The level and the quantity of rows that say how often an interval held the truth.
 COVERAGE = "coverage"

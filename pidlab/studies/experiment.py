@@ -19,7 +19,7 @@ from pidlab.references import parse
 from pidlab.studies.settings import Profile, Strict
 
 if TYPE_CHECKING:
-    from pidlab.sweeps.run import Progress
+    from pidlab.sweeps.engine import Progress
 
 # Names of columns, each with its values where they are known.
 Columns = dict[str, Sequence[Any] | None]

@@ -11,7 +11,7 @@ import pandas as pd
 from pidlab import defaults
 
 if TYPE_CHECKING:
-    from pidlab.sweeps.run import Progress
+    from pidlab.sweeps.engine import Progress
 
 
 @dataclass(frozen=True)

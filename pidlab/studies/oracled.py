@@ -16,7 +16,7 @@ from pidlab.studies.settings import Effort, Profile, Strict
 from pidlab.tables.representations import FITTED, OWN_FUSION, REPRESENTATIONS
 
 if TYPE_CHECKING:
-    from pidlab.sweeps.run import Progress
+    from pidlab.sweeps.engine import Progress
 
 COLUMNS = (
     *("objective", "seed", "representation", "views", "loss", "low", "high"),

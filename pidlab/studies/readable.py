@@ -17,9 +17,9 @@ from pidlab.studies.settings import Profile, Strict
 from pidlab.studies.swept import Sweep, SweepSettings, request_of
 
 if TYPE_CHECKING:
+    from pidlab.sweeps.engine import Progress
     from pidlab.sweeps.plan import Cohort
     from pidlab.sweeps.request import Request
-    from pidlab.sweeps.run import Progress
 
 
 class ReadabilitySettings(SweepSettings):

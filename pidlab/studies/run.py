@@ -13,8 +13,8 @@ from pidlab.studies.file import Study
 from pidlab.studies.reporting import report_study
 from pidlab.studies.stored import Named, kept, write_json, write_table
 from pidlab.studies.tune import tune
+from pidlab.sweeps.engine import Progress
 from pidlab.sweeps.provenance import surroundings
-from pidlab.sweeps.run import Progress
 
 
 @dataclass(frozen=True)

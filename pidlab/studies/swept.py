@@ -16,8 +16,8 @@ from pidlab.studies.settings import AxisText, Profile, Settings, Strict
 from pidlab.sweeps.ask import ask, spread, values
 
 if TYPE_CHECKING:
+    from pidlab.sweeps.engine import Progress
     from pidlab.sweeps.request import Request
-    from pidlab.sweeps.run import Progress
 
 # Columns that every table of a sweep has.
 COLUMNS = (

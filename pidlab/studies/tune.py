@@ -21,7 +21,7 @@ from pidlab.studies.swept import request_of
 from pidlab.sweeps.ask import spread
 
 if TYPE_CHECKING:
-    from pidlab.sweeps.run import Progress
+    from pidlab.sweeps.engine import Progress
 
 # Far from the seeds that anybody reports.
 FIRST_SEED = 1000

@@ -15,8 +15,8 @@ from test_run import small
 
 from pidlab.sweeps import run as run_module
 from pidlab.sweeps import run_sweep
+from pidlab.sweeps.engine import Silent
 from pidlab.sweeps.plan import plan
-from pidlab.sweeps.run import Silent
 
 BETWEEN_KILLS = (0.0, 1.2)  # seconds: from before the store is there to several cohorts later
 

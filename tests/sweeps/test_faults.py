@@ -9,6 +9,7 @@ import torch
 from pidlab.defaults import Training
 from pidlab.objectives import load_objective
 from pidlab.sweeps import Axis, Request, run_sweep
+from pidlab.sweeps import cohort as cohort_module
 from pidlab.sweeps import run as run_module
 from pidlab.sweeps.engine import Silent
 from pidlab.sweeps.plan import plan
@@ -54,7 +55,7 @@ class Heard(Silent):
 @pytest.fixture
 def short_of_memory(monkeypatch):
     """An accelerator with room for so many runs at a time; it tells how many were tried."""
-    train, tried = run_module.train, []
+    train, tried = cohort_module.train, []
 
     def limited(make, members, *rest, **more):
         tried.append(len(members))
@@ -62,7 +63,7 @@ def short_of_memory(monkeypatch):
             raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return train(make, members, *rest, **more)
 
-    monkeypatch.setattr(run_module, "train", limited)
+    monkeypatch.setattr(cohort_module, "train", limited)
     limited.tried = tried
     return limited
 

@@ -19,6 +19,7 @@ from pidlab.plots.save import FORMATS
 from pidlab.report import write_report
 from pidlab.results import read
 from pidlab.sweeps import Axis, Request, run_sweep
+from pidlab.sweeps import cohort as cohort_module
 from pidlab.sweeps import run as run_module
 from pidlab.sweeps.plan import plan
 from pidlab.sweeps.store import Store
@@ -114,7 +115,7 @@ def test_rerunning_trains_nothing_and_changes_nothing(finished, monkeypatch):
         for p in finished.directory.glob("*.*")
         if p.suffix in (".csv", ".pdf", ".svg", ".png")
     }
-    monkeypatch.setattr(run_module, "train", untrainable)
+    monkeypatch.setattr(cohort_module, "train", untrainable)
     run_sweep(small(), finished.directory)
     after = {name: (finished.directory / name).read_bytes() for name in before}
     assert after == before
@@ -124,13 +125,13 @@ def test_more_seeds_points_and_objectives_train_only_what_is_missing(finished, t
     request = small(seeds=1, objectives=("cross",))
     run_sweep(request, tmp_path)
     trained = []
-    train = run_module.train
+    train = cohort_module.train
 
     def counting(make, members, *rest, **more):
         trained.append(len(members))
         return train(make, members, *rest, **more)
 
-    monkeypatch.setattr(run_module, "train", counting)
+    monkeypatch.setattr(cohort_module, "train", counting)
     run_sweep(small(objectives=("cross", "simclr")), tmp_path)
     assert trained == [3, 6]
     grown = pd.read_csv(tmp_path / "results.csv")
@@ -176,7 +177,7 @@ def test_runs_do_not_depend_on_the_cohorts_they_are_in(finished, tmp_path, monke
 
 
 def test_a_failing_objective_fails_its_own_runs_only(tmp_path, monkeypatch):
-    load = run_module.load_objective
+    load = cohort_module.load_objective
 
     def sabotaged(name):
         if name == "cross":
@@ -187,7 +188,7 @@ def test_a_failing_objective_fails_its_own_runs_only(tmp_path, monkeypatch):
             return make
         return load(name)
 
-    monkeypatch.setattr(run_module, "load_objective", sabotaged)
+    monkeypatch.setattr(cohort_module, "load_objective", sabotaged)
     result = run_sweep(small(seeds=1), tmp_path)
     (why,) = set(result.failures.values())
     assert why.startswith("RuntimeError: a mistake\n")
@@ -206,14 +207,14 @@ def test_a_diverging_run_is_marked_and_the_rest_are_kept(tmp_path):
 
 
 def test_interrupted_it_keeps_what_was_finished(tmp_path, monkeypatch):
-    train = run_module.train
+    train = cohort_module.train
 
     def interrupted(make, members, *rest, **more):
         if more and len(Store(tmp_path / "results.sqlite").states()):
             raise KeyboardInterrupt
         return train(make, members, *rest, **more)
 
-    monkeypatch.setattr(run_module, "train", interrupted)
+    monkeypatch.setattr(cohort_module, "train", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_sweep(small(), tmp_path)
     store = Store(tmp_path / "results.sqlite")

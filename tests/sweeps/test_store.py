@@ -17,7 +17,7 @@ from pidlab import InvalidRequest, defaults
 from pidlab.cli import main
 from pidlab.defaults import Training
 from pidlab.sweeps import Axis, Request, run_sweep
-from pidlab.sweeps import run as run_module
+from pidlab.sweeps import cohort as cohort_module
 from pidlab.sweeps.lock import locked
 from pidlab.sweeps.outcome import Outcome
 from pidlab.sweeps.store import Store
@@ -65,7 +65,7 @@ def test_a_file_of_schema_1_is_read_without_touching_it(stored, monkeypatch, cap
 
 
 def test_a_file_of_schema_1_goes_on_and_exports_what_the_sweep_writes(stored, monkeypatch, capsys):
-    monkeypatch.setattr(run_module, "train", untrainable)
+    monkeypatch.setattr(cohort_module, "train", untrainable)
     result = run_sweep(FIRST, stored)
     assert (result.runs, len(result.failures), len(result.table)) == (8, 2, 96)
     code, out, err = command(monkeypatch, capsys, "export", stored)
@@ -88,7 +88,7 @@ def test_only_failed_runs_are_retried_and_only_when_asked(stored, monkeypatch):
         trained.extend(keys)
         return Outcome(cohort.objective, "none", {}, keys, {}, {})
 
-    monkeypatch.setattr(run_module, "_run_cohort", noted)
+    monkeypatch.setattr(cohort_module, "_run_cohort", noted)
     before = run_sweep(FIRST, stored).failures
     assert trained == []
     run_sweep(FIRST, stored, retry_failed=True)
@@ -98,7 +98,7 @@ def test_only_failed_runs_are_retried_and_only_when_asked(stored, monkeypatch):
 def test_a_retried_run_that_succeeds_is_done(tmp_path, monkeypatch):
     asked = replace(FIRST, axes=(), objectives=("simclr",))
     with monkeypatch.context() as patch:
-        patch.setattr(run_module, "train", untrainable)
+        patch.setattr(cohort_module, "train", untrainable)
         assert len(run_sweep(asked, tmp_path).failures) == 1
     result = run_sweep(asked, tmp_path, retry_failed=True)
     assert not result.failures
@@ -110,7 +110,7 @@ def test_a_retried_run_that_succeeds_is_done(tmp_path, monkeypatch):
 def test_fail_fast_leaves_later_cohorts_planned(tmp_path, monkeypatch, capsys):
     asked = replace(FIRST, axes=())
     with monkeypatch.context() as patch:
-        patch.setattr(run_module, "train", untrainable)
+        patch.setattr(cohort_module, "train", untrainable)
         result = run_sweep(asked, tmp_path, fail_fast=True)
     assert (result.runs, len(result.failures), result.planned) == (2, 1, 1)
     code, out, _ = command(monkeypatch, capsys, "status", tmp_path)
