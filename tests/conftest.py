@@ -1,7 +1,13 @@
+import os
+
 import pytest
 import torch
 
 from pidlab.defaults import Training
+
+# Tests run side by side, where threads of several processes would wait for each other.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that they start
 
 
 @pytest.fixture
