@@ -52,10 +52,10 @@ class State:
 
     index: Tensor
     p: Float[Tensor, "cells ny b"]
-    held: Float[Tensor, "cells ny b"]  # p, and what is added to the diagonal of Newton's matrix
-    weight: Float[Tensor, "n1 n2 b"]
+    held: Float[Tensor, "cells ny b"]  # what is added to the diagonal of Newton's matrix
+    weight: Float[Tensor, "n1 n2 1 b"]
     potential: Float[Tensor, "cells ny b"]
-    wt: Float[Tensor, "2 n1 n2 b"]
+    wt: Float[Tensor, "2 n1 n2 1 b"]
 
     def __getitem__(self, which: Tensor) -> "State":
         return State(*(getattr(self, name).index_select(-1, which) for name in self.__dataclass_fields__))
@@ -118,28 +118,28 @@ def _start(index: Tensor, data: Tensor, n1: int, light: float, mu: float) -> Sta
     p[n1:] *= py1 / py2.clamp_min(TINY)
     p1, p2, py, kept = p[:n1], p[n1:], p[:n1].sum(0), p > 0
 
-    a, b = p1, p2 / py.clamp_min(TINY)
-    total = (a[:, None] * b).sum(2)  # p(x1, x2) were X1 and X2 independent given Y
+    a, b = p1.unsqueeze(1), p2 / py.clamp_min(TINY)
+    total = (a * b).sum(2, keepdim=True)  # p(x1, x2) were X1 and X2 independent given Y
     # Pairs that cannot occur keep a trace of weight, against divisions by 0.
-    weight = torch.where(total > 0, p1.sum(1)[:, None] * p2.sum(1), 1e-200)
+    weight = torch.where(total > 0, a.sum(2, keepdim=True) * p2.sum(1, keepdim=True), 1e-200)
     weight /= weight.sum((0, 1))
     overlap = total / weight
     w = weight * (overlap / overlap.amax((0, 1))) ** 16
     w /= w.sum((0, 1))
     least = mu * weight
     for _ in range(SWEEPS):
-        a = p1 / (w[:, :, None] * b).sum(1).clamp_min_(TINY)
-        b = p2 / (w[:, :, None] * a[:, None]).sum(0).clamp_min_(TINY)
-        total = (a[:, None] * b).sum(2).clamp_min_(TINY)
+        a = p1.unsqueeze(1) / (w * b).sum(1, keepdim=True).clamp_min_(TINY)
+        b = p2 / (w * a).sum(0).clamp_min_(TINY)
+        total = (a * b).sum(2, keepdim=True).clamp_min_(TINY)
         w = torch.addcmul(least, w * total, total.sqrt())
-    held = p + ~kept
+    held = (~kept).to(p.dtype)
     held[n1:].scatter_add_(0, p2.max(0, keepdim=True).indices, py * ~kept[n1 : n1 + 1])
     return State(
         index=index,
         p=p,
         held=held,
         weight=weight,
-        potential=torch.where(kept, torch.cat((a, b)).clamp_min_(TINY).log_(), MASKED),
+        potential=torch.where(kept, torch.cat((a.squeeze(1), b)).clamp_min_(TINY).log_(), MASKED),
         wt=torch.stack((w, torch.maximum(-total.log(), least / w))),
     )
 
@@ -158,68 +158,79 @@ def _run(
     for step in range(attempt.steps + 1):
         w, t = state.wt
         pi, excess = _conditional(state)
-        q = w[:, :, None] * pi
-        r = state.p - torch.cat((q.sum(1), q.sum(0)))
-        rp = excess.add_(t).neg_()
-        mu = (w * t).sum((0, 1))
+        q = w * pi
+        sums = torch.cat((q.sum(1), q.sum(0)))
+        excess = excess.div_(t).add_(1.0)
+        gap = w * t
+        mu = gap.sum((0, 1, 2))
         ready = ~(mu >= target)  # or not a number: stuck
-        if ready.any():
-            slip = r.abs().sum((0, 1)) + (w * rp.abs()).sum((0, 1))
+        last = step == attempt.steps
+        if last or ready.any():
+            slip = (state.p - sums).abs_().sum((0, 1)) + (gap * excess.abs()).sum((0, 1, 2))
             ready &= ~(0.1 * slip > target)
-        if step == attempt.steps:
-            ready = torch.ones_like(ready)
-        # More steps of a few that are ready cost less than their certificate and a smaller batch.
-        count = int(ready.sum())
-        if count >= few or count == len(mu):
-            some = torch.nonzero(ready)[:, 0]
-            _certify(state, q, some, data, lower, upper)
-            reached = upper[state.index] - lower[state.index] <= tolerance
-            going = torch.nonzero((mu < math.inf) & ~reached)[:, 0]
-            if step == attempt.steps or not len(going):
-                return
-            if len(going) < len(mu):
-                state = state[going]
-                pi, q, r, rp, mu = (x.index_select(-1, going) for x in (pi, q, r, rp, mu))
-        state = _step(state, pi, q, r, rp, mu, attempt, target)
+            # More steps of a few that are ready cost less than their certificate and a smaller batch.
+            count = len(mu) if last else int(ready.sum())
+            if count >= few or count == len(mu):
+                some = torch.nonzero(ready | last)[:, 0]
+                _certify(state, q, some, data, lower, upper)
+                reached = upper[state.index] - lower[state.index] <= tolerance
+                going = torch.nonzero((mu < math.inf) & ~reached)[:, 0]
+                if last or not len(going):
+                    return
+                if len(going) < len(mu):
+                    state = state[going]
+                    pi, q, sums, excess, gap, mu = (
+                        x.index_select(-1, going) for x in (pi, q, sums, excess, gap, mu)
+                    )
+        state = _step(state, pi, q, sums, excess, gap, mu, attempt, target)
 
 
-def _conditional(state: State) -> tuple[Float[Tensor, "n1 n2 ny b"], Float[Tensor, "n1 n2 b"]]:
+def _conditional(state: State) -> tuple[Float[Tensor, "n1 n2 ny b"], Float[Tensor, "n1 n2 1 b"]]:
     """Softmax and log-sum-exp over y of alpha + beta; 0 and very low for pairs that cannot occur."""
     alpha, beta = state.split(state.potential)
     # The log-sum-exp is near -t: no shift is needed against overflow.
-    pi = (alpha[:, None] + beta).exp_()
-    total = pi.sum(2).clamp_min_(TINY)
-    return pi.div_(total[:, :, None]), total.log_()
+    pi = (alpha.unsqueeze(1) + beta).exp_()
+    total = pi.sum(2, keepdim=True).clamp_min_(TINY)
+    return pi.div_(total), total.log_()
 
 
 def _step(
-    state: State, pi: Tensor, q: Tensor, r: Tensor, rp: Tensor, mu: Tensor, attempt: Attempt, target: float
+    state: State,
+    pi: Tensor,
+    q: Tensor,
+    sums: Tensor,
+    excess: Tensor,
+    gap: Tensor,
+    mu: Tensor,
+    attempt: Attempt,
+    target: float,
 ) -> State:
-    """One predictor-corrector step."""
-    wt, (w, t) = state.wt, state.wt
-    system = NewtonSystem(pi, q, wt, state.held - r, attempt.ridge)
-    _, rise = system.solve(r, rp, -w)
-    room = _room(wt, rise, -1.0)
-    ahead = torch.addcmul(wt, room, rise)
-    predicted = (ahead[0] * ahead[1]).sum((0, 1))
+    """One predictor-corrector step; those of w and t are relative, and counted downwards."""
+    t = state.wt[1]
+    system = NewtonSystem(pi, q, t, state.p, sums + state.held, attempt.ridge)
+    _, tilt = system.solve(excess)
+    fall = torch.addcdiv(excess, tilt, t)
+    fall = torch.stack((1.0 - fall, fall))
+    room = _room(fall, 1.0)
+    predicted = (gap * (1.0 - room * fall).prod(0)).sum((0, 1, 2))
     centre = (predicted * (predicted / mu).square()).minimum(mu).clamp_min(0.2 * target)
     # Mehrotra's term of second order misleads where the predicted step has to be cut short.
-    trusted = room[0] * room[1] > 0.3
-    rc = (centre * state.weight).addcmul_(rise[0], rise[1] * trusted, value=-1.0)
-    climb, rise = system.solve(r, rp, rc.div_(t).sub_(w))
-    room = _room(wt, rise, mu.clamp(attempt.timid, max(0.03, attempt.timid)) - 1.0)
+    trusted = room.prod(0) > 0.3
+    aim = (centre * state.weight).div_(gap).sub_(fall.prod(0) * trusted)
+    climb, tilt = system.solve(excess + aim)
+    fall = torch.addcdiv(excess, tilt, t)
+    fall = torch.stack((1.0 - aim - fall, fall))
+    room = _room(fall, 1.0 - mu.clamp(attempt.timid, max(0.03, attempt.timid)))
     return replace(
         state,
-        potential=torch.addcmul(state.potential, room[1], climb),
-        wt=torch.addcmul(wt, room, rise),
+        potential=torch.addcmul(state.potential, room[1, 0], climb),
+        wt=state.wt * (1.0 - room * fall),
     )
 
 
-def _room(
-    wt: Float[Tensor, "2 n1 n2 b"], rise: Float[Tensor, "2 n1 n2 b"], change: Tensor | float
-) -> Float[Tensor, "2 1 1 b"]:
-    """Step lengths, 1 at most, at which no entry of w or of t has a relative change below `change`."""
-    return change / (rise / wt).amin((1, 2), keepdim=True).clamp_max(change)
+def _room(fall: Float[Tensor, "2 n1 n2 1 b"], most: Tensor | float) -> Float[Tensor, "2 1 1 1 b"]:
+    """Step lengths, 1 at most, at which no entry of w or of t falls by more than its share `most`."""
+    return most / fall.amax((1, 2), keepdim=True).clamp_min(most)
 
 
 def _certify(state: State, q: Tensor, some: Tensor, data: Tensor, lower: Tensor, upper: Tensor) -> None:

@@ -19,7 +19,8 @@ class NewtonSystem:
 
     With pi(y|i,j) = softmax_y(alpha(i,y) + beta(j,y)), q = w pi and slack t, the steps obey
 
-        sum_j dq = r1,  sum_i dq = r2,  <pi, dalpha + dbeta> + dt = rp,  w dt + t dw = rc,
+        sum_j dq = p1 - sum_j q,  sum_i dq = p2 - sum_i q,  <pi, dalpha + dbeta> + dt = -t d,
+        dw / w + dt / t = c - 1,
 
     dq = pi dw + q (dalpha + dbeta - <pi, dalpha + dbeta>). Elimination of dt and dw leaves a positive
     semidefinite matrix in (dalpha, dbeta) whose diagonal blocks couple nothing but the y of one symbol, so
@@ -29,7 +30,8 @@ class NewtonSystem:
     Args:
         pi: conditional law of y for each pair of symbols.
         q: w pi.
-        wt: multiplier and slack of each pair, positive.
+        t: slack of each pair, positive.
+        p: p1 above p2.
         diagonal: q summed over j above q summed over i, and 1 on cells without mass. In the second, more on
             one cell of each y at which the first symbol of X2 has no mass.
         ridge: relative increase of the diagonal.
@@ -39,18 +41,19 @@ class NewtonSystem:
         self,
         pi: Float[Tensor, "n1 n2 ny b"],
         q: Float[Tensor, "n1 n2 ny b"],
-        wt: Float[Tensor, "2 n1 n2 b"],
+        t: Float[Tensor, "n1 n2 1 b"],
+        p: Float[Tensor, "cells ny b"],
         diagonal: Float[Tensor, "cells ny b"],
         ridge: float,
     ):
         n1, n2, ny, b = pi.shape
-        w, t = wt
-        self.pi, self.wt, self.ratio = pi, wt, w / t
-        weighted = ((self.ratio - w)[:, :, None] * pi).transpose(1, 2)
+        self.pi, self.q = pi, q
+        self.p1, self.held, self.p2 = p[:n1], torch.zeros_like(p[:1]), p[n1 + 1 :]
+        weighted = (q / t).sub_(q).transpose(1, 2)
         # Each symbol i has rows [block of alpha | coupling to beta | room for 1], reduced together.
         rows = pi.new_empty(n1, ny, n2 * ny + ny, b)
         products = rows[:, :, : n2 * ny].view(n1, ny, n2, ny, b)
-        torch.mul(weighted[:, :, :, None], pi[:, None], out=products)
+        torch.mul(weighted.unsqueeze(3), pi.unsqueeze(1), out=products)
         alpha, across = products[:, :, 0], products[:, :, 1:]
         alpha += across.sum(2)
         alpha.diagonal(dim1=1, dim2=2).add_(diagonal[:n1].mT).mul_(1.0 + ridge)
@@ -65,33 +68,23 @@ class NewtonSystem:
         self.solve_schur = _solver(schur)
 
     def solve(
-        self,
-        r: Float[Tensor, "cells ny b"],
-        rp: Float[Tensor, "n1 n2 b"],
-        push: Float[Tensor, "n1 n2 b"],
-    ) -> tuple[Float[Tensor, "cells ny b"], Float[Tensor, "2 n1 n2 b"]]:
-        """The steps of alpha and beta and those of w and t; not finite where a factor does not exist.
+        self, push: Float[Tensor, "n1 n2 1 b"]
+    ) -> tuple[Float[Tensor, "cells ny b"], Float[Tensor, "n1 n2 1 b"]]:
+        """The steps of alpha above beta, and <pi, dalpha + dbeta>; not finite where a factor does not exist.
 
         Args:
-            r: r1 above r2.
-            rp: as above.
-            push: rc / t.
+            push: c + d.
         """
-        n1 = len(rp)
-        pull = torch.addcmul(push, self.ratio, rp, value=-1.0)
-        pulled = pull[:, :, None] * self.pi
-        left = (self.inverse * (r[:n1] - pulled.sum(1))[:, None]).sum(2)
-        right = (r[n1 + 1 :] - pulled[:, 1:].sum(0)).flatten(0, 1)
-        right -= (self.coupling * left[:, :, None]).sum((0, 1))
-        climb, rise = torch.zeros_like(r), torch.empty_like(self.wt)
-        dalpha, dbeta, free = climb[:n1], climb[n1:], climb[n1 + 1 :].flatten(0, 1)
-        free.copy_(self.solve_schur(right))
-        left -= (self.coupling * free).sum(2)
-        torch.sum(self.inverse * left[:, :, None], 1, out=dalpha)
-        tilt = (self.pi * (dalpha[:, None] + dbeta)).sum(2)
-        torch.addcmul(pull, self.ratio, tilt, out=rise[0])
-        torch.sub(rp, tilt, out=rise[1])
-        return climb, rise
+        pushed = self.q * push
+        left = (self.inverse * (self.p1 - pushed.sum(1)).unsqueeze(1)).sum(2, keepdim=True)
+        right = self.p2 - pushed[:, 1:].sum(0)
+        free = self.solve_schur(right.flatten(0, 1).sub_((self.coupling * left).sum((0, 1))))
+        left -= (self.coupling * free).sum(2, keepdim=True)
+        dalpha = (self.inverse * left).sum(1)
+        dbeta = free.view_as(right)
+        climb = torch.cat((dalpha, self.held, dbeta))
+        n1 = len(dalpha)
+        return climb, (self.pi * (climb[:n1].unsqueeze(1) + climb[n1:])).sum(2, keepdim=True)
 
 
 def _solver(matrices: Float[Tensor, "b n n"]) -> Callable[[Tensor], Tensor]:
