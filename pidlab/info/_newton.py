@@ -12,6 +12,7 @@ from jaxtyping import Float
 Tensor = torch.Tensor
 
 LARGE = 8  # batch over matrix size from which on LAPACK, matrix by matrix, is the slower way
+SMALL = 1e7  # batch times the cube of the matrix size up to which eliminating alpha saves nothing
 
 
 class NewtonSystem:
@@ -60,12 +61,8 @@ class NewtonSystem:
         beta = across.sum(0)  # (y, n2 - 1, y, b)
         beta.diagonal(dim1=0, dim2=2).add_(diagonal[n1 + 1 :].mT).mul_(1.0 + ridge)
         across.diagonal(dim1=1, dim2=3).add_(q[:, 1:].mT)
-        self.coupling, self.inverse = _reduced(rows).split(((n2 - 1) * ny, ny), 2)
-
-        coupling = self.coupling.flatten(0, 1).permute(2, 0, 1).contiguous()
-        schur = torch.baddbmm(pi.new_empty(()), coupling.mT, coupling, beta=0.0, alpha=-1.0)
-        schur.view(b, n2 - 1, ny, n2 - 1, ny).diagonal(dim1=1, dim2=3).add_(beta.permute(3, 0, 2, 1))
-        self.solve_schur = _solver(schur)
+        whole = b < LARGE * ny and b * ((n1 + n2) * ny) ** 3 < SMALL
+        self.substitute = _factored(alpha, across, beta) if whole else _eliminated(rows, beta)
 
     def solve(
         self, push: Float[Tensor, "n1 n2 1 b"]
@@ -76,15 +73,52 @@ class NewtonSystem:
             push: c + d.
         """
         pushed = self.q * push
-        left = (self.inverse * (self.p1 - pushed.sum(1)).unsqueeze(1)).sum(2, keepdim=True)
-        right = self.p2 - pushed[:, 1:].sum(0)
-        free = self.solve_schur(right.flatten(0, 1).sub_((self.coupling * left).sum((0, 1))))
-        left -= (self.coupling * free).sum(2, keepdim=True)
-        dalpha = (self.inverse * left).sum(1)
-        dbeta = free.view_as(right)
-        climb = torch.cat((dalpha, self.held, dbeta))
+        dalpha, dbeta = self.substitute(self.p1 - pushed.sum(1), self.p2 - pushed[:, 1:].sum(0))
         n1 = len(dalpha)
+        climb = torch.cat((dalpha, self.held, dbeta))
         return climb, (self.pi * (climb[:n1].unsqueeze(1) + climb[n1:])).sum(2, keepdim=True)
+
+
+def _factored(
+    alpha: Float[Tensor, "n1 ny ny b"],
+    across: Float[Tensor, "n1 ny m2 ny b"],
+    beta: Float[Tensor, "ny m2 ny b"],
+) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Solves the matrix as a whole: the way of the fewest operations, for which a small problem pays most."""
+    n1, ny, m2, _, b = across.shape
+    cells = n1 + m2
+    matrix = alpha.new_zeros(cells, ny, cells, ny, b)
+    blocks = matrix.diagonal(dim1=0, dim2=2)
+    blocks[..., :n1] = alpha.permute(1, 2, 3, 0)
+    blocks[..., n1:] = beta.permute(0, 2, 3, 1)
+    matrix[n1:, :, :n1] = across.permute(2, 3, 0, 1, 4)  # Cholesky reads no more than the lower half
+    solve = _solver(matrix.view(cells * ny, cells * ny, b).permute(2, 0, 1))
+
+    def substitute(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+        climb = solve(torch.cat((left, right)).flatten(0, 1)).view(cells, ny, b)
+        return climb[:n1], climb[n1:]
+
+    return substitute
+
+
+def _eliminated(
+    rows: Float[Tensor, "n1 ny width b"], beta: Float[Tensor, "ny m2 ny b"]
+) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Solves for beta first, with alpha eliminated symbol by symbol."""
+    ny, m2, _, b = beta.shape
+    coupling, inverse = _reduced(rows).split((m2 * ny, ny), 2)
+    joined = coupling.flatten(0, 1).permute(2, 0, 1).contiguous()
+    schur = torch.baddbmm(beta.new_empty(()), joined.mT, joined, beta=0.0, alpha=-1.0)
+    schur.view(b, m2, ny, m2, ny).diagonal(dim1=1, dim2=3).add_(beta.permute(3, 0, 2, 1))
+    solve = _solver(schur)
+
+    def substitute(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+        left = (inverse * left.unsqueeze(1)).sum(2, keepdim=True)
+        free = solve(right.flatten(0, 1).sub_((coupling * left).sum((0, 1))))
+        left -= (coupling * free).sum(2, keepdim=True)
+        return (inverse * left).sum(1), free.view(m2, ny, b)
+
+    return substitute
 
 
 def _solver(matrices: Float[Tensor, "b n n"]) -> Callable[[Tensor], Tensor]:

@@ -107,7 +107,7 @@ def _union(p: Float[Tensor, "b n1 n2 ny"], tolerance: float, memory: int) -> tup
     per_problem = 8 * (8 * (n1 * ny) * (n2 * ny) + 40 * n1 * n2 * ny)
     for some in open_.split(max(1, memory // per_problem)) if len(open_) else ():
         data1, data2 = (x.index_select(-1, some) for x in sources)
-        lower, upper = bracket(data1, data2, tolerance / 2)
+        lower, upper = bracket(data1, data2, 0.99*tolerance)
         low[some] = torch.fmax(low[some], target[some] + lower)
         high[some] = torch.fmin(high[some], target[some] + upper)
     high = torch.minimum(torch.maximum(high, torch.maximum(single1, single2)), single1 + single2)
