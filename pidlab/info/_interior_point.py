@@ -92,7 +92,7 @@ def bracket(
     lightest = torch.where(data2 > light, data2, 1.0).amin(1, keepdim=True)
     data2 = data2.gather(0, lightest.argsort(0, descending=True).expand_as(data2))
     data = torch.cat((data1, data2))
-    lower = torch.full_like(data[0, 0], -torch.inf)
+    lower = data.new_full(data.shape[2:], -torch.inf)
     upper = torch.full_like(lower, torch.inf)
     remaining = torch.arange(len(lower), device=data.device)
     for attempt in ATTEMPTS:
@@ -114,26 +114,30 @@ def _start(index: Tensor, data: Tensor, n1: int, light: float, mu: float) -> Sta
     """
     p = torch.where(data > light, data, 0.0)
     py1, py2 = p[:n1].sum(0), p[n1:].sum(0)
-    p = torch.where((py1 > 0) & (py2 > 0), p, 0.0)
+    p = torch.where(torch.minimum(py1, py2) > 0, p, 0.0)
     p[n1:] *= py1 / py2.clamp_min(TINY)
     p1, p2, py, kept = p[:n1], p[n1:], p[:n1].sum(0), p > 0
 
     a, b = p1.unsqueeze(1), p2 / py.clamp_min(TINY)
+    # So do values of Y that do not occur.
+    target1, target2 = torch.where(py > 0, a, 1e-200), torch.where(py > 0, p2, 1e-200)
     total = (a * b).sum(2, keepdim=True)  # p(x1, x2) were X1 and X2 independent given Y
     # Pairs that cannot occur keep a trace of weight, against divisions by 0.
     weight = torch.where(total > 0, a.sum(2, keepdim=True) * p2.sum(1, keepdim=True), 1e-200)
     weight /= weight.sum((0, 1))
     overlap = total / weight
     w = weight * (overlap / overlap.amax((0, 1))) ** 16
-    w /= w.sum((0, 1))
     least = mu * weight
+    w = torch.addcdiv(least, w, w.sum((0, 1)))
     for _ in range(SWEEPS):
-        a = p1.unsqueeze(1) / (w * b).sum(1, keepdim=True).clamp_min_(TINY)
-        b = p2 / (w * a).sum(0).clamp_min_(TINY)
-        total = (a * b).sum(2, keepdim=True).clamp_min_(TINY)
+        a = target1 / (w * b).sum(1, keepdim=True)
+        b = target2 / (w * a).sum(0)
+        total = (a * b).sum(2, keepdim=True)
         w = torch.addcmul(least, w * total, total.sqrt())
+    total.clamp_min_(TINY)
     held = (~kept).to(p.dtype)
-    held[n1:].scatter_add_(0, p2.max(0, keepdim=True).indices, py * ~kept[n1 : n1 + 1])
+    if not kept[n1].all():
+        held[n1:].scatter_add_(0, p2.max(0, keepdim=True).indices, py * ~kept[n1 : n1 + 1])
     return State(
         index=index,
         p=p,
@@ -215,7 +219,7 @@ def _step(
     predicted = (gap * (1.0 - room * fall).prod(0)).sum((0, 1, 2))
     centre = (predicted * (predicted / mu).square()).minimum(mu).clamp_min(0.2 * target)
     # Mehrotra's term of second order misleads where the predicted step has to be cut short.
-    trusted = room.prod(0) > 0.3
+    trusted = room.prod(0) > 0.1
     aim = (centre * state.weight).div_(gap).sub_(fall.prod(0) * trusted)
     climb, tilt = system.solve(excess + aim)
     fall = torch.addcdiv(excess, tilt, t)
