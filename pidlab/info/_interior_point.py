@@ -1,7 +1,7 @@
 """A batched primal-dual interior point for the dual of the BROJA program, in nats."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -88,9 +88,9 @@ def bracket(
     n1, ny, _ = data1.shape
     # Lighter cells are beyond what the tolerance sees; their logarithms only slow Newton's method.
     light = tolerance / (100 * ny * (n1 + len(data2)))
-    # The first symbol of X2 is where Newton's method holds beta: the one whose lightest cell is heaviest.
+    # The last symbol of X2 is where Newton's method holds beta: the one whose lightest cell is heaviest.
     lightest = torch.where(data2 > light, data2, 1.0).amin(1, keepdim=True)
-    data2 = data2.gather(0, lightest.argsort(0, descending=True).expand_as(data2))
+    data2 = data2.gather(0, lightest.argsort(0).expand_as(data2))
     data = torch.cat((data1, data2))
     lower = data.new_full(data.shape[2:], -torch.inf)
     upper = torch.full_like(lower, torch.inf)
@@ -136,8 +136,8 @@ def _start(index: Tensor, data: Tensor, n1: int, light: float, mu: float) -> Sta
         w = torch.addcmul(least, w * total, total.sqrt())
     total.clamp_min_(TINY)
     held = (~kept).to(p.dtype)
-    if not kept[n1].all():
-        held[n1:].scatter_add_(0, p2.max(0, keepdim=True).indices, py * ~kept[n1 : n1 + 1])
+    if not kept[-1].all():
+        held[n1:].scatter_add_(0, p2.max(0, keepdim=True).indices, py * ~kept[-1:])
     return State(
         index=index,
         p=p,
@@ -186,7 +186,7 @@ def _run(
                     pi, q, sums, excess, gap, mu = (
                         x.index_select(-1, going) for x in (pi, q, sums, excess, gap, mu)
                     )
-        state = _step(state, pi, q, sums, excess, gap, mu, attempt, target)
+        _step(state, pi, q, sums, excess, gap, mu, attempt, target)
 
 
 def _conditional(state: State) -> tuple[Float[Tensor, "n1 n2 ny b"], Float[Tensor, "n1 n2 1 b"]]:
@@ -208,15 +208,15 @@ def _step(
     mu: Tensor,
     attempt: Attempt,
     target: float,
-) -> State:
+) -> None:
     """One predictor-corrector step; those of w and t are relative, and counted downwards."""
-    t = state.wt[1]
+    wt, t = state.wt, state.wt[1]
     system = NewtonSystem(pi, q, t, state.p, sums + state.held, attempt.ridge)
     _, tilt = system.solve(excess)
     fall = torch.addcdiv(excess, tilt, t)
     fall = torch.stack((1.0 - fall, fall))
     room = _room(fall, 1.0)
-    predicted = (gap * (1.0 - room * fall).prod(0)).sum((0, 1, 2))
+    predicted = torch.addcmul(wt, wt, room * fall, value=-1.0).prod(0).sum((0, 1, 2))
     centre = (predicted * (predicted / mu).square()).minimum(mu).clamp_min(0.2 * target)
     # Mehrotra's term of second order misleads where the predicted step has to be cut short.
     trusted = room.prod(0) > 0.1
@@ -225,11 +225,8 @@ def _step(
     fall = torch.addcdiv(excess, tilt, t)
     fall = torch.stack((1.0 - aim - fall, fall))
     room = _room(fall, 1.0 - mu.clamp(attempt.timid, max(0.03, attempt.timid)))
-    return replace(
-        state,
-        potential=torch.addcmul(state.potential, room[1, 0], climb),
-        wt=state.wt * (1.0 - room * fall),
-    )
+    state.potential = torch.addcmul(state.potential, room[1, 0], climb)
+    state.wt = torch.addcmul(wt, wt, room * fall, value=-1.0)
 
 
 def _room(fall: Float[Tensor, "2 n1 n2 1 b"], most: Tensor | float) -> Float[Tensor, "2 1 1 1 b"]:

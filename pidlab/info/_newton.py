@@ -27,8 +27,8 @@ class NewtonSystem:
 
     dq = pi dw + q (dalpha + dbeta - <pi, dalpha + dbeta>). Elimination of dt and dw leaves a positive
     semidefinite matrix in (dalpha, dbeta) whose diagonal blocks couple nothing but the y of one symbol, so
-    that dalpha goes too, by n1 small Cholesky factors. As alpha + c(y), beta - c(y) are one point, beta is
-    left alone at the first symbol of X2, and a matrix of size (n2 - 1) ny remains.
+    that dalpha can go too, by n1 small Cholesky factors. As alpha + c(y), beta - c(y) are one point, beta is
+    left alone at the last symbol of X2.
 
     Args:
         pi: conditional law of y for each pair of symbols.
@@ -36,7 +36,7 @@ class NewtonSystem:
         t: slack of each pair, positive.
         p: p1 above p2.
         diagonal: q summed over j above q summed over i, and 1 on cells without mass. In the second, more on
-            one cell of each y at which the first symbol of X2 has no mass.
+            one cell of each y at which the last symbol of X2 has no mass.
         ridge: relative increase of the diagonal.
     """
 
@@ -50,21 +50,10 @@ class NewtonSystem:
         ridge: float,
     ):
         n1, n2, ny, b = pi.shape
-        self.pi, self.q = pi, q
-        self.p1, self.held, self.p2 = p[:n1], torch.zeros_like(p[:1]), p[n1 + 1 :]
+        self.pi, self.q, self.p, self.alone = pi, q, p[:-1], torch.zeros_like(p[-1:])
         weighted = (q / t).sub_(q).transpose(1, 2)
-        # Each symbol i has rows [block of alpha | coupling to beta | room for 1], reduced together.
-        rows = pi.new_empty(n1, ny, n2 * ny + ny, b)
-        products = rows[:, :, : n2 * ny].view(n1, ny, n2, ny, b)
-        torch.mul(weighted.unsqueeze(3), pi.unsqueeze(1), out=products)
-        alpha, across = products[:, :, 0], products[:, :, 1:]
-        alpha += across.sum(2)
-        alpha.diagonal(dim1=1, dim2=2).add_(diagonal[:n1].mT).mul_(1.0 + ridge)
-        beta = across.sum(0)  # (y, n2 - 1, y, b)
-        beta.diagonal(dim1=0, dim2=2).add_(diagonal[n1 + 1 :].mT).mul_(1.0 + ridge)
-        across.diagonal(dim1=1, dim2=3).add_(q[:, 1:].mT)
         whole = b < LARGE * ny and b * ((n1 + n2) * ny) ** 3 < SMALL
-        self.substitute = _factored(alpha, across, beta) if whole else _eliminated(rows, beta)
+        self.substitute = (_whole if whole else _eliminated)(weighted, pi, q, diagonal[:-1], ridge)
 
     def solve(
         self, push: Float[Tensor, "n1 n2 1 b"]
@@ -75,62 +64,77 @@ class NewtonSystem:
             push: c + d.
         """
         pushed = self.q * push
-        dalpha, dbeta = self.substitute(self.p1 - pushed.sum(1), self.p2 - pushed[:, 1:].sum(0))
-        n1 = len(dalpha)
-        climb = torch.cat((dalpha, self.held, dbeta))
+        free = self.substitute(self.p - torch.cat((pushed.sum(1), pushed[:, :-1].sum(0))))
+        climb = torch.cat((free, self.alone))
+        n1 = len(push)
         return climb, (self.pi * (climb[:n1].unsqueeze(1) + climb[n1:])).sum(2, keepdim=True)
 
 
-def _factored(
-    alpha: Float[Tensor, "n1 ny ny b"],
-    across: Float[Tensor, "n1 ny m2 ny b"],
-    beta: Float[Tensor, "ny m2 ny b"],
-) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Solves the matrix as a whole: the way of the fewest operations, for which a small problem pays most."""
-    n1, ny, m2, _, b = across.shape
-    cells = n1 + m2
-    matrix = alpha.new_zeros(cells, ny, cells, ny, b)
-    blocks = matrix.diagonal(dim1=0, dim2=2)
-    blocks[..., :n1] = alpha.permute(1, 2, 3, 0)
-    blocks[..., n1:] = beta.permute(0, 2, 3, 1)
-    matrix[n1:, :, :n1] = across.permute(2, 3, 0, 1, 4)  # Cholesky reads no more than the lower half
-    solve = _solver(matrix.view(cells * ny, cells * ny, b).permute(2, 0, 1))
-
-    def substitute(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-        climb = solve(torch.cat((left, right)).flatten(0, 1)).view(cells, ny, b)
-        return climb[:n1], climb[n1:]
-
-    return substitute
+def _whole(
+    weighted: Float[Tensor, "n1 ny n2 b"],
+    pi: Float[Tensor, "n1 n2 ny b"],
+    q: Float[Tensor, "n1 n2 ny b"],
+    diagonal: Float[Tensor, "cells ny b"],
+    ridge: float,
+) -> Callable[[Tensor], Tensor]:
+    """Solves with the matrix as it is: the fewest operations, which is what a small problem pays for."""
+    n1 = len(pi)
+    cells, ny, b = diagonal.shape
+    matrix = pi.new_zeros(cells, ny, cells, ny, b)
+    blocks, across = matrix.diagonal(dim1=0, dim2=2), matrix[:n1, :, n1:]  # of its upper half, which will do
+    torch.mul(weighted[:, :, :-1].unsqueeze(3), pi[:, :-1].unsqueeze(1), out=across)
+    blocks[..., :n1] = (weighted.permute(3, 0, 1, 2) @ pi.permute(3, 0, 1, 2)).permute(2, 3, 0, 1)
+    blocks[..., n1:] = across.sum(0).permute(0, 2, 3, 1)
+    across.diagonal(dim1=1, dim2=3).add_(q[:, :-1].mT)
+    matrix = matrix.view(cells * ny, cells * ny, b)
+    matrix.diagonal().add_(diagonal.flatten(0, 1).T).mul_(1.0 + ridge)
+    solve = _solver(matrix.permute(2, 0, 1))
+    return lambda r: solve(r.flatten(0, 1)).view_as(r)
 
 
 def _eliminated(
-    rows: Float[Tensor, "n1 ny width b"], beta: Float[Tensor, "ny m2 ny b"]
-) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Solves for beta first, with alpha eliminated symbol by symbol."""
-    ny, m2, _, b = beta.shape
-    coupling, inverse = _reduced(rows).split((m2 * ny, ny), 2)
+    weighted: Float[Tensor, "n1 ny n2 b"],
+    pi: Float[Tensor, "n1 n2 ny b"],
+    q: Float[Tensor, "n1 n2 ny b"],
+    diagonal: Float[Tensor, "cells ny b"],
+    ridge: float,
+) -> Callable[[Tensor], Tensor]:
+    """Eliminates alpha: a matrix of size (n2 - 1) ny remains."""
+    n1, n2, ny, b = pi.shape
+    # Each symbol i has rows [block of alpha | coupling to beta | room for 1], reduced together.
+    rows = pi.new_empty(n1, ny, n2 * ny + ny, b)
+    alpha, across = rows[:, :, :ny], rows[:, :, ny : n2 * ny].view(n1, ny, n2 - 1, ny, b)
+    torch.mul(weighted[:, :, :-1].unsqueeze(3), pi[:, :-1].unsqueeze(1), out=across)
+    torch.sum(across, 2, out=alpha).addcmul_(weighted[:, :, -1:], pi[:, -1:])
+    alpha.diagonal(dim1=1, dim2=2).add_(diagonal[:n1].mT).mul_(1.0 + ridge)
+    beta = across.sum(0)  # (y, n2 - 1, y, b)
+    beta.diagonal(dim1=0, dim2=2).add_(diagonal[n1:].mT).mul_(1.0 + ridge)
+    across.diagonal(dim1=1, dim2=3).add_(q[:, :-1].mT)
+    coupling, inverse = _reduced(rows).split(((n2 - 1) * ny, ny), 2)
+
     joined = coupling.flatten(0, 1).permute(2, 0, 1).contiguous()
-    schur = torch.baddbmm(beta.new_empty(()), joined.mT, joined, beta=0.0, alpha=-1.0)
-    schur.view(b, m2, ny, m2, ny).diagonal(dim1=1, dim2=3).add_(beta.permute(3, 0, 2, 1))
+    schur = torch.baddbmm(pi.new_empty(()), joined.mT, joined, beta=0.0, alpha=-1.0)
+    schur.view(b, n2 - 1, ny, n2 - 1, ny).diagonal(dim1=1, dim2=3).add_(beta.permute(3, 0, 2, 1))
     solve = _solver(schur)
 
-    def substitute(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-        left = (inverse * left.unsqueeze(1)).sum(2, keepdim=True)
-        free = solve(right.flatten(0, 1).sub_((coupling * left).sum((0, 1))))
+    def substitute(r: Tensor) -> Tensor:
+        left = (inverse * r[:n1].unsqueeze(1)).sum(2, keepdim=True)
+        free = solve(r[n1:].flatten(0, 1) - (coupling * left).sum((0, 1)))
         left -= (coupling * free).sum(2, keepdim=True)
-        return (inverse * left).sum(1), free.view(m2, ny, b)
+        return torch.cat(((inverse * left).sum(1), free.view(n2 - 1, ny, b)))
 
     return substitute
 
 
 def _solver(matrices: Float[Tensor, "b n n"]) -> Callable[[Tensor], Tensor]:
-    """Solves for right-hand sides of shape (n, b), by LAPACK or with the batch innermost."""
+    """Solves for right-hand sides of shape (n, b), by LAPACK or with the batch innermost; reads the upper half."""
     b, n, _ = matrices.shape
     if b < LARGE * n:
-        factor = torch.linalg.cholesky_ex(matrices).L
+        factor = torch.linalg.cholesky_ex(matrices, upper=True).L
         # Less is copied than by `cholesky_solve`.
-        lower, upper = partial(solve_triangular, factor, upper=False), partial(solve_triangular, factor.mT, upper=True)
-        return lambda right: upper(lower(right.T.unsqueeze(2))).squeeze(2).T
+        down = partial(solve_triangular, factor.mT, upper=False)
+        up = partial(solve_triangular, factor, upper=True)
+        return lambda right: up(down(right.T.unsqueeze(2))).squeeze(2).T
     rows = matrices.new_empty(1, n, 2 * n, b)
     rows[0, :, :n] = matrices.permute(1, 2, 0)
     root = _reduced(rows)[0]
