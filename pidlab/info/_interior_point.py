@@ -167,9 +167,9 @@ def _run(
         excess = excess.div_(t).add_(1.0)
         gap = w * t
         mu = gap.sum((0, 1, 2))
-        ready = ~(mu >= target)  # or not a number: stuck
         last = step == attempt.steps
-        if last or ready.any():
+        if last or not (mu >= target).all():
+            ready = ~(mu >= target)  # or not a number: stuck
             slip = (state.p - sums).abs_().sum((0, 1)) + (gap * excess.abs()).sum((0, 1, 2))
             ready &= ~(0.1 * slip > target)
             # More steps of a few that are ready cost less than their certificate and a smaller batch.
@@ -231,7 +231,7 @@ def _step(
 
 def _room(fall: Float[Tensor, "2 n1 n2 1 b"], most: Tensor | float) -> Float[Tensor, "2 1 1 1 b"]:
     """Step lengths, 1 at most, at which no entry of w or of t falls by more than its share `most`."""
-    return most / fall.amax((1, 2), keepdim=True).clamp_min(most)
+    return (fall.amax((1, 2), keepdim=True) / most).clamp_min_(1.0).reciprocal_()
 
 
 def _certify(state: State, q: Tensor, some: Tensor, data: Tensor, lower: Tensor, upper: Tensor) -> None:

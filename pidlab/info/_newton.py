@@ -50,7 +50,7 @@ class NewtonSystem:
         ridge: float,
     ):
         n1, n2, ny, b = pi.shape
-        self.pi, self.q, self.p, self.alone = pi, q, p[:-1], torch.zeros_like(p[-1:])
+        self.pi, self.q, self.p, self.alone = pi, q, p[:-1], p.new_zeros(1, ny, b)
         weighted = (q / t).sub_(q).transpose(1, 2)
         whole = b < LARGE * ny and b * ((n1 + n2) * ny) ** 3 < SMALL
         self.substitute = (_whole if whole else _eliminated)(weighted, pi, q, diagonal[:-1], ridge)
@@ -81,11 +81,12 @@ def _whole(
     n1 = len(pi)
     cells, ny, b = diagonal.shape
     matrix = pi.new_zeros(cells, ny, cells, ny, b)
-    blocks, across = matrix.diagonal(dim1=0, dim2=2), matrix[:n1, :, n1:]  # of its upper half, which will do
-    torch.mul(weighted[:, :, :-1].unsqueeze(3), pi[:, :-1].unsqueeze(1), out=across)
-    blocks[..., :n1] = (weighted.permute(3, 0, 1, 2) @ pi.permute(3, 0, 1, 2)).permute(2, 3, 0, 1)
-    blocks[..., n1:] = across.sum(0).permute(0, 2, 3, 1)
-    across.diagonal(dim1=1, dim2=3).add_(q[:, :-1].mT)
+    blocks = matrix.diagonal(dim1=0, dim2=2)
+    products = weighted.unsqueeze(3) * pi.unsqueeze(1)  # (n1, y, n2, y, b)
+    blocks[..., :n1] = products.sum(2).permute(1, 2, 3, 0)
+    blocks[..., n1:] = products.sum(0)[:, :-1].permute(0, 2, 3, 1)
+    products.diagonal(dim1=1, dim2=3).add_(q.mT)
+    matrix[:n1, :, n1:] = products[:, :, :-1]  # Cholesky reads no more than the upper half
     matrix = matrix.view(cells * ny, cells * ny, b)
     matrix.diagonal().add_(diagonal.flatten(0, 1).T).mul_(1.0 + ridge)
     solve = _solver(matrix.permute(2, 0, 1))
