@@ -13,6 +13,7 @@ from pidlab.memory import keep_freed_memory
 Tensor = torch.Tensor
 
 MASKED = -1e4  # exp() of it is exactly 0
+TRACE = 1e-200
 SWEEPS = 10  # of alternating minimisation before the first step
 
 
@@ -118,12 +119,11 @@ def _start(index: Tensor, data: Tensor, n1: int, light: float, mu: float) -> Sta
     p[n1:] *= py1 / py2.clamp_min(TINY)
     p1, p2, py, kept = p[:n1], p[n1:], p[:n1].sum(0), p > 0
 
-    a, b = p1.unsqueeze(1), p2 / py.clamp_min(TINY)
-    # So do values of Y that do not occur.
-    target1, target2 = torch.where(py > 0, a, 1e-200), torch.where(py > 0, p2, 1e-200)
+    # Values of Y that do not occur, and pairs that cannot, keep a trace of weight, against divisions by 0.
+    target1, target2 = torch.where(py > 0, p1, TRACE).unsqueeze(1), torch.where(py > 0, p2, TRACE)
+    a, b = p1.unsqueeze(1), target2 / py.clamp_min(TRACE)
     total = (a * b).sum(2, keepdim=True)  # p(x1, x2) were X1 and X2 independent given Y
-    # Pairs that cannot occur keep a trace of weight, against divisions by 0.
-    weight = torch.where(total > 0, a.sum(2, keepdim=True) * p2.sum(1, keepdim=True), 1e-200)
+    weight = torch.where(total > 0, a.sum(2, keepdim=True) * p2.sum(1, keepdim=True), TRACE)
     weight /= weight.sum((0, 1))
     overlap = total / weight
     w = weight * (overlap / overlap.amax((0, 1))) ** 16
@@ -219,7 +219,7 @@ def _step(
     predicted = torch.addcmul(wt, wt, room * fall, value=-1.0).prod(0).sum((0, 1, 2))
     centre = (predicted * (predicted / mu).square()).minimum(mu).clamp_min(0.2 * target)
     # Mehrotra's term of second order misleads where the predicted step has to be cut short.
-    trusted = room.prod(0) > 0.1
+    trusted = room.prod(0) > 0.3
     aim = (centre * state.weight).div_(gap).sub_(fall.prod(0) * trusted)
     climb, tilt = system.solve(excess + aim)
     fall = torch.addcdiv(excess, tilt, t)
