@@ -175,11 +175,16 @@ def _run(
             # More steps of a few that are ready cost less than their certificate and a smaller batch.
             count = len(mu) if last else int(ready.sum())
             if count >= few or count == len(mu):
-                some = torch.nonzero(ready | last)[:, 0]
-                _certify(state, q, some, data, lower, upper)
+                if count == len(mu):
+                    _certify(state, q, data, lower, upper)
+                else:
+                    some = torch.nonzero(ready)[:, 0]
+                    _certify(state[some], q.index_select(-1, some), data, lower, upper)
                 reached = upper[state.index] - lower[state.index] <= tolerance
+                if last or reached.all():
+                    return
                 going = torch.nonzero((mu < math.inf) & ~reached)[:, 0]
-                if last or not len(going):
+                if not len(going):
                     return
                 if len(going) < len(mu):
                     state = state[going]
@@ -234,11 +239,11 @@ def _room(fall: Float[Tensor, "2 n1 n2 1 b"], most: Tensor | float) -> Float[Ten
     return (fall.amax((1, 2), keepdim=True) / most).clamp_min_(1.0).reciprocal_()
 
 
-def _certify(state: State, q: Tensor, some: Tensor, data: Tensor, lower: Tensor, upper: Tensor) -> None:
-    """Narrows the bounds of the problems at `some` by their iterates."""
-    index, q, p, potential = (x.index_select(-1, some) for x in (state.index, q, state.p, state.potential))
+def _certify(state: State, q: Tensor, data: Tensor, lower: Tensor, upper: Tensor) -> None:
+    """Narrows the bounds of the problems in `state` by their iterates."""
+    index = state.index
     data = data.index_select(-1, index)
-    low = lower_bound(completed(potential, data, p > 0, len(q)), data, len(q))
+    low = lower_bound(completed(state.potential, data, state.p > 0, len(q)), data, len(q))
     high = upper_bound(feasible(q, data))
     lower[index] = torch.fmax(lower[index], low)
     upper[index] = torch.fmin(upper[index], high)

@@ -128,7 +128,7 @@ def _eliminated(
 
 
 def _solver(matrices: Float[Tensor, "b n n"]) -> Callable[[Tensor], Tensor]:
-    """Solves for right-hand sides of shape (n, b), by LAPACK or with the batch innermost; reads the upper half."""
+    """Solves for right-hand sides of shape (n, b), by LAPACK or with the batch innermost; reads upper halves."""
     b, n, _ = matrices.shape
     if b < LARGE * n:
         factor = torch.linalg.cholesky_ex(matrices, upper=True).L

@@ -123,5 +123,5 @@ def _entropies(*laws: Float[Tensor, "... b"]) -> list[Float[Tensor, "b"]]:
     laws = tuple(law.flatten(0, -2) for law in laws)
     p = torch.cat(laws)
     # Three times as fast as torch.special.entr.
-    terms = p * p.clamp_min(TINY).log_()
-    return [part.sum(0) / -math.log(2.0) for part in terms.split([len(law) for law in laws])]
+    terms = p.clamp_min(TINY).log_().mul_(p).div_(-math.log(2.0))
+    return [part.sum(0) for part in terms.split([len(law) for law in laws])]
