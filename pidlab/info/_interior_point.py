@@ -23,7 +23,7 @@ class Attempt:
 
     Args:
         steps: Newton steps at most.
-        timid: least share of the way to the boundary that a step leaves; at most `0.03` far from the optimum.
+        timid: share of the way to the boundary that a step leaves.
         ridge: relative increase of the Newton matrix's diagonal.
         mu: where on the central path to start.
     """
@@ -229,12 +229,12 @@ def _step(
     climb, tilt = system.solve(excess + aim)
     fall = torch.addcdiv(excess, tilt, t)
     fall = torch.stack((1.0 - aim - fall, fall))
-    room = _room(fall, 1.0 - mu.clamp(attempt.timid, max(0.03, attempt.timid)))
+    room = _room(fall, 1.0 - attempt.timid)
     state.potential = torch.addcmul(state.potential, room[1, 0], climb)
     state.wt = torch.addcmul(wt, wt, room * fall, value=-1.0)
 
 
-def _room(fall: Float[Tensor, "2 n1 n2 1 b"], most: Tensor | float) -> Float[Tensor, "2 1 1 1 b"]:
+def _room(fall: Float[Tensor, "2 n1 n2 1 b"], most: float) -> Float[Tensor, "2 1 1 1 b"]:
     """Step lengths, 1 at most, at which no entry of w or of t falls by more than its share `most`."""
     return (fall.amax((1, 2), keepdim=True) / most).clamp_min_(1.0).reciprocal_()
 
