@@ -14,7 +14,7 @@ from torch.linalg import solve_triangular
 Tensor = torch.Tensor
 
 LARGE = 8  # batch over matrix size from which on LAPACK, matrix by matrix, is the slower way
-SMALL = 1e7  # batch times the cube of the matrix size up to which eliminating alpha saves nothing
+SMALL = 2e7  # batch times the cube of the matrix size up to which the elimination of alpha saves nothing
 
 
 class NewtonSystem:
@@ -128,7 +128,7 @@ def _eliminated(
 
 
 def _solver(matrices: Float[Tensor, "b n n"]) -> Callable[[Tensor], Tensor]:
-    """Solves for right-hand sides of shape (n, b), by LAPACK or with the batch innermost; reads upper halves."""
+    """Solves for right-hand sides of shape (n, b), by LAPACK or batch innermost; reads the upper halves."""
     b, n, _ = matrices.shape
     if b < LARGE * n:
         factor = torch.linalg.cholesky_ex(matrices, upper=True).L
