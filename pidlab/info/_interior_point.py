@@ -13,7 +13,7 @@ from pidlab.memory import keep_freed_memory
 Tensor = torch.Tensor
 
 MASKED = -1e4  # exp() of it is exactly 0
-TRACE = 1e-200
+TRACE = 1e-200  # mass so little that it changes nothing
 SWEEPS = 10  # of alternating minimisation before the first step
 
 

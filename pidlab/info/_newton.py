@@ -23,7 +23,7 @@ class NewtonSystem:
     With pi(y|i,j) = softmax_y(alpha(i,y) + beta(j,y)), q = w pi and slack t, the steps obey
 
         sum_j dq = p1 - sum_j q,  sum_i dq = p2 - sum_i q,  <pi, dalpha + dbeta> + dt = -t d,
-        dw / w + dt / t = c - 1,
+        dw / w + dt / t = c - 1  (d: the dual residual over t; c: w t as it should be over w t as it is),
 
     dq = pi dw + q (dalpha + dbeta - <pi, dalpha + dbeta>). Elimination of dt and dw leaves a positive
     semidefinite matrix in (dalpha, dbeta) whose diagonal blocks couple nothing but the y of one symbol, so
