@@ -1,7 +1,7 @@
 """A batched primal-dual interior point for the dual of the BROJA program, in nats."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -13,6 +13,7 @@ from pidlab.memory import keep_freed_memory
 Tensor = torch.Tensor
 
 MASKED = -1e4  # exp() of it is exactly 0
+TRACE = 1e-200  # mass so little that it changes nothing
 SWEEPS = 10  # of alternating minimisation before the first step
 
 
@@ -22,7 +23,7 @@ class Attempt:
 
     Args:
         steps: Newton steps at most.
-        timid: least share of the way to the boundary that a step leaves; at most `0.03` far from the optimum.
+        timid: share of the way to the boundary that a step leaves.
         ridge: relative increase of the Newton matrix's diagonal.
         mu: where on the central path to start.
     """
@@ -52,10 +53,10 @@ class State:
 
     index: Tensor
     p: Float[Tensor, "cells ny b"]
-    held: Float[Tensor, "cells ny b"]  # p, and what is added to the diagonal of Newton's matrix
-    weight: Float[Tensor, "n1 n2 b"]
+    held: Float[Tensor, "cells ny b"]  # what is added to the diagonal of Newton's matrix
+    weight: Float[Tensor, "n1 n2 1 b"]
     potential: Float[Tensor, "cells ny b"]
-    wt: Float[Tensor, "2 n1 n2 b"]
+    wt: Float[Tensor, "2 n1 n2 1 b"]
 
     def __getitem__(self, which: Tensor) -> "State":
         return State(*(getattr(self, name).index_select(-1, which) for name in self.__dataclass_fields__))
@@ -88,11 +89,11 @@ def bracket(
     n1, ny, _ = data1.shape
     # Lighter cells are beyond what the tolerance sees; their logarithms only slow Newton's method.
     light = tolerance / (100 * ny * (n1 + len(data2)))
-    # The first symbol of X2 is where Newton's method holds beta: the one whose lightest cell is heaviest.
+    # The last symbol of X2 is where Newton's method holds beta: the one whose lightest cell is heaviest.
     lightest = torch.where(data2 > light, data2, 1.0).amin(1, keepdim=True)
-    data2 = data2.gather(0, lightest.argsort(0, descending=True).expand_as(data2))
+    data2 = data2.gather(0, lightest.argsort(0).expand_as(data2))
     data = torch.cat((data1, data2))
-    lower = torch.full_like(data[0, 0], -torch.inf)
+    lower = data.new_full(data.shape[2:], -torch.inf)
     upper = torch.full_like(lower, torch.inf)
     remaining = torch.arange(len(lower), device=data.device)
     for attempt in ATTEMPTS:
@@ -114,32 +115,35 @@ def _start(index: Tensor, data: Tensor, n1: int, light: float, mu: float) -> Sta
     """
     p = torch.where(data > light, data, 0.0)
     py1, py2 = p[:n1].sum(0), p[n1:].sum(0)
-    p = torch.where((py1 > 0) & (py2 > 0), p, 0.0)
+    p = torch.where(torch.minimum(py1, py2) > 0, p, 0.0)
     p[n1:] *= py1 / py2.clamp_min(TINY)
     p1, p2, py, kept = p[:n1], p[n1:], p[:n1].sum(0), p > 0
 
-    a, b = p1, p2 / py.clamp_min(TINY)
-    total = (a[:, None] * b).sum(2)  # p(x1, x2) were X1 and X2 independent given Y
-    # Pairs that cannot occur keep a trace of weight, against divisions by 0.
-    weight = torch.where(total > 0, p1.sum(1)[:, None] * p2.sum(1), 1e-200)
+    # Values of Y that do not occur, and pairs that cannot, keep a trace of weight, against divisions by 0.
+    target1, target2 = torch.where(py > 0, p1, TRACE).unsqueeze(1), torch.where(py > 0, p2, TRACE)
+    a, b = p1.unsqueeze(1), target2 / py.clamp_min(TRACE)
+    total = (a * b).sum(2, keepdim=True)  # p(x1, x2) were X1 and X2 independent given Y
+    weight = torch.where(total > 0, a.sum(2, keepdim=True) * p2.sum(1, keepdim=True), TRACE)
     weight /= weight.sum((0, 1))
     overlap = total / weight
     w = weight * (overlap / overlap.amax((0, 1))) ** 16
-    w /= w.sum((0, 1))
     least = mu * weight
+    w = torch.addcdiv(least, w, w.sum((0, 1)))
     for _ in range(SWEEPS):
-        a = p1 / (w[:, :, None] * b).sum(1).clamp_min_(TINY)
-        b = p2 / (w[:, :, None] * a[:, None]).sum(0).clamp_min_(TINY)
-        total = (a[:, None] * b).sum(2).clamp_min_(TINY)
+        a = target1 / (w * b).sum(1, keepdim=True)
+        b = target2 / (w * a).sum(0)
+        total = (a * b).sum(2, keepdim=True)
         w = torch.addcmul(least, w * total, total.sqrt())
-    held = p + ~kept
-    held[n1:].scatter_add_(0, p2.max(0, keepdim=True).indices, py * ~kept[n1 : n1 + 1])
+    total.clamp_min_(TINY)
+    held = (~kept).to(p.dtype)
+    if not kept[-1].all():
+        held[n1:].scatter_add_(0, p2.max(0, keepdim=True).indices, py * ~kept[-1:])
     return State(
         index=index,
         p=p,
         held=held,
         weight=weight,
-        potential=torch.where(kept, torch.cat((a, b)).clamp_min_(TINY).log_(), MASKED),
+        potential=torch.where(kept, torch.cat((a.squeeze(1), b)).clamp_min_(TINY).log_(), MASKED),
         wt=torch.stack((w, torch.maximum(-total.log(), least / w))),
     )
 
@@ -158,75 +162,88 @@ def _run(
     for step in range(attempt.steps + 1):
         w, t = state.wt
         pi, excess = _conditional(state)
-        q = w[:, :, None] * pi
-        r = state.p - torch.cat((q.sum(1), q.sum(0)))
-        rp = excess.add_(t).neg_()
-        mu = (w * t).sum((0, 1))
-        ready = ~(mu >= target)  # or not a number: stuck
-        if ready.any():
-            slip = r.abs().sum((0, 1)) + (w * rp.abs()).sum((0, 1))
+        q = w * pi
+        sums = torch.cat((q.sum(1), q.sum(0)))
+        excess = excess.div_(t).add_(1.0)
+        gap = w * t
+        mu = gap.sum((0, 1, 2))
+        last = step == attempt.steps
+        if last or not (mu >= target).all():
+            ready = ~(mu >= target)  # or not a number: stuck
+            slip = (state.p - sums).abs_().sum((0, 1)) + (gap * excess.abs()).sum((0, 1, 2))
             ready &= ~(0.1 * slip > target)
-        if step == attempt.steps:
-            ready = torch.ones_like(ready)
-        # More steps of a few that are ready cost less than their certificate and a smaller batch.
-        count = int(ready.sum())
-        if count >= few or count == len(mu):
-            some = torch.nonzero(ready)[:, 0]
-            _certify(state, q, some, data, lower, upper)
-            reached = upper[state.index] - lower[state.index] <= tolerance
-            going = torch.nonzero((mu < math.inf) & ~reached)[:, 0]
-            if step == attempt.steps or not len(going):
-                return
-            if len(going) < len(mu):
-                state = state[going]
-                pi, q, r, rp, mu = (x.index_select(-1, going) for x in (pi, q, r, rp, mu))
-        state = _step(state, pi, q, r, rp, mu, attempt, target)
+            # More steps of a few that are ready cost less than their certificate and a smaller batch.
+            count = len(mu) if last else int(ready.sum())
+            if count >= few or count == len(mu):
+                if count == len(mu):
+                    _certify(state, q, data, lower, upper)
+                else:
+                    some = torch.nonzero(ready)[:, 0]
+                    _certify(state[some], q.index_select(-1, some), data, lower, upper)
+                reached = upper[state.index] - lower[state.index] <= tolerance
+                if last or reached.all():
+                    return
+                going = torch.nonzero((mu < math.inf) & ~reached)[:, 0]
+                if not len(going):
+                    return
+                if len(going) < len(mu):
+                    state = state[going]
+                    pi, q, sums, excess, gap, mu = (
+                        x.index_select(-1, going) for x in (pi, q, sums, excess, gap, mu)
+                    )
+        _step(state, pi, q, sums, excess, gap, mu, attempt, target)
 
 
-def _conditional(state: State) -> tuple[Float[Tensor, "n1 n2 ny b"], Float[Tensor, "n1 n2 b"]]:
+def _conditional(state: State) -> tuple[Float[Tensor, "n1 n2 ny b"], Float[Tensor, "n1 n2 1 b"]]:
     """Softmax and log-sum-exp over y of alpha + beta; 0 and very low for pairs that cannot occur."""
     alpha, beta = state.split(state.potential)
     # The log-sum-exp is near -t: no shift is needed against overflow.
-    pi = (alpha[:, None] + beta).exp_()
-    total = pi.sum(2).clamp_min_(TINY)
-    return pi.div_(total[:, :, None]), total.log_()
+    pi = (alpha.unsqueeze(1) + beta).exp_()
+    total = pi.sum(2, keepdim=True).clamp_min_(TINY)
+    return pi.div_(total), total.log_()
 
 
 def _step(
-    state: State, pi: Tensor, q: Tensor, r: Tensor, rp: Tensor, mu: Tensor, attempt: Attempt, target: float
-) -> State:
-    """One predictor-corrector step."""
-    wt, (w, t) = state.wt, state.wt
-    system = NewtonSystem(pi, q, wt, state.held - r, attempt.ridge)
-    _, rise = system.solve(r, rp, -w)
-    room = _room(wt, rise, -1.0)
-    ahead = torch.addcmul(wt, room, rise)
-    predicted = (ahead[0] * ahead[1]).sum((0, 1))
+    state: State,
+    pi: Tensor,
+    q: Tensor,
+    sums: Tensor,
+    excess: Tensor,
+    gap: Tensor,
+    mu: Tensor,
+    attempt: Attempt,
+    target: float,
+) -> None:
+    """One predictor-corrector step; those of w and t are relative, and counted downwards."""
+    wt, t = state.wt, state.wt[1]
+    system = NewtonSystem(pi, q, t, state.p, sums + state.held, attempt.ridge)
+    _, tilt = system.solve(excess)
+    fall = torch.addcdiv(excess, tilt, t)
+    fall = torch.stack((1.0 - fall, fall))
+    room = _room(fall, 1.0)
+    predicted = torch.addcmul(wt, wt, room * fall, value=-1.0).prod(0).sum((0, 1, 2))
     centre = (predicted * (predicted / mu).square()).minimum(mu).clamp_min(0.2 * target)
     # Mehrotra's term of second order misleads where the predicted step has to be cut short.
-    trusted = room[0] * room[1] > 0.3
-    rc = (centre * state.weight).addcmul_(rise[0], rise[1] * trusted, value=-1.0)
-    climb, rise = system.solve(r, rp, rc.div_(t).sub_(w))
-    room = _room(wt, rise, mu.clamp(attempt.timid, max(0.03, attempt.timid)) - 1.0)
-    return replace(
-        state,
-        potential=torch.addcmul(state.potential, room[1], climb),
-        wt=torch.addcmul(wt, room, rise),
-    )
+    trusted = room.prod(0) > 0.3
+    aim = (centre * state.weight).div_(gap).sub_(fall.prod(0) * trusted)
+    climb, tilt = system.solve(excess + aim)
+    fall = torch.addcdiv(excess, tilt, t)
+    fall = torch.stack((1.0 - aim - fall, fall))
+    room = _room(fall, 1.0 - attempt.timid)
+    state.potential = torch.addcmul(state.potential, room[1, 0], climb)
+    state.wt = torch.addcmul(wt, wt, room * fall, value=-1.0)
 
 
-def _room(
-    wt: Float[Tensor, "2 n1 n2 b"], rise: Float[Tensor, "2 n1 n2 b"], change: Tensor | float
-) -> Float[Tensor, "2 1 1 b"]:
-    """Step lengths, 1 at most, at which no entry of w or of t has a relative change below `change`."""
-    return change / (rise / wt).amin((1, 2), keepdim=True).clamp_max(change)
+def _room(fall: Float[Tensor, "2 n1 n2 1 b"], most: float) -> Float[Tensor, "2 1 1 1 b"]:
+    """Step lengths, 1 at most, at which no entry of w or of t falls by more than its share `most`."""
+    return (fall.amax((1, 2), keepdim=True) / most).clamp_min_(1.0).reciprocal_()
 
 
-def _certify(state: State, q: Tensor, some: Tensor, data: Tensor, lower: Tensor, upper: Tensor) -> None:
-    """Narrows the bounds of the problems at `some` by their iterates."""
-    index, q, p, potential = (x.index_select(-1, some) for x in (state.index, q, state.p, state.potential))
+def _certify(state: State, q: Tensor, data: Tensor, lower: Tensor, upper: Tensor) -> None:
+    """Narrows the bounds of the problems in `state` by their iterates."""
+    index = state.index
     data = data.index_select(-1, index)
-    low = lower_bound(completed(potential, data, p > 0, len(q)), data, len(q))
+    low = lower_bound(completed(state.potential, data, state.p > 0, len(q)), data, len(q))
     high = upper_bound(feasible(q, data))
     lower[index] = torch.fmax(lower[index], low)
     upper[index] = torch.fmin(upper[index], high)

@@ -5,13 +5,16 @@ worked on in long contiguous runs, several times faster than matrix by matrix.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Float
+from torch.linalg import solve_triangular
 
 Tensor = torch.Tensor
 
 LARGE = 8  # batch over matrix size from which on LAPACK, matrix by matrix, is the slower way
+SMALL = 2e7  # batch times the cube of the matrix size up to which the elimination of alpha saves nothing
 
 
 class NewtonSystem:
@@ -19,19 +22,21 @@ class NewtonSystem:
 
     With pi(y|i,j) = softmax_y(alpha(i,y) + beta(j,y)), q = w pi and slack t, the steps obey
 
-        sum_j dq = r1,  sum_i dq = r2,  <pi, dalpha + dbeta> + dt = rp,  w dt + t dw = rc,
+        sum_j dq = p1 - sum_j q,  sum_i dq = p2 - sum_i q,  <pi, dalpha + dbeta> + dt = -t d,
+        dw / w + dt / t = c - 1  (d: the dual residual over t; c: w t as it should be over w t as it is),
 
     dq = pi dw + q (dalpha + dbeta - <pi, dalpha + dbeta>). Elimination of dt and dw leaves a positive
     semidefinite matrix in (dalpha, dbeta) whose diagonal blocks couple nothing but the y of one symbol, so
-    that dalpha goes too, by n1 small Cholesky factors. As alpha + c(y), beta - c(y) are one point, beta is
-    left alone at the first symbol of X2, and a matrix of size (n2 - 1) ny remains.
+    that dalpha can go too, by n1 small Cholesky factors. As alpha + c(y), beta - c(y) are one point, beta is
+    left alone at the last symbol of X2.
 
     Args:
         pi: conditional law of y for each pair of symbols.
         q: w pi.
-        wt: multiplier and slack of each pair, positive.
+        t: slack of each pair, positive.
+        p: p1 above p2.
         diagonal: q summed over j above q summed over i, and 1 on cells without mass. In the second, more on
-            one cell of each y at which the first symbol of X2 has no mass.
+            one cell of each y at which the last symbol of X2 has no mass.
         ridge: relative increase of the diagonal.
     """
 
@@ -39,67 +44,98 @@ class NewtonSystem:
         self,
         pi: Float[Tensor, "n1 n2 ny b"],
         q: Float[Tensor, "n1 n2 ny b"],
-        wt: Float[Tensor, "2 n1 n2 b"],
+        t: Float[Tensor, "n1 n2 1 b"],
+        p: Float[Tensor, "cells ny b"],
         diagonal: Float[Tensor, "cells ny b"],
         ridge: float,
     ):
         n1, n2, ny, b = pi.shape
-        w, t = wt
-        self.pi, self.wt, self.ratio = pi, wt, w / t
-        weighted = ((self.ratio - w)[:, :, None] * pi).transpose(1, 2)
-        # Each symbol i has rows [block of alpha | coupling to beta | room for 1], reduced together.
-        rows = pi.new_empty(n1, ny, n2 * ny + ny, b)
-        products = rows[:, :, : n2 * ny].view(n1, ny, n2, ny, b)
-        torch.mul(weighted[:, :, :, None], pi[:, None], out=products)
-        alpha, across = products[:, :, 0], products[:, :, 1:]
-        alpha += across.sum(2)
-        alpha.diagonal(dim1=1, dim2=2).add_(diagonal[:n1].mT).mul_(1.0 + ridge)
-        beta = across.sum(0)  # (y, n2 - 1, y, b)
-        beta.diagonal(dim1=0, dim2=2).add_(diagonal[n1 + 1 :].mT).mul_(1.0 + ridge)
-        across.diagonal(dim1=1, dim2=3).add_(q[:, 1:].mT)
-        self.coupling, self.inverse = _reduced(rows).split(((n2 - 1) * ny, ny), 2)
-
-        coupling = self.coupling.flatten(0, 1).permute(2, 0, 1).contiguous()
-        schur = torch.baddbmm(pi.new_empty(()), coupling.mT, coupling, beta=0.0, alpha=-1.0)
-        schur.view(b, n2 - 1, ny, n2 - 1, ny).diagonal(dim1=1, dim2=3).add_(beta.permute(3, 0, 2, 1))
-        self.solve_schur = _solver(schur)
+        self.pi, self.q, self.p, self.alone = pi, q, p[:-1], p.new_zeros(1, ny, b)
+        weighted = (q / t).sub_(q).transpose(1, 2)
+        whole = b < LARGE * ny and b * ((n1 + n2) * ny) ** 3 < SMALL
+        self.substitute = (_whole if whole else _eliminated)(weighted, pi, q, diagonal[:-1], ridge)
 
     def solve(
-        self,
-        r: Float[Tensor, "cells ny b"],
-        rp: Float[Tensor, "n1 n2 b"],
-        push: Float[Tensor, "n1 n2 b"],
-    ) -> tuple[Float[Tensor, "cells ny b"], Float[Tensor, "2 n1 n2 b"]]:
-        """The steps of alpha and beta and those of w and t; not finite where a factor does not exist.
+        self, push: Float[Tensor, "n1 n2 1 b"]
+    ) -> tuple[Float[Tensor, "cells ny b"], Float[Tensor, "n1 n2 1 b"]]:
+        """The steps of alpha above beta, and <pi, dalpha + dbeta>; not finite where a factor does not exist.
 
         Args:
-            r: r1 above r2.
-            rp: as above.
-            push: rc / t.
+            push: c + d.
         """
-        n1 = len(rp)
-        pull = torch.addcmul(push, self.ratio, rp, value=-1.0)
-        pulled = pull[:, :, None] * self.pi
-        left = (self.inverse * (r[:n1] - pulled.sum(1))[:, None]).sum(2)
-        right = (r[n1 + 1 :] - pulled[:, 1:].sum(0)).flatten(0, 1)
-        right -= (self.coupling * left[:, :, None]).sum((0, 1))
-        climb, rise = torch.zeros_like(r), torch.empty_like(self.wt)
-        dalpha, dbeta, free = climb[:n1], climb[n1:], climb[n1 + 1 :].flatten(0, 1)
-        free.copy_(self.solve_schur(right))
-        left -= (self.coupling * free).sum(2)
-        torch.sum(self.inverse * left[:, :, None], 1, out=dalpha)
-        tilt = (self.pi * (dalpha[:, None] + dbeta)).sum(2)
-        torch.addcmul(pull, self.ratio, tilt, out=rise[0])
-        torch.sub(rp, tilt, out=rise[1])
-        return climb, rise
+        pushed = self.q * push
+        free = self.substitute(self.p - torch.cat((pushed.sum(1), pushed[:, :-1].sum(0))))
+        climb = torch.cat((free, self.alone))
+        n1 = len(push)
+        return climb, (self.pi * (climb[:n1].unsqueeze(1) + climb[n1:])).sum(2, keepdim=True)
+
+
+def _whole(
+    weighted: Float[Tensor, "n1 ny n2 b"],
+    pi: Float[Tensor, "n1 n2 ny b"],
+    q: Float[Tensor, "n1 n2 ny b"],
+    diagonal: Float[Tensor, "cells ny b"],
+    ridge: float,
+) -> Callable[[Tensor], Tensor]:
+    """Solves with the matrix as it is: the fewest operations, which is what a small problem pays for."""
+    n1 = len(pi)
+    cells, ny, b = diagonal.shape
+    matrix = pi.new_zeros(cells, ny, cells, ny, b)
+    blocks = matrix.diagonal(dim1=0, dim2=2)
+    products = weighted.unsqueeze(3) * pi.unsqueeze(1)  # (n1, y, n2, y, b)
+    blocks[..., :n1] = products.sum(2).permute(1, 2, 3, 0)
+    blocks[..., n1:] = products.sum(0)[:, :-1].permute(0, 2, 3, 1)
+    products.diagonal(dim1=1, dim2=3).add_(q.mT)
+    matrix[:n1, :, n1:] = products[:, :, :-1]  # Cholesky reads no more than the upper half
+    matrix = matrix.view(cells * ny, cells * ny, b)
+    matrix.diagonal().add_(diagonal.flatten(0, 1).T).mul_(1.0 + ridge)
+    solve = _solver(matrix.permute(2, 0, 1))
+    return lambda r: solve(r.flatten(0, 1)).view_as(r)
+
+
+def _eliminated(
+    weighted: Float[Tensor, "n1 ny n2 b"],
+    pi: Float[Tensor, "n1 n2 ny b"],
+    q: Float[Tensor, "n1 n2 ny b"],
+    diagonal: Float[Tensor, "cells ny b"],
+    ridge: float,
+) -> Callable[[Tensor], Tensor]:
+    """Eliminates alpha: a matrix of size (n2 - 1) ny remains."""
+    n1, n2, ny, b = pi.shape
+    # Each symbol i has rows [block of alpha | coupling to beta | room for 1], reduced together.
+    rows = pi.new_empty(n1, ny, n2 * ny + ny, b)
+    alpha, across = rows[:, :, :ny], rows[:, :, ny : n2 * ny].view(n1, ny, n2 - 1, ny, b)
+    torch.mul(weighted[:, :, :-1].unsqueeze(3), pi[:, :-1].unsqueeze(1), out=across)
+    torch.sum(across, 2, out=alpha).addcmul_(weighted[:, :, -1:], pi[:, -1:])
+    alpha.diagonal(dim1=1, dim2=2).add_(diagonal[:n1].mT).mul_(1.0 + ridge)
+    beta = across.sum(0)  # (y, n2 - 1, y, b)
+    beta.diagonal(dim1=0, dim2=2).add_(diagonal[n1:].mT).mul_(1.0 + ridge)
+    across.diagonal(dim1=1, dim2=3).add_(q[:, :-1].mT)
+    coupling, inverse = _reduced(rows).split(((n2 - 1) * ny, ny), 2)
+
+    joined = coupling.flatten(0, 1).permute(2, 0, 1).contiguous()
+    schur = torch.baddbmm(pi.new_empty(()), joined.mT, joined, beta=0.0, alpha=-1.0)
+    schur.view(b, n2 - 1, ny, n2 - 1, ny).diagonal(dim1=1, dim2=3).add_(beta.permute(3, 0, 2, 1))
+    solve = _solver(schur)
+
+    def substitute(r: Tensor) -> Tensor:
+        left = (inverse * r[:n1].unsqueeze(1)).sum(2, keepdim=True)
+        free = solve(r[n1:].flatten(0, 1) - (coupling * left).sum((0, 1)))
+        left -= (coupling * free).sum(2, keepdim=True)
+        return torch.cat(((inverse * left).sum(1), free.view(n2 - 1, ny, b)))
+
+    return substitute
 
 
 def _solver(matrices: Float[Tensor, "b n n"]) -> Callable[[Tensor], Tensor]:
-    """Solves for right-hand sides of shape (n, b), by LAPACK or with the batch innermost."""
+    """Solves for right-hand sides of shape (n, b), by LAPACK or batch innermost; reads the upper halves."""
     b, n, _ = matrices.shape
     if b < LARGE * n:
-        factor = torch.linalg.cholesky_ex(matrices).L
-        return lambda right: torch.cholesky_solve(right.T[..., None], factor)[..., 0].T
+        factor = torch.linalg.cholesky_ex(matrices, upper=True).L
+        # Less is copied than by `cholesky_solve`.
+        down = partial(solve_triangular, factor.mT, upper=False)
+        up = partial(solve_triangular, factor, upper=True)
+        return lambda right: up(down(right.T.unsqueeze(2))).squeeze(2).T
     rows = matrices.new_empty(1, n, 2 * n, b)
     rows[0, :, :n] = matrices.permute(1, 2, 0)
     root = _reduced(rows)[0]
@@ -113,7 +149,7 @@ def _reduced(rows: Float[Tensor, "m n width b"]) -> Float[Tensor, "m n rest b"]:
     if b < LARGE * n:
         matrices = rows.permute(3, 0, 1, 2)
         factor = torch.linalg.cholesky_ex(matrices[..., :n]).L
-        return torch.linalg.solve_triangular(factor, matrices[..., n:], upper=False).permute(1, 2, 3, 0)
+        return solve_triangular(factor, matrices[..., n:], upper=False).permute(1, 2, 3, 0)
     for k in range(n):
         end = width - n + k + 1  # the rest of L^-1 is 0 yet
         row = rows[:, k, k:end]

@@ -79,6 +79,8 @@ def _checked(pmf: np.ndarray | Tensor) -> Float[Tensor, "... n1 n2 ny"]:
 
 def _without_empty_symbols(p: Float[Tensor, "b n1 n2 ny"]) -> Float[Tensor, "b m1 m2 my"]:
     """Symbols that never occur in the whole batch are dropped; those of single members are masked later."""
+    if p.all():
+        return p
     mass = p.sum(0)
     for axes, axis in (((1, 2), 1), ((0, 2), 2), ((0, 1), 3)):
         used = mass.sum(axes) > 0
@@ -92,22 +94,23 @@ def _union(p: Float[Tensor, "b n1 n2 ny"], tolerance: float, memory: int) -> tup
     """I12, I1, I2 and lower and upper bounds on the union information, in bits."""
     p = p.movedim(0, -1).contiguous()  # the batch innermost, as in `bracket`
     p1, p2 = p.sum(1), p.sum(0)
-    target = _entropy(p1.sum(0))
-    joint = (target - _conditional_entropy(p.flatten(0, 1))).clamp_min(0.0)
-    single1 = (target - _conditional_entropy(p1)).clamp_min(0.0)
-    single2 = (target - _conditional_entropy(p2)).clamp_min(0.0)
+    n1, n2, ny, _ = p.shape
+    pairs = p.flatten(0, 1)
+    target, *given = _entropies(p1.sum(0), pairs, pairs.sum(1), p1, p1.sum(1), p2, p2.sum(1))
+    joint, single1, single2 = (
+        (target + x - xy).clamp_min_(0.0) for xy, x in zip(given[::2], given[1::2], strict=True)
+    )
     low = torch.maximum(single1, single2)
     high = torch.minimum(joint, single1 + single2)
 
-    allowance = 2.0 * ROUNDING * (1.0 + target)
-    open_ = torch.nonzero(high - low + 2.0 * allowance > tolerance)[:, 0]
+    allowance = 2.0 * ROUNDING * (1.0 + math.log2(ny))
+    open_ = torch.nonzero(high - low > tolerance - 2.0 * allowance)[:, 0]
     # The larger alphabet first: its unknowns are eliminated symbol by symbol.
     sources = (p1, p2) if len(p1) >= len(p2) else (p2, p1)
-    n1, n2, ny, _ = p.shape
     per_problem = 8 * (8 * (n1 * ny) * (n2 * ny) + 40 * n1 * n2 * ny)
     for some in open_.split(max(1, memory // per_problem)) if len(open_) else ():
         data1, data2 = (x.index_select(-1, some) for x in sources)
-        lower, upper = bracket(data1, data2, tolerance / 2)
+        lower, upper = bracket(data1, data2, max(tolerance - 4.0 * allowance, tolerance / 2))
         low[some] = torch.fmax(low[some], target[some] + lower)
         high[some] = torch.fmin(high[some], target[some] + upper)
     high = torch.minimum(torch.maximum(high, torch.maximum(single1, single2)), single1 + single2)
@@ -115,11 +118,10 @@ def _union(p: Float[Tensor, "b n1 n2 ny"], tolerance: float, memory: int) -> tup
     return joint, single1, single2, low - allowance, high
 
 
-def _entropy(p: Float[Tensor, "n b"]) -> Float[Tensor, "b"]:
+def _entropies(*laws: Float[Tensor, "... b"]) -> list[Float[Tensor, "b"]]:
+    """The entropy of each law, in bits."""
+    laws = tuple(law.flatten(0, -2) for law in laws)
+    p = torch.cat(laws)
     # Three times as fast as torch.special.entr.
-    return (p * p.clamp_min(TINY).log()).sum(0) / -math.log(2.0)
-
-
-def _conditional_entropy(p: Float[Tensor, "n ny b"]) -> Float[Tensor, "b"]:
-    """H(Y|X), in bits."""
-    return _entropy(p.flatten(0, 1)) - _entropy(p.sum(1))
+    terms = p.clamp_min(TINY).log_().mul_(p).div_(-math.log(2.0))
+    return [part.sum(0) for part in terms.split([len(law) for law in laws])]
