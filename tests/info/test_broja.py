@@ -95,6 +95,15 @@ def test_batch_equals_loop():
             assert getattr(batch, term)[i] == pytest.approx(getattr(one, term), abs=one.gap + batch.gap[i])
 
 
+def test_a_member_may_lack_symbols_that_others_have():
+    rng = np.random.default_rng(14)
+    pmfs = rng.dirichlet(np.ones(27), size=9).reshape(9, 3, 3, 3)
+    for i in range(3):
+        pmfs[i].swapaxes(0, i)[1] = 0.0  # of X1, of X2, of Y
+    found = broja(pmfs / pmfs.sum((1, 2, 3), keepdims=True))
+    assert (found.gap <= 1e-9).all()
+
+
 def test_chunks_change_nothing():
     rng = np.random.default_rng(5)
     pmfs = rng.dirichlet(np.ones(12), size=7).reshape(7, 2, 3, 2)
