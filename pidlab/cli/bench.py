@@ -40,12 +40,11 @@ def bench(
     from rich.table import Table
 
     table = Table(
-        title=f"ms per run and step; alone: one model at a time; peak: matrices at {rate:.0f} Gflop/s",
+        title=f"ms per run and step, {rows[0]['members']} together and one alone; peak: {rate:.0f} Gflop/s",
         title_justify="left",
     )
     for column in (
         "objective",
-        "runs",
         "cohort",
         "data",
         "alone",
@@ -57,7 +56,6 @@ def bench(
     for row in rows:
         table.add_row(
             row["objective"],
-            str(row["members"]),
             f"{row['cohort_ms']:.3f}",
             f"{row['data_ms']:.3f}",
             f"{row['single_ms']:.3f}",
@@ -66,7 +64,7 @@ def bench(
             f"{row['loss_difference']:.1e}",
         )
     table.add_section()
-    table.add_row("sum", "", f"{together:.3f}", "", f"{alone:.3f}", f"{alone / together:.2f}x", "", "")
+    table.add_row("sum", f"{together:.3f}", "", f"{alone:.3f}", f"{alone / together:.2f}x", "", "")
     Console().print(table)
     for row in probed:
         typer.echo(
