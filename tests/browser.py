@@ -44,6 +44,13 @@ class Browser:
     def open(self, url):
         self._ask("POST", "/url", {"url": url})
 
+    def until(self, script, seconds=10.0):
+        """Whether a script says so within the time: what follows a link comes as an event of its own."""
+        end = time.monotonic() + seconds
+        while not self.run(script) and time.monotonic() < end:
+            time.sleep(0.02)
+        return self.run(script)
+
     def run(self, script, *arguments):
         """What a function body returns in the page."""
         return self._ask("POST", "/execute/sync", {"script": script, "args": list(arguments)})

@@ -125,7 +125,7 @@ def test_what_is_not_known_is_sorted_last(shown):
 def test_every_rung_is_one_link_away(shown):
     assert shown.run("return document.querySelector('details').open") is False
     shown.click("a[href*='rungs=1']")
-    assert shown.run("return document.querySelector('details').open") is True
+    assert shown.until("return document.querySelector('details').open") is True
     rows = shown.run(TABLE, RUNGS)
     assert {r["term"] for r in rows} == {"synergy", "synergy:1"}
     assert {r["probe"] for r in rows} == {"linear", "mlp"}
