@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
@@ -15,6 +15,7 @@ import typer
 
 from pidlab.cli.folder import Folder, reading
 from pidlab.errors import InvalidRequest
+from pidlab.files import whole
 
 if TYPE_CHECKING:
     from pidlab.sweeps.store import Store
@@ -58,25 +59,13 @@ def export(
             )
         write = {Format.csv: _csv, Format.json: _json, Format.parquet: _parquet}[format_]
         try:
-            with nullcontext(sys.stdout.buffer) if out is None else _whole(out) as file:
+            with nullcontext(sys.stdout.buffer) if out is None else whole(out, "wb") as file:
                 write(file, names, store, columns, parameters)
         except BrokenPipeError:  # `| head` has read enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(1) from None
         except OSError as error:
             raise InvalidRequest(f"cannot write {out} ({error.strerror}): choose another --out") from None
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[IO[bytes]]:
-    """A file that has its name only once it is complete."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            yield file
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _csv(

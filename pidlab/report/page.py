@@ -12,6 +12,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from pidlab.files import whole
 from pidlab.report import words
 from pidlab.report.citation import citation
 from pidlab.report.grid import Column, Grid, bits
@@ -124,9 +125,8 @@ def write_report(
         digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
     page = directory / PAGE
-    partial = page.with_name(f".{PAGE}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(page)
+    with whole(page) as file:
+        file.write(text)
     return page
 
 

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from typing import Any, TextIO
+from typing import IO, Any
 
 from pidlab.decomposition import TERMS
 from pidlab.sweeps.schema import FLAGS
@@ -28,7 +28,7 @@ def worded(column: str) -> str:
 
 
 def write_rows(
-    text: TextIO,
+    text: IO[str],
     names: Sequence[str],
     runs: Iterable[tuple[Any, ...]],
     rows: Iterable[Sequence[tuple[Any, ...]]],

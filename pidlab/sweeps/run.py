@@ -15,6 +15,7 @@ import pandas as pd
 
 from pidlab.clock import Clock
 from pidlab.errors import InvalidRequest
+from pidlab.files import whole, writable
 from pidlab.plots.capture import capture_figure
 from pidlab.plots.save import FORMATS, save
 from pidlab.plots.style import style
@@ -23,7 +24,6 @@ from pidlab.results import RECORD, TABLE, Results
 from pidlab.sweeps import saved
 from pidlab.sweeps.cohort import run_cohort
 from pidlab.sweeps.engine import Engine, Local, Progress, Silent, Work
-from pidlab.sweeps.files import whole, writable
 from pidlab.sweeps.lock import locked
 from pidlab.sweeps.outcome import Outcome
 from pidlab.sweeps.plan import among, plan

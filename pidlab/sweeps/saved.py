@@ -16,6 +16,7 @@ from pidlab.analysis.draw import Represent, draw
 from pidlab.analysis.levels import Level
 from pidlab.clock import Clock
 from pidlab.errors import InvalidRequest
+from pidlab.files import whole
 from pidlab.generators import Generator
 from pidlab.objectives import load_objective
 from pidlab.sweeps.restore import restore
@@ -75,9 +76,8 @@ def write(directory: Path, files: Mapping[str, bytes]) -> None:
     for name, data in files.items():
         path = directory / name
         path.parent.mkdir(exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_bytes(data)
-        partial.replace(path)
+        with whole(path, "wb") as file:
+            file.write(data)
 
 
 def lacking(directory: Path, kinds: Sequence[str], keys: Iterable[str]) -> int:

@@ -3,7 +3,7 @@
 from array import array
 from collections.abc import Iterator, Sequence
 from math import nan
-from typing import Any, TextIO
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
@@ -60,7 +60,7 @@ def results(runs: Sequence[Run], store: Store) -> pd.DataFrame:
     return table
 
 
-def write_results(text: TextIO, request: Request, runs: Runs, store: Store) -> None:
+def write_results(text: IO[str], request: Request, runs: Runs, store: Store) -> None:
     """Writes the same table as results.csv, the same bytes as `results(...).to_csv(index=False)`.
 
     Args:

@@ -1,10 +1,10 @@
-"""Files of a sweep's folder."""
+"""Folders that can be written to, and files that are there whole or not at all."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import IO, Any
 
 from pidlab.errors import InvalidRequest
 
@@ -28,9 +28,17 @@ def writable(directory: Path) -> Path:
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[TextIO]:
-    """A file to be written: readers see the old one or the new one, never half of it."""
+def whole(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """A file to be written: readers see the old one or the new one, never half of it.
+
+    Args:
+        path: the file.
+        mode: `w` for text, `wb` for bytes.
+    """
     partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as text:
-        yield text
-    partial.replace(path)
+    try:
+        with partial.open(mode, encoding=None if "b" in mode else "utf-8") as file:
+            yield file
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
