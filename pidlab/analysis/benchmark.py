@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from pidlab import defaults
 from pidlab.analysis.capture import capture_cohort
+from pidlab.analysis.known_answers import as_readouts
 from pidlab.clock import Clock
 from pidlab.defaults import Training
 from pidlab.generators import Atoms
@@ -51,5 +51,4 @@ def _probe(level: str, members: int, clock: Clock) -> None:
 
 
 def _readouts(x: Sequence[Tensor]) -> dict[str, Tensor]:
-    z1, z2 = (xi[..., : Training().dim] for xi in x)
-    return {"z1": z1, "z2": z2, "z12": torch.cat([z1, z2], dim=-1)}
+    return as_readouts([xi[..., : Training().dim] for xi in x])

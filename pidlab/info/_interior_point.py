@@ -181,10 +181,8 @@ def _run(
                     some = torch.nonzero(ready)[:, 0]
                     _certify(state[some], q.index_select(-1, some), data, lower, upper)
                 reached = upper[state.index] - lower[state.index] <= tolerance
-                if last or reached.all():
-                    return
                 going = torch.nonzero((mu < math.inf) & ~reached)[:, 0]
-                if not len(going):
+                if last or not len(going):
                     return
                 if len(going) < len(mu):
                     state = state[going]

@@ -173,17 +173,16 @@ class Request:
 
     def at(self, point: dict[str, Any], world: int | None) -> tuple[Generator, Training]:
         """The generator and the settings of a point; the generator in its own world where `world` is None."""
-        settings = _SETTINGS
-        parameters = {k: v for k, v in point.items() if k not in settings}
+        parameters = {k: v for k, v in point.items() if k not in _SETTINGS}
         cls = generators().get(parse(self.generator).name)
         known = parameters_of(cls) if cls else []
         for name in parameters:
             if cls and name not in known:
-                hint = nearest(name, [*known, *settings])
+                hint = nearest(name, [*known, *_SETTINGS])
                 raise InvalidRequest(f"cannot vary {name!r}: {hint}")
         if world is not None:
             parameters["world"] = world
-        given = {k: v for k, v in point.items() if k in settings}
+        given = {k: v for k, v in point.items() if k in _SETTINGS}
         training = dataclasses.replace(self.training, **given) if given else self.training
         return load_generator(self.generator, **parameters), training
 

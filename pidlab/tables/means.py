@@ -48,7 +48,7 @@ def means(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     Raises:
         InvalidRequest: one seed stands at one point twice, so that a mean would mix different things.
     """
-    keys = list(dict.fromkeys([*by, "objective", "readout", "term"]))
+    keys = _keys(by)
     if "seed" in rows:
         _refuse_mixtures(rows, [*keys, "seed"])
     order = rows.groupby(keys, sort=False, dropna=False).ngroup().to_numpy()
@@ -69,7 +69,7 @@ def above_floor(rows: pd.DataFrame, by: Sequence[str]) -> np.ndarray:
     It does where the mean difference, paired by seed, has a lower 95 % t-bound above 0 (of one seed the
     difference itself), and where there is no untrained network to compare with.
     """
-    keys = list(dict.fromkeys([*by, "objective", "readout", "term"]))
+    keys = _keys(by)
     order = rows.groupby(keys, sort=False, dropna=False).ngroup().to_numpy()
     rows = rows.assign(seed=rows.get("seed", 0))
     pair = [*(name for name in keys if name != "objective"), "seed"]
@@ -78,6 +78,10 @@ def above_floor(rows: pd.DataFrame, by: Sequence[str]) -> np.ndarray:
     excess = _grouped(rows["captured"] - rows.join(floor, on=pair)["floor"], order)
     known = [values[~np.isnan(values)] for values in excess]
     return np.array([not len(values) or lower_bound(values) > 0 for values in known], dtype=bool)
+
+
+def _keys(by: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys([*by, "objective", "readout", "term"]))
 
 
 def _grouped(values: pd.Series, order: np.ndarray) -> list[np.ndarray]:
@@ -94,7 +98,7 @@ def with_seeds(shown: pd.DataFrame, rows: pd.DataFrame, by: Sequence[str]) -> pd
         rows: headlines.
         by: columns that tell the points apart.
     """
-    keys = list(dict.fromkeys([*by, "objective", "readout", "term"]))
+    keys = _keys(by)
     for seed, mine in rows.groupby("seed") if "seed" in rows else []:
         single = mine[[*keys, "captured"]].rename(columns={"captured": f"seed{seed}"})
         shown = shown.merge(single, "left", keys)
