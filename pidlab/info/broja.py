@@ -59,16 +59,18 @@ def broja(
     batch = p.shape[:-3]
     p = p.reshape(-1, *p.shape[-3:])
     p = _without_empty_symbols(p)
-    joint, single1, single2, low, high = (
-        x.reshape(batch).cpu().numpy() for x in _union(p, tolerance, memory)
-    )
-    both = single1 + single2
+    found = torch.stack(_union(p, tolerance, memory)).cpu()
+    found = found.reshape(len(found), *batch)
+    joint, single1, single2, low, high = found.numpy() if batch else found.tolist()
     # The same floats everywhere, so that terms that are zero by definition come out as zero.
-    redundant, unique1, unique2, synergy = both - high, high - single2, high - single1, joint - high
-    if not batch:
-        redundant, unique1, unique2, synergy = map(float, (redundant, unique1, unique2, synergy))
-    gap = high - low if batch else float(high - low)
-    return Decomposition(redundant, unique1, unique2, synergy, how="solver", gap=gap)
+    return Decomposition(
+        redundant=single1 + single2 - high,
+        unique1=high - single2,
+        unique2=high - single1,
+        synergy=joint - high,
+        how="solver",
+        gap=high - low,
+    )
 
 
 def _checked(pmf: np.ndarray | Tensor) -> Float[Tensor, "... n1 n2 ny"]:
@@ -79,12 +81,12 @@ def _checked(pmf: np.ndarray | Tensor) -> Float[Tensor, "... n1 n2 ny"]:
 
 def _without_empty_symbols(p: Float[Tensor, "b n1 n2 ny"]) -> Float[Tensor, "b m1 m2 my"]:
     """Symbols that never occur in the whole batch are dropped; those of single members are masked later."""
-    if p.all():
+    if not len(p) or p.min() > 0:
         return p
     mass = p.sum(0)
     for axes, axis in (((1, 2), 1), ((0, 2), 2), ((0, 1), 3)):
         used = mass.sum(axes) > 0
-        if len(p) and not used.all():
+        if not used.all():
             p = p.index_select(axis, torch.nonzero(used)[:, 0])
     return p
 
@@ -95,11 +97,8 @@ def _union(p: Float[Tensor, "b n1 n2 ny"], tolerance: float, memory: int) -> tup
     p = p.movedim(0, -1).contiguous()  # the batch innermost, as in `bracket`
     p1, p2 = p.sum(1), p.sum(0)
     n1, n2, ny, _ = p.shape
-    pairs = p.flatten(0, 1)
-    target, *given = _entropies(p1.sum(0), pairs, pairs.sum(1), p1, p1.sum(1), p2, p2.sum(1))
-    joint, single1, single2 = (
-        (target + x - xy).clamp_min_(0.0) for xy, x in zip(given[::2], given[1::2], strict=True)
-    )
+    target = _entropy(p1.sum(0))
+    joint, single1, single2 = ((target - known).clamp_min_(0.0) for known in _given(p.flatten(0, 1), p1, p2))
     low = torch.maximum(single1, single2)
     high = torch.minimum(joint, single1 + single2)
 
@@ -108,20 +107,24 @@ def _union(p: Float[Tensor, "b n1 n2 ny"], tolerance: float, memory: int) -> tup
     # The larger alphabet first: its unknowns are eliminated symbol by symbol.
     sources = (p1, p2) if len(p1) >= len(p2) else (p2, p1)
     per_problem = 8 * (8 * (n1 * ny) * (n2 * ny) + 40 * n1 * n2 * ny)
+    lower, upper = torch.full_like(low, -torch.inf), torch.full_like(high, torch.inf)
     for some in open_.split(max(1, memory // per_problem)) if len(open_) else ():
         data1, data2 = (x.index_select(-1, some) for x in sources)
-        lower, upper = bracket(data1, data2, max(tolerance - 4.0 * allowance, tolerance / 2))
-        low[some] = torch.fmax(low[some], target[some] + lower)
-        high[some] = torch.fmin(high[some], target[some] + upper)
-    high = torch.minimum(torch.maximum(high, torch.maximum(single1, single2)), single1 + single2)
-    low = torch.minimum(low, high) - allowance
+        lower[some], upper[some] = bracket(data1, data2, max(tolerance - 4.0 * allowance, tolerance / 2))
+    high = torch.fmin(high, target + upper).maximum(low).minimum(single1 + single2)
+    low = torch.fmax(low, target + lower).minimum(high) - allowance
     return joint, single1, single2, low - allowance, high
 
 
-def _entropies(*laws: Float[Tensor, "... b"]) -> list[Float[Tensor, "b"]]:
-    """The entropy of each law, in bits."""
-    laws = tuple(law.flatten(0, -2) for law in laws)
-    p = torch.cat(laws)
+def _entropy(law: Float[Tensor, "ny b"]) -> Float[Tensor, "b"]:
+    """H(Y) in bits."""
     # Three times as fast as torch.special.entr.
-    terms = p.clamp_min(TINY).log_().mul_(p).div_(-math.log(2.0))
+    return law.clamp_min(TINY).log_().mul_(law).sum(0).div_(-math.log(2.0))
+
+
+def _given(*laws: Float[Tensor, "_ ny b"]) -> list[Float[Tensor, "b"]]:
+    """H(Y|X) in bits, of each law p(x, y)."""
+    p = torch.cat(laws)
+    conditional = p / p.sum(1, keepdim=True).clamp_min_(TINY)
+    terms = conditional.clamp_min_(TINY).log_().mul_(p).sum(1).div_(-math.log(2.0))
     return [part.sum(0) for part in terms.split([len(law) for law in laws])]
