@@ -132,14 +132,18 @@ def _solver(matrices: Float[Tensor, "b n n"]) -> Callable[[Tensor], Tensor]:
     b, n, _ = matrices.shape
     if b < LARGE * n:
         factor = torch.linalg.cholesky_ex(matrices, upper=True).L
-        # Less is copied than by `cholesky_solve`.
-        down = partial(solve_triangular, factor.mT, upper=False)
-        up = partial(solve_triangular, factor, upper=True)
-        return lambda right: up(down(right.T.unsqueeze(2))).squeeze(2).T
+        if b == 1:
+            return partial(_substituted, factor[0])
+        return lambda right: _substituted(factor, right.T.unsqueeze(2)).squeeze(2).T
     rows = matrices.new_empty(1, n, 2 * n, b)
     rows[0, :, :n] = matrices.permute(1, 2, 0)
     root = _reduced(rows)[0]
     return lambda right: (root * (root * right).sum(1)[:, None]).sum(0)
+
+
+def _substituted(factor: Float[Tensor, "*b n n"], right: Float[Tensor, "*b n 1"]) -> Float[Tensor, "*b n 1"]:
+    """Solves with the upper factor of a matrix; less is copied than by `cholesky_solve`."""
+    return solve_triangular(factor, solve_triangular(factor.mT, right, upper=False), upper=True)
 
 
 def _reduced(rows: Float[Tensor, "m n width b"]) -> Float[Tensor, "m n rest b"]:
