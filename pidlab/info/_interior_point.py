@@ -110,13 +110,10 @@ def _start(index: Tensor, data: Tensor, n1: int, light: float, mu: float) -> Sta
 
     With w held, exp(alpha) and exp(beta) are scaled in turn to fit p(x1, y) and p(x2, y); then w moves
     towards w (1 - sum_y exp(alpha + beta)) = mu p(x1) p(x2), where the central path is up to O(t^2). The
-    powers 16, of a first guess at w, and 3/2, of over-relaxation, are those of the fewest steps on random
-    distributions.
+    power of a first guess at w, and going twice as far down but not up, are those of the fewest steps on
+    random distributions.
     """
-    p = torch.where(data > light, data, 0.0)
-    py1, py2 = p[:n1].sum(0), p[n1:].sum(0)
-    p = torch.where(torch.minimum(py1, py2) > 0, p, 0.0)
-    p[n1:] *= py1 / py2.clamp_min(TINY)
+    p = _without_light(data, n1, light)
     p1, p2, py, kept = p[:n1], p[n1:], p[:n1].sum(0), p > 0
 
     # Values of Y that do not occur, and pairs that cannot, keep a trace of weight, against divisions by 0.
@@ -126,14 +123,14 @@ def _start(index: Tensor, data: Tensor, n1: int, light: float, mu: float) -> Sta
     weight = torch.where(total > 0, a.sum(2, keepdim=True) * p2.sum(1, keepdim=True), TRACE)
     weight /= weight.sum((0, 1))
     overlap = total / weight
-    w = weight * (overlap / overlap.amax((0, 1))) ** 16
+    w = weight * (overlap / overlap.amax((0, 1))) ** (1.5 * len(p))
     least = mu * weight
     w = torch.addcdiv(least, w, w.sum((0, 1)))
     for _ in range(SWEEPS):
         a = target1 / (w * b).sum(1, keepdim=True)
         b = target2 / (w * a).sum(0)
         total = (a * b).sum(2, keepdim=True)
-        w = torch.addcmul(least, w * total, total.sqrt())
+        w = torch.addcmul(least, w * total, total.clamp_max(1.0))
     total.clamp_min_(TINY)
     held = (~kept).to(p.dtype)
     if not kept[-1].all():
