@@ -145,6 +145,18 @@ def _start(index: Tensor, data: Tensor, n1: int, light: float, mu: float) -> Sta
     )
 
 
+def _without_light(data: Tensor, n1: int, light: float) -> Tensor:
+    """The data without cells of no more than `light`, p(x2, y) scaled to the p(y) that is left."""
+    heavy = data > light
+    if heavy.all():
+        return data
+    p = torch.where(heavy, data, 0.0)
+    py1, py2 = p[:n1].sum(0), p[n1:].sum(0)
+    p = torch.where(torch.minimum(py1, py2) > 0, p, 0.0)
+    p[n1:] *= py1 / py2.clamp_min(TINY)
+    return p
+
+
 def _run(
     state: State,
     attempt: Attempt,
@@ -157,18 +169,18 @@ def _run(
     target = tolerance * math.log(2.0)
     few = len(state.index) / 8
     for step in range(attempt.steps + 1):
-        w, t = state.wt
+        w, t = state.wt.unbind()
         pi, excess = _conditional(state)
         q = w * pi
         sums = torch.cat((q.sum(1), q.sum(0)))
-        excess = excess.div_(t).add_(1.0)
+        excess = excess.add_(t).div_(t)
         gap = w * t
         mu = gap.sum((0, 1, 2))
         last = step == attempt.steps
-        if last or not (mu >= target).all():
+        if last or not float(mu.amin()) >= target:
             ready = ~(mu >= target)  # or not a number: stuck
             slip = (state.p - sums).abs_().sum((0, 1)) + (gap * excess.abs()).sum((0, 1, 2))
-            ready &= ~(0.1 * slip > target)
+            ready &= ~(0.05 * slip > target)
             # More steps of a few that are ready cost less than their certificate and a smaller batch.
             count = len(mu) if last else int(ready.sum())
             if count >= few or count == len(mu):
@@ -213,25 +225,21 @@ def _step(
     wt, t = state.wt, state.wt[1]
     system = NewtonSystem(pi, q, t, state.p, sums + state.held, attempt.ridge)
     _, tilt = system.solve(excess)
-    fall = torch.addcdiv(excess, tilt, t)
-    fall = torch.stack((1.0 - fall, fall))
-    room = _room(fall, 1.0)
-    predicted = torch.addcmul(wt, wt, room * fall, value=-1.0).prod(0).sum((0, 1, 2))
-    centre = (predicted * (predicted / mu).square()).minimum(mu).clamp_min(0.2 * target)
-    # Mehrotra's term of second order misleads where the predicted step has to be cut short.
-    trusted = room.prod(0) > 0.3
-    aim = (centre * state.weight).div_(gap).sub_(fall.prod(0) * trusted)
+    fall = torch.addcdiv(excess, tilt, t)  # of t; w falls by 1 - fall
+    # The more of this step the boundary bars, the more of mu is kept: half at most, or some would stall.
+    steepest = torch.maximum(fall, 1.0 - fall).amax((0, 1, 2)).clamp_(1.0, 5.0)
+    barred = (steepest - 1.0).div_(steepest)
+    centre = barred.pow_(3).mul_(mu).clamp_min_(0.2 * target)
+    # Mehrotra's term of second order, as far as it can be trusted.
+    bend = torch.addcmul(fall, fall, fall, value=-1.0).clamp_(-1.0, 1.0)
+    aim = (centre * state.weight).div_(gap).sub_(bend)
     climb, tilt = system.solve(excess + aim)
     fall = torch.addcdiv(excess, tilt, t)
     fall = torch.stack((1.0 - aim - fall, fall))
-    room = _room(fall, 1.0 - attempt.timid)
+    # As far as no entry of w or of t falls by more than its share.
+    room = fall.amax((1, 2), keepdim=True).div_(1.0 - attempt.timid).clamp_min_(1.0).reciprocal_()
     state.potential = torch.addcmul(state.potential, room[1, 0], climb)
     state.wt = torch.addcmul(wt, wt, room * fall, value=-1.0)
-
-
-def _room(fall: Float[Tensor, "2 n1 n2 1 b"], most: float) -> Float[Tensor, "2 1 1 1 b"]:
-    """Step lengths, 1 at most, at which no entry of w or of t falls by more than its share `most`."""
-    return (fall.amax((1, 2), keepdim=True) / most).clamp_min_(1.0).reciprocal_()
 
 
 def _certify(state: State, q: Tensor, data: Tensor, lower: Tensor, upper: Tensor) -> None:
