@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -60,8 +61,8 @@ def benchmark(
 
     Args:
         sizes: pairs (symbols an axis, batch).
-        rivals: distributions that the conic solver is given at each size, after one to warm up.
-        repeats: calls of ours of which the median counts.
+        rivals: distributions that the conic solver is given at each size, each once more to warm up.
+        repeats: calls of ours with each of these distributions, or with the batch; the median counts.
         seed: of the distributions.
 
     Raises:
@@ -130,12 +131,13 @@ def _row(size: int, batch: int, rivals: int, repeats: int, seed: int) -> Row:
     pmfs = _distributions(size, max(batch, rivals), seed)
     found = broja(pmfs)
     unions = np.asarray(found.mi1 + found.unique2)
-    conic_union(pmfs[0])
-    theirs = [conic_union(pmf) for pmf in pmfs[:rivals]]
-    if batch == 1:
-        ours = [_seconds(lambda i=i: broja(pmfs[i % rivals])) for i in range(repeats)]
-    else:
-        ours = [_seconds(lambda: broja(pmfs[:batch])) / batch for _ in range(repeats)]
+    theirs, ours = [], []
+    for pmf in pmfs[:rivals]:  # in turn, as the machine's pace drifts, and each warm
+        conic_union(pmf)
+        theirs.append(conic_union(pmf))
+        mine = pmfs[:batch] if batch > 1 else pmf
+        broja(mine)
+        ours += [_seconds(partial(broja, mine)) / batch for _ in range(repeats)]
     return Row(
         size=size,
         batch=batch,
