@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 
@@ -13,7 +13,7 @@ class Clock:
         self.seconds: defaultdict[str, float] = defaultdict(float)
 
     @contextmanager
-    def __call__(self, activity: str) -> Iterator[None]:
+    def __call__(self, activity: str) -> Generator[None]:
         """Counts the time of the block to `activity`."""
         start = time.perf_counter()
         try:

@@ -1,7 +1,7 @@
 """Folders that can be written to, and files that are there whole or not at all."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -28,7 +28,7 @@ def writable(directory: Path) -> Path:
 
 
 @contextmanager
-def whole(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+def whole(path: Path, mode: str = "w") -> Generator[IO[Any]]:
     """A file to be written: readers see the old one or the new one, never half of it.
 
     Args:

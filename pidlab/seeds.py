@@ -5,7 +5,7 @@ A child is `SeedSequence(seed, spawn_key=...)` (numpy), reduced to one integer t
 """
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import numpy as np
@@ -25,7 +25,7 @@ def torch_generator(seed: int, device: torch.device | str = "cpu") -> torch.Gene
 
 
 @contextmanager
-def lent_randomness(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
+def lent_randomness(seed: int, device: torch.device | str = "cpu") -> Generator[None]:
     """The global generators, seeded for the length of the block and put back afterwards.
 
     For code that can draw from nowhere else: modules that initialise themselves, dropout.

@@ -109,7 +109,7 @@ def _json(
 
 def _check_parquet(out: Path | None) -> None:
     try:
-        import pyarrow.parquet  # noqa: F401  # pyright: ignore[reportMissingImports]
+        import pyarrow.parquet  # noqa: F401  # pyright: ignore[reportMissingImports, reportUnusedImport]
     except ImportError:
         raise InvalidRequest("--format parquet needs pyarrow: pip install pyarrow, or use csv") from None
     if out is None:

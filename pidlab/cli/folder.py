@@ -1,6 +1,6 @@
 """The folder of a sweep, as commands that only read take it."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +14,7 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a sweep."
 
 
 @contextmanager
-def reading(directory: Path) -> Iterator["Store"]:
+def reading(directory: Path) -> Generator["Store"]:
     """Opens a sweep's results without touching them, also while it runs."""
     from pidlab.sweeps.store import Store
 

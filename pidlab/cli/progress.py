@@ -1,7 +1,7 @@
 """How far a sweep is: a bar in a terminal, plain lines elsewhere. All on stderr."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,7 +20,7 @@ from pidlab.sweeps.plan import Cohort
 
 
 @contextmanager
-def progress() -> Iterator["Bar | Lines"]:
+def progress() -> Generator["Bar | Lines"]:
     """A bar if stderr is a terminal, else a line per cohort."""
     console = Console(stderr=True)
     if not console.is_terminal:

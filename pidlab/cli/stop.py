@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ class Terminated(KeyboardInterrupt):
 
 
 @contextmanager
-def stoppable() -> Iterator[None]:
+def stoppable() -> Generator[None]:
     """Raises `Terminated` where SIGTERM finds the program, as Python does `KeyboardInterrupt` for SIGINT."""
     if threading.current_thread() is not threading.main_thread():  # which alone is told of signals
         yield

@@ -5,7 +5,7 @@ import importlib.util
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -75,7 +75,7 @@ def benchmark(
 
 
 @contextmanager
-def _one_core() -> Iterator[None]:
+def _one_core() -> Generator[None]:
     """One thread of torch's, and one core for all: Clarabel's own threads, on two cores, double its time."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

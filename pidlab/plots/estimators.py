@@ -1,6 +1,7 @@
 """The estimators figure: estimates with their intervals against the truth, task by task."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -48,7 +49,7 @@ def estimators_figure(
         for i, name in enumerate(names):
             mine = shown[shown["estimator"].astype(str) == name]
             shift = (i - (len(names) - 1) / 2) * 0.75 / len(names)
-            mark = {
+            mark: dict[str, Any] = {
                 "color": _COLOURS[i % len(_COLOURS)],
                 "marker": _MARKS[i % len(_MARKS)],
                 "markersize": 2.8,

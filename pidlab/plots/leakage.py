@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -97,7 +98,7 @@ def leakage_figure(
     return figure, shown
 
 
-def _values(shown: pd.DataFrame, rows: str) -> list:
+def _values(shown: pd.DataFrame, rows: str) -> list[Any]:
     found = list(dict.fromkeys(shown[rows]))
     return (
         sorted(found, key=lambda z: READOUTS.index(z) if z in READOUTS else 99)
@@ -123,7 +124,9 @@ def _grid(venue: str, count: int, columns: int, labels: list[str], truth: bool) 
     return figure, list(grid.flat[:count])
 
 
-def _heat(panel: Axes, part: pd.DataFrame, rows: str, labels: list, columns: list[str], top: float) -> None:
+def _heat(
+    panel: Axes, part: pd.DataFrame, rows: str, labels: list[Any], columns: list[str], top: float
+) -> None:
     captured, truth = (
         part.pivot(index=rows, columns="term", values=name).reindex(index=labels, columns=columns)
         for name in ("mean", "truth")

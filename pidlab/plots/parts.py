@@ -19,7 +19,7 @@ from pidlab.tables.symbols import symbol_of
 
 # Panels narrower than this, in inches, are not legible.
 NARROWEST = 1.3
-TRUTH_HANDLE = {"color": TRUTH["color"], "linewidth": TRUTH["linewidth"], "label": "truth"}
+TRUTH_HANDLE: dict[str, Any] = {"color": TRUTH["color"], "linewidth": TRUTH["linewidth"], "label": "truth"}
 
 
 def panel_grid(

@@ -1,6 +1,6 @@
 """How every figure looks: one look per objective, one marker per term, sizes of a paper's page."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -103,7 +103,7 @@ MARKERS = {
 _OTHER_COLOURS = (SKY, GREEN, VERMILION, BLACK, GREY)
 _OTHER_MARKERS = ("D", "P", "X", "p", "h", "8")
 
-_PAGES = {
+_PAGES: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "neurips": (figsizes.neurips2024, fontsizes.neurips2024),
     "iclr": (figsizes.iclr2024, fontsizes.iclr2024),
     "icml": (figsizes.icml2024_full, fontsizes.icml2024),
@@ -167,7 +167,7 @@ def _given(names: Iterable[str], fixed: dict[str, str], others: tuple[str, ...])
 
 
 @contextmanager
-def style(venue: str = "neurips") -> Iterator[None]:
+def style(venue: str = "neurips") -> Generator[None]:
     """Matplotlib settings of a paper figure: embedded fonts, thin lines, the same bytes each time."""
     width_of(venue)
     settings: dict[Any, Any] = {

@@ -7,8 +7,10 @@ from pidlab.report.numbers import MOST_ROWS
 from pidlab.results import Results
 
 # What every row of a sweep says; means over seeds are made of these.
-OF_A_SWEEP = ("run", "objective", "seed", "readout", "term", "quantity", "truth", "captured", "low", "high")
-OF_A_SWEEP += ("probe", "headline", "converged")
+OF_A_SWEEP = (
+    *("run", "objective", "seed", "readout", "term", "quantity", "truth", "captured", "low", "high"),
+    *("probe", "headline", "converged"),
+)
 FILTERS = ("objective", "readout", "term")
 
 

@@ -276,7 +276,8 @@ def _calls(expression: Expression) -> list[Call]:
             return _calls(of)
         case Operation(_, left, right):
             return [*_calls(left), *_calls(right)]
-    return []
+        case Number():
+            return []
 
 
 def _number(value: float) -> str:

@@ -1,6 +1,6 @@
 """Objective and optimiser told apart, as an experiment of a study."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,17 +87,18 @@ class Oracles(OracleSettings, Experiment):
 
     def columns(self, asked: Mapping[str, Any]) -> Columns:
         """Objectives and representations."""
-        return dict.fromkeys(COLUMNS) | {
-            "objective": asked["objectives"],
-            "representation": [*asked["representations"], OWN_FUSION, *FITTED],
-        }
+        found: dict[str, Sequence[Any] | None] = dict.fromkeys(COLUMNS)
+        found["objective"] = asked["objectives"]
+        found["representation"] = [*asked["representations"], OWN_FUSION, *FITTED]
+        return found
 
     def prepare(self, asked: Mapping[str, Any], tuned: Mapping[str, str], device: str) -> Ready:
         """Makes every objective on every oracle."""
         from pidlab.oracle import tried
 
         bare = {tuned.get(o, o): o for o in asked["objectives"]}
-        tried(**{**asked, "objectives": [*bare]}, device=device)
+        trial: dict[str, Any] = {**asked, "objectives": [*bare], "device": device}
+        tried(**trial)
         return Ready(partial(_answer, asked, bare, device))
 
 
@@ -113,7 +114,7 @@ def _answer(
     parts: list[pd.DataFrame] = []
     failures: dict[str, str] = {}
     for objective, name in bare.items():
-        one = {**asked, "objectives": [objective], "device": device}
+        one: dict[str, Any] = {**asked, "objectives": [objective], "device": device}
         if progress is not None:
             one["say"] = progress.note
         try:

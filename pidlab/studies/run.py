@@ -109,11 +109,11 @@ def _write(
         }
         write_json(directory / name / "provenance.json", record)
     about = {"study": named.name, "title": named.study.title, "profile": profile, **made, "asked": asked}
-    drawn = {"figures": [figure.name for figure in named.study.figure], "tuned": tuned}
+    figures = [figure.name for figure in named.study.figure]
     if tuned:
         write_json(directory / "tuned.json", tuned)
-    _forget(directory, drawn["figures"])
-    write_json(directory / "provenance.json", about | drawn)
+    _forget(directory, figures)
+    write_json(directory / "provenance.json", {**about, "figures": figures, "tuned": tuned})
     _, checked = check(named, directory)
     write_json(directory / "claims.json", [one.to_dict() for one in checked])
     (directory / "claims.md").write_text(table_of(named, profile, checked), encoding="utf-8")

@@ -54,7 +54,7 @@ class Dask:
         if scheduler is not None and _is_file(scheduler) and not Path(scheduler).is_file():
             raise InvalidRequest(f"--scheduler {scheduler}: no such file")
         try:
-            import distributed  # noqa: F401  # pyright: ignore[reportMissingImports]
+            import distributed  # noqa: F401  # pyright: ignore[reportMissingImports, reportUnusedImport]
         except ImportError:
             raise InvalidRequest(
                 "--engine dask needs the package distributed: pip install 'pidlab[cluster]'"
@@ -106,7 +106,7 @@ class Dask:
                 tasks.drop()
 
     @contextmanager
-    def _client(self) -> Iterator[Client]:
+    def _client(self) -> Generator[Client]:
         from distributed.utils import silence_logging_cmgr  # pyright: ignore[reportMissingImports]
 
         start = _local(self._workers) if self._workers else _reached(str(self._scheduler))
@@ -131,7 +131,7 @@ class _Tasks:
         self._about = (versions(), os.getcwd(), threads)
         # One cohort at a time holds a GPU.
         self._options: Any = {"resources": {"GPU": 1}} if gpu else {}
-        self._open: dict[Future, int] = {}
+        self._open: dict[Future[Any], int] = {}
         self._tries = [0] * len(cohorts)
 
     def outcomes(self) -> Iterator[Outcome]:
@@ -157,7 +157,7 @@ class _Tasks:
         if self._open and self._client.status == "running":
             self._client.cancel([*self._open], force=True)
 
-    def _submit(self, number: int) -> Future:
+    def _submit(self, number: int) -> Future[Any]:
         specifications = tuple(run.specification for run in self._cohorts[number].runs)
         future = self._client.submit(
             answer,
@@ -170,7 +170,7 @@ class _Tasks:
         self._open[future] = number
         return future
 
-    def _received(self, future: Future, number: int) -> Outcome | None:
+    def _received(self, future: Future[Any], number: int) -> Outcome | None:
         """What became of a cohort; None where it is to be tried again."""
         from distributed import KilledWorker  # pyright: ignore[reportMissingImports]
 
@@ -214,7 +214,7 @@ def _is_file(scheduler: str) -> bool:
 
 
 @contextmanager
-def _local(workers: int) -> Iterator[Client]:
+def _local(workers: int) -> Generator[Client]:
     from dask import config  # pyright: ignore[reportMissingImports, reportPrivateImportUsage]
     from distributed import Client, LocalCluster  # pyright: ignore[reportMissingImports]
 
@@ -236,7 +236,7 @@ def _local(workers: int) -> Iterator[Client]:
 
 
 @contextmanager
-def _reached(scheduler: str) -> Iterator[Client]:
+def _reached(scheduler: str) -> Generator[Client]:
     from distributed import Client  # pyright: ignore[reportMissingImports]
 
     where: dict[str, Any] = {"scheduler_file" if _is_file(scheduler) else "address": scheduler}

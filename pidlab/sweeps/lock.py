@@ -1,6 +1,6 @@
 """One sweep at a time in a folder."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from pidlab.errors import InvalidRequest
 
 
 @contextmanager
-def locked(directory: Path) -> Iterator[None]:
+def locked(directory: Path) -> Generator[None]:
     """Holds a folder for this process; the system lets go of it however the process ends.
 
     Raises:

@@ -1,7 +1,7 @@
 """The layout of a results file, how older layouts become it, and what is said of a file that is not one."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -89,7 +89,7 @@ def connect(path: Path, *, reading: bool = False) -> sqlite3.Connection:
 
 
 @contextmanager
-def clearly(path: Path) -> Iterator[None]:
+def clearly(path: Path) -> Generator[None]:
     """Says what is wrong with a file, or with the disk below it, in one line.
 
     Raises:

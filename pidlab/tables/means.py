@@ -12,8 +12,10 @@ from pidlab.errors import InvalidRequest
 from pidlab.tables.references import FLOOR, base
 
 # Columns of results.csv that no axis varies; all others are parameters.
-FIXED = ("run", "objective", "seed", "readout", "term", "quantity", "truth", "captured", "low", "high")
-FIXED += ("probe", "headline", "converged", "step")
+FIXED = (
+    *("run", "objective", "seed", "readout", "term", "quantity", "truth", "captured", "low", "high"),
+    *("probe", "headline", "converged", "step"),
+)
 LEVEL = 0.95
 
 

@@ -1,13 +1,14 @@
 """One model's computation, and how many models are computed: by vmap, or one after the other."""
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
+from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage]
 
 from pidlab.objectives.base import Batch, Phase, loss_of, phases_of, represent
 from pidlab.training.stream import tree_map
@@ -75,7 +76,7 @@ class Program:
         return vmap(one, randomness="error")(params, buffers, batch)
 
     @contextmanager
-    def evaluating(self) -> Iterator[None]:
+    def evaluating(self) -> Generator[None]:
         """Modules in evaluation mode, without gradients."""
         self._call.eval()
         try:
@@ -138,7 +139,7 @@ def choose_program(template: nn.Module, batch: Any) -> Program:
         ValueError: a loss that is not a single number, or has no gradient; whatever else the objective
             itself raises.
     """
-    convolutions = any(isinstance(module, nn.modules.conv._ConvNd) for module in template.modules())
+    convolutions = any(isinstance(module, _ConvNd) for module in template.modules())
     reason = "convolutions are no faster side by side" if convolutions else None
     trial = Program(template, reason)
     params, buffers = stacked_state([template, template], True)
