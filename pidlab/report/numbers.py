@@ -232,7 +232,7 @@ def _summary(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     rows = rows.assign(
         half=(rows["high"] - rows["low"]) / 2,
         examined=rows["converged"].notna(),
-        settled=rows["converged"].map({True: 1, "True": 1}).fillna(0),
+        settled=rows["converged"].isin([True, "True"]).astype(int),
         chosen=rows["headline"].astype(int),
     )
     groups = rows.groupby(by, sort=False, dropna=False)

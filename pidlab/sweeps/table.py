@@ -12,7 +12,7 @@ from pidlab.decomposition import TERMS
 from pidlab.sweeps.lines import ABOUT, header, worded, write_rows
 from pidlab.sweeps.request import Request
 from pidlab.sweeps.runs import Run, Runs
-from pidlab.sweeps.schema import ROW_COLUMNS
+from pidlab.sweeps.schema import FLAGS, ROW_COLUMNS
 from pidlab.sweeps.store import Store
 
 NUMBERS = ("truth", "captured", "low", "high")
@@ -53,7 +53,8 @@ def results(runs: Sequence[Run], store: Store) -> pd.DataFrame:
         **{name: repeated([point.get(name) for point in points]) for name in parameters},
     }
     table = pd.DataFrame(columns)
-    table["headline"] = table["headline"].astype(bool)
+    for flag, kind in zip(FLAGS, ("bool", "boolean"), strict=True):  # which SQLite keeps as 1 or 0
+        table[flag] = table[flag].map({1: True, 0: False}).astype(kind)
     table["step"] = table["step"].astype("Int64")
     if table["step"].isna().all():
         del table["step"]
@@ -69,11 +70,9 @@ def write_results(text: IO[str], request: Request, runs: Runs, store: Store) -> 
         runs: of the request, which the store has planned.
         store: with their rows.
     """
-    # A column of a frame has one type: whole numbers stay so where all are, flags where none is unknown.
+    # A column of a frame has one type: whole numbers stay so where all are.
     tracked = bool(request.track) and store.any_asked("step IS NOT NULL")
-    said = {name: f"CAST({name} AS REAL)" for name in NUMBERS} | {"headline": worded("headline")}
-    if store.any_asked("converged IS NULL"):
-        said["converged"] = "CAST(converged AS REAL)"
+    said = {name: f"CAST({name} AS REAL)" for name in NUMBERS} | {name: worded(name) for name in FLAGS}
     columns = [name for name in ROW_COLUMNS if name != "step" or tracked]
     whole = [
         i for i, term in enumerate(TERMS, len(ABOUT)) if all(isinstance(r.truth[term], int) for r in runs)
