@@ -1,12 +1,14 @@
 """`pidlab bench`: how close to this machine's limit."""
 
 import json
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from pidlab import defaults
 from pidlab.cli.options import AsJson
+from pidlab.errors import InvalidRequest
 
 
 def bench(
@@ -14,9 +16,17 @@ def bench(
         list[str] | None, typer.Option(metavar="O", help="Objectives; by default the trained default ones.")
     ] = None,
     steps: Annotated[int, typer.Option(help="Training steps per measurement.")] = 100,
+    solver: Annotated[
+        bool, typer.Option("--solver", help="BROJA beside cvxpy, Clarabel and dit instead, if installed.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure cohort training against one model at a time; it and probing against the matrix rate."""
+    if solver:
+        if objective:
+            raise InvalidRequest("--solver takes no --objective: it times the decomposition of pmfs")
+        _solvers(as_json)
+        return
     from pidlab.analysis.benchmark import probing
     from pidlab.training.benchmark import compare, matrix_rate, sampling_ms, sampling_ratio
 
@@ -76,3 +86,37 @@ def bench(
         f"30,000 pairs of factorcl: {factorcl['at_once_ms']:.1f} ms, "
         f"one by one {factorcl['loop_ms']:.0f} ms: {factorcl['ratio']:.0f}x"
     )
+
+
+def _solvers(as_json: bool) -> None:
+    from pidlab.info.benchmark import benchmark, dit_errors
+
+    rows = benchmark()
+    wrong = {size: dit_errors(size, 5) for size in (2, 3, 4)}
+    if as_json:
+        found = [
+            {**asdict(row), "over_cvxpy": row.over_cvxpy, "over_clarabel": row.over_clarabel} for row in rows
+        ]
+        typer.echo(json.dumps({"solvers": found, "dit_errors": wrong}, indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    title = "BROJA, ms per pmf on one core; Clarabel is its own part of cvxpy's"
+    table = Table(title=title, title_justify="left")
+    for column in ("symbols", "at once", "pidlab", "cvxpy", "Clarabel", "faster", "gap [bits]"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            str(row.size),
+            str(row.batch),
+            *(f"{1e3 * seconds:.3g}" for seconds in (row.ours, row.cvxpy, row.clarabel)),
+            f"{row.over_cvxpy:.0f}x, {row.over_clarabel:.0f}x",
+            f"{row.gap:.0e}",
+        )
+    Console().print(table)
+    for row in rows:
+        typer.echo(f"{row.size} symbols: cvxpy + Clarabel differs by up to {row.difference:.0e} bits")
+    for size, errors in wrong.items():
+        if errors:
+            typer.echo(f"{size} symbols: dit's default solver differs by up to {max(errors):.0e} bits")
