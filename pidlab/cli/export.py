@@ -83,13 +83,13 @@ def _csv(
 
 def _rows(store: "Store", columns: Sequence[str], parameters: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     """Every row as in results.csv: what it is about, `columns`, terms, `parameters`."""
-    from pidlab.sweeps.lines import ABOUT
     from pidlab.sweeps.schema import FLAGS
+    from pidlab.tables.columns import RUN
 
     flags = [columns.index(name) for name in FLAGS]
     keys = (run[0] for run in store.runs(()))
     for run, rows in zip(store.runs(parameters), store.rows(keys, columns), strict=True):
-        before, after = run[: len(ABOUT)], run[len(ABOUT) :]
+        before, after = run[: len(RUN)], run[len(RUN) :]
         for found in rows:
             row = list(found)
             for i in flags:  # which SQLite keeps as 1 or 0

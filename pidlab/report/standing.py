@@ -5,18 +5,14 @@ import pandas as pd
 from pidlab.report.grid import Column, Grid, plain
 from pidlab.report.numbers import MOST_ROWS
 from pidlab.results import Results
+from pidlab.tables.columns import READING, RUN
 
-# What every row of a sweep says; means over seeds are made of these.
-OF_A_SWEEP = (
-    *("run", "objective", "seed", "readout", "term", "quantity", "truth", "captured", "low", "high"),
-    *("probe", "headline", "converged"),
-)
 FILTERS = ("objective", "readout", "term")
 
 
 def is_sweep(found: Results) -> bool:
     """Whether the rows are those of a sweep."""
-    return set(OF_A_SWEEP) <= set(found.table)
+    return {*RUN, *READING} <= set(found.table)
 
 
 def standing_grid(found: Results, id_: str) -> Grid:

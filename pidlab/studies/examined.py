@@ -13,6 +13,7 @@ from pidlab.registry import look_up
 from pidlab.studies.experiment import Columns, Experiment, Outcome, Ready
 from pidlab.studies.kept import Kept
 from pidlab.studies.settings import Profile, Strict
+from pidlab.tables.columns import READING
 
 if TYPE_CHECKING:
     from pidlab.sweeps.engine import Progress
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 # The level and the quantity of rows that say how often an interval held the truth.
 COVERAGE = "coverage"
 COLUMNS = (
-    *("level", "case", "readout", "term", "quantity", "truth", "captured", "low", "high", "probe"),
-    *("headline", "converged", "tolerance", "within", "excess", "above", "below", "replicates", "seed"),
+    *("level", "case", *READING),
+    *("tolerance", "within", "excess", "above", "below", "replicates", "seed"),
 )
 
 

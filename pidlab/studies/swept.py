@@ -14,16 +14,14 @@ from pidlab.references import parse
 from pidlab.studies.experiment import Columns, Experiment, Outcome, Ready
 from pidlab.studies.settings import AxisText, Profile, Settings, Strict
 from pidlab.sweeps.ask import ask, spread, values
+from pidlab.tables.columns import READING, RUN, STEP
 
 if TYPE_CHECKING:
     from pidlab.sweeps.engine import Progress
     from pidlab.sweeps.request import Request
 
 # Columns that every table of a sweep has.
-COLUMNS = (
-    *("objective", "seed", "readout", "term", "quantity", "truth", "captured", "low", "high", "probe"),
-    *("headline", "converged", "step", *TERMS),
-)
+COLUMNS = (*RUN[1:], *READING, STEP, *TERMS)
 
 
 class SweepSettings(Settings):

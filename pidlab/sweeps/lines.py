@@ -7,9 +7,7 @@ from typing import IO, Any
 
 from pidlab.decomposition import TERMS
 from pidlab.sweeps.schema import FLAGS
-
-# What a run's rows begin with; its terms and parameters stand at their end.
-ABOUT = ("run", "objective", "seed")
+from pidlab.tables.columns import RUN
 
 
 def header(columns: Sequence[str], parameters: Sequence[str]) -> tuple[str, ...]:
@@ -19,7 +17,7 @@ def header(columns: Sequence[str], parameters: Sequence[str]) -> tuple[str, ...]
         columns: of a run's rows.
         parameters: that vary.
     """
-    return (*ABOUT, *columns, *TERMS, *parameters)
+    return (*RUN, *columns, *TERMS, *parameters)
 
 
 def worded(column: str) -> str:
@@ -38,7 +36,7 @@ def write_rows(
     Args:
         text: where to.
         names: of the columns.
-        runs: of every run what all of its rows say: `ABOUT`, then terms and parameters.
+        runs: of every run what all of its rows say: `RUN`, then terms and parameters.
         rows: what they say beyond, which stands in between.
     """
     text.write(_line(names) + "\n")
@@ -46,7 +44,7 @@ def write_rows(
         if not found:
             continue
         # What a run's rows have in common is formatted once.
-        before, after = _line(run[: len(ABOUT)]), _line(run[len(ABOUT) :])
+        before, after = _line(run[: len(RUN)]), _line(run[len(RUN) :])
         buffer = io.StringIO()
         csv.writer(buffer, lineterminator="\0").writerows(found)
         between = f",{after}\n{before},"

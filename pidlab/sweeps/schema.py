@@ -7,10 +7,12 @@ from pathlib import Path
 
 from pidlab.decomposition import TERMS
 from pidlab.errors import InvalidRequest
+from pidlab.tables.columns import READING, STEP
 
 # Marks a SQLite file as ours ("pidl").
 APPLICATION_ID = 0x7069646C
 
+# As the first layout had them: what is made of a file must not change with `ROW_COLUMNS`.
 _FIRST_COLUMNS = (
     "readout",
     "term",
@@ -24,7 +26,7 @@ _FIRST_COLUMNS = (
     "converged",
 )
 # `step` is set in rows of quantity `tracked` alone.
-ROW_COLUMNS = (*_FIRST_COLUMNS, "step")
+ROW_COLUMNS = (*READING, STEP)
 
 # What is true or false, which SQLite keeps as 1 or 0.
 FLAGS = ("headline", "converged")
@@ -55,7 +57,7 @@ CREATE INDEX runs_by_state ON runs (state, reason, objective);
 """,
     # Written anew, for a constraint of a table cannot be changed; NULLs would all count as different.
     f"""
-CREATE TABLE renewed (id INTEGER PRIMARY KEY, run TEXT REFERENCES runs, {", ".join(ROW_COLUMNS)});
+CREATE TABLE renewed (id INTEGER PRIMARY KEY, run TEXT REFERENCES runs, {", ".join(_FIRST_COLUMNS)}, step);
 INSERT INTO renewed SELECT id, run, {", ".join(_FIRST_COLUMNS)}, NULL FROM captured;
 DROP TABLE captured;
 ALTER TABLE renewed RENAME TO captured;

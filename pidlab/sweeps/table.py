@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 
 from pidlab.decomposition import TERMS
-from pidlab.sweeps.lines import ABOUT, header, worded, write_rows
+from pidlab.sweeps.lines import header, worded, write_rows
 from pidlab.sweeps.request import Request
 from pidlab.sweeps.runs import Run, Runs
 from pidlab.sweeps.schema import FLAGS, ROW_COLUMNS
 from pidlab.sweeps.store import Store
+from pidlab.tables.columns import RUN
 
 NUMBERS = ("truth", "captured", "low", "high")
 
@@ -22,7 +23,7 @@ def results(runs: Sequence[Run], store: Store) -> pd.DataFrame:
     """The tidy table of a sweep: a row per (run, readout, target, probe), bits throughout."""
     rows: dict[str, Any] = {name: array("d") if name in NUMBERS else [] for name in ROW_COLUMNS}
     same: dict[Any, Any] = {}  # one object for each word, not one for each row
-    about: dict[str, list[Any]] = {name: [] for name in (*ABOUT, *TERMS)}
+    about: dict[str, list[Any]] = {name: [] for name in (*RUN, *TERMS)}
     points, counts = [], []
     for run in runs:
         for name, value in {
@@ -47,7 +48,7 @@ def results(runs: Sequence[Run], store: Store) -> pd.DataFrame:
 
     parameters = list(dict.fromkeys(name for point in points for name in point if name not in TERMS))
     columns = {
-        **{name: repeated(about[name]) for name in ABOUT},
+        **{name: repeated(about[name]) for name in RUN},
         **{name: np.frombuffer(c) if name in NUMBERS and c else c for name, c in rows.items()},
         **{term: repeated(about[term]) for term in TERMS},
         **{name: repeated([point.get(name) for point in points]) for name in parameters},
@@ -74,9 +75,7 @@ def write_results(text: IO[str], request: Request, runs: Runs, store: Store) -> 
     tracked = bool(request.track) and store.any_asked("step IS NOT NULL")
     said = {name: f"CAST({name} AS REAL)" for name in NUMBERS} | {name: worded(name) for name in FLAGS}
     columns = [name for name in ROW_COLUMNS if name != "step" or tracked]
-    whole = [
-        i for i, term in enumerate(TERMS, len(ABOUT)) if all(isinstance(r.truth[term], int) for r in runs)
-    ]
+    whole = [i for i, term in enumerate(TERMS, len(RUN)) if all(isinstance(r.truth[term], int) for r in runs)]
     shown = {
         request.columns[name]: dict(zip(axis.values, pd.Series(axis.values).tolist(), strict=True))
         for axis in request.varied

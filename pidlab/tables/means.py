@@ -9,13 +9,11 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from pidlab.errors import InvalidRequest
+from pidlab.tables.columns import READING, RUN, STEP
 from pidlab.tables.references import FLOOR, base
 
 # Columns of results.csv that no axis varies; all others are parameters.
-FIXED = (
-    *("run", "objective", "seed", "readout", "term", "quantity", "truth", "captured", "low", "high"),
-    *("probe", "headline", "converged", "step"),
-)
+FIXED = (*RUN, *READING, STEP)
 LEVEL = 0.95
 
 
