@@ -172,8 +172,10 @@ class Store:
         """Every run: key, objective, seed, terms, `parameters`."""
         query = f"SELECT key, objective, seed, {', '.join(TERMS)}, point FROM runs ORDER BY rowid"
         with self._clearly():
+            last, found = None, {}
             for *run, point in self._db.execute(query):
-                found = json.loads(point or "{}")
+                if point != last:  # runs of one point follow each other
+                    last, found = point, json.loads(point or "{}")
                 yield (*run, *(found.get(name) for name in parameters))
 
     def tracked(self) -> bool:
