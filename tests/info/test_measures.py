@@ -200,5 +200,11 @@ def test_counts_are_normalised_when_asked():
         decompose(np.zeros((2, 2, 2)), "sx", normalize=True)
 
 
+@pytest.mark.parametrize("measure", KEYS)
+def test_counts_beyond_float64_are_refused_and_not_taken_for_nothing(measure):
+    with pytest.raises(InvalidRequest, match="sum is beyond"):
+        decompose(gate("rdn") * 1.5e308 * 2, measure, normalize=True)
+
+
 def test_the_record_adds_what_the_table_says_adds():
     assert {name for name, measure in MEASURES.items() if measure.additive} == ADDITIVE
