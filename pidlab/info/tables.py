@@ -185,6 +185,8 @@ def _read_npy(path: Path) -> Table:
 
 def _from_array(path: Path, values: Any) -> Table:
     try:
+        if isinstance(values, np.ndarray) and values.dtype.kind not in "biuf":
+            raise TypeError  # numpy would drop what is imaginary
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
         raise InvalidRequest(f"{path}: not an array of real numbers of shape (n1, n2, ny)") from None

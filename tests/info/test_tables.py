@@ -87,6 +87,8 @@ def npy(array, **how):
         ("t.npy", b"", "not a .npy file"),
         ("t.npy", npy(np.array([{}], dtype=object), allow_pickle=True), "never unpickled"),
         ("t.npy", npy(np.array(["a"])), "not an array of real numbers"),
+        ("t.npy", npy(np.full((2, 2, 2), 0.125 + 1j)), "not an array of real numbers"),
+        ("t.npy", npy(np.full((1, 1, 1), 1, "datetime64[s]")), "not an array of real numbers"),
         ("t.npy", npy(np.full((2, 2), 0.25)), r"shape \(2, 2\), expected 3 axes"),
         ("t.npy", npy(np.full((1, 2, 2, 2), 0.125)), r"expected 3 axes"),
         ("t.txt", AND, "name it .csv, .json or .npy"),
