@@ -142,6 +142,7 @@ def test_a_batch_gives_what_a_loop_gives(measure):
         assert all(isinstance(t, float) for t in (*alone.terms.values(), alone.gap))
     assert together.gap.shape == together.synergy.shape == (2, 3)
     assert together.synergy.dtype == np.float64
+    assert decompose(batch[:0], measure).gap.shape == decompose(batch[:0], measure).synergy.shape == (0, 3)
 
 
 @given(pmfs())
