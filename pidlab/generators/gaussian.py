@@ -12,7 +12,7 @@ from torch import Tensor
 from pidlab.decomposition import TERMS, Decomposition
 from pidlab.errors import InvalidRequest
 from pidlab.generators.base import Sample, Target, ViewInformation
-from pidlab.generators.checks import check_nonnegative, check_policy, check_whole
+from pidlab.generators.checks import check_classes, check_nonnegative, check_policy
 from pidlab.generators.latent import Rendered, one_target
 from pidlab.info import gaussian
 from pidlab.info.quantised import equal_edges, quantised_decomposition
@@ -77,7 +77,7 @@ class Gaussian(Rendered):
 
     def __post_init__(self) -> None:
         check_nonnegative(self, *TERMS, "leak")
-        check_whole(self, classes=2)
+        check_classes(self)
         for term in TERMS:
             if getattr(self, term) > MOST_BITS:
                 raise InvalidRequest(
