@@ -32,7 +32,7 @@ from pidlab.generators.base import (
     ingredients_of,
     joint_prior,
 )
-from pidlab.generators.checks import check_nonnegative, check_policy, check_rendering
+from pidlab.generators.checks import check_labels, check_nonnegative, check_policy, check_rendering
 from pidlab.info import binary_entropy, inverse_binary_entropy
 from pidlab.modality import Vector
 
@@ -79,7 +79,7 @@ class Atoms(Generator):
         world: which random rendering.
 
     Raises:
-        InvalidRequest: a value out of range, or more latents than `width` can carry.
+        InvalidRequest: a value out of range, more latents than `width` can carry, more bits than labels can.
     """
 
     name: ClassVar[str] = "atoms"
@@ -116,6 +116,8 @@ class Atoms(Generator):
             object.__setattr__(self, "policies", ("task", "noise", "unique"))
         for m in (0, 1):
             self._check_width(m)
+        check_labels({term: slot_count(term, getattr(self, term)) for term in TERMS})
+        check_labels({"shared_nuisance": slot_count("shared", self.shared_nuisance)})
 
     def _check_width(self, m: int) -> None:
         # Counted before the symbols are made: a million bits must be refused, not built.

@@ -13,7 +13,7 @@ from torch import Tensor
 from pidlab.decomposition import Decomposition
 from pidlab.errors import InvalidRequest
 from pidlab.generators.base import Target
-from pidlab.generators.checks import check_nonnegative, check_whole
+from pidlab.generators.checks import check_classes, check_nonnegative, check_whole
 from pidlab.generators.latent import Latent, one_target
 from pidlab.info.quantised import equal_edges, quantised_decomposition
 from pidlab.modality import Vector
@@ -44,7 +44,8 @@ class Blocks(Latent):
 
     def __post_init__(self) -> None:
         check_nonnegative(self, "noise")
-        check_whole(self, classes=2, world=0)
+        check_classes(self)
+        check_whole(self, world=0)
         if not sum(self.chosen_features):
             raise InvalidRequest(
                 f"{self.name}: the label is made of no feature at all (shared, unique1, unique2): "

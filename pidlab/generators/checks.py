@@ -8,6 +8,12 @@ from typing import Any
 
 from pidlab.errors import InvalidRequest
 
+# Binary symbols of a target, whose classes are listed one by one, and of Y, which is an int64.
+MOST_SYMBOLS, MOST_JOINT_SYMBOLS = 20, 62
+
+# Bins of a continuous variable: of so many float32 misses .005 bits.
+MOST_CLASSES = 2**14
+
 
 def parameters_of(cls: type) -> list[str]:
     """The names of the parameters that a generator's class takes."""
@@ -76,6 +82,36 @@ def check_bijection(generator: Any) -> None:
     slope = generator.slope
     if not _is_number(slope) or not 0 < slope <= 1:
         raise InvalidRequest(f"slope = {slope!r}: expected a number above 0 and up to 1")
+
+
+def check_classes(generator: Any) -> None:
+    """Checks `classes` of a target cut from a continuous variable: 2 or more, no finer than float32 shows.
+
+    Raises:
+        InvalidRequest: it is not.
+    """
+    check_whole(generator, classes=2)
+    if generator.classes > MOST_CLASSES:
+        raise InvalidRequest(f"classes = {generator.classes}: expected {MOST_CLASSES} or fewer")
+
+
+def check_labels(symbols: Mapping[str, int]) -> None:
+    """Checks that targets of so many binary symbols each can be listed, and their joint label be an int64.
+
+    Raises:
+        InvalidRequest: they cannot.
+    """
+    for name, count in symbols.items():
+        if count > MOST_SYMBOLS:
+            raise InvalidRequest(
+                f"{name}: a label of {count} bits has 2^{count} classes; ask for {MOST_SYMBOLS} bits or fewer"
+            )
+    total = sum(symbols.values())
+    if total > MOST_JOINT_SYMBOLS:
+        raise InvalidRequest(
+            f"{', '.join(symbols)}: Y of {total} bits has 2^{total} classes; "
+            f"ask for {MOST_JOINT_SYMBOLS} bits or fewer in all"
+        )
 
 
 def check_sample(n: int, split: str, splits: Sequence[str] = ("train", "eval")) -> None:

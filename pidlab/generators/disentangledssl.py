@@ -24,6 +24,7 @@ from pidlab.seeds import child, torch_generator
 VARIANCE = 0.5  # of a latent
 HELD = {"redundant": "shared", "unique1": "own1", "unique2": "own2"}
 ACCURACY = 1e-3  # bits
+LINE = 1e-5  # bits; what the quadrature on a line leaves
 SCRAMBLES = 16
 CHUNK = 256  # points at once
 LEAST_NOISE = 0.01  # of a label that has some; the steps of its quadrature are as fine
@@ -175,7 +176,8 @@ def label_information(seed: int, term: str, latents: int, hidden: int, noise: fl
 
     Z is split along the direction in which f rises most, over which the mean is taken by the trapezoid
     rule, and what is across it, over which it is taken on Sobol points. h is a narrow bump at f = 0, that
-    most lines along the direction cross once: what is left to sample varies little.
+    most lines along the direction cross once: what is left to sample varies little. The rule itself is
+    granted an error of 1e-5.
     """
     if noise == 0.0:
         return 1.0, 0.0
@@ -187,7 +189,9 @@ def _label_information(seed: int, term: str, latents: int, hidden: int, noise: f
     first, last = (t.double() for t in label_network(seed, term, latents, hidden))
     along = first.mT @ last
     along = along / along.norm()
-    step = min(0.2, noise)
+    steepest = math.sqrt(VARIANCE) * float(last.abs() @ (first @ along).abs())  # f rises by no more along s
+    # The bump is met in steps of 1 of its own or less, at which the trapezoid rule errs by 1e-8 of it.
+    step = min(0.2, noise, noise / steepest)
     s = torch.arange(-8.0, 8.0 + step, step, dtype=torch.float64)
     weight = torch.exp(-0.5 * s * s) * step / math.sqrt(2.0 * math.pi)
     rise = math.sqrt(VARIANCE) * torch.outer(s, first @ along)  # (nodes, hidden)
@@ -207,7 +211,7 @@ def _label_information(seed: int, term: str, latents: int, hidden: int, noise: f
         means = [1.0 - mean_doubt(np.random.default_rng(k), power) for k in range(SCRAMBLES)]
         bits, error = float(np.mean(means)), 5.0 * float(np.std(means, ddof=1)) / math.sqrt(SCRAMBLES)
         if abs(bits - before) < ACCURACY and error < ACCURACY:
-            return bits, error
+            return bits, max(error, LINE)
         before, power = bits, power + 1
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from pidlab.decomposition import TERMS, Decomposition
 from pidlab.errors import InvalidRequest
 from pidlab.generators.base import Sample, Target, ViewInformation
-from pidlab.generators.checks import check_nonnegative, check_policy, check_whole
+from pidlab.generators.checks import check_classes, check_nonnegative, check_policy
 from pidlab.generators.latent import Rendered, one_target
 from pidlab.info import gaussian
 from pidlab.info.quantised import equal_edges, quantised_decomposition
@@ -20,6 +20,10 @@ from pidlab.seeds import child, torch_generator
 
 # A block of b bits needs noise 2^b times finer than its signal, and float32 has 24 bits.
 MOST_BITS = 12.0
+
+# Of unit variance, the least noise of what the modalities of an S block show together: float32 costs it
+# some thousandths of a bit.
+FINEST = 1e-6
 
 # Where the solver wants a positive definite covariance, shared noise is correlated by this much.
 ALMOST_ONE = 1.0 - 1e-9
@@ -57,7 +61,8 @@ class Gaussian(Rendered):
         depth: leaky ReLU layers; 0 keeps everything Gaussian.
 
     Raises:
-        InvalidRequest: synergy alone, more than 12 bits in a term, a value out of range.
+        InvalidRequest: synergy alone, more than 12 bits in a term, a leak that float32 cannot show, a value
+            out of range.
     """
 
     name: ClassVar[str] = "gaussian"
@@ -72,7 +77,7 @@ class Gaussian(Rendered):
 
     def __post_init__(self) -> None:
         check_nonnegative(self, *TERMS, "leak")
-        check_whole(self, classes=2)
+        check_classes(self)
         for term in TERMS:
             if getattr(self, term) > MOST_BITS:
                 raise InvalidRequest(
@@ -82,6 +87,13 @@ class Gaussian(Rendered):
             raise InvalidRequest(
                 f"synergy = {self.synergy:g} with no other bits or leak = {self.leak:g}: Gaussian synergy is "
                 "never pure; ask for redundant, unique1 or unique2 and leak above 0, or take modular"
+            )
+        gain = math.sqrt(odds(self.leaked))
+        if math.sqrt(1.0 + self._correlation) / math.hypot(1.0, gain) < FINEST:
+            raise InvalidRequest(
+                f"synergy = {self.synergy:g} with {self.leaked:g} bits of leak (leak = {self.leak:g}, "
+                f"{self.leaks} = {getattr(self, self.leaks):g}): float32 cannot show what is left where the "
+                "modalities cancel; ask for .001 to 1 bits of leak"
             )
         super().__post_init__()
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from pidlab.decomposition import Decomposition
 from pidlab.errors import InvalidRequest
 from pidlab.generators.base import Sample, Target
-from pidlab.generators.checks import check_nonnegative, check_whole
+from pidlab.generators.checks import MOST_CLASSES, check_classes, check_nonnegative
 from pidlab.generators.latent import Rendered, one_target
 from pidlab.info import binary_entropy
 from pidlab.seeds import child, torch_generator
@@ -42,12 +42,15 @@ class Modular(Rendered):
 
     def __post_init__(self) -> None:
         check_nonnegative(self, "synergy")
-        check_whole(self, classes=2)
+        check_classes(self)
         if self.synergy > math.log2(self.classes):
-            enough = f"{math.ceil(2**self.synergy)}" if self.synergy < 16 else f"2^{self.synergy:g}"
+            most = math.log2(MOST_CLASSES)
+            enough = (
+                f"classes = {math.ceil(2**self.synergy)} or more" if self.synergy <= most else "fewer bits"
+            )
             raise InvalidRequest(
                 f"synergy = {self.synergy:g}: {self.classes} classes hold "
-                f"{math.log2(self.classes):.6g} bits at most; ask for classes = {enough} or more"
+                f"{math.log2(self.classes):.6g} bits at most; ask for {enough}"
             )
         super().__post_init__()
 

@@ -21,6 +21,7 @@ from pidlab.seeds import child, torch_generator
 
 SHORTCUT_SCALE = 1.3
 QUADRATURE = 1e-9  # bits
+LEAST_GAP = 1e-4
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,11 @@ class SynIB(Latent):
         check_probability(self, "alpha")
         check_nonnegative(self, "gap", "noise")
         check_whole(self, signal=1, shortcut=0, width=1, world=0)
+        if 0 < self.gap < LEAST_GAP:
+            raise InvalidRequest(
+                f"gap = {self.gap:g}: expected 0 or a number of {LEAST_GAP:g} or more, float32 loses others "
+                "beside coordinates of variance 1"
+            )
         needed = self.signal + self.shortcut
         if needed > self.width:
             raise InvalidRequest(

@@ -14,7 +14,7 @@ from pidlab.decomposition import Planted
 from pidlab.defaults import ATOMS
 from pidlab.errors import InvalidRequest
 from pidlab.generators.base import Sample, Target, ViewInformation, joint_prior
-from pidlab.generators.checks import check_nonnegative, check_policy
+from pidlab.generators.checks import check_labels, check_nonnegative, check_policy
 from pidlab.generators.latent import Rendered
 from pidlab.generators.noise import truncated_normal
 from pidlab.info import binary_entropy, inverse_binary_entropy
@@ -135,6 +135,7 @@ class Three(Rendered):
             raise InvalidRequest("nothing is planted: give one or more factors bits")
         check_nonnegative(self, *planted, "noise")
         super().__post_init__()
+        check_labels({factor.name: len(factor.fractions) for factor in self.factors})
 
     @cached_property
     def factors(self) -> tuple[Factor, ...]:

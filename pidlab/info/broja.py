@@ -75,7 +75,10 @@ def broja(
 
 def _checked(pmf: np.ndarray | Tensor) -> Float[Tensor, "... n1 n2 ny"]:
     if isinstance(pmf, Tensor):
-        return torch.as_tensor(as_pmf(pmf.detach().cpu().numpy())).to(pmf.device)
+        values = pmf.detach().cpu()
+        if values.is_floating_point():
+            values = values.double()  # numpy has no bfloat16
+        return torch.as_tensor(as_pmf(values.numpy())).to(pmf.device)
     return torch.as_tensor(as_pmf(pmf))
 
 

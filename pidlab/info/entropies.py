@@ -16,7 +16,8 @@ def entropy(pmf: Float[np.ndarray, "... n"]) -> Float[np.ndarray, "..."]:
 def mutual_information(pmf: Float[np.ndarray, "... a b"]) -> Float[np.ndarray, "..."]:
     """I(A;B) = H(A) + H(B) - H(A,B) of joint pmfs over the last two axes, in bits."""
     pmf = np.asarray(pmf, dtype=np.float64)
-    joint = entropy(pmf.reshape(*pmf.shape[:-2], -1))
+    *batch, a, b = pmf.shape
+    joint = entropy(pmf.reshape(*batch, a * b))
     return np.asarray(entropy(pmf.sum(-1)) + entropy(pmf.sum(-2)) - joint)
 
 

@@ -20,7 +20,7 @@ def as_pmf(values: Any, normalize: bool = False) -> Float[np.ndarray, "... n1 n2
 
     Raises:
         InvalidRequest: not numbers, fewer than three axes, an empty axis, a value that is negative or not
-            finite, or a sum further than 1e-9 from 1.
+            finite, or a sum that is not finite or further than 1e-9 from 1.
     """
     try:
         pmf = np.asarray(values)
@@ -39,7 +39,12 @@ def as_pmf(values: Any, normalize: bool = False) -> Float[np.ndarray, "... n1 n2
         raise InvalidRequest(f"probabilities: {_first(pmf, ~np.isfinite(pmf))} is not finite")
     if (pmf < 0).any():
         raise InvalidRequest(f"probabilities: {_first(pmf, pmf < 0)} is negative")
-    total = pmf.sum((-3, -2, -1), keepdims=True)
+    with np.errstate(over="ignore"):
+        total = pmf.sum((-3, -2, -1), keepdims=True)
+    if not np.isfinite(total).all():
+        raise InvalidRequest(
+            "probabilities: their sum is beyond what float64 holds; divide them by the largest"
+        )
     if normalize:
         if (total == 0).any():
             raise InvalidRequest("probabilities are all 0: there is nothing to normalise")

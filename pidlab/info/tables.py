@@ -145,10 +145,13 @@ def _csv_rows(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def _read_json(path: Path) -> Table:
+    text = path.read_text(encoding="utf-8")
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(text)
     except json.JSONDecodeError as error:
         raise InvalidRequest(f"{path}: not JSON ({error.msg}, line {error.lineno})") from None
+    except (ValueError, RecursionError):
+        raise InvalidRequest(f"{path}: lists too deep or numbers too long to be a pmf") from None
     if isinstance(document, Mapping):
         if "pmf" not in document:
             raise InvalidRequest(f'{path}: an object without "pmf"; give rows [x1, x2, y, p] or nested lists')
@@ -185,8 +188,10 @@ def _read_npy(path: Path) -> Table:
 
 def _from_array(path: Path, values: Any) -> Table:
     try:
+        if isinstance(values, np.ndarray) and values.dtype.kind not in "biuf":
+            raise TypeError  # numpy would drop what is imaginary
         array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InvalidRequest(f"{path}: not an array of real numbers of shape (n1, n2, ny)") from None
     if array.ndim != 3:
         raise InvalidRequest(f"{path}: an array of shape {array.shape}, expected 3 axes (n1, n2, ny), Y last")
@@ -239,3 +244,5 @@ def _number(path: Path, line: int, text: Any, place: str = "line") -> float:
         return float(text)
     except (TypeError, ValueError):
         raise InvalidRequest(f"{path}: {place} {line}: p = {text!r} is not a number") from None
+    except OverflowError:
+        raise InvalidRequest(f"{path}: {place} {line}: p is beyond what float64 holds") from None

@@ -165,6 +165,7 @@ def test_more_noise_less_information():
         ("factorcl(unique2=200)", "modality 2 has 210 features"),
         ("factorcl(unique1=0.5)", "unique1 = 0.5: expected a whole number"),
         ("factorcl(classes=1)", "classes = 1"),
+        ("factorcl(classes=1e12)", "classes = 1000000000000: expected 16384 or fewer"),
         ("factorcl(noise=-1)", "noise = -1"),
         ("factorcl(label='planer')", "linear, nonlinear, planar"),
         ("factorcl(labels_seed=-1)", "labels_seed = -1"),

@@ -119,9 +119,13 @@ def test_task_views_keep_y_and_noise_views_the_coordinates():
     [
         ("gaussian(0, 0, 0, 1)", "synergy = 1 .* never pure.* ask for redundant, unique1 .* or take modular"),
         ("gaussian(leak=0)", "never pure"),
+        ("gaussian(leak=1e-15)", "1e-15 bits of leak .* float32 cannot show"),
+        ("gaussian(redundant=1e-15)", "1e-15 bits of leak .* redundant = 1e-15"),
+        ("gaussian(12, 12, 12, 12, leak=12)", "12 bits of leak"),
         ("gaussian(unique1=13)", "unique1 = 13: a Gaussian block holds at most 12 bits"),
         ("gaussian(synergy=-1)", "synergy = -1"),
         ("gaussian(classes=1)", "classes = 1"),
+        ("gaussian(classes=1e12)", "classes = 1000000000000: expected 16384 or fewer"),
         ("gaussian(width=10)", "modality 1 needs 11 dimensions"),
         ("gaussian(synergi=1)", "did you mean 'synergy'"),
     ],

@@ -67,6 +67,8 @@ def test_task_views_keep_the_class_and_noise_views_the_phases():
     [
         ("modular(1.2)", "2 classes hold 1 bits at most; ask for classes = 3 or more"),
         ("modular(classes=1)", "classes = 1"),
+        ("modular(classes=1e9)", "classes = 1000000000: expected 16384 or fewer"),
+        ("modular(20)", "2 classes hold 1 bits at most; ask for fewer bits"),
         ("modular(-1)", "synergy = -1"),
         ("modular(width=9)", "needs 10 dimensions"),
         ("modular(unique1=1)", "no argument 'unique1'"),

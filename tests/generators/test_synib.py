@@ -82,6 +82,7 @@ def test_views_keep_the_label_and_where_the_shortcut_leads():
         ("synib(width=9)", "signal 4 and shortcut 6 need 10 dimensions but width is 9"),
         ("synib(signal=0)", "signal = 0"),
         ("synib(noise=-1)", "noise = -1"),
+        ("synib(gap=1e-9, noise=1e-10)", "gap = 1e-09: expected 0 or a number of 0.0001 or more"),
         ("synib(alfa=1)", "did you mean 'alpha'"),
     ],
 )

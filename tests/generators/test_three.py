@@ -143,6 +143,7 @@ def test_rows_of_every_readout_have_the_truth_of_what_it_sees():
         ("three(redundant=-1)", "redundant = -1"),
         ("three(unique3='a')", "unique3 = 'a'"),
         ("three(synergy13=30)", "modality 1 needs 41 dimensions"),
+        ("three(redundant=40, width=64)", "redundant: a label of 40 bits"),
         ("three(synergi13=1)", "did you mean 'synergy13'"),
         ("three(noise=None)", "noise = None"),
     ],

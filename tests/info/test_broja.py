@@ -112,6 +112,7 @@ def test_chunks_change_nothing():
 
 def test_tensors_and_arrays_are_alike():
     assert broja(torch.as_tensor(XOR)) == broja(XOR)
+    assert broja(torch.as_tensor(XOR).bfloat16()) == broja(XOR)
     assert isinstance(broja(XOR).redundant, float)
     assert broja(XOR[None]).redundant.shape == (1,)
     assert broja(np.zeros((0, 2, 2, 2))).redundant.shape == (0,)
