@@ -127,4 +127,7 @@ def _settings(record: dict[str, Any]) -> dict[str, Any]:
     generator = request.get("generator")
     known = defaults.ATOMS if generator == "atoms" else {}
     about = {"generator": generator, "probes": request.get("probes")}
-    return {**known, **about, **request.get("training", {})}
+    # An axis of one value merely sets its parameters, over what the training or the generator says.
+    alone = (axis for axis in request.get("axes", ()) if len(axis["values"]) == 1)
+    fixed = {name: axis["values"][0] for axis in alone for name in axis["names"]}
+    return {**known, **about, **request.get("training", {}), **fixed}

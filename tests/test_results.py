@@ -42,6 +42,17 @@ def test_a_column_that_one_sweep_varies_is_filled_with_what_the_other_used(tmp_p
     assert sorted(both["noise"].unique()) == [0.3, 0.5]
 
 
+@pytest.mark.parametrize(
+    ("name", "plain", "set_to"), [("width", 32, 64), ("noise", 0.3, 0.5), ("steps", 600, 4)]
+)
+def test_what_an_axis_of_one_value_sets_is_no_default(tmp_path, name, plain, set_to):
+    usual = read(write(tmp_path / "a", table()))
+    other = read(write(tmp_path / "b", table().assign(run=lambda t: "b" + t["run"])))
+    other.record["request"]["axes"] = [{"names": [name], "values": [set_to]}]
+    both = together([usual, other])
+    assert both.groupby(name).size().to_dict() == {plain: 180, set_to: 180}
+
+
 def test_tracked_rows_differ_by_step(tmp_path):
     rows = pd.concat(
         [table(), table().assign(quantity="tracked", step=0), table().assign(quantity="tracked", step=9)]
