@@ -148,6 +148,15 @@ def test_leakage_by_a_parameter_has_a_row_per_value():
     assert cells(figure.axes[0]) == ["0.00\n(0.00)", "0.30\n(0.50)", "0.60\n(1.00)"]
 
 
+def test_leakage_by_any_parameter_of_a_direction_or_by_one_that_does_not_vary():
+    asked = {"objectives": ["comm"], "terms": ["unique2"]}
+    figure, shown = draw("leakage", table(), DIRECTIONS, rows="unique2", **asked)
+    assert cells(figure.axes[0]) == ["0.00\n(0.00)", "0.30\n(0.50)", "0.60\n(1.00)"]
+    assert shown["unique2"].tolist() == [0.0, 0.5, 1.0]
+    figure, _ = draw("leakage", table(points=(0.5,)), DIRECTIONS, rows="redundant", **asked)
+    assert cells(figure.axes[0]) == ["0.30\n(0.50)"]
+
+
 def test_a_tradeoff_goes_along_the_sweep():
     backwards = table().iloc[::-1]
     figure, _ = draw("tradeoff", backwards, DIRECTIONS, objectives=["comm"])
