@@ -198,6 +198,13 @@ def test_decompositions_of_results_are_their_truths():
         draw("decomposition", table().assign(synergy=np.nan), DIRECTIONS)
 
 
+@pytest.mark.parametrize("more", [{"term": "unique3"}, {"term": "redundant12"}, {"readout": "z3"}])
+def test_the_four_terms_are_no_decomposition_of_three_modalities(more):
+    rows = pd.concat([table(), table(points=(1.0,)).iloc[:1].assign(**more)])
+    with pytest.raises(InvalidRequest, match="two modalities"):
+        draw("decomposition", rows, DIRECTIONS)
+
+
 def test_bands_are_cut_at_the_panel():
     wild = table(seeds=(0, 1))
     wild["captured"] *= np.where(wild["seed"] == 0, 0.1, 1.5)
