@@ -111,7 +111,7 @@ def _refuse_mixtures(rows: pd.DataFrame, keys: list[str]) -> None:
     twice = rows[rows.duplicated(keys, keep=False)]
     if twice.empty:
         return
-    one = twice[(twice[keys] == twice[keys].iloc[0]).all(axis=1)]
+    one = twice[(twice.groupby(keys, sort=False, dropna=False).ngroup() == 0).to_numpy()]
     differ = [name for name in parameters(rows) if one[name].nunique(dropna=False) > 1]
     what = f"differ in {', '.join(differ)}: choose one with at {differ[0]}=VALUE" if differ else "are alike"
     raise InvalidRequest(

@@ -37,6 +37,12 @@ def test_mixtures_are_refused_with_the_column_to_choose_by():
         means(pd.concat([table(), table()]), ["unique1"])
 
 
+def test_mixtures_are_refused_at_a_point_that_lacks_a_parameter():
+    both = pd.concat([table(noise=0.1, objectives=("cross",)), table(), table()])
+    with pytest.raises(InvalidRequest, match=r"2 results of 'untrained', seed 0.*are alike"):
+        means(both, ["unique1", "noise"])
+
+
 def test_a_point_that_lacks_a_parameter_is_a_point():
     both = pd.concat([table(noise=0.1), table()])
     shown = means(both, ["unique1", "noise"])
