@@ -62,7 +62,8 @@ def read(directory: Path) -> Results:
         plain = directory / TABLE
         path = plain if plain.exists() else directory / f"{TABLE}.gz"
         path = path if path.exists() else plain
-        table = pd.read_csv(path, dtype={"run": str})
+        # An older pidlab wrote 1.0 and 0.0 for what is true and false.
+        table = pd.read_csv(path, dtype={"run": str, "converged": "boolean"})
         version = record["result_version"]
         Results(table, record, directory).directions  # noqa: B018 - an older record has none
     except FileNotFoundError as error:

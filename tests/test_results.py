@@ -6,6 +6,8 @@ from pidlab import InvalidRequest
 from pidlab.defaults import RESULT_VERSION
 from pidlab.plots.kinds import draw
 from pidlab.results import directions_together, read, together
+from pidlab.studies.claims import parse_claim
+from pidlab.studies.evaluate import judge
 
 
 def test_what_a_sweep_left_is_read(tmp_path):
@@ -15,6 +17,19 @@ def test_what_a_sweep_left_is_read(tmp_path):
     assert found.failures == {}
     assert "<table>" in found._repr_html_()
     assert "36 runs" in found._repr_html_()
+
+
+@pytest.mark.parametrize("written", [(True, False, None), (1.0, 0.0, None), (True, False, True), (1, 0, 1)])
+def test_whether_a_probe_converged_is_read_alike_however_it_was_written(tmp_path, written):
+    rows = table().assign(converged=lambda t: t["seed"].map(dict(enumerate(written))))
+    found = read(write(tmp_path / "a", rows)).table
+    wanted = found["seed"].map(dict(enumerate(written))).astype("boolean")
+    pd.testing.assert_series_equal(found["converged"], wanted, check_names=False)
+    text = "value(column=converged, objective=comm, term=synergy) <= value(column=converged, term=redundant, "
+    text += "objective=cross) everywhere"
+    (judged, *_) = judge(parse_claim(text), text, found, DIRECTIONS)
+    assert judged.left == pytest.approx(wanted[:15:5].astype(float).mean())
+    assert judged.met
 
 
 def test_a_run_of_two_sweeps_counts_once(tmp_path):

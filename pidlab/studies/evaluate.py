@@ -233,7 +233,7 @@ def _by_seed(call: Call, text: str, rows: pd.DataFrame) -> "pd.Series | float":
             raise wrong(
                 text, call.place, f"value has no column={column!r} of numbers: {nearest(column, numeric)}"
             )
-    values = _one_each(call, text, rows)[column]
+    values = _one_each(call, text, rows)[column].astype(float)  # how often, of what is true or false
     if call.function in ("worst", "best"):
         return float(values.min() if call.function == "worst" else values.max())
     return values
