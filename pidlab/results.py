@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from pidlab import defaults
@@ -102,7 +103,7 @@ def together(found: Sequence[Results]) -> pd.DataFrame:
         held = [own.get(name) for own in settings]
         if any(value != held[0] for value in held) or any(name in table for table in tables):
             tables = [
-                table if name in table else table.assign(**{name: value})
+                table if name in table else table.assign(**{name: np.nan if value is None else value})
                 for table, value in zip(tables, held, strict=True)
             ]
     table = pd.concat([part for part in tables if len(part)] or tables[:1], ignore_index=True)

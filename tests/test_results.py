@@ -68,6 +68,15 @@ def test_what_an_axis_of_one_value_sets_is_no_default(tmp_path, name, plain, set
     assert both.groupby(name).size().to_dict() == {plain: 180, set_to: 180}
 
 
+def test_what_only_one_sweep_sets_stays_a_number(tmp_path):
+    fresh = read(write(tmp_path / "a", table(), samples=None))
+    finite = read(write(tmp_path / "b", table().assign(run=lambda t: "b" + t["run"]), samples=128))
+    both = together([fresh, finite])
+    assert both["samples"].dtype.kind == "f"
+    _, shown = draw("capture", both, DIRECTIONS, at={"samples": "128.0"})
+    assert shown["seeds"].max() == 3
+
+
 def test_tracked_rows_differ_by_step(tmp_path):
     rows = pd.concat(
         [table(), table().assign(quantity="tracked", step=0), table().assign(quantity="tracked", step=9)]
