@@ -168,6 +168,17 @@ def test_a_tradeoff_goes_along_the_sweep():
     assert (np.diff(sizes) > 0).all()
 
 
+@pytest.mark.parametrize("known", ["task", 128.0])
+def test_a_tradeoff_goes_along_a_parameter_that_not_every_sweep_has(known):
+    one = table(objectives=("comm",), points=(1.0,), views=known)
+    both = pd.concat([table(objectives=("comm",), points=(0.5,)), one], ignore_index=True)
+    figure, shown = draw("tradeoff", both, [["views"]])
+    assert shown["mean"].tolist() == pytest.approx([0.3, 0.6, 0.6, 0.6])
+    marks = [text.get_text() for text in figure.legends[0].get_texts()][-2:]
+    known_first = [f"views = {known if known == 'task' else '128'}", "views = nan"]
+    assert marks == (known_first[::-1] if known == "task" else known_first)
+
+
 def test_learning_goes_along_the_steps():
     rows = pd.concat([table(), tracked()])
     figure, shown = draw("learning", rows, DIRECTIONS, at={"unique": 1}, objectives=["comm"])
