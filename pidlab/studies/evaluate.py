@@ -159,7 +159,7 @@ def _rows(
         if not len(rows):
             about = chosen.get("objective")
             said = wrong(text, call.place, f"no results of {call.function} at {_shown(chosen)}")
-            raise NotComputed(f"{said}; {_known(table, name, value)}", None if about is None else str(about))
+            raise NotComputed(f"{said}; {_known(table, name, value)}", about and str(parse(str(about))))
     return rows
 
 
