@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from pidlab import defaults
@@ -62,7 +63,8 @@ def read(directory: Path) -> Results:
         plain = directory / TABLE
         path = plain if plain.exists() else directory / f"{TABLE}.gz"
         path = path if path.exists() else plain
-        table = pd.read_csv(path, dtype={"run": str})
+        # An older pidlab wrote 1.0 and 0.0 for what is true and false.
+        table = pd.read_csv(path, dtype={"run": str, "converged": "boolean"})
         version = record["result_version"]
         Results(table, record, directory).directions  # noqa: B018 - an older record has none
     except FileNotFoundError as error:
@@ -101,7 +103,7 @@ def together(found: Sequence[Results]) -> pd.DataFrame:
         held = [own.get(name) for own in settings]
         if any(value != held[0] for value in held) or any(name in table for table in tables):
             tables = [
-                table if name in table else table.assign(**{name: value})
+                table if name in table else table.assign(**{name: np.nan if value is None else value})
                 for table, value in zip(tables, held, strict=True)
             ]
     table = pd.concat([part for part in tables if len(part)] or tables[:1], ignore_index=True)
@@ -127,4 +129,7 @@ def _settings(record: dict[str, Any]) -> dict[str, Any]:
     generator = request.get("generator")
     known = defaults.ATOMS if generator == "atoms" else {}
     about = {"generator": generator, "probes": request.get("probes")}
-    return {**known, **about, **request.get("training", {})}
+    # An axis of one value merely sets its parameters, over what the training or the generator says.
+    alone = (axis for axis in request.get("axes", ()) if len(axis["values"]) == 1)
+    fixed = {name: axis["values"][0] for axis in alone for name in axis["names"]}
+    return {**known, **about, **request.get("training", {}), **fixed}

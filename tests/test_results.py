@@ -6,6 +6,8 @@ from pidlab import InvalidRequest
 from pidlab.defaults import RESULT_VERSION
 from pidlab.plots.kinds import draw
 from pidlab.results import directions_together, read, together
+from pidlab.studies.claims import parse_claim
+from pidlab.studies.evaluate import judge
 
 
 def test_what_a_sweep_left_is_read(tmp_path):
@@ -15,6 +17,19 @@ def test_what_a_sweep_left_is_read(tmp_path):
     assert found.failures == {}
     assert "<table>" in found._repr_html_()
     assert "36 runs" in found._repr_html_()
+
+
+@pytest.mark.parametrize("written", [(True, False, None), (1.0, 0.0, None), (True, False, True), (1, 0, 1)])
+def test_whether_a_probe_converged_is_read_alike_however_it_was_written(tmp_path, written):
+    rows = table().assign(converged=lambda t: t["seed"].map(dict(enumerate(written))))
+    found = read(write(tmp_path / "a", rows)).table
+    wanted = found["seed"].map(dict(enumerate(written))).astype("boolean")
+    pd.testing.assert_series_equal(found["converged"], wanted, check_names=False)
+    text = "value(column=converged, objective=comm, term=synergy) <= value(column=converged, term=redundant, "
+    text += "objective=cross) everywhere"
+    (judged, *_) = judge(parse_claim(text), text, found, DIRECTIONS)
+    assert judged.left == pytest.approx(wanted[:15:5].astype(float).mean())
+    assert judged.met
 
 
 def test_a_run_of_two_sweeps_counts_once(tmp_path):
@@ -40,6 +55,26 @@ def test_a_column_that_one_sweep_varies_is_filled_with_what_the_other_used(tmp_p
     plain = read(write(tmp_path / "b", table()))
     both = together([noisy, plain])
     assert sorted(both["noise"].unique()) == [0.3, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("name", "plain", "set_to"), [("width", 32, 64), ("noise", 0.3, 0.5), ("steps", 600, 4)]
+)
+def test_what_an_axis_of_one_value_sets_is_no_default(tmp_path, name, plain, set_to):
+    usual = read(write(tmp_path / "a", table()))
+    other = read(write(tmp_path / "b", table().assign(run=lambda t: "b" + t["run"])))
+    other.record["request"]["axes"] = [{"names": [name], "values": [set_to]}]
+    both = together([usual, other])
+    assert both.groupby(name).size().to_dict() == {plain: 180, set_to: 180}
+
+
+def test_what_only_one_sweep_sets_stays_a_number(tmp_path):
+    fresh = read(write(tmp_path / "a", table(), samples=None))
+    finite = read(write(tmp_path / "b", table().assign(run=lambda t: "b" + t["run"]), samples=128))
+    both = together([fresh, finite])
+    assert both["samples"].dtype.kind == "f"
+    _, shown = draw("capture", both, DIRECTIONS, at={"samples": "128.0"})
+    assert shown["seeds"].max() == 3
 
 
 def test_tracked_rows_differ_by_step(tmp_path):

@@ -4,6 +4,7 @@ import sys
 from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from pidlab.cli.bench import bench
 from pidlab.cli.catalogue import catalogue
@@ -30,8 +31,22 @@ from pidlab.errors import InvalidRequest
 # typer carries a click of its own; this is the base of all its complaints about arguments.
 UsageError: Any = typer.BadParameter.__base__
 
+
+class Commands(TyperGroup):
+    """Says that a command was stopped, and by which signal; typer would leave both unsaid."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command that is asked for."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            typer.echo("stopped", err=True)
+            raise typer.Exit(code_of(stop)) from None
+
+
 app = typer.Typer(
     name="pidlab",
+    cls=Commands,
     help="What a multimodal objective captures, in bits, on data whose information is known.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -72,9 +87,6 @@ def main() -> None:
     try:
         with stoppable():
             code = app(standalone_mode=False)
-    except KeyboardInterrupt as stop:
-        typer.echo("stopped", err=True)
-        code = code_of(stop)
     except UsageError as error:
         code = _complain(error.format_message())
     except InvalidRequest as error:

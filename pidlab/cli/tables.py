@@ -45,14 +45,19 @@ def _table(rows: pd.DataFrame, divided: list[Panel], axes: list[str]) -> Table:
         at = rows
         for name, value in zip(axes, point, strict=True):
             at = at[at[name] == value]
-        true = [panel.of(at)["truth"].iloc[0] for panel in divided]
-        shown = ["unknown" if bits != bits else f"{bits:.2f}" for bits in true]
-        table.add_row(*(_show(value) for value in point), "truth", *shown, style="bold")
+        true = (_truth(panel.of(at)["truth"]) for panel in divided)
+        table.add_row(*(_show(value) for value in point), "truth", *true, style="bold")
         for objective, group in at.groupby("objective", sort=False):
             cells = (_cell(panel.of(group)["captured"]) for panel in divided)
             table.add_row(*("" for _ in point), str(objective), *cells)
         table.add_section()
     return table
+
+
+def _truth(bits: pd.Series) -> str:
+    if bits.empty:  # a readout that no sound run has there
+        return ""
+    return "unknown" if bits.isna().iloc[0] else f"{bits.iloc[0]:.2f}"
 
 
 def _cell(bits: pd.Series) -> str:

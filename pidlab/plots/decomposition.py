@@ -12,7 +12,7 @@ from pidlab.plots.parts import fix_ticks, place_label
 from pidlab.plots.style import GREY, TERM_COLOURS, style
 from pidlab.tables.means import columns_of, places
 from pidlab.tables.select import require
-from pidlab.tables.symbols import SYMBOLS
+from pidlab.tables.symbols import SYMBOLS, symbol_of
 
 # Width of a column of a two-column page, in inches.
 WIDTH = 3.25
@@ -63,7 +63,7 @@ def decomposition_figure(
     require(table, TERMS, "a decomposition figure")
     shown = table if LABEL in table else _truths(table, directions)
     shown = shown[[LABEL, *TERMS]].assign(total=shown[list(TERMS)].sum(axis=1), gap=shown.get("gap", 0.0))
-    if shown[list(TERMS)].isna().any(axis=None):
+    if shown[list(TERMS)].isna().any(axis=None) or _of_more(table):
         raise InvalidRequest("nothing to draw: the four terms are those of two modalities and a known truth")
     names = shown[LABEL].astype(str).tolist()
     with style(venue):
@@ -107,6 +107,12 @@ def decomposition_figure(
             columnspacing=1.2,
         )
     return figure, shown
+
+
+def _of_more(table: pd.DataFrame) -> bool:
+    """Whether results are of more modalities than two, where other factors stand beside the four terms."""
+    factors = (str(name) for name in dict.fromkeys(table.get("term", ())) if str(name) not in SYMBOLS)
+    return "z3" in set(table.get("readout", ())) or any(map(symbol_of, factors))
 
 
 def _truths(table: pd.DataFrame, directions: Sequence[Sequence[str]]) -> pd.DataFrame:

@@ -70,7 +70,10 @@ def leakage_figure(
         found = found[found["readout"].isin(READOUTS)]
     if found.empty:
         raise InvalidRequest(f"nothing to draw: no headline of readout {readout!r} in these results")
-    by = columns_of(found, directions)
+    # What rows are tells the points of its direction apart, whichever of its parameters stands first.
+    by = columns_of(found, [sorted(axis, key=lambda name: name != rows) for axis in directions])
+    if rows in parameters(table) and rows not in by:
+        by.append(rows)
     shown = means(found, by)
     split = [name for name in by if name != rows]
     chosen = few(places(found, split))

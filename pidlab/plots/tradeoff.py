@@ -1,6 +1,7 @@
 """The trade-off figure: two terms against each other along a sweep, to see who suppresses whom."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -118,12 +119,18 @@ def _curves(
 def _along(shown: pd.DataFrame, term: str, along: str | None) -> pd.DataFrame:
     """The points of a term in the order of the sweep."""
     mine = shown[shown["term"] == term]
-    return mine.set_index(along).sort_index() if along else mine.reset_index(drop=True)
+    return mine.set_index(along).sort_index(key=_comparable) if along else mine.reset_index(drop=True)
+
+
+def _comparable(values: pd.Index | pd.Series) -> Any:
+    """Words as they are written, one that is not known too; numbers are compared as numbers."""
+    return values if pd.api.types.is_numeric_dtype(values) else values.map(str)
 
 
 def _marks(values: pd.Series, along: str) -> list[Line2D]:
     """Legend entries of the first and the last point."""
-    ends = sorted(values.unique())[:: max(values.nunique() - 1, 1)]
+    ordered = values.drop_duplicates().sort_values(key=_comparable)
+    ends = ordered.iloc[:: max(len(ordered) - 1, 1)]
     return [
         Line2D(
             [],

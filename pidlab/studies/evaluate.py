@@ -159,7 +159,7 @@ def _rows(
         if not len(rows):
             about = chosen.get("objective")
             said = wrong(text, call.place, f"no results of {call.function} at {_shown(chosen)}")
-            raise NotComputed(f"{said}; {_known(table, name, value)}", None if about is None else str(about))
+            raise NotComputed(f"{said}; {_known(table, name, value)}", about and str(parse(str(about))))
     return rows
 
 
@@ -233,7 +233,7 @@ def _by_seed(call: Call, text: str, rows: pd.DataFrame) -> "pd.Series | float":
             raise wrong(
                 text, call.place, f"value has no column={column!r} of numbers: {nearest(column, numeric)}"
             )
-    values = _one_each(call, text, rows)[column]
+    values = _one_each(call, text, rows)[column].astype(float)  # how often, of what is true or false
     if call.function in ("worst", "best"):
         return float(values.min() if call.function == "worst" else values.max())
     return values

@@ -74,8 +74,8 @@ def above_floor(rows: pd.DataFrame, by: Sequence[str]) -> np.ndarray:
     rows = rows.assign(seed=rows.get("seed", 0))
     pair = [*(name for name in keys if name != "objective"), "seed"]
     untrained = rows["objective"].astype(str).map(base) == FLOOR
-    floor = rows[untrained].groupby(pair, dropna=False)["captured"].max().rename("floor")
-    excess = _grouped(rows["captured"] - rows.join(floor, on=pair)["floor"], order)
+    floor = rows["captured"].where(untrained).groupby([rows[name] for name in pair], dropna=False)
+    excess = _grouped(rows["captured"] - floor.transform("max"), order)
     known = [values[~np.isnan(values)] for values in excess]
     return np.array([not len(values) or lower_bound(values) > 0 for values in known], dtype=bool)
 
@@ -109,7 +109,7 @@ def _refuse_mixtures(rows: pd.DataFrame, keys: list[str]) -> None:
     twice = rows[rows.duplicated(keys, keep=False)]
     if twice.empty:
         return
-    one = twice[(twice[keys] == twice[keys].iloc[0]).all(axis=1)]
+    one = twice[(twice.groupby(keys, sort=False, dropna=False).ngroup() == 0).to_numpy()]
     differ = [name for name in parameters(rows) if one[name].nunique(dropna=False) > 1]
     what = f"differ in {', '.join(differ)}: choose one with at {differ[0]}=VALUE" if differ else "are alike"
     raise InvalidRequest(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pidlab.cli import main
+from pidlab.cli.stop import Terminated
 
 QUICK = ["--quick", "--steps", "5", "--batch", "32", "--objective", "untrained", "--objective", "cross"]
 
@@ -133,6 +134,15 @@ def test_stopping_is_said_and_exits_130(tmp_path, monkeypatch, capsys):
     code, _, err = pidlab(monkeypatch, capsys, "sweep", "--unique", "1", "--out", str(tmp_path))
     assert code == 130
     assert "the same command goes on" in err
+
+
+@pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt, 130), (Terminated, 143)])
+def test_any_command_says_that_it_was_stopped_and_by_which_signal(tmp_path, monkeypatch, capsys, stop, code):
+    def stopped(_):
+        raise stop
+
+    monkeypatch.setattr("pidlab.results.read", stopped)
+    assert pidlab(monkeypatch, capsys, "report", str(tmp_path)) == (code, "", "stopped\n")
 
 
 def test_generate_writes_arrays_that_can_be_swept(tmp_path, monkeypatch, capsys):

@@ -148,6 +148,15 @@ def test_leakage_by_a_parameter_has_a_row_per_value():
     assert cells(figure.axes[0]) == ["0.00\n(0.00)", "0.30\n(0.50)", "0.60\n(1.00)"]
 
 
+def test_leakage_by_any_parameter_of_a_direction_or_by_one_that_does_not_vary():
+    asked = {"objectives": ["comm"], "terms": ["unique2"]}
+    figure, shown = draw("leakage", table(), DIRECTIONS, rows="unique2", **asked)
+    assert cells(figure.axes[0]) == ["0.00\n(0.00)", "0.30\n(0.50)", "0.60\n(1.00)"]
+    assert shown["unique2"].tolist() == [0.0, 0.5, 1.0]
+    figure, _ = draw("leakage", table(points=(0.5,)), DIRECTIONS, rows="redundant", **asked)
+    assert cells(figure.axes[0]) == ["0.30\n(0.50)"]
+
+
 def test_a_tradeoff_goes_along_the_sweep():
     backwards = table().iloc[::-1]
     figure, _ = draw("tradeoff", backwards, DIRECTIONS, objectives=["comm"])
@@ -157,6 +166,17 @@ def test_a_tradeoff_goes_along_the_sweep():
     np.testing.assert_allclose(truth.get_xydata(), [[0, 1], [0.5, 1], [1, 1]])
     sizes = panel.collections[0].get_sizes()
     assert (np.diff(sizes) > 0).all()
+
+
+@pytest.mark.parametrize("known", ["task", 128.0])
+def test_a_tradeoff_goes_along_a_parameter_that_not_every_sweep_has(known):
+    one = table(objectives=("comm",), points=(1.0,), views=known)
+    both = pd.concat([table(objectives=("comm",), points=(0.5,)), one], ignore_index=True)
+    figure, shown = draw("tradeoff", both, [["views"]])
+    assert shown["mean"].tolist() == pytest.approx([0.3, 0.6, 0.6, 0.6])
+    marks = [text.get_text() for text in figure.legends[0].get_texts()][-2:]
+    known_first = [f"views = {known if known == 'task' else '128'}", "views = nan"]
+    assert marks == (known_first[::-1] if known == "task" else known_first)
 
 
 def test_learning_goes_along_the_steps():
@@ -187,6 +207,13 @@ def test_decompositions_of_results_are_their_truths():
     assert shown["total"].tolist() == [2.0, 3.0, 4.0]
     with pytest.raises(InvalidRequest, match="two modalities"):
         draw("decomposition", table().assign(synergy=np.nan), DIRECTIONS)
+
+
+@pytest.mark.parametrize("more", [{"term": "unique3"}, {"term": "redundant12"}, {"readout": "z3"}])
+def test_the_four_terms_are_no_decomposition_of_three_modalities(more):
+    rows = pd.concat([table(), table(points=(1.0,)).iloc[:1].assign(**more)])
+    with pytest.raises(InvalidRequest, match="two modalities"):
+        draw("decomposition", rows, DIRECTIONS)
 
 
 def test_bands_are_cut_at_the_panel():

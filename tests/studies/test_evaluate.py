@@ -164,3 +164,6 @@ def test_it_says_whose_results_are_missing():
     with pytest.raises(NotComputed) as missing:
         judged("captured(objective=supervised, term=synergy) <= 1 everywhere", rows)
     assert missing.value.objective == "supervised"
+    with pytest.raises(NotComputed) as missing:
+        judged('captured(objective="cross( temperature=.10 )", term=synergy) <= 1 everywhere', rows)
+    assert missing.value.objective == "cross(temperature=0.1)"  # as failures are filed

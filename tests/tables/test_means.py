@@ -5,7 +5,16 @@ from scipy import stats
 from swept import DIRECTIONS, table
 
 from pidlab import InvalidRequest
-from pidlab.tables.means import at_place, columns_of, directions_of, few, half_width, means, places
+from pidlab.tables.means import (
+    above_floor,
+    at_place,
+    columns_of,
+    directions_of,
+    few,
+    half_width,
+    means,
+    places,
+)
 
 
 def test_means_equal_a_loop_with_textbook_intervals():
@@ -37,12 +46,29 @@ def test_mixtures_are_refused_with_the_column_to_choose_by():
         means(pd.concat([table(), table()]), ["unique1"])
 
 
+def test_mixtures_are_refused_at_a_point_that_lacks_a_parameter():
+    both = pd.concat([table(noise=0.1, objectives=("cross",)), table(), table()])
+    with pytest.raises(InvalidRequest, match=r"2 results of 'untrained', seed 0.*are alike"):
+        means(both, ["unique1", "noise"])
+
+
 def test_a_point_that_lacks_a_parameter_is_a_point():
     both = pd.concat([table(noise=0.1), table()])
     shown = means(both, ["unique1", "noise"])
     found = places(shown, ["noise"])
     assert len(found) == 2
     assert [len(at_place(shown, place)) for place in found] == [60, 60]
+
+
+@pytest.mark.parametrize("known", [128.0, "task"])
+def test_the_floor_at_a_point_that_lacks_a_parameter_is_its_own(known):
+    """There z captures as much as the untrained network; at the other point there is none to compare with."""
+    bare = table(objectives=("untrained", "comm"), points=(1.0,))
+    both = pd.concat([table(objectives=("comm",), points=(1.0,), samples=known), bare], ignore_index=True)
+    both["samples"] = both["samples"].astype(object).where(both["samples"].notna(), None)
+    shown = means(both, ["samples"]).assign(above=above_floor(both, ["samples"]))
+    comm = shown[shown["objective"] == "comm"]
+    assert comm["above"].tolist() == comm["samples"].notna().tolist()
 
 
 def test_directions_are_what_varies():
