@@ -87,8 +87,8 @@ def estimate(
     _check_present(labels, [names for names, _ in coded])
     rows = []
     for name, z in readouts.items():
-        values = torch.as_tensor(np.asarray(z), dtype=torch.float32)
-        unseen = [values[r] for r in scored] if test is None else [torch.as_tensor(test[0][name]).float()] * 2
+        values, held_out = _scaled(z, z if test is None else test[0][name])
+        unseen = [values[r] for r in scored] if test is None else [held_out] * 2
         parts = [
             torch.stack([values[train] for train, _ in folds]),
             torch.stack([values[validation] for _, validation in folds]),
@@ -96,6 +96,18 @@ def estimate(
         ]
         rows += _rows(name, parts, labels, seed)
     return Estimate(rows, _warnings(rows, coded))
+
+
+def _scaled(z: np.ndarray, other: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Rows, and others, less the mean of the first and over their largest deviation, by column.
+
+    In float64, for what varies little about a large mean, or is tiny, is lost in float32.
+    """
+    mean = z.mean(0, dtype=np.float64)
+    most = np.abs(z - mean).max(0)
+    scale = np.where(most > 0.0, most, 1.0)
+    first, second = (torch.as_tensor(((rows - mean) / scale).astype(np.float32)) for rows in (z, other))
+    return first, second
 
 
 def check(readouts: Mapping[str, np.ndarray], y: np.ndarray) -> None:

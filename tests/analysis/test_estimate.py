@@ -1,0 +1,37 @@
+"""What is read from a user's own rows: the same in every unit, about nothing where nothing is there."""
+
+import numpy as np
+import pytest
+
+from pidlab.analysis.estimate import estimate
+
+
+def headline(z, y, test=None):
+    held_out = None if test is None else ({"z1": test[0]}, test[1][:, None])
+    (row,) = (row for row in estimate({"z1": z}, y[:, None], held_out).rows if row["headline"])
+    return row
+
+
+@pytest.fixture(scope="module")
+def bit():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 400)
+    return 2.0 * y[:, None] - 1.0 + 0.1 * rng.normal(size=(400, 2)), y
+
+
+@pytest.mark.parametrize(
+    ("offset", "scale", "kind"),
+    [
+        (1e6, 1.0, "f4"),  # ulp .06
+        (1e9, 1.0, "f8"),
+        (0.0, 1e-42, "f8"),
+        (0.0, 1e-60, "f8"),
+        (1.0, 1e-9, "f8"),
+        (0.0, 2e38, "f4"),
+    ],
+)
+def test_units_and_origin_change_nothing(bit, offset, scale, kind):
+    z, y = bit
+    moved = (offset + scale * z).astype(kind)
+    for test in (None, (moved, y)):
+        assert headline(moved, y, test)["captured"] == pytest.approx(1.0, abs=0.02)
