@@ -240,7 +240,8 @@ def _read(parts: list[Tensor], labels: Labels, part: float, seed: int) -> list[R
     }
     tempered = {}
     for rung, found in fits.items():
-        inverse = inverse_temperature(found[0], labels.validation, labels.log_prior)
+        # Rows that are hardly more than coordinates are learnt by heart: such a probe may be no use at all.
+        inverse = inverse_temperature(found[0], labels.validation, labels.log_prior, math.inf)
         tempered[rung] = [temper(log_q, inverse, labels.log_prior) for log_q in found]
     return [
         Reading(
