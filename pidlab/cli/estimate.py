@@ -34,6 +34,8 @@ def estimate(
     arrays = _load(file)
     readouts, y = _rows(arrays, "")
     test = _rows(arrays, "_test") if any(name.endswith("_test") for name in arrays) else None
+    if test and ("z12" in arrays) != ("z12_test" in arrays):
+        raise InvalidRequest("z12 and z12_test: expected both in the file, or neither")
     found = estimated(readouts, y, test, seed)
     for line in found.warnings:
         typer.echo(f"warning: {line}", err=True)

@@ -71,6 +71,16 @@ def test_rows_held_out_by_the_user_are_scored_and_no_others(tmp_path, capsys, mo
     assert all(r["captured"] < 0.02 for r in json.loads(out))
 
 
+@pytest.mark.parametrize("given", ["z12", "z12_test"])
+def test_a_fused_readout_is_never_scored_on_rows_side_by_side(tmp_path, capsys, monkeypatch, arrays, given):
+    held = {f"{name}_test": values for name, values in arrays.items()}
+    fused = np.flip(np.concatenate([arrays["z1"], arrays["z2"]], axis=1), axis=1)
+    np.savez(tmp_path / "a.npz", **arrays, **held, **{given: fused})
+    code, out, err = run(capsys, monkeypatch, tmp_path / "a.npz", "--json")
+    assert (code, out) == (2, "")
+    assert "z12 and z12_test" in err
+
+
 def test_words_never_call_it_the_information(tmp_path, capsys, monkeypatch, arrays):
     arrays["y"] = arrays["y"][:, 0]
     arrays["y"][:1900] = 0
