@@ -42,3 +42,17 @@ def test_as_many_columns_as_rows_that_fit_read_nothing_where_nothing_is(bit):
     # known odds has a standard error of less than .02 bit over 300 rows where it is within 1/8 of them.
     z = np.random.default_rng(1).normal(size=(300, 180))
     assert abs(headline(z, bit[1][:300])["captured"]) < 0.05
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_scored_rows_have_frequencies_of_their_own(bit, share):
+    z, y = bit
+    rare = np.concatenate([np.flatnonzero(y == 0), np.flatnonzero(y == 1)[:10]])
+    last = round(100 * share)
+    held = np.concatenate([np.flatnonzero(y == 0)[:last], np.flatnonzero(y == 1)[: 100 - last]])
+    entropy = -share * np.log2(share) - (1 - share) * np.log2(1 - share)
+    assert headline(z[rare], y[rare], (z[held], y[held]))["captured"] == pytest.approx(entropy, abs=0.02)
+    noise = np.random.default_rng(2).normal(size=(2, 400, 2))
+    # The probe has 10 rows of the rare class, and what it believes of them to live down.
+    null = headline(noise[0][rare], y[rare], (noise[1][held], y[held]))
+    assert null["captured"] == pytest.approx(0, abs=0.1)
