@@ -67,7 +67,11 @@ def draw(
                 device,
             )
         with clock("representing"):
-            parts.append(Rows(represent(sample.x), {**sample.targets, **sample.beside}, sample.cells))
+            # Numbers of another kind than float32 keep their digits until they are whitened.
+            readouts = {
+                name: z if z.dtype == torch.float32 else z.double() for name, z in represent(sample.x).items()
+            }
+            parts.append(Rows(readouts, {**sample.targets, **sample.beside}, sample.cells))
     return Rows(
         {name: torch.cat([p.readouts[name] for p in parts], dim=1) for name in parts[0].readouts},
         {name: torch.cat([p.labels[name] for p in parts], dim=1) for name in parts[0].labels},

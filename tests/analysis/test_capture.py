@@ -126,6 +126,32 @@ def test_bijections_of_the_representation_change_nothing(change):
     assert all(abs(headline(after)[t] - headline(before)[t]) < 0.03 for t in TERMS)
 
 
+@pytest.mark.parametrize("kind", [torch.float64, torch.float16, torch.int32, torch.bool])
+def test_numbers_of_any_kind_are_read(kind):
+    table = capture(lambda x1, x2: {"z12": (x1 * 100).to(kind)}, Atoms(), probes="quick")
+    found = table[table["headline"]].set_index("term")["captured"]
+    # Of a yes or no nothing is left but whether a number is 0.
+    assert (found["redundant"] > 0.99) == (kind is not torch.bool)
+
+
+@pytest.mark.parametrize(
+    ("represent", "says"),
+    [
+        (lambda x1, x2: x1, "Tensor: expected readouts by name"),
+        (lambda x1, x2: {}, "one or more"),
+        (lambda x1, x2: {"z12": x1.numpy()}, "ndarray"),
+        (lambda x1, x2: {"z12": x1[:, 0]}, "width"),
+        (lambda x1, x2: {"z12": x1[:, None]}, "width"),
+        (lambda x1, x2: {"z12": x1[:5]}, "width"),
+        (lambda x1, x2: {"z12": x1[:, :0]}, "width"),
+    ],
+)
+def test_what_is_no_readout_is_refused_in_a_line(represent, says):
+    with pytest.raises(InvalidRequest, match=says) as refused:
+        capture(represent, Atoms(), probes="quick")
+    assert "\n" not in str(refused.value)
+
+
 def test_truth_is_that_of_the_modalities_a_readout_sees():
     generator = Atoms()
     table = capture(
