@@ -246,6 +246,17 @@ def test_whitening_leaves_unit_covariance_and_drops_constants():
     )
 
 
+@pytest.mark.parametrize("offset", [1e5, 1e6])
+def test_whitening_keeps_what_varies_little_about_a_large_mean(offset):
+    z = torch.randn(1, 5000, 3, generator=torch.Generator().manual_seed(0))
+    moved = torch.cat([z + offset, torch.full_like(z[..., :1], offset / 3)], dim=-1)
+    w = whiten(moved)(moved)[0]
+    # Numbers about 1e6 lie 1/16 apart in float32, which is noise of variance 1/3072.
+    apart = (w[:, :3] - z[0]).std(0)
+    assert float(apart.max()) < 0.05
+    assert not w[:, 3].any()
+
+
 def test_lbfgs_minimises_many_badly_scaled_quadratics():
     generator = torch.Generator().manual_seed(0)
     scales = 10 ** (2 * torch.rand(3, 2, 6, generator=generator, dtype=torch.float64))
