@@ -152,6 +152,11 @@ def test_what_is_no_readout_is_refused_in_a_line(represent, says):
     assert "\n" not in str(refused.value)
 
 
+def test_a_fitted_readout_of_one_number_is_refused():
+    with pytest.raises(InvalidRequest, match="width"):  # it was taken for thousands of columns
+        capture_cohort(lambda x: {"z12": x[0][..., 0]}, [Atoms()] * 2, [0, 1], "quick")
+
+
 def test_truth_is_that_of_the_modalities_a_readout_sees():
     generator = Atoms()
     table = capture(
