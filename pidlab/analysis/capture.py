@@ -17,6 +17,7 @@ from pidlab.analysis.levels import LEVELS, Level, level_of
 from pidlab.analysis.reading import Reading
 from pidlab.analysis.rows import Row, row, sees
 from pidlab.clock import Clock
+from pidlab.errors import InvalidRequest
 from pidlab.generators import Generator, Target
 
 __all__ = ["HEADLINE", "LEVELS", "Level", "Represents", "capture", "capture_cohort", "sees"]
@@ -64,16 +65,28 @@ def capture(
         of quantity `control`.
 
     Raises:
-        InvalidRequest: an unknown level; a readout with values that are not finite.
+        InvalidRequest: an unknown level; what is no tensor (n, width) by name; a readout with values that
+            are not finite.
     """
     represent: Any = getattr(fitted, "represent", fitted)
 
     def stacked(x: Sequence[Tensor]) -> dict[str, Tensor]:
         with torch.no_grad():
-            return {name: z[None] for name, z in represent(*(xi[0] for xi in x)).items()}
+            readouts = represent(*(xi[0] for xi in x))
+            _check(readouts)
+            return {name: z[None] for name, z in readouts.items()}
 
     (rows,) = capture_cohort(stacked, [generator], [seed], probes, device)
     return pd.DataFrame(rows)
+
+
+def _check(readouts: Any) -> None:
+    if not isinstance(readouts, Mapping) or not readouts:
+        kind = type(readouts).__name__
+        raise InvalidRequest(f"represent gives {kind}: expected readouts by name, one or more")
+    for name, z in readouts.items():
+        if not isinstance(z, Tensor):
+            raise InvalidRequest(f"readout {name!r} is {type(z).__name__}: expected a tensor")
 
 
 def capture_cohort(

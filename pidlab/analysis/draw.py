@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pidlab.analysis.features import Labels
 from pidlab.clock import Clock
+from pidlab.errors import InvalidRequest
 from pidlab.generators import Generator, Sample, Target
 from pidlab.modality import rows_at_once
 from pidlab.seeds import child
@@ -51,6 +52,9 @@ def draw(
     """`n` rows that no encoder and no other split has seen: children `("probes", split, ...)`.
 
     Fewer where a generator has no more of them.
+
+    Raises:
+        InvalidRequest: a readout that is not (n, width) of each member.
     """
     stack = type(generators[0]).stack(generators)
     parts, source, most = [], "eval", rows_at_once(generators[0].modalities, DRAW_ROWS)
@@ -67,12 +71,23 @@ def draw(
                 device,
             )
         with clock("representing"):
-            parts.append(Rows(represent(sample.x), {**sample.targets, **sample.beside}, sample.cells))
+            n_rows = sample.x[0].shape[1]
+            readouts = {name: _numbers(name, z, n_rows) for name, z in represent(sample.x).items()}
+            parts.append(Rows(readouts, {**sample.targets, **sample.beside}, sample.cells))
     return Rows(
         {name: torch.cat([p.readouts[name] for p in parts], dim=1) for name in parts[0].readouts},
         {name: torch.cat([p.labels[name] for p in parts], dim=1) for name in parts[0].labels},
         tuple(torch.cat(cells, dim=1) for cells in zip(*(p.cells for p in parts), strict=True)),
     )
+
+
+def _numbers(name: str, z: Tensor, n: int) -> Tensor:
+    """The readout; of another kind than float32 its numbers keep their digits until they are whitened."""
+    if z.ndim != 3 or z.shape[1] != n or z.shape[2] == 0 or z.is_complex():
+        raise InvalidRequest(
+            f"readout {name!r} has shape {tuple(z.shape[1:])} of {z.dtype}: expected numbers, ({n}, width)"
+        )
+    return z if z.dtype == torch.float32 else z.double()
 
 
 def labels_of(members: Sequence[Mapping[str, Target]], splits: Sequence[Rows]) -> Labels:

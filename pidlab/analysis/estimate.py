@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from pidlab.analysis.convergence import converged
@@ -50,8 +50,9 @@ def estimate(
     """Mean of log2 q(y|z)/p(y) over rows that q was not fitted on, in bits.
 
     Five folds: each is scored by probes that were fitted and chosen on the other four. With `test`, all
-    of the rows fit and choose, and only the test rows are scored. p is the frequency of each class in all
-    rows: an estimate too, so the scores are not bounds on I(Z;Y) to the last digit.
+    of the rows fit and choose, and only the test rows are scored. p is the frequency of each class in the
+    rows that are scored: an estimate too, so the scores are not bounds on I(Z;Y) to the last digit. Where
+    classes are of other frequencies p' in the rows that fit, q(y|z) is brought to p by p(y)/p'(y).
 
     Args:
         readouts: (n, d) numbers by name.
@@ -73,10 +74,12 @@ def estimate(
     priors = [list(np.bincount(c, minlength=len(names)) / len(c)) for names, c in coded]
     log_prior = log_priors([priors] * len(folds), codes.device)
     if test is None:
-        test_codes = torch.stack([codes[:, rows] for rows in scored])
+        test_codes, test_prior = torch.stack([codes[:, rows] for rows in scored]), log_prior
     else:
         own = [np.searchsorted(names, column) for (names, _), column in zip(coded, test[1].T, strict=True)]
         test_codes = torch.as_tensor(np.stack(own))[None].expand(len(folds), -1, -1)
+        shares = [list(np.bincount(c, minlength=len(p)) / len(c)) for c, p in zip(own, priors, strict=True)]
+        test_prior = log_priors([shares] * len(folds), codes.device)
     labels = Labels(
         tuple(str(t) for t in range(codes.shape[0])),
         log_prior,
@@ -87,15 +90,27 @@ def estimate(
     _check_present(labels, [names for names, _ in coded])
     rows = []
     for name, z in readouts.items():
-        values = torch.as_tensor(np.asarray(z), dtype=torch.float32)
-        unseen = [values[r] for r in scored] if test is None else [torch.as_tensor(test[0][name]).float()] * 2
+        values, held_out = _scaled(z, z if test is None else test[0][name])
+        unseen = [values[r] for r in scored] if test is None else [held_out] * 2
         parts = [
             torch.stack([values[train] for train, _ in folds]),
             torch.stack([values[validation] for _, validation in folds]),
             torch.stack(unseen[: len(folds)]),
         ]
-        rows += _rows(name, parts, labels, seed)
+        rows += _rows(name, parts, labels, test_prior, seed)
     return Estimate(rows, _warnings(rows, coded))
+
+
+def _scaled(z: np.ndarray, other: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Rows, and others, less the mean of the first and over their largest deviation, by column.
+
+    In float64, for what varies little about a large mean, or is tiny, is lost in float32.
+    """
+    mean = z.mean(0, dtype=np.float64)
+    most = np.abs(z - mean).max(0)
+    scale = np.where(most > 0.0, most, 1.0)
+    first, second = (torch.as_tensor(((rows - mean) / scale).astype(np.float32)) for rows in (z, other))
+    return first, second
 
 
 def check(readouts: Mapping[str, np.ndarray], y: np.ndarray) -> None:
@@ -105,14 +120,14 @@ def check(readouts: Mapping[str, np.ndarray], y: np.ndarray) -> None:
         InvalidRequest: see `estimate`.
     """
     for name, z in readouts.items():
-        if z.ndim != 2 or z.dtype.kind not in "biuf":
+        if z.ndim != 2 or z.shape[1] == 0 or z.dtype.kind not in "biuf":
             raise InvalidRequest(
                 f"{name} has shape {z.shape} of {z.dtype}: expected numbers in n rows, d columns"
             )
         if len(z) != len(y):
             raise InvalidRequest(f"{name} has {len(z)} rows but y has {len(y)}: expected as many")
-        if not np.isfinite(z.astype(np.float32)).all():
-            row = int(np.argwhere(~np.isfinite(z.astype(np.float32)))[0][0])
+        if not (sound := np.abs(z) <= np.finfo(np.float32).max).all():
+            row = int(np.argwhere(~sound)[0][0])
             raise InvalidRequest(
                 f"{name} is not finite (or beyond float32) in row {row}: drop or mend such rows"
             )
@@ -187,14 +202,20 @@ def _held_out(n: int, seed: int) -> tuple[list[Split], list[Tensor]]:
     return [(order[n // FOLDS :], order[: n // FOLDS])] * 2, []
 
 
-def _rows(name: str, parts: list[Tensor], labels: Labels, seed: int) -> list[dict[str, Any]]:
+def _rows(
+    name: str,
+    parts: list[Tensor],
+    labels: Labels,
+    test_prior: Float[Tensor, "folds targets classes"],
+    seed: int,
+) -> list[dict[str, Any]]:
     full, quarter = (_read(parts, labels, part, seed) for part in (1.0, QUARTER))
     rows = []
     for t, (reading, less) in enumerate(zip(full, quarter, strict=True)):
-        flags = converged(_pooled(reading), _pooled(less))[:, 0].tolist()
-        pooled = _pooled(reading)
+        best = int(_pooled(reading).headline[0])
+        pooled, fewer = (_pooled(_brought_to(test_prior[:, t], each)) for each in (reading, less))
+        flags = converged(pooled, fewer)[:, 0].tolist()
         scores = interval(pooled.bits)[:, 0].tolist()
-        best = int(pooled.headline[0])
         for p, probe in enumerate(reading.rungs):
             captured, low, high = scores[p]
             rows.append(
@@ -228,7 +249,8 @@ def _read(parts: list[Tensor], labels: Labels, part: float, seed: int) -> list[R
     }
     tempered = {}
     for rung, found in fits.items():
-        inverse = inverse_temperature(found[0], labels.validation, labels.log_prior)
+        # Rows that are hardly more than coordinates are learnt by heart: such a probe may be no use at all.
+        inverse = inverse_temperature(found[0], labels.validation, labels.log_prior, math.inf)
         tempered[rung] = [temper(log_q, inverse, labels.log_prior) for log_q in found]
     return [
         Reading(
@@ -241,6 +263,13 @@ def _read(parts: list[Tensor], labels: Labels, part: float, seed: int) -> list[R
         )
         for t in range(len(labels.names))
     ]
+
+
+def _brought_to(log_prior: Float[Tensor, "folds classes"], reading: Reading) -> Reading:
+    """What q says of test rows whose classes have other frequencies than those it was fitted on."""
+    change = torch.where(log_prior > -torch.inf, log_prior - reading.log_prior, -torch.inf)[..., None]
+    test = tuple(torch.log_softmax(log_q + change, dim=1) for log_q in reading.test)
+    return replace(reading, test=test, log_prior=log_prior)
 
 
 def _pooled(reading: Reading) -> Reading:

@@ -8,8 +8,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 # Of float32 values, directions with less than this part of the variance (of standardised
-# coordinates), and coordinates that vary less than this against their mean, are rounding noise.
-LEAST_VARIANCE = 1e-10
+# coordinates) are rounding noise; so are coordinates that deviate from their mean by fewer than so
+# many units in its last place.
+LEAST_VARIANCE, LEAST_UNITS = 1e-10, 4.0
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def whiten(z: Float[Tensor, "members n d"]) -> Whitening:
     mean = rows.mean(1, keepdim=True)
     centred = rows - mean
     variance = centred.square().mean(1)
-    varies = variance > LEAST_VARIANCE * mean[:, 0].square()
+    varies = variance > (LEAST_UNITS * torch.finfo(z.dtype).eps * mean[:, 0]).square()
     scale = torch.where(varies, variance.rsqrt(), 0.0)
     standard = centred * scale[:, None]
     power, axes = torch.linalg.eigh(standard.mT @ standard / z.shape[1])

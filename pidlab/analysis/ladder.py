@@ -119,7 +119,7 @@ class Ladder:
             if not all(bool(z.isfinite().all()) for z in rows):
                 raise InvalidRequest(f"readout {readout!r} has values that are not finite: nothing to probe")
             change = whiten(rows[0])
-            self._white[readout] = [change(z) for z in rows]
+            self._white[readout] = [change(z).float() for z in rows]
         return self._white[readout]
 
     def _add(self, rungs: Rungs, rung: str, labels: Labels, found: list[Tensor]) -> None:

@@ -27,8 +27,9 @@ def inverse_temperature(
     log_q: Float[Tensor, "members targets classes n"],
     y: Int[Tensor, "members targets n"],
     log_prior: Float[Tensor, "members targets classes"],
+    hottest: float = HOTTEST,
 ) -> Float[Tensor, "members targets"]:
-    """The 1/T of least cross-entropy on validation rows, T in [1/2, 3], by Newton's method.
+    """The 1/T of least cross-entropy on validation rows, T in [1/2, `hottest`], by Newton's method.
 
     1, which changes nothing, where no step is better than that.
     """
@@ -46,7 +47,7 @@ def inverse_temperature(
         tried.append(inverse)
         slope = (mean - own).mean(-1)
         curvature = ((q * scores.square()).sum(2) - mean.square()).mean(-1).clamp_min(1e-12)
-        inverse = (inverse - slope / curvature).clamp(1.0 / HOTTEST, 1.0 / COLDEST)
+        inverse = (inverse - slope / curvature).clamp(1.0 / hottest, 1.0 / COLDEST)
     best = torch.stack(losses).argmin(0)
     return torch.stack(tried).gather(0, best[None])[0]
 

@@ -85,7 +85,7 @@ def profile(
 
     Raises:
         InvalidRequest: a generator without a truth to compare with.
-        ValueError: a loss that is not finite.
+        ValueError: a loss that is not finite, a readout that cannot be probed.
     """
     training, world = training or Training(), generator or EVERYTHING
     if not math.isfinite(world.truth.total):
@@ -125,9 +125,12 @@ def _examined(
     if fitted.failed:
         step = min(fitted.failed.values())
         raise ValueError(f"{name}: the loss is not finite from step {step} on")
-    found = capture_cohort(
-        fitted.represent, [m.generator for m in members], [m.seed for m in members], probes
-    )
+    try:
+        found = capture_cohort(
+            fitted.represent, [m.generator for m in members], [m.seed for m in members], probes
+        )
+    except InvalidRequest as error:  # it is the objective that errs, not who asks about it
+        raise ValueError(f"{name}: {error}") from None
     rows = pd.concat([pd.DataFrame(member) for member in found], ignore_index=True)
     rows = rows[(rows["readout"] == "z12") & (rows["quantity"] == "mi")]
     plain = rows[rows["probe"].isin(["linear", "mlp"])].groupby(["term", "probe"])["captured"].mean()

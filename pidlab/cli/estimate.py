@@ -12,6 +12,8 @@ from pidlab.errors import InvalidRequest
 if TYPE_CHECKING:
     import numpy as np
 
+# Of floats, beyond which they are no longer whole numbers one by one.
+LARGEST = 2**53
 READOUTS = ("z1", "z2", "z12")
 EPILOG = (
     "FILE.npz holds z1 (n, d1), z2 (n, d2) and y (n,) or (n, k), whole numbers, one target per column; "
@@ -31,9 +33,13 @@ def estimate(
     """
     from pidlab.analysis.estimate import estimate as estimated
 
+    if seed < 0:
+        raise InvalidRequest(f"--seed {seed}: expected 0 or more")
     arrays = _load(file)
     readouts, y = _rows(arrays, "")
     test = _rows(arrays, "_test") if any(name.endswith("_test") for name in arrays) else None
+    if test and ("z12" in arrays) != ("z12_test" in arrays):
+        raise InvalidRequest("z12 and z12_test: expected both in the file, or neither")
     found = estimated(readouts, y, test, seed)
     for line in found.warnings:
         typer.echo(f"warning: {line}", err=True)
@@ -45,6 +51,7 @@ def estimate(
 
 def _load(file: Path) -> dict[str, "np.ndarray"]:
     import zipfile
+    import zlib
 
     import numpy as np
 
@@ -52,10 +59,11 @@ def _load(file: Path) -> dict[str, "np.ndarray"]:
         raise InvalidRequest(f"{file} is no .npz archive: save z1, z2 and y with numpy.savez")
     try:
         with np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            held = {name: archive[name] for name in archive.files}
+            return {name: array for name, array in held.items() if isinstance(array, np.ndarray)}
     except OSError as error:
         raise InvalidRequest(f"{file}: cannot be read ({error.strerror or error})") from None
-    except (ValueError, zipfile.BadZipFile, EOFError) as error:
+    except (ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, EOFError) as error:
         if "pickle" in str(error).lower():
             raise InvalidRequest(
                 f"{file} holds pickled objects, which are never loaded: save plain arrays of numbers"
@@ -75,19 +83,20 @@ def _rows(arrays: dict[str, "np.ndarray"], suffix: str) -> tuple[dict[str, "np.n
     if (
         y.ndim not in (1, 2)
         or y.dtype.kind not in "biuf"
-        or (y.dtype.kind == "f" and not np.all(y == np.round(y)))
+        or (y.dtype.kind == "f" and not np.all((y == np.round(y)) & (np.abs(y) <= LARGEST)))
     ):
         raise InvalidRequest(
             f"y{suffix} has shape {y.shape} of {y.dtype}: expected whole numbers, (n,) or (n, targets)"
         )
     readouts = {name: arrays[name + suffix] for name in READOUTS if name + suffix in arrays}
-    if "z12" not in readouts and all(readouts[z].ndim == 2 for z in ("z1", "z2")):
+    sound = all(readouts[z].ndim == 2 and readouts[z].dtype.kind in "biuf" for z in ("z1", "z2"))
+    if "z12" not in readouts and sound:
         if len(readouts["z1"]) != len(readouts["z2"]):
             raise InvalidRequest(
                 f"z1{suffix} has {len(readouts['z1'])} rows but z2{suffix} has {len(readouts['z2'])}"
             )
         readouts["z12"] = np.concatenate([readouts["z1"], readouts["z2"]], axis=1)
-    return readouts, y.reshape(len(y), -1).astype(np.int64)
+    return readouts, (y if y.ndim == 2 else y[:, None]).astype(np.int64)
 
 
 def _show(file: Path, rows: list[dict[str, Any]], n: int) -> None:

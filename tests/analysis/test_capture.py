@@ -126,6 +126,37 @@ def test_bijections_of_the_representation_change_nothing(change):
     assert all(abs(headline(after)[t] - headline(before)[t]) < 0.03 for t in TERMS)
 
 
+@pytest.mark.parametrize("kind", [torch.float64, torch.float16, torch.int32, torch.bool])
+def test_numbers_of_any_kind_are_read(kind):
+    table = capture(lambda x1, x2: {"z12": (x1 * 100).to(kind)}, Atoms(), probes="quick")
+    found = table[table["headline"]].set_index("term")["captured"]
+    # Of a yes or no nothing is left but whether a number is 0.
+    assert (found["redundant"] > 0.99) == (kind is not torch.bool)
+
+
+@pytest.mark.parametrize(
+    ("represent", "says"),
+    [
+        (lambda x1, x2: x1, "Tensor: expected readouts by name"),
+        (lambda x1, x2: {}, "one or more"),
+        (lambda x1, x2: {"z12": x1.numpy()}, "ndarray"),
+        (lambda x1, x2: {"z12": x1[:, 0]}, "width"),
+        (lambda x1, x2: {"z12": x1[:, None]}, "width"),
+        (lambda x1, x2: {"z12": x1[:5]}, "width"),
+        (lambda x1, x2: {"z12": x1[:, :0]}, "width"),
+    ],
+)
+def test_what_is_no_readout_is_refused_in_a_line(represent, says):
+    with pytest.raises(InvalidRequest, match=says) as refused:
+        capture(represent, Atoms(), probes="quick")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_fitted_readout_of_one_number_is_refused():
+    with pytest.raises(InvalidRequest, match="width"):  # it was taken for thousands of columns
+        capture_cohort(lambda x: {"z12": x[0][..., 0]}, [Atoms()] * 2, [0, 1], "quick")
+
+
 def test_truth_is_that_of_the_modalities_a_readout_sees():
     generator = Atoms()
     table = capture(
@@ -218,6 +249,17 @@ def test_whitening_leaves_unit_covariance_and_drops_constants():
     torch.testing.assert_close(
         covariance, torch.diag(torch.tensor([1.0, 1, 1, 0])).expand(2, -1, -1), atol=1e-2, rtol=0
     )
+
+
+@pytest.mark.parametrize("offset", [1e5, 1e6])
+def test_whitening_keeps_what_varies_little_about_a_large_mean(offset):
+    z = torch.randn(1, 5000, 3, generator=torch.Generator().manual_seed(0))
+    moved = torch.cat([z + offset, torch.full_like(z[..., :1], offset / 3)], dim=-1)
+    w = whiten(moved)(moved)[0]
+    # Numbers about 1e6 lie 1/16 apart in float32, which is noise of variance 1/3072.
+    apart = (w[:, :3] - z[0]).std(0)
+    assert float(apart.max()) < 0.05
+    assert not w[:, 3].any()
 
 
 def test_lbfgs_minimises_many_badly_scaled_quadratics():

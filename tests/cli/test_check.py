@@ -34,6 +34,10 @@ OWN = """
             super().__init__(encoders)
             self.spare = torch.nn.Linear(2, 2)
 
+    class Endless(Mine):
+        def represent(self, x1, x2):
+            return {"z12": self.encoders[0](x1) / 0.0}
+
     class Looped(Mine):
         def forward(self, batch):
             loss = super().forward(batch)
@@ -104,6 +108,13 @@ def test_a_fault_in_a_users_code_is_shown_as_theirs(run):
     assert 'return {}["missing"]' in out
     assert "pidlab" not in out.split("KeyError")[1]
     assert "Traceback" not in err
+
+
+def test_a_readout_that_cannot_be_probed_is_the_objectives_fault(run, short):
+    code, out, err = run("check", "mine.py:Endless", "--json")
+    assert code == 1
+    assert json.loads(out)["profile"] is None
+    assert "not finite" in err
 
 
 def test_a_wrong_reference_exits_2(run):

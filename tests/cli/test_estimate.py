@@ -1,6 +1,7 @@
 """`pidlab estimate`: a user's arrays in, bits out; everything else refused in a line."""
 
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -71,6 +72,16 @@ def test_rows_held_out_by_the_user_are_scored_and_no_others(tmp_path, capsys, mo
     assert all(r["captured"] < 0.02 for r in json.loads(out))
 
 
+@pytest.mark.parametrize("given", ["z12", "z12_test"])
+def test_a_fused_readout_is_never_scored_on_rows_side_by_side(tmp_path, capsys, monkeypatch, arrays, given):
+    held = {f"{name}_test": values for name, values in arrays.items()}
+    fused = np.flip(np.concatenate([arrays["z1"], arrays["z2"]], axis=1), axis=1)
+    np.savez(tmp_path / "a.npz", **arrays, **held, **{given: fused})
+    code, out, err = run(capsys, monkeypatch, tmp_path / "a.npz", "--json")
+    assert (code, out) == (2, "")
+    assert "z12 and z12_test" in err
+
+
 def test_words_never_call_it_the_information(tmp_path, capsys, monkeypatch, arrays):
     arrays["y"] = arrays["y"][:, 0]
     arrays["y"][:1900] = 0
@@ -98,6 +109,11 @@ def broken(arrays, **changed):
         ({"y": np.arange(2000)}, "1 rows: 10 or more"),
         ({"y": np.linspace(0, 1, 2000)}, "whole numbers"),
         ({"y": np.zeros((2000, 0), dtype=int)}, "no column"),
+        ({"y": np.where(np.arange(2000) < 1000, np.inf, 0.0)}, "whole numbers"),
+        ({"y": np.zeros(0, dtype=int), "z1": np.ones((0, 2)), "z2": np.ones((0, 2))}, "0 class"),
+        ({"z1": np.ones((2000, 0))}, "d columns"),
+        ({"z1": np.full((2000, 3), 1e200)}, "beyond float32"),
+        ({"z1": np.zeros((2000, 3), dtype="M8[s]")}, "expected numbers"),
         ({"z1": np.array([{}] * 2000, dtype=object)}, "never loaded"),
         ({"z1": np.array(["a"] * 2000)[:, None]}, "expected numbers"),
         ({"y_test": np.zeros(5, dtype=int)}, "no 'z1_test'"),
@@ -114,10 +130,31 @@ def test_bad_files_are_refused_in_a_line(tmp_path, capsys, monkeypatch, arrays, 
 def test_files_that_are_no_archives_are_refused(tmp_path, capsys, monkeypatch):
     np.save(tmp_path / "single.npy", np.ones(3))
     (tmp_path / "words.npz").write_text("hello")
-    for name in ("single.npy", "words.npz", "absent.npz"):
+    with zipfile.ZipFile(tmp_path / "zipped.npz", "w") as archive:
+        for name in ("z1", "z2", "y"):
+            archive.writestr(name, "no array")
+    np.savez_compressed(tmp_path / "damaged.npz", z1=np.arange(1000))
+    data = bytearray((tmp_path / "damaged.npz").read_bytes())
+    data[100:120] = bytes(20)
+    (tmp_path / "damaged.npz").write_bytes(data)
+    for name in ("single.npy", "words.npz", "absent.npz", "zipped.npz", "damaged.npz"):
         code, _, err = run(capsys, monkeypatch, tmp_path / name)
         assert code == 2
         assert err.count("\n") == 1
+
+
+def test_a_seed_is_not_negative(tmp_path, capsys, monkeypatch, arrays):
+    np.savez(tmp_path / "a.npz", **arrays)
+    code, _, err = run(capsys, monkeypatch, tmp_path / "a.npz", "--seed", "-1")
+    assert (code, err) == (2, "error: --seed -1: expected 0 or more\n")
+
+
+def test_numbers_of_any_kind_and_byte_order(tmp_path, capsys, monkeypatch, arrays):
+    kinds = {"z1": np.longdouble, "z2": ">f4", "y": ">i2"}
+    np.savez(tmp_path / "a.npz", **{name: values.astype(kinds[name]) for name, values in arrays.items()})
+    code, out, _ = run(capsys, monkeypatch, tmp_path / "a.npz", "--json")
+    assert code == 0
+    assert max(r["captured"] for r in json.loads(out)) > 0.99
 
 
 def test_constant_columns_capture_nothing(tmp_path, capsys, monkeypatch, arrays):
