@@ -95,6 +95,13 @@ class OtherDevice(Sound):
         return super().forward(batch) + (batch.x1[:, 0] * torch.zeros(len(batch.x1), device="cpu")).sum()
 
 
+class MadeOnImport(Sound):
+    ones = torch.ones(())
+
+    def forward(self, batch):
+        return super().forward(batch) + (batch.x1.mean(0) * self.ones[None]).sum()
+
+
 class Ordered(Sound):
     def forward(self, batch):
         return super().forward(batch) + self.encoders[0](batch.x1)[0].square().mean()
@@ -130,6 +137,17 @@ class MovingAverage(Sound):
         return super().forward(batch) + (z - self.centre).square().mean()
 
 
+class Normalised(Sound):
+    """Counts its batches in a buffer, which torch makes out of a number."""
+
+    def __init__(self, encoders):
+        super().__init__(encoders)
+        self.norm = torch.nn.BatchNorm1d(encoders.dim)
+
+    def forward(self, batch):
+        return super().forward(batch) + (self.norm(self.encoders[0](batch.x1)) ** 4).mean()
+
+
 def findings(make):
     return {finding.rule: finding for finding in contract(make)}
 
@@ -156,6 +174,7 @@ def test_a_sound_objective_keeps_every_rule():
         (Numpy, RANDOM, "draw with torch"),
         (Python, RANDOM, "draw with torch"),
         (OtherDevice, DEVICE, "Device"),
+        (MadeOnImport, DEVICE, "Device"),
         (Ordered, ORDER, "after a permutation"),
         (MixedRows, ROWS, "of half of the rows"),
         (Nameless, ROWS, "there are z"),
@@ -182,9 +201,11 @@ def test_what_may_be_meant_is_a_warning(make, rule, says):
     assert says in finding.why
 
 
-def test_an_assigned_buffer_is_kept_by_vmap():
-    found = findings(MovingAverage)
+@pytest.mark.parametrize("make", [MovingAverage, Normalised])
+def test_buffers_are_no_mistake(make):
+    found = findings(make)
     assert found[LOOP].ok
+    assert found[DEVICE].ok
     assert not found[LOOP].why
 
 
