@@ -14,7 +14,8 @@ Tensor = torch.Tensor
 
 TOLERANCE = 1e-7  # bits
 SINGULAR = 1e-12  # least eigenvalue of a correlation matrix that counts as positive
-ROUNDING = 64 * torch.finfo(torch.float64).eps
+EPSILON = torch.finfo(torch.float64).eps
+ROUNDING = 64 * EPSILON
 
 
 def gaussian(
@@ -52,7 +53,8 @@ def gaussian(
     partial information decomposition: bias correction and application to high-dimensional data, NeurIPS
     2023, for the program over couplings.
     """
-    channel1, channel2, coupling = _whitened(_checked(covariance, dims), *dims)
+    correlation, least = _checked(covariance, dims)
+    channel1, channel2, coupling = _whitened(correlation, *dims)
     single1, single2 = _information(channel1), _information(channel2)
     joint = _union(channel1, channel2)(coupling).item() / math.log(2.0)
     if dims[0] == 1:
@@ -63,12 +65,15 @@ def gaussian(
         lower = max(union - gap, single1, single2)
         union = max(min(union, ceiling), single1, single2)
         how, gap = "solver", max(union - lower, 0.0) + ROUNDING * (1.0 + union)
+    # An eigenvalue is known to about one rounding of the largest entry, which its logarithm feels in full.
+    gap += sum(dims) * EPSILON / (least * math.log(2.0))
     return Decomposition(
         single1 + single2 - union, union - single2, union - single1, joint - union, how=how, gap=gap
     )
 
 
-def _checked(covariance: np.ndarray | Tensor, dims: Sequence[int]) -> Float[Tensor, "d d"]:
+def _checked(covariance: np.ndarray | Tensor, dims: Sequence[int]) -> tuple[Float[Tensor, "d d"], float]:
+    """The correlations, and their least eigenvalue."""
     s = covariance.detach() if isinstance(covariance, Tensor) else torch.as_tensor(np.asarray(covariance))
     s = s.to(device="cpu", dtype=torch.float64)
     if len(dims) != 3 or min(dims) < 1:
@@ -90,7 +95,7 @@ def _checked(covariance: np.ndarray | Tensor, dims: Sequence[int]) -> Float[Tens
         raise InvalidRequest(
             f"a covariance is positive definite: the correlations' least eigenvalue is {least:.3g}"
         )
-    return (correlation + correlation.mT) / 2.0  # information knows no scale
+    return (correlation + correlation.mT) / 2.0, least  # information knows no scale
 
 
 def _whitened(s: Float[Tensor, "d d"], dy: int, d1: int, d2: int) -> tuple[Tensor, Tensor, Tensor]:

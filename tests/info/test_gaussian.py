@@ -1,3 +1,4 @@
+import mpmath
 import numpy as np
 import pytest
 import torch
@@ -65,3 +66,30 @@ def test_bad_input_is_named(covariance, dims, says):
     with pytest.raises(InvalidRequest, match=says) as error:
         gaussian(covariance, dims)
     assert "\n" not in str(error.value)
+
+
+def test_the_gap_holds_near_singularity():
+    """Against determinants of 60 digits: rounding moves terms by more than 1e-6 here, and the gap says so."""
+
+    def information(s, one, other):
+        def entropy(which):
+            return mpmath.log(mpmath.det(mpmath.matrix(s[np.ix_(which, which)].tolist())), 2) / 2
+
+        return float(entropy(one) + entropy(other) - entropy([*one, *other]))
+
+    rng = np.random.default_rng(0)
+    moved = []
+    with mpmath.workdps(60):
+        for _ in range(60):
+            d1, d2 = map(int, rng.integers(1, 4, 2))
+            d = 1 + d1 + d2
+            axes = np.linalg.qr(rng.normal(size=(d, d)))[0]
+            s = axes @ np.diag(10 ** rng.uniform(-11.8, 0, size=d)) @ axes.T
+            s = (s + s.T) / 2
+            first, second = list(range(1, 1 + d1)), list(range(1 + d1, d))
+            one, other, both = (information(s, [0], z) for z in (first, second, first + second))
+            found = gaussian(s, (1, d1, d2))
+            wrong = max(abs(found.redundant - min(one, other)), abs(found.synergy - both + max(one, other)))
+            assert wrong <= found.gap < 0.01
+            moved.append(wrong)
+    assert max(moved) > 1e-7
