@@ -133,6 +133,9 @@ def _csv_rows(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
         raise InvalidRequest(
             f"{path}: no column {' or '.join(missing)} ({have}); the first line names {','.join(columns)}"
         )
+    twice = [name for name in columns if header.count(name) > 1]
+    if twice:
+        raise InvalidRequest(f"{path}: column {twice[0]} stands there twice; which one is meant?")
     if not rows:
         raise InvalidRequest(f"{path}: no rows below the header")
     found = []

@@ -66,6 +66,7 @@ def npy(array, **how):
     ("name", "text", "why"),
     [
         ("t.csv", "x1,x2,p\n0,0,1\n", "no column y "),
+        ("t.csv", "x1,x2,y,p,p\n0,0,1,1,0\n", "column p stands there twice"),
         ("t.csv", "", "it is empty"),
         ("t.csv", "x1,x2,y,p\n", "no rows"),
         ("t.csv", "x1,x2,y,p\n0,0,,1\n", "line 2 has no y"),
