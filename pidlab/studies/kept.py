@@ -38,4 +38,4 @@ class Kept:
             record.unlink(missing_ok=True)
             found.to_csv(rows, index=False)
             record.write_text(json.dumps(wanted), encoding="utf-8")
-        return pd.read_csv(rows)  # what was kept, so that a rerun gives the same bytes
+        return pd.read_csv(rows, dtype={"run": str})  # what was kept, so that a rerun gives the same bytes
