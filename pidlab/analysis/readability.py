@@ -65,12 +65,7 @@ def readability_cohort(
     Raises:
         InvalidRequest: no such readout; a negative deviation; a part beyond (0, 1].
     """
-    for sigma in sigmas:
-        if not 0.0 <= sigma < float("inf"):
-            raise InvalidRequest(f"sigma {sigma:g}: expected a deviation, 0 or more")
-    for part in parts:
-        if not 0.0 < part <= 1.0:
-            raise InvalidRequest(f"a part of {part:g} of the rows: expected more than 0, at most 1")
+    check_strains(sigmas, parts)
     level = replace(level_of(probes), beside=False, refit=False, controls=False)
     splits = [
         draw(represent, generators, seeds, name, getattr(level, name), torch.device(device), Clock())
@@ -91,6 +86,20 @@ def readability_cohort(
             ladders[strain.sigma] = Ladder(noisy, generators, seeds, level)
         _read(found, ladders[strain.sigma], generators, readout, strain)
     return found
+
+
+def check_strains(sigmas: Sequence[float], parts: Sequence[float]) -> None:
+    """Checks what a representation is asked to be read through.
+
+    Raises:
+        InvalidRequest: a negative deviation; a part beyond (0, 1].
+    """
+    for sigma in sigmas:
+        if not 0.0 <= sigma < float("inf"):
+            raise InvalidRequest(f"sigma {sigma:g}: expected a deviation, 0 or more")
+    for part in parts:
+        if not 0.0 < part <= 1.0:
+            raise InvalidRequest(f"a part of {part:g} of the rows: expected more than 0, at most 1")
 
 
 def _read(

@@ -8,8 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from pidlab.analysis.readability import PARTS, readability_cohort
+from pidlab.analysis.readability import PARTS, check_strains, readability_cohort
 from pidlab.errors import InvalidRequest
+from pidlab.files import writable
 from pidlab.objectives import load_objective
 from pidlab.plots.readability import FLOOR, readability_figure
 from pidlab.plots.save import FORMATS, save
@@ -41,11 +42,13 @@ def run_readability(
         The columns of results.csv, then `sigma` and `rows`; and why objectives failed, by name.
 
     Raises:
-        InvalidRequest: more than one point; a folder that cannot be written to.
+        InvalidRequest: more than one point; a negative deviation; a folder that cannot be written to.
     """
     if request.varied:
         names = ", ".join(axis.names[0] for axis in request.varied)
         raise InvalidRequest(f"{names}: readability is shown at one point, so give single values")
+    check_strains(sigmas, PARTS)
+    writable(directory)  # before anything is trained
     if FLOOR not in request.objectives:
         request = replace(request, objectives=(FLOOR, *request.objectives))
     parts, failed = [], {}
@@ -57,7 +60,6 @@ def run_readability(
             failed[cohort.objective] = str(error)
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
     try:
-        directory.mkdir(parents=True, exist_ok=True)
         _write(table, directory, provenance(request, command) | {"failed": failed})
     except OSError as error:
         raise InvalidRequest(
