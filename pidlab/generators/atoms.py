@@ -1,7 +1,7 @@
 """The default generator: independent symbols, one set per term, exact in bits by design."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal, Self, get_args
@@ -114,17 +114,16 @@ class Atoms(Generator):
             raise InvalidRequest(f"missing = {self.missing}: expected the part of a bit, 0 to 1")
         if self.missing:  # the others know nothing of symbols
             object.__setattr__(self, "policies", ("task", "noise", "unique"))
-        for m in (0, 1):
-            self._check_width(m)
-        check_labels({term: slot_count(term, getattr(self, term)) for term in TERMS})
-        check_labels({"shared_nuisance": slot_count("shared", self.shared_nuisance)})
-
-    def _check_width(self, m: int) -> None:
         # Counted before the symbols are made: a million bits must be refused, not built.
-        bits = {"redundant": self.redundant, f"unique{m + 1}": (self.unique1, self.unique2)[m]}
-        bits |= {"synergy": self.synergy, "shared_nuisance": self.shared_nuisance}
-        needs = {name: slot_count(name, value) for name, value in bits.items()}
-        needs["nuisance"] = self.nuisance
+        counts = {name: slot_count(name, getattr(self, name)) for name in (*TERMS, "shared_nuisance")}
+        for m in (0, 1):
+            self._check_width(m, counts)
+        check_labels({term: counts[term] for term in TERMS})
+        check_labels({"shared_nuisance": counts["shared_nuisance"]})
+
+    def _check_width(self, m: int, counts: Mapping[str, int]) -> None:
+        held = ("redundant", f"unique{m + 1}", "synergy", "shared_nuisance")
+        needs = {name: counts[name] for name in held} | {"nuisance": self.nuisance}
         total = sum(needs.values())
         if total > self.width:
             parts = ", ".join(f"{name} {count}" for name, count in needs.items() if count)
