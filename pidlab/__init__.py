@@ -7,10 +7,10 @@ from pidlab.decomposition import Decomposition
 from pidlab.errors import InvalidRequest
 
 if TYPE_CHECKING:
-    from pidlab.analysis import capture
     from pidlab.generators import Atoms, dataset, load_generator
     from pidlab.info import decompose
     from pidlab.objectives import Batch, Phase, load_objective
+    from pidlab.probes import capture
     from pidlab.sweeps import load_run
     from pidlab.training import fit
 
@@ -21,7 +21,7 @@ _HOMES = {
     "Atoms": "pidlab.generators",
     "Batch": "pidlab.objectives",
     "Phase": "pidlab.objectives",
-    "capture": "pidlab.analysis",
+    "capture": "pidlab.probes",
     "dataset": "pidlab.generators",
     "decompose": "pidlab.info",
     "fit": "pidlab.training",

@@ -1,14 +1,83 @@
 """Finding what a package offers: its own modules are scanned, other packages bring entry points."""
 
+import ast
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib.metadata import entry_points
 from types import ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pidlab.errors import InvalidRequest, nearest
+
+_FORM = re.compile(r"\s*(?P<name>[^()]+?)\s*(?:\((?P<arguments>.*)\))?\s*", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A name with arguments, as a user writes it: `comm(temperature=0.1)`, `gate('and')`."""
+
+    name: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    positional: tuple[Any, ...] = ()
+
+    def __str__(self) -> str:
+        named = [f"{key}={value!r}" for key, value in sorted(self.arguments.items())]
+        inner = ", ".join([*map(repr, self.positional), *named])
+        return f"{self.name}({inner})" if inner else self.name
+
+    def bind(self, parameters: Sequence[str]) -> dict[str, Any]:
+        """All arguments by name, those without one taken in the order of `parameters`.
+
+        Raises:
+            InvalidRequest: an argument that no parameter takes, or two for one.
+        """
+        if len(self.positional) > len(parameters):
+            raise InvalidRequest(f"{self}: {self.name} takes at most {len(parameters)} arguments")
+        bound = dict(zip(parameters, self.positional, strict=False))
+        for key, value in self.arguments.items():
+            if key not in parameters:
+                hint = nearest(key, parameters) if parameters else "it takes none"
+                raise InvalidRequest(f"{self.name} has no argument {key!r}: {hint}")
+            if key in bound:
+                raise InvalidRequest(f"{self}: {key} is given twice")
+            bound[key] = value
+        return bound
+
+
+@lru_cache(maxsize=256)  # a sweep reads its references once for every run
+def parse(text: str) -> Reference:
+    """Reads a reference.
+
+    Raises:
+        InvalidRequest: the text is not of that form.
+    """
+    match = _FORM.fullmatch(text)
+    if match is None:
+        raise InvalidRequest(f"cannot read {text!r}: expected a name or name(key=value)")
+    arguments = match["arguments"]
+    if arguments is None or not arguments.strip():
+        return Reference(match["name"])
+    try:
+        call = ast.parse(f"f({arguments})", mode="eval").body
+        if not isinstance(call, ast.Call) or ast.unparse(call.func) != "f":
+            raise ValueError("more than one call")
+        if any(k.arg is None for k in call.keywords):
+            raise ValueError("** is no argument")
+        if len({k.arg for k in call.keywords}) < len(call.keywords):
+            raise ValueError("an argument twice")
+        named = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+        positional = tuple(ast.literal_eval(value) for value in call.args)
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
+        raise InvalidRequest(
+            f"cannot read the arguments of {text!r}: expected plain values, such as comm(temperature=0.1)"
+        ) from None
+    return Reference(match["name"], named, positional)
+
 
 T = TypeVar("T")
 

@@ -25,7 +25,7 @@ def torch_generator(seed: int, device: torch.device | str = "cpu") -> torch.Gene
 
 
 @contextmanager
-def lent_randomness(seed: int, device: torch.device | str = "cpu") -> Generator[None]:
+def temporary_seed(seed: int, device: torch.device | str = "cpu") -> Generator[None]:
     """The global generators, seeded for the length of the block and put back afterwards.
 
     For code that can draw from nowhere else: modules that initialise themselves, dropout.

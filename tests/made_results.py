@@ -8,8 +8,8 @@ import pandas as pd
 from pidlab.decomposition import TERMS
 from pidlab.defaults import RESULT_VERSION
 from pidlab.plots.capture import capture_figure
-from pidlab.plots.save import save
-from pidlab.results import Results
+from pidlab.plots.style import save
+from pidlab.results.folder import Results
 
 OBJECTIVES = ("untrained", "supervised", "comm")
 
@@ -44,7 +44,7 @@ def results(directory=Path(), points=(0.0, 0.5, 1.0), seeds=(0, 1, 2), objective
         "request": request,
         "result_version": RESULT_VERSION,
         "versions": {"python": "3.11"},
-        "directions": [["unique1", "unique2"]],
+        "axis_groups": [["unique1", "unique2"]],
         "truth": {"measure": ["broja"], "how": ["design"], "gap": 0.0},
         "runs": table["run"].nunique(),
         "failed": {},
@@ -58,7 +58,7 @@ def results(directory=Path(), points=(0.0, 0.5, 1.0), seeds=(0, 1, 2), objective
 def drawn(directory, **more):
     """As `results`, with its figure in the folder."""
     found = results(directory, **more)
-    figure, _ = capture_figure(found.table, found.directions)
+    figure, _ = capture_figure(found.table, found.axis_groups)
     for suffix in ("svg", "png"):
         save(figure, directory / f"captured.{suffix}")
     return found

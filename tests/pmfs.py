@@ -3,7 +3,7 @@
 import numpy as np
 from golden_numbers import golden_cases as golden
 
-__all__ = ["beside", "golden", "golden_pmf", "random_pmf", "table"]
+__all__ = ["golden", "golden_pmf", "independent_product", "random_pmf", "table"]
 
 
 def table(rows, shape):
@@ -13,7 +13,7 @@ def table(rows, shape):
     return pmf
 
 
-def beside(a, b):
+def independent_product(a, b):
     """Two independent parts as one distribution, the first the most significant on every axis."""
     product = np.einsum("...abc,...def->...adbecf", a, b)
     return product.reshape(
@@ -25,7 +25,7 @@ def golden_pmf(case):
     if "components" in case:
         pmf = np.ones((1, 1, 1))
         for part in case["components"]:
-            pmf = beside(pmf, table(part["pmf"], part["shape"]))
+            pmf = independent_product(pmf, table(part["pmf"], part["shape"]))
         return pmf
     if "pmf" in case:
         return table(case["pmf"], case["shape"])

@@ -58,7 +58,7 @@ def tracked(steps=(0, 1, 10, 100), **more):
     return pd.concat(parts, ignore_index=True)
 
 
-def write(directory, rows, directions=DIRECTIONS, version=defaults.RESULT_VERSION, **training):
+def write(directory, rows, axis_groups=DIRECTIONS, version=defaults.RESULT_VERSION, **training):
     """A folder as a sweep leaves it."""
     directory.mkdir(parents=True)
     rows.to_csv(directory / "results.csv", index=False)
@@ -66,7 +66,7 @@ def write(directory, rows, directions=DIRECTIONS, version=defaults.RESULT_VERSIO
         "command": ["pidlab", "sweep"],
         "request": {"generator": "atoms", "training": {"steps": 600, **training}, "probes": "standard"},
         "result_version": version,
-        "directions": directions,
+        "axis_groups": axis_groups,
         "failed": {},
     }
     (directory / "provenance.json").write_text(json.dumps(record))

@@ -2,16 +2,14 @@ import pytest
 import torch
 
 from pidlab import InvalidRequest
-from pidlab.convolutions import AlexNet, SmallCNN
-from pidlab.encoders import Encoders
-from pidlab.modality import Image, Vector, rows_at_once
-from pidlab.seeds import lent_randomness
+from pidlab.encoders import AlexNet, Encoders, Image, SmallCNN, Vector, rows_at_once
+from pidlab.seeds import temporary_seed
 
 SIZES = {"dim": 4, "hidden": 8, "layers": 1}
 
 
 def encoders(*modalities, **sizes):
-    with lent_randomness(0):
+    with temporary_seed(0):
         return Encoders(modalities, {"y": 2}, **{**SIZES, **sizes})
 
 
@@ -39,7 +37,7 @@ def test_small_images_are_refused():
 
 
 def test_alexnet_is_of_its_own_widths():
-    with lent_randomness(0):
+    with temporary_seed(0):
         net = AlexNet(Image(3, 224, 224), 64)
     widths = [layer.out_channels for layer in net.layers if isinstance(layer, torch.nn.Conv2d)]
     assert widths == [64, 192, 384, 256, 256]

@@ -9,12 +9,12 @@ import pandas as pd
 from scipy import stats
 
 from pidlab import defaults
-from pidlab.analysis.capture import capture_cohort
 from pidlab.defaults import Training
 from pidlab.errors import InvalidRequest
 from pidlab.generators import Atoms, Generator
 from pidlab.objectives import load_objective
 from pidlab.objectives.base import MakeObjective
+from pidlab.probes.capture import capture_cohort
 from pidlab.seeds import child
 from pidlab.training import Member, train
 
@@ -63,7 +63,7 @@ def profile(
     name: str,
     generator: Generator | None = None,
     *,
-    beside: Sequence[str] = BESIDE,
+    baselines: Sequence[str] = BESIDE,
     training: Training | None = None,
     probes: str = defaults.PROBES,
     on_objective: Callable[[str], None] = lambda _: None,
@@ -77,7 +77,7 @@ def profile(
         make: makes the objective from encoders.
         name: what to call it.
         generator: a world of your own instead.
-        beside: references of the others.
+        baselines: references of the others.
         training: settings; the defaults otherwise. Steps are fewer where the objective is so slow that
             they would not fit in the time a check may take.
         probes: effort of the probes.
@@ -91,7 +91,7 @@ def profile(
     if not math.isfinite(world.truth.total):
         raise InvalidRequest(f"{world.name} states no truth: check needs a generator that knows its own")
     frames = []
-    for other in (other for other in beside if other != name):
+    for other in (other for other in baselines if other != name):
         on_objective(other)
         frames.append(_examined(load_objective(other), other, world, training, probes))
     on_objective(name)

@@ -27,8 +27,13 @@ def bench(
             raise InvalidRequest("--solver takes no --objective: it times the decomposition of pmfs")
         _solvers(as_json)
         return
-    from pidlab.analysis.benchmark import probing
-    from pidlab.training.benchmark import compare, matrix_rate, sampling_ms, sampling_ratio
+    from pidlab.bench import (
+        compare,
+        matrix_rate,
+        probing,
+        sampling_ms,
+        sampling_ratio,
+    )
 
     chosen = objective or [name for name in defaults.OBJECTIVES if name != "untrained"]
     rate, sampling, factorcl = matrix_rate(), sampling_ms(), sampling_ratio()
@@ -89,7 +94,7 @@ def bench(
 
 
 def _solvers(as_json: bool) -> None:
-    from pidlab.info.benchmark import benchmark, dit_errors
+    from pidlab.bench import benchmark, dit_errors
 
     rows = benchmark()
     wrong = {size: dit_errors(size, 5) for size in (2, 3, 4)}

@@ -7,25 +7,16 @@ import typer
 from typer.core import TyperGroup
 
 from pidlab.cli.bench import bench
-from pidlab.cli.catalogue import catalogue
 from pidlab.cli.check import check
+from pidlab.cli.data import catalogue, generate, picture, truth
 from pidlab.cli.decompose import EPILOG as FILES
-from pidlab.cli.decompose import decompose
-from pidlab.cli.estimate import EPILOG as ARRAYS
-from pidlab.cli.estimate import estimate
-from pidlab.cli.export import export
-from pidlab.cli.generate import generate
-from pidlab.cli.known_answers import known_answers
-from pidlab.cli.picture import picture
-from pidlab.cli.plot import plot
-from pidlab.cli.readability import readability
-from pidlab.cli.report import report
-from pidlab.cli.status import status
-from pidlab.cli.stop import code_of, stoppable
+from pidlab.cli.decompose import ESTIMATE_EPILOG as ARRAYS
+from pidlab.cli.decompose import decompose, estimate
+from pidlab.cli.results import export, plot, report, status, table
 from pidlab.cli.study import study
 from pidlab.cli.sweep import EPILOG, sweep
-from pidlab.cli.table import table
-from pidlab.cli.truth import truth
+from pidlab.cli.terminal import code_of, stoppable
+from pidlab.cli.validation import known_answers, readability
 from pidlab.errors import InvalidRequest
 
 # typer carries a click of its own; this is the base of all its complaints about arguments.

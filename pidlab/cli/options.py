@@ -1,15 +1,22 @@
-"""Options that several commands share, and how bits per term are read from them."""
+"""The folder of a sweep, as commands that only read take it."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pidlab.errors import InvalidRequest
-from pidlab.sweeps.ask import spread
+from pidlab.sweeps.axes import spread
 
 if TYPE_CHECKING:
-    from pidlab.sweeps.engine import Engine
+    import pandas as pd
+
+    from pidlab.sweeps.execute import Engine
+    from pidlab.sweeps.store import Store
+
 
 AXIS = "A number, a range [b]0..1[/b] or [b]0..1:5[/b], or a list [b]0,0.25,1[/b]."
 BITS = "Bits of the four terms"
@@ -96,7 +103,7 @@ def chosen_engine(
         return Dask(workers, scheduler, threads)
     if elsewhere:
         raise InvalidRequest("--workers and --scheduler are of Dask: leave --engine local out")
-    from pidlab.sweeps.engine import Local
+    from pidlab.sweeps.execute import Local
 
     return Local(threads)
 
@@ -124,3 +131,59 @@ def asked_bits(
         "synergy": synergy,
     }
     return dict(spread((name, text) for name, text in given.items() if text is not None))
+
+
+Folders = Annotated[
+    list[Path],
+    typer.Argument(metavar="DIR...", help="Folders of sweeps, shown together.", show_default=False),
+]
+Readout = Annotated[str | None, typer.Option(metavar="Z", help="Which readout. Default: z12.")]
+Objectives = Annotated[
+    list[str] | None, typer.Option("--objective", metavar="O", help="Only these, in this order; repeatable.")
+]
+Terms = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--term", metavar="T", help="Only these, in this order; repeatable. Also such as nuisance:1."
+    ),
+]
+At = Annotated[
+    list[str] | None,
+    typer.Option("--at", metavar="NAME=VALUE", help="Only points of this value; repeatable."),
+]
+
+
+def values_of(pairs: list[str] | None, option: str = "--at") -> dict[str, str]:
+    """NAME=VALUE pairs by name."""
+    found: dict[str, str] = {}
+    for pair in pairs or []:
+        name, sign, value = pair.partition("=")
+        if not (sign and name.strip() and value.strip()):
+            raise InvalidRequest(f"{option} {pair!r}: expected NAME=VALUE, such as unique1=0.5")
+        if name.strip() in found:
+            raise InvalidRequest(f"{option} {name.strip()} is given twice: give each name once")
+        found[name.strip()] = value.strip()
+    return found
+
+
+def read_together(directories: list[Path]) -> tuple["pd.DataFrame", list[list[str]]]:
+    """The rows of all folders, and the directions they vary along."""
+    from pidlab.results.folder import merge_axis_groups, merge_results, read_results
+
+    found = [read_results(directory) for directory in directories]
+    return merge_results(found), merge_axis_groups(found)
+
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a sweep.", show_default=False)]
+
+
+@contextmanager
+def reading(directory: Path) -> Generator["Store"]:
+    """Opens a sweep's results without touching them, also while it runs."""
+    from pidlab.sweeps.store import Store
+
+    store = Store(directory / "results.sqlite", reading=True)
+    try:
+        yield store
+    finally:
+        store.close()

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from pidlab.cli.options import AsJson
-from pidlab.cli.stop import code_of
+from pidlab.cli.terminal import code_of
 from pidlab.errors import InvalidRequest
 
 study = typer.Typer(
@@ -28,7 +28,7 @@ FIGURES = Annotated[
 @study.command("list")
 def list_(figures: FIGURES = Path("figures"), as_json: AsJson = False) -> None:
     """List the studies: what they ask, whether they were run, how many of their claims are met."""
-    from pidlab.studies.library import studies
+    from pidlab.studies.store import studies
 
     rows = [_status(name, path, figures) for name, path in studies().items()]
     if as_json:
@@ -74,11 +74,11 @@ def run(
         raise InvalidRequest(f"unknown profile {profile!r}: expected one of {', '.join(PROFILES)}")
     from pidlab.cli.progress import progress
     from pidlab.studies.run import run_study
-    from pidlab.sweeps.ask import device_of
+    from pidlab.sweeps.request import resolve_device
 
     try:
         with progress() as shown:
-            done = run_study(named, profile, out, figures, device=device_of(device), progress=shown)
+            done = run_study(named, profile, out, figures, device=resolve_device(device), progress=shown)
     except KeyboardInterrupt as stop:
         typer.echo("stopped: finished cohorts are kept; the same command goes on from there", err=True)
         raise typer.Exit(code_of(stop)) from None
@@ -107,7 +107,7 @@ def run(
 @study.command()
 def check(name: NAME, figures: FIGURES = Path("figures"), as_json: AsJson = False) -> None:
     """Hold a study's claims against its stored results: met or not, by how much; exits 1 if not all are."""
-    from pidlab.studies.check import check as judged
+    from pidlab.studies.evaluate import check as judged
 
     named = _named(name)
     profile, checked = judged(named, figures / named.name)
@@ -128,23 +128,22 @@ def check(name: NAME, figures: FIGURES = Path("figures"), as_json: AsJson = Fals
 @study.command()
 def schema() -> None:
     """Print the JSON Schema of a study's file, for editors."""
-    from pidlab.studies.file import Study
+    from pidlab.studies.schema import Study
 
     typer.echo(json.dumps(Study.model_json_schema(), indent=2))
 
 
 def _named(name: str) -> Any:
-    from pidlab.studies.file import read_study
-    from pidlab.studies.library import find
-    from pidlab.studies.stored import Named
+    from pidlab.studies.schema import read_study
+    from pidlab.studies.store import Named, find
 
     path = find(name)
     return Named(path.stem, path, read_study(path))
 
 
 def _status(name: str, path: Path, figures: Path) -> dict[str, Any]:
-    from pidlab.studies.file import read_study
-    from pidlab.studies.stored import Named, differs, record_of
+    from pidlab.studies.schema import read_study
+    from pidlab.studies.store import Named, differs, record_of
 
     row: dict[str, Any] = {"name": name, "title": "", "profiles": ["quick", "laptop", "paper"], "unmet": []}
     row |= {"status": "not run", "profile": None, "met": None, "claims": None}
@@ -174,6 +173,6 @@ def _status(name: str, path: Path, figures: Path) -> dict[str, Any]:
 
 
 def _print_json(value: Any) -> None:
-    from pidlab.studies.stored import finite
+    from pidlab.studies.store import finite
 
     typer.echo(json.dumps(finite(value), allow_nan=False))

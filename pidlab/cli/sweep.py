@@ -26,7 +26,7 @@ from pidlab.cli.options import (
     asked_bits,
     chosen_engine,
 )
-from pidlab.cli.stop import code_of
+from pidlab.cli.terminal import code_of
 from pidlab.defaults import QUICK, Training, meaning
 
 _BASE = Training()
@@ -180,7 +180,7 @@ def sweep(
     [b]pidlab sweep --unique 0..1[/b] asks how many of 0 to 1 unique bits each default objective keeps.
     Rerunning the same command goes on where it stopped, and trains nothing twice.
     """
-    from pidlab.sweeps.ask import ask
+    from pidlab.sweeps.request import build_request
 
     axes: list[tuple[tuple[str, ...], str | int]] = [
         *asked_bits(redundant, unique, unique1, unique2, synergy).items()
@@ -188,7 +188,7 @@ def sweep(
     if width is not None:
         axes.append((("width",), width))
     axes += asked_axes(vary, "NAME=AXIS, such as noise=0..1")
-    request = ask(
+    request = build_request(
         axes,
         generator=generator,
         objectives=objective or None,
@@ -237,7 +237,7 @@ def sweep(
         }
         typer.echo(json.dumps(document))
     else:
-        from pidlab.cli.tables import print_captured
+        from pidlab.cli.progress import print_captured
 
         print_captured(result, request)
     names = {run.key: run.objective for run in request.runs()} if result.failures else {}
@@ -258,12 +258,11 @@ def _grouped(failures: dict[str, str]) -> dict[str, list[str]]:
 
 
 def _describe(request: Any, as_json: bool) -> None:
-    from pidlab.sweeps.estimate import estimate
-    from pidlab.sweeps.plan import plan
+    from pidlab.sweeps.plan import estimate_seconds, plan
 
     runs = request.runs()
     cohorts = plan(runs)
-    seconds = estimate(cohorts)
+    seconds = estimate_seconds(cohorts)
     listed = [{"objective": c.objective, "runs": len(c.runs)} for c in cohorts]
     if as_json:
         document = {"name": request.name, "runs": len(runs), "cohorts": listed, "estimated_seconds": seconds}

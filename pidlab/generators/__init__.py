@@ -1,10 +1,17 @@
 """Distributions that know their own information. A module here that defines one registers it."""
 
+from pidlab.generators.arrays import dataset
 from pidlab.generators.atoms import Atoms
-from pidlab.generators.base import Generator, Sample, Stack, Target, ViewInformation
-from pidlab.generators.export import dataset
+from pidlab.generators.base import (
+    Generator,
+    Sample,
+    Stack,
+    Target,
+    ViewInformation,
+    generators,
+    load_generator,
+)
 from pidlab.generators.gate import Gate
-from pidlab.generators.registry import generators, load_generator
 
 __all__ = [
     "Atoms",

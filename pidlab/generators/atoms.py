@@ -12,9 +12,11 @@ from jaxtyping import Float
 
 from pidlab.decomposition import TERMS, Decomposition
 from pidlab.defaults import ATOMS
+from pidlab.encoders import Vector
 from pidlab.errors import InvalidRequest
-from pidlab.generators.atoms_law import (
+from pidlab.generators.atoms_stack import (
     MOST_CELLS,
+    AtomsStack,
     Slot,
     cell_law,
     gap_of,
@@ -23,18 +25,19 @@ from pidlab.generators.atoms_law import (
     symbol_law,
     values_shown,
 )
-from pidlab.generators.atoms_stack import AtomsStack
 from pidlab.generators.base import (
     Generator,
     Sample,
     Target,
     ViewInformation,
+    check_labels,
+    check_nonnegative,
+    check_policy,
+    check_rendering,
     ingredients_of,
     joint_prior,
 )
-from pidlab.generators.checks import check_labels, check_nonnegative, check_policy, check_rendering
 from pidlab.info import binary_entropy, inverse_binary_entropy
-from pidlab.modality import Vector
 
 Tuning = Literal["entropy", "erasure", "channel"]
 
@@ -57,7 +60,7 @@ class Atoms(Generator):
 
     Latents are symbols in {-1, 0, 1} plus normal noise truncated inside half their gap, so that every
     symbol is a function of the observation; private normal nuisance; nuisance bits that both
-    modalities share. A random bijection (`pidlab.generators.rendering`) carries them to `width`.
+    modalities share. A random bijection (`pidlab.generators.latent`) carries them to `width`.
 
     Args:
         redundant: bits in both modalities.
@@ -183,7 +186,7 @@ class Atoms(Generator):
         return targets
 
     @property
-    def beside(self) -> dict[str, Target]:
+    def auxiliary_targets(self) -> dict[str, Target]:
         """The two parts of the XOR, a private nuisance bit of each modality, the shared nuisance.
 
         `nuisance:1` is the sign of the first private coordinate, a fair bit, and likewise `nuisance:2`.
@@ -220,7 +223,7 @@ class Atoms(Generator):
         return symbol_law(self.slots)
 
     @property
-    def signature(self) -> Any:
+    def shape_key(self) -> Any:
         # Told without the symbols, whose probabilities take longer than all else of planning a big sweep.
         shape = tuple(
             (t, gap_of(tuning)) for t, bits, tuning in self._parts for _ in range(slot_count(t, bits))

@@ -1,9 +1,12 @@
-"""What a generator is: a distribution over modalities and targets that knows its own information."""
+"""Generators by name: `atoms`, `"atoms(noise=0.1)"`."""
 
+import importlib
+import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -12,8 +15,148 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pidlab.decomposition import Decomposition, Planted
-from pidlab.info import decompose, entropy, joint_information, source_informations
-from pidlab.modality import Modality
+from pidlab.encoders import Modality
+from pidlab.errors import InvalidRequest, nearest
+from pidlab.info import (
+    decompose,
+    entropy,
+    joint_information,
+    source_informations,
+)
+from pidlab.registry import look_up, parse, scan
+
+# Binary symbols of a target, whose classes are listed one by one, and of Y, which is an int64.
+MOST_SYMBOLS, MOST_JOINT_SYMBOLS = 20, 62
+
+# Bins of a continuous variable: of so many float32 misses .005 bits.
+MOST_CLASSES = 2**14
+
+
+def parameters_of(cls: type) -> list[str]:
+    """The names of the parameters that a generator's class takes."""
+    return list(_signature(cls))
+
+
+def required_of(cls: type) -> list[str]:
+    """The names of those that it gives no default."""
+    return [name for name, parameter in _signature(cls).items() if parameter.default is parameter.empty]
+
+
+@cache  # a sweep asks once for every run
+def _signature(cls: type) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(cls).parameters
+
+
+def check_nonnegative(generator: Any, *names: str) -> None:
+    """Keeps each parameter as a float; it is a finite number, 0 or more.
+
+    Raises:
+        InvalidRequest: it is not.
+    """
+    for name in names:
+        value = getattr(generator, name)
+        if not _is_number(value) or not math.isfinite(value) or value < 0:
+            raise InvalidRequest(f"{name} = {value!r}: expected a finite number, 0 or more")
+        object.__setattr__(generator, name, float(value))
+
+
+def check_probability(generator: Any, *names: str) -> None:
+    """Keeps each parameter as a float between 0 and 1.
+
+    Raises:
+        InvalidRequest: it is not one.
+    """
+    for name in names:
+        value = getattr(generator, name)
+        if not _is_number(value) or not 0 <= value <= 1:
+            raise InvalidRequest(f"{name} = {value!r}: expected a number from 0 to 1")
+        object.__setattr__(generator, name, float(value))
+
+
+def check_whole(generator: Any, **least: int) -> None:
+    """Keeps each parameter as an int; it is a whole number, however written, of at least this.
+
+    Raises:
+        InvalidRequest: it is not.
+    """
+    for name, lowest in least.items():
+        value = getattr(generator, name)
+        whole = _is_number(value) and math.isfinite(value) and value == int(value)
+        if not whole or value < lowest:
+            raise InvalidRequest(f"{name} = {value!r}: expected a whole number, {lowest} or more")
+        object.__setattr__(generator, name, int(value))
+
+
+def check_rendering(generator: Any) -> None:
+    """Checks what generators of noisy symbols have: noise, nuisance, depth, slope, width and world."""
+    check_nonnegative(generator, "noise")
+    check_bijection(generator)
+
+
+def check_bijection(generator: Any) -> None:
+    """Checks what every rendered generator has: nuisance, depth, slope, width and world."""
+    check_whole(generator, nuisance=0, depth=0, width=1, world=0)
+    slope = generator.slope
+    if not _is_number(slope) or not 0 < slope <= 1:
+        raise InvalidRequest(f"slope = {slope!r}: expected a number above 0 and up to 1")
+
+
+def check_classes(generator: Any) -> None:
+    """Checks `classes` of a target cut from a continuous variable: 2 or more, no finer than float32 shows.
+
+    Raises:
+        InvalidRequest: it is not.
+    """
+    check_whole(generator, classes=2)
+    if generator.classes > MOST_CLASSES:
+        raise InvalidRequest(f"classes = {generator.classes}: expected {MOST_CLASSES} or fewer")
+
+
+def check_labels(symbols: Mapping[str, int]) -> None:
+    """Checks that targets of so many binary symbols each can be listed, and their joint label be an int64.
+
+    Raises:
+        InvalidRequest: they cannot.
+    """
+    for name, count in symbols.items():
+        if count > MOST_SYMBOLS:
+            raise InvalidRequest(
+                f"{name}: a label of {count} bits has 2^{count} classes; ask for {MOST_SYMBOLS} bits or fewer"
+            )
+    total = sum(symbols.values())
+    if total > MOST_JOINT_SYMBOLS:
+        raise InvalidRequest(
+            f"{', '.join(symbols)}: Y of {total} bits has 2^{total} classes; "
+            f"ask for {MOST_JOINT_SYMBOLS} bits or fewer in all"
+        )
+
+
+def check_sample(n: int, split: str, splits: Sequence[str] = ("train", "eval")) -> None:
+    """Checks what every sample is asked for.
+
+    Raises:
+        InvalidRequest: fewer than one sample, or an unknown split.
+    """
+    if n < 1:
+        raise InvalidRequest(f"{n} samples: expected 1 or more")
+    if split not in splits:
+        expected = " or ".join(map(repr, splits))
+        raise InvalidRequest(f"unknown split {split!r}: expected {expected}")
+
+
+def check_policy(generator: Any, policy: str) -> None:
+    """Checks that a generator offers these views.
+
+    Raises:
+        InvalidRequest: it does not.
+    """
+    if policy not in generator.policies:
+        offered = ", ".join(generator.policies)
+        raise InvalidRequest(f"unknown views {policy!r}: {generator.name} offers {offered}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)
@@ -49,7 +192,7 @@ class Sample:
         classes: number of classes by target name.
         latents: what the generator needs to make views; sample axis last.
         symbols: the noiseless symbols behind each target, one tensor per modality.
-        beside: class numbers of what is examined beside the targets (see `Generator.beside`).
+        beside: class numbers of what is examined beside the targets (see `Generator.auxiliary_targets`).
         cells: all symbols of a modality as one number, one tensor per modality; empty where the
             generator has no `cell_laws`.
     """
@@ -59,7 +202,7 @@ class Sample:
     classes: dict[str, int]
     latents: dict[str, Tensor] = field(default_factory=dict)
     symbols: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)
-    beside: dict[str, Int[Tensor, "*members n"]] = field(default_factory=dict)
+    auxiliary_targets: dict[str, Int[Tensor, "*members n"]] = field(default_factory=dict)
     cells: tuple[Int[Tensor, "*members n"], ...] = ()
 
     @property
@@ -109,7 +252,7 @@ class Sample:
             self.classes,
             {name: per_row(t) for name, t in self.latents.items()},
             {name: tuple(per_row(t) for t in ts) for name, ts in self.symbols.items()},
-            {name: per_row(t) for name, t in self.beside.items()},
+            {name: per_row(t) for name, t in self.auxiliary_targets.items()},
             tuple(per_row(t) for t in self.cells),
         )
 
@@ -161,7 +304,7 @@ class Generator(ABC):
         return self.truth
 
     @property
-    def beside(self) -> dict[str, Target]:
+    def auxiliary_targets(self) -> dict[str, Target]:
         """Variables that are no targets but worth reading too; `NAME:DETAIL` by convention.
 
         `T:1` and `T:2` are the two ingredients of a target T that both modalities make together, one
@@ -198,7 +341,7 @@ class Generator(ABC):
 
     @property
     @abstractmethod
-    def signature(self) -> Any:
+    def shape_key(self) -> Any:
         """Generators of equal signature have tensors of equal shape and can be drawn as one program."""
 
     @abstractmethod
@@ -265,7 +408,7 @@ def _stack_samples(samples: Sequence[Sample]) -> Sample:
             name: tuple(torch.stack(ts) for ts in zip(*(s.symbols[name] for s in samples), strict=True))
             for name in first.symbols
         },
-        {name: torch.stack([s.beside[name] for s in samples]) for name in first.beside},
+        {name: torch.stack([s.auxiliary_targets[name] for s in samples]) for name in first.auxiliary_targets},
         tuple(torch.stack(cells) for cells in zip(*(s.cells for s in samples), strict=True)),
     )
 
@@ -295,3 +438,28 @@ def joint_prior(priors: Sequence[Sequence[float]]) -> tuple[float, ...]:
         cells = [p * cell for p in prior for cell in cells]
     total = math.fsum(cells)
     return tuple(cell / total for cell in cells)
+
+
+@cache
+def generators() -> Mapping[str, type[Generator]]:
+    """Every registered generator by name."""
+    return scan(importlib.import_module("pidlab.generators"), Generator)
+
+
+def load_generator(reference: str, **parameters: Any) -> Generator:
+    """The generator that `reference` names, with `parameters` over those it gives itself.
+
+    Raises:
+        InvalidRequest: no such generator, or one that has no such parameter.
+    """
+    asked = parse(reference)
+    cls = look_up("generator", asked.name, generators())
+    fields = parameters_of(cls)
+    for key in parameters:
+        if key not in fields:
+            raise InvalidRequest(f"{asked.name} has no parameter {key!r}: {nearest(key, fields)}")
+    given = {**asked.bind(fields), **parameters}
+    for name in required_of(cls):
+        if name not in given:
+            raise InvalidRequest(f"{asked} lacks {name!r}: write {asked.name}({name}=...)")
+    return cls(**given)

@@ -9,8 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pidlab.decomposition import Decomposition
-from pidlab.generators.base import Sample
-from pidlab.generators.checks import check_probability
+from pidlab.generators.base import Sample, check_probability
 from pidlab.generators.finite import Finite
 from pidlab.info import binary_entropy
 from pidlab.seeds import child, torch_generator

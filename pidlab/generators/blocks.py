@@ -11,12 +11,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pidlab.decomposition import Decomposition
+from pidlab.encoders import Vector
 from pidlab.errors import InvalidRequest
-from pidlab.generators.base import Target
-from pidlab.generators.checks import check_classes, check_nonnegative, check_whole
+from pidlab.generators.base import Target, check_classes, check_nonnegative, check_whole
 from pidlab.generators.latent import Latent, one_target
-from pidlab.info.quantised import equal_edges, quantised_decomposition
-from pidlab.modality import Vector
+from pidlab.info.pmf import equal_edges, quantised_decomposition
 from pidlab.seeds import child, torch_generator
 
 BLOCKS = ("shared", "unique1", "unique2")
@@ -29,7 +28,7 @@ class Blocks(Latent):
 
     Y is the bin of equal mass that the sum of `chosen` features falls into; for two classes
     Y = 1[mean >= 0]. The sums that the modalities see are sufficient, so the truth is exact up to a
-    one-dimensional quadrature (`pidlab.info.quantised`).
+    one-dimensional quadrature (`pidlab.info.pmf`).
 
     Args:
         noise: standard deviation of normal noise on every feature, drawn for each modality on its own
@@ -107,7 +106,7 @@ class Blocks(Latent):
         return -0.5 * shared * math.log2(1.0 - seen**2)
 
     @property
-    def signature(self) -> Any:
+    def shape_key(self) -> Any:
         return (self.features, tuple(m.dim for m in self.modalities), self.classes)
 
     def draw(

@@ -13,12 +13,11 @@ from scipy.stats import qmc
 from torch import Tensor
 
 from pidlab.decomposition import Decomposition
+from pidlab.encoders import Vector
 from pidlab.errors import InvalidRequest
-from pidlab.generators.base import Target
+from pidlab.generators.base import Target, check_nonnegative, check_whole
 from pidlab.generators.blocks import check_fits, uniform_matrix
-from pidlab.generators.checks import check_nonnegative, check_whole
 from pidlab.generators.latent import Latent
-from pidlab.modality import Vector
 from pidlab.seeds import child, torch_generator
 
 VARIANCE = 0.5  # of a latent
@@ -114,7 +113,7 @@ class DisentangledSSL(Latent):
         }
 
     @property
-    def signature(self) -> Any:
+    def shape_key(self) -> Any:
         return (self.latents, self.width)
 
     def draw(

@@ -10,9 +10,13 @@ from torch import Tensor
 
 from pidlab.decomposition import Decomposition
 from pidlab.errors import InvalidRequest
-from pidlab.generators.base import Target
-from pidlab.generators.blocks import BLOCKS, Blocks, check_fits, uniform_matrix
-from pidlab.generators.checks import check_whole
+from pidlab.generators.base import Target, check_whole
+from pidlab.generators.blocks import (
+    BLOCKS,
+    Blocks,
+    check_fits,
+    uniform_matrix,
+)
 from pidlab.generators.latent import one_target
 from pidlab.generators.planar import (
     Network,
@@ -43,7 +47,7 @@ class FactorCL(Blocks):
     classes are common; how many bits it has is a matter of `labels_seed`. It has no closed form: I(X_i;Y)
     and I(X1,X2;Y) are known to 1e-3 bits by quadrature (`pidlab.generators.planar`), BROJA is solved on 4 to
     64 cells of like p(y|x_i), until two grids agree to 1e-3 bits, and `truth.gap` is what is certain
-    (`pidlab.info.merged`): .08 bits for the default features. The first time it is asked for takes a minute.
+    (`pidlab.info.broja`): .08 bits for the default features. The first time it is asked for takes a minute.
 
     Args:
         shared: features in both modalities.

@@ -10,10 +10,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pidlab.defaults import ATOMS
-from pidlab.generators.base import Sample, Target, ViewInformation, ingredients_of, target_of
-from pidlab.generators.checks import check_nonnegative, check_policy
-from pidlab.generators.latent import Rendered
-from pidlab.generators.noise import truncated_normal
+from pidlab.generators.base import (
+    Sample,
+    Target,
+    ViewInformation,
+    check_nonnegative,
+    check_policy,
+    ingredients_of,
+    target_of,
+)
+from pidlab.generators.latent import Rendered, truncated_normal
 from pidlab.info import entropy, mutual_information
 from pidlab.seeds import child, torch_generator
 
@@ -57,7 +63,7 @@ class Finite(Rendered):
         return (self.code(0).shape[1], self.code(1).shape[1])
 
     @property
-    def signature(self) -> Any:
+    def shape_key(self) -> Any:
         return (self.law().shape, self.noise, self.nuisance, self.depth, self.slope, self.width)
 
     def symbol_law(self) -> Float[np.ndarray, "n1 n2 ny"]:
@@ -69,7 +75,7 @@ class Finite(Rendered):
         return {"y": target_of("y", self.law())}
 
     @property
-    def beside(self) -> dict[str, Target]:
+    def auxiliary_targets(self) -> dict[str, Target]:
         """The symbols of X1 and of X2."""
         return ingredients_of("y", self.law())
 

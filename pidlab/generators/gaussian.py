@@ -11,11 +11,17 @@ from torch import Tensor
 
 from pidlab.decomposition import TERMS, Decomposition
 from pidlab.errors import InvalidRequest
-from pidlab.generators.base import Sample, Target, ViewInformation
-from pidlab.generators.checks import check_classes, check_nonnegative, check_policy
+from pidlab.generators.base import (
+    Sample,
+    Target,
+    ViewInformation,
+    check_classes,
+    check_nonnegative,
+    check_policy,
+)
 from pidlab.generators.latent import Rendered, one_target
 from pidlab.info import gaussian
-from pidlab.info.quantised import equal_edges, quantised_decomposition
+from pidlab.info.pmf import equal_edges, quantised_decomposition
 from pidlab.seeds import child, torch_generator
 
 # A block of b bits needs noise 2^b times finer than its signal, and float32 has 24 bits.
@@ -112,8 +118,8 @@ class Gaussian(Rendered):
         return (3, 3)
 
     @property
-    def signature(self) -> Any:
-        return (self.classes, *super().signature)
+    def shape_key(self) -> Any:
+        return (self.classes, *super().shape_key)
 
     @property
     def truth(self) -> Decomposition:

@@ -2,25 +2,157 @@
 
 import math
 from abc import abstractmethod
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import count
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
 from pidlab.decomposition import Decomposition
 from pidlab.defaults import ATOMS
+from pidlab.encoders import Vector
 from pidlab.errors import InvalidRequest
-from pidlab.generators.base import Generator, Sample, Target, ViewInformation
-from pidlab.generators.checks import check_bijection, check_policy, check_sample
-from pidlab.generators.noise import corrupted
-from pidlab.generators.rendering import Rendering, stack_maps
+from pidlab.generators.base import (
+    Generator,
+    Sample,
+    Target,
+    ViewInformation,
+    check_bijection,
+    check_policy,
+    check_sample,
+)
 from pidlab.info import entropy
-from pidlab.modality import Vector
 from pidlab.seeds import child, torch_generator
+
+
+def orthogonal_maps(world: int, modality: int, depth: int, width: int) -> Float[Tensor, "layers width width"]:
+    """The `depth + 1` random orthogonal maps of one modality in one world (Haar, by QR)."""
+    generator = torch_generator(child(world, "rendering", modality))
+    gaussian = torch.randn(depth + 1, width, width, generator=generator, dtype=torch.float64)
+    q, r = torch.linalg.qr(gaussian)
+    # Without the signs of R the law of Q would depend on the QR algorithm.
+    return (q * torch.diagonal(r, dim1=-2, dim2=-1).sign()[:, None, :]).float()
+
+
+class Rendering:
+    """x = Q_depth f(... f(Q_0 [latents, 0])), f the leaky ReLU: injective, with rows of unit scale.
+
+    Args:
+        maps: orthogonal maps of every member, (members, depth + 1, width, width).
+        latents: number of latent coordinates; the rest of the width is filled with zeros.
+        slope: slope of the leaky ReLU on negative numbers, above 0; 1 makes the rendering linear.
+    """
+
+    def __init__(self, maps: Float[Tensor, "members layers width width"], latents: int, slope: float) -> None:
+        scale, rest = _scales(maps.shape[-1], latents, slope)
+        self._layers = [maps[:, 0, :, :latents] * scale, *(maps[:, 1:] * rest).unbind(1)]
+        self._slope = slope
+
+    def __call__(self, latents: Float[Tensor, "members k n"]) -> Float[Tensor, "members n width"]:
+        self._layers = [layer.to(latents.device) for layer in self._layers]
+        for layer in self._layers[:-1]:
+            latents = F.leaky_relu_(layer @ latents, self._slope)
+        # The last map is applied from the right, so that observations come out row by row.
+        return latents.mT @ self._layers[-1].mT
+
+
+def _scales(width: int, latents: int, slope: float) -> tuple[float, float]:
+    """Of the first map and of the others: they keep the mean square of a coordinate near 1."""
+    return math.sqrt(width / max(latents, 1)), math.sqrt(2.0 / (1.0 + slope * slope))
+
+
+def recovered(
+    x: Float[Tensor, "n width"], maps: Float[Tensor, "layers width width"], latents: int, slope: float
+) -> Float[Tensor, "n k"]:
+    """The latents that a `Rendering` by these maps shows as x: its inverse, up to rounding."""
+    scale, rest = _scales(maps.shape[-1], latents, slope)
+    for layer in maps[1:].flip(0).unbind():
+        x = x @ layer / rest
+        x = torch.where(x < 0.0, x / slope, x)
+    return x @ maps[0, :, :latents] / scale
+
+
+def stack_maps(worlds: Sequence[int], modality: int, depth: int, width: int) -> Tensor:
+    """The maps of every member; each world is built once."""
+    built = {world: orthogonal_maps(world, modality, depth, width) for world in dict.fromkeys(worlds)}
+    return torch.stack([built[world] for world in worlds])
+
+
+# Noise stops at this part of half the gap, so that rounding cannot carry a symbol across it.
+MARGIN = 0.98
+
+# The `generic` view: normal noise of this size, then coordinates dropped with this probability.
+GENERIC_NOISE, GENERIC_DROP = 0.1, 0.2
+
+# The `independent` view of FactorCL's released code: one of these for each row, with noise of this size
+# or with this part of the numbers dropped.
+CHOICES = ("swap", "noise", "drop", "same")
+INDEPENDENT_NOISE, DROPPED_PART = 0.01, 10
+
+
+def truncated_normal(
+    uniform: Float[Tensor, "..."], sd: float, half_gap: float | Tensor = 1.0
+) -> Float[Tensor, "..."]:
+    """Normal noise truncated to ±MARGIN half gaps, by the inverse of its distribution function.
+
+    Args:
+        uniform: draws from [0, 1).
+        sd: standard deviation before truncation, in units of half the gap.
+        half_gap: half the distance between two values that must stay apart.
+    """
+    if sd == 0.0:
+        return torch.zeros_like(uniform)
+    scale = sd * math.sqrt(2.0)
+    normal = torch.erfinv((2.0 * uniform - 1.0) * math.erf(MARGIN / scale))
+    limit = torch.as_tensor(MARGIN * half_gap, device=uniform.device)
+    # A draw of exactly 0 is infinitely far out where the distribution function rounds to 1.
+    return (scale * half_gap * normal).clamp(-limit, limit)
+
+
+def independent_draws(rows: int, width: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """What an `independent` view draws: each row's choice of four, its noise, and which numbers stay."""
+    device = generator.device
+    choice = torch.randint(len(CHOICES), (rows,), generator=generator, device=device)
+    noise = torch.randn((rows, width), generator=generator, device=device)
+    rank = torch.rand((rows, width), generator=generator, device=device).argsort(-1).argsort(-1)
+    return choice, INDEPENDENT_NOISE * noise, rank >= width // DROPPED_PART
+
+
+def independent_view(
+    x: Float[Tensor, "*members n d"], choice: Tensor, noise: Tensor, kept: Tensor
+) -> Float[Tensor, "*members n d"]:
+    """Each row on its own is swapped (its halves), noised, thinned or left as it is (FactorCL's code).
+
+    A swap and the identity keep all information, the noise nearly all, so I(X;X') is far above I(X;Y).
+    """
+    half = x.shape[-1] // 2
+    swapped = torch.cat([x[..., half:], x[..., :half]], dim=-1)
+    options = torch.stack([swapped, x + noise, x * kept, x])
+    picked = choice[None, ..., None].expand(1, *x.shape)
+    return options.gather(0, picked)[0]
+
+
+def corruption(shape: Sequence[int], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """What the `generic` view adds to observations, and which coordinates it keeps."""
+    noise = torch.randn(shape, generator=generator, device=generator.device)
+    kept = torch.rand(shape, generator=generator, device=generator.device) >= GENERIC_DROP
+    return GENERIC_NOISE * noise, kept
+
+
+def corrupted(sample: Sample, seed: int) -> Sample:
+    """The `generic` view of one member's sample: works on the observations, knows nothing of latents."""
+    x = []
+    for m, clean in enumerate(sample.x):
+        noise, kept = corruption(clean.shape, torch_generator(child(seed, "generic", m), clean.device))
+        x.append((clean + noise) * kept)
+    return replace(sample, x=tuple(x))
+
 
 # Fewest rows that a `task` view draws at once in search of given labels.
 POOL = 1024
@@ -54,7 +186,7 @@ class Latent(Generator):
         return {}
 
     def ingredients(self, latents: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The class numbers of what stands `beside` the targets; none by default."""
+        """The class numbers of what stands `auxiliary_targets` the targets; none by default."""
         return {}
 
     def cells(self, latents: dict[str, Tensor]) -> tuple[Tensor, ...]:
@@ -147,7 +279,7 @@ class Rendered(Latent):
 
     Args:
         nuisance: private normal coordinates in each modality.
-        depth: leaky ReLU layers of the rendering (`pidlab.generators.rendering`).
+        depth: leaky ReLU layers of the rendering (`pidlab.generators.latent`).
         slope: their slope on negative numbers.
         width: numbers in an observation.
         world: which random rendering.
@@ -183,7 +315,7 @@ class Rendered(Latent):
         return (Vector(self.width),) * len(self.coordinates)
 
     @property
-    def signature(self) -> Any:
+    def shape_key(self) -> Any:
         return (self.coordinates, self.nuisance, self.depth, self.slope, self.width)
 
     def observe(self, latents: dict[str, Tensor], seed: int) -> tuple[Tensor, ...]:

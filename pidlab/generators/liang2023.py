@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pidlab.errors import InvalidRequest
+from pidlab.generators.base import check_whole
 from pidlab.generators.blocks import Blocks, check_fits, uniform_matrix
-from pidlab.generators.checks import check_whole
 
 Setting = Literal["redundancy", "uniqueness1", "uniqueness2", "synergy", "mixed"]
 

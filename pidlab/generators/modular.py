@@ -10,8 +10,7 @@ from torch import Tensor
 
 from pidlab.decomposition import Decomposition
 from pidlab.errors import InvalidRequest
-from pidlab.generators.base import Sample, Target
-from pidlab.generators.checks import MOST_CLASSES, check_classes, check_nonnegative
+from pidlab.generators.base import MOST_CLASSES, Sample, Target, check_classes, check_nonnegative
 from pidlab.generators.latent import Rendered, one_target
 from pidlab.info import binary_entropy
 from pidlab.seeds import child, torch_generator
@@ -59,8 +58,8 @@ class Modular(Rendered):
         return (2, 2)
 
     @property
-    def signature(self) -> Any:
-        return (self.classes, *super().signature)
+    def shape_key(self) -> Any:
+        return (self.classes, *super().shape_key)
 
     @property
     def prior(self) -> tuple[float, ...]:

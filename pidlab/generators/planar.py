@@ -11,7 +11,7 @@ from scipy.stats import qmc
 from torch import Tensor
 
 from pidlab.decomposition import Decomposition
-from pidlab.info.merged import Merged, merged_decomposition
+from pidlab.info.broja import Merged, merged_decomposition
 from pidlab.seeds import child, torch_generator
 
 VARIANCE = 0.5  # of a feature

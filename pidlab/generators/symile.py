@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pidlab.decomposition import Decomposition
 from pidlab.errors import InvalidRequest
-from pidlab.generators.checks import check_probability, check_whole
+from pidlab.generators.base import check_probability, check_whole
 from pidlab.generators.finite import Finite
 from pidlab.info import binary_entropy, entropy
 

@@ -11,12 +11,10 @@ from scipy.special import entr
 from torch import Tensor
 
 from pidlab.decomposition import Decomposition
+from pidlab.encoders import Vector
 from pidlab.errors import InvalidRequest
-from pidlab.generators.base import Sample, Target
-from pidlab.generators.checks import check_nonnegative, check_probability, check_whole
-from pidlab.generators.latent import Latent, one_target
-from pidlab.generators.rendering import Rendering, stack_maps
-from pidlab.modality import Vector
+from pidlab.generators.base import Sample, Target, check_nonnegative, check_probability, check_whole
+from pidlab.generators.latent import Latent, Rendering, one_target, stack_maps
 from pidlab.seeds import child, torch_generator
 
 SHORTCUT_SCALE = 1.3
@@ -96,7 +94,7 @@ class SynIB(Latent):
         return {"y": one_target(self.truth, (0.5, 0.5))}
 
     @property
-    def signature(self) -> Any:
+    def shape_key(self) -> Any:
         return (self.width,)
 
     def draw(

@@ -13,10 +13,16 @@ from torch import Tensor
 from pidlab.decomposition import Planted
 from pidlab.defaults import ATOMS
 from pidlab.errors import InvalidRequest
-from pidlab.generators.base import Sample, Target, ViewInformation, joint_prior
-from pidlab.generators.checks import check_labels, check_nonnegative, check_policy
-from pidlab.generators.latent import Rendered
-from pidlab.generators.noise import truncated_normal
+from pidlab.generators.base import (
+    Sample,
+    Target,
+    ViewInformation,
+    check_labels,
+    check_nonnegative,
+    check_policy,
+    joint_prior,
+)
+from pidlab.generators.latent import Rendered, truncated_normal
 from pidlab.info import binary_entropy, inverse_binary_entropy
 from pidlab.seeds import child, torch_generator
 
@@ -151,8 +157,8 @@ class Three(Rendered):
         )
 
     @property
-    def signature(self) -> Any:
-        return (tuple((f.name, len(f.fractions)) for f in self.factors), *super().signature)
+    def shape_key(self) -> Any:
+        return (tuple((f.name, len(f.fractions)) for f in self.factors), *super().shape_key)
 
     @property
     def truth(self) -> Planted:

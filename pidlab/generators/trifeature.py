@@ -9,14 +9,20 @@ import torch
 from torch import Tensor
 
 from pidlab.decomposition import Decomposition
+from pidlab.encoders import Image
 from pidlab.errors import InvalidRequest
-from pidlab.generators import image_views
-from pidlab.generators.base import Sample, Target, ViewInformation
-from pidlab.generators.checks import check_policy, check_probability, check_whole
+from pidlab.generators import trifeature_images as image_views
+from pidlab.generators.base import (
+    Sample,
+    Target,
+    ViewInformation,
+    check_policy,
+    check_probability,
+    check_whole,
+)
 from pidlab.generators.latent import Latent
 from pidlab.generators.trifeature_images import HIGHEST, RADIUS, render
 from pidlab.info import binary_entropy, decompose
-from pidlab.modality import Image
 from pidlab.seeds import child, torch_generator
 
 # Shapes, textures and colours there are of each.
@@ -45,7 +51,7 @@ class Trifeature(Latent):
 
     Views: `noise` keeps all factors and draws place, rotations and phase afresh. `task` keeps what the
     tasks are about: it draws the colours afresh as well, the second so that the label stays. `crop`,
-    `flip`, `blur`, `jitter` and `grayscale` (`pidlab.generators.image_views`) work on the image, `generic`
+    `flip`, `blur`, `jitter` and `grayscale` (`pidlab.generators.trifeature_images`) work on the image, `generic`
     is all of them. What they destroy: crop cuts shapes and changes the scale of textures; flip nothing,
     every shape and texture is its own mirror image; blur weakens textures; jitter turns the hue, so that
     in 4 of 5 views two colours are as likely; grayscale erases the colour in 1 of 5, for all colours have
@@ -99,7 +105,7 @@ class Trifeature(Latent):
         return (Image(3, self.size, self.size), Image(3, self.size, self.size))
 
     @property
-    def signature(self) -> Any:
+    def shape_key(self) -> Any:
         return (self.size,)
 
     @property

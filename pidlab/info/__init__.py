@@ -1,8 +1,10 @@
 """Exact information of known distributions, in bits."""
 
 from pidlab.info.broja import broja
-from pidlab.info.decompose import decompose
-from pidlab.info.entropies import (
+from pidlab.info.gates import gate, gates
+from pidlab.info.gaussian import gaussian
+from pidlab.info.measures import MEASURES, Measure, decompose
+from pidlab.info.pmf import (
     binary_entropy,
     co_information,
     conditional_mutual_information,
@@ -12,9 +14,6 @@ from pidlab.info.entropies import (
     mutual_information,
     source_informations,
 )
-from pidlab.info.gates import gate, gates
-from pidlab.info.gaussian import gaussian
-from pidlab.info.measures import MEASURES, Measure
 
 __all__ = [
     "MEASURES",

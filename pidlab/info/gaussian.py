@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from jaxtyping import Float
+from torch import Tensor
 
 from pidlab.decomposition import Decomposition
 from pidlab.errors import InvalidRequest
-
-Tensor = torch.Tensor
 
 TOLERANCE = 1e-7  # bits
 SINGULAR = 1e-12  # least eigenvalue of a correlation matrix that counts as positive

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 
 from pidlab.decomposition import TERMS, Decomposition
 from pidlab.errors import InvalidRequest
-from pidlab.info.decompose import decompose
+from pidlab.info.measures import decompose
 
 BLOCKS = 20
 SHUFFLES = 200

@@ -5,8 +5,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pidlab.encoders import Encoders, Linear, mlp
-from pidlab.objectives.base import Batch, BuiltIn, check_option, projection
-from pidlab.objectives.similarity import checked_temperature, nt_xent, supcon
+from pidlab.objectives.base import (
+    Batch,
+    BuiltIn,
+    check_option,
+    projection,
+)
+from pidlab.objectives.contrastive import checked_temperature, nt_xent, supcon
 
 TERMS = ("all", "joint", "unimodal")
 

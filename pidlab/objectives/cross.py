@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pidlab.encoders import Encoders
 from pidlab.objectives.base import Batch, BuiltIn, projection
-from pidlab.objectives.similarity import checked_temperature, clip_loss, over_pairs
+from pidlab.objectives.contrastive import checked_temperature, clip_loss, over_pairs
 
 
 class Cross(BuiltIn):

@@ -11,9 +11,14 @@ from torch import Tensor, nn
 
 from pidlab.encoders import Encoders
 from pidlab.objectives import bounds
-from pidlab.objectives.base import Batch, BuiltIn, Phase, check_option, projection
-from pidlab.objectives.critics import CRITICS
-from pidlab.objectives.labels import every_class, one_hot
+from pidlab.objectives.base import (
+    Batch,
+    BuiltIn,
+    Phase,
+    check_option,
+    projection,
+)
+from pidlab.objectives.bounds import CRITICS, every_class, one_hot
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from pidlab.encoders import Encoders
 from pidlab.objectives.base import Batch, BuiltIn, projection
-from pidlab.objectives.similarity import checked_temperature, supcon
+from pidlab.objectives.contrastive import checked_temperature, supcon
 
 
 class SupCon(BuiltIn):

@@ -6,7 +6,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pidlab.encoders import Encoders, Linear
-from pidlab.objectives.base import Batch, BuiltIn
+from pidlab.objectives.base import Batch, BuiltIn, Phase
+
+
+class Untrained(BuiltIn):
+    """Encoders that are never trained: what a random network of this width lets a probe read."""
+
+    name = "untrained"
+    phases: tuple[Phase, ...] = ()
+
+    def forward(self, batch: Batch) -> Float[Tensor, ""]:
+        """Zero, whatever the batch."""
+        return torch.zeros((), device=batch.x1.device)
 
 
 class Supervised(BuiltIn):

@@ -19,10 +19,21 @@ from pidlab.plots.parts import (
     place_label,
     show,
 )
-from pidlab.plots.style import TRUTH, Look, looks, style
-from pidlab.tables.means import at_place, columns_of, means, places, with_seeds
-from pidlab.tables.panels import panels
-from pidlab.tables.references import is_reference
+from pidlab.plots.style import (
+    TRUTH,
+    Look,
+    looks,
+    style,
+)
+from pidlab.results.means import (
+    at_place,
+    columns_of,
+    is_reference,
+    means,
+    places,
+    with_seeds,
+)
+from pidlab.results.panels import panels
 
 MOST_ROWS = 12
 # Of the words beneath a panel that stand side by side; more are tilted.
@@ -31,7 +42,7 @@ MOST_LETTERS = 16
 
 def capture_figure(
     table: pd.DataFrame,
-    directions: Sequence[Sequence[str]] = (),
+    axis_groups: Sequence[Sequence[str]] = (),
     *,
     venue: str = "neurips",
     readout: str = "z12",
@@ -46,9 +57,9 @@ def capture_figure(
 
     Args:
         table: rows as in results.csv.
-        directions: columns of the parameters that move together, the direction to be drawn along first.
+        axis_groups: columns of the parameters that move together, the direction to be drawn along first.
         venue: whose page the figure is for.
-        readout: which readout, where there is a target per term (see `pidlab.tables.panels`).
+        readout: which readout, where there is a target per term (see `pidlab.results.panels`).
         terms: that are asked for by name.
 
     Returns:
@@ -58,7 +69,7 @@ def capture_figure(
         InvalidRequest: nothing in the table is a headline of that readout.
     """
     rows, divided = panels(table, readout, terms)
-    by = columns_of(rows, directions) or ["redundant"]
+    by = columns_of(rows, axis_groups) or ["redundant"]
     along = by[0]
     shown = with_seeds(means(rows, by), rows, by)
     combinations = places(rows, by[1:])

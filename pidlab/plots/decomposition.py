@@ -10,9 +10,8 @@ from pidlab.decomposition import TERMS, Decomposition
 from pidlab.errors import InvalidRequest
 from pidlab.plots.parts import fix_ticks, place_label
 from pidlab.plots.style import GREY, TERM_COLOURS, style
-from pidlab.tables.means import columns_of, places
-from pidlab.tables.select import require
-from pidlab.tables.symbols import SYMBOLS, symbol_of
+from pidlab.results.means import columns_of, places
+from pidlab.results.panels import SYMBOLS, require, symbol_of
 
 # Width of a column of a two-column page, in inches.
 WIDTH = 3.25
@@ -37,7 +36,7 @@ def decomposition_table(decompositions: Mapping[str, Decomposition]) -> pd.DataF
 
 def decomposition_figure(
     table: pd.DataFrame,
-    directions: Sequence[Sequence[str]] = (),
+    axis_groups: Sequence[Sequence[str]] = (),
     *,
     venue: str = "neurips",
     title: str = "",
@@ -50,7 +49,7 @@ def decomposition_figure(
     Args:
         table: decompositions (`decomposition_table`), or rows as in results.csv, of which the truth at
             every point is drawn.
-        directions: columns of the parameters that move together, to name the points of results by.
+        axis_groups: columns of the parameters that move together, to name the points of results by.
         venue: whose page the figure is for; it is a column wide.
         title: of the figure.
 
@@ -61,7 +60,7 @@ def decomposition_figure(
         InvalidRequest: a table that has no terms, or results of more modalities than two.
     """
     require(table, TERMS, "a decomposition figure")
-    shown = table if LABEL in table else _truths(table, directions)
+    shown = table if LABEL in table else _truths(table, axis_groups)
     shown = shown[[LABEL, *TERMS]].assign(total=shown[list(TERMS)].sum(axis=1), gap=shown.get("gap", 0.0))
     if shown[list(TERMS)].isna().any(axis=None) or _of_more(table):
         raise InvalidRequest("nothing to draw: the four terms are those of two modalities and a known truth")
@@ -115,9 +114,9 @@ def _of_more(table: pd.DataFrame) -> bool:
     return "z3" in set(table.get("readout", ())) or any(map(symbol_of, factors))
 
 
-def _truths(table: pd.DataFrame, directions: Sequence[Sequence[str]]) -> pd.DataFrame:
+def _truths(table: pd.DataFrame, axis_groups: Sequence[Sequence[str]]) -> pd.DataFrame:
     """The truth at every point of results, labelled by what varies."""
-    by = columns_of(table, directions)
+    by = columns_of(table, axis_groups)
     shown = table.drop_duplicates(by) if by else table.iloc[:1]
     labels = [place_label(place) or "truth" for place in places(shown, by)]
     return shown.reset_index(drop=True).assign(**{LABEL: labels})

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.registry import look_up
-from pidlab.tables.means import directions_of
-from pidlab.tables.select import select
+from pidlab.results.means import axis_groups_of
+from pidlab.results.panels import select
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ KINDS = {
         "Captured bits along training; hairlines are single seeds, the thin grey line is the truth.",
     ),
     "estimators": Kind(
-        "estimators:estimators_figure",
+        "examination:estimators_figure",
         "Estimates with their 95 % intervals against the truth, in bits.",
         ("estimators.csv",),
     ),
@@ -85,7 +85,7 @@ KINDS = {
         ("readability.csv",),
     ),
     "known-answers": Kind(
-        "known_answers:known_answers_figure",
+        "examination:known_answers_figure",
         "Captured against true bits of known representations, and how often intervals hold the truth.",
         ("table.csv", "coverage.csv"),
     ),
@@ -95,7 +95,7 @@ KINDS = {
 def draw(
     kind: str,
     table: pd.DataFrame,
-    directions: Sequence[Sequence[str]] = (),
+    axis_groups: Sequence[Sequence[str]] = (),
     *,
     venue: str = "neurips",
     objectives: Sequence[str] = (),
@@ -108,7 +108,7 @@ def draw(
     Args:
         kind: which, one of `KINDS`.
         table: rows as in results.csv, or the table that the kind is drawn from.
-        directions: columns of parameters that move together (`Results.directions`); what else varies in
+        axis_groups: columns of parameters that move together (`Results.axis_groups`); what else varies in
             the table follows.
         venue: whose page it is for: neurips, iclr, icml, icml-column.
         objectives: subset and order; all where none is named.
@@ -131,7 +131,7 @@ def draw(
     rows = select(table, objectives, terms, at)
     if "terms" in inspect.signature(chosen.function).parameters:
         options["terms"] = tuple(terms)
-    return chosen.function(rows, directions_of(rows, directions), venue=venue, **options)
+    return chosen.function(rows, axis_groups_of(rows, axis_groups), venue=venue, **options)
 
 
 def caption(kind: str, shown: pd.DataFrame) -> str:

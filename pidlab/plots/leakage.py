@@ -13,9 +13,15 @@ from matplotlib.figure import Figure
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.plots.parts import place_label, show, written
 from pidlab.plots.style import style, width_of
-from pidlab.tables.means import at_place, columns_of, few, means, parameters, places
-from pidlab.tables.panels import READOUTS, beside, headlines
-from pidlab.tables.symbols import symbol_of
+from pidlab.results.means import (
+    at_place,
+    columns_of,
+    means,
+    parameters,
+    places,
+    thin_points,
+)
+from pidlab.results.panels import READOUTS, headlines, is_auxiliary, symbol_of
 
 NUISANCE = "nuisance:"
 # Inches: the least that a number needs, the height of a line, a character of a label.
@@ -29,7 +35,7 @@ DARK = 0.6
 
 def leakage_figure(
     table: pd.DataFrame,
-    directions: Sequence[Sequence[str]] = (),
+    axis_groups: Sequence[Sequence[str]] = (),
     *,
     venue: str = "neurips",
     readout: str = "z12",
@@ -45,7 +51,7 @@ def leakage_figure(
 
     Args:
         table: rows as in results.csv.
-        directions: columns of the parameters that move together.
+        axis_groups: columns of the parameters that move together.
         venue: whose page the figure is for.
         readout: which readout, unless rows are readouts.
         rows: what a row is: `objective`, `readout`, or a parameter such as `unique1`.
@@ -63,7 +69,9 @@ def leakage_figure(
             f"rows {rows!r}: expected objective, readout or a parameter; {nearest(rows, known)}"
         )
     found = headlines(table)
-    found = found[~beside(found) | found["term"].str.startswith(NUISANCE) | found["term"].isin(list(terms))]
+    found = found[
+        ~is_auxiliary(found) | found["term"].str.startswith(NUISANCE) | found["term"].isin(list(terms))
+    ]
     if rows != "readout":
         found = found[found["readout"] == readout]
     elif found["objective"].nunique() > 1:
@@ -71,12 +79,12 @@ def leakage_figure(
     if found.empty:
         raise InvalidRequest(f"nothing to draw: no headline of readout {readout!r} in these results")
     # What rows are tells the points of its direction apart, whichever of its parameters stands first.
-    by = columns_of(found, [sorted(axis, key=lambda name: name != rows) for axis in directions])
+    by = columns_of(found, [sorted(axis, key=lambda name: name != rows) for axis in axis_groups])
     if rows in parameters(table) and rows not in by:
         by.append(rows)
     shown = means(found, by)
     split = [name for name in by if name != rows]
-    chosen = few(places(found, split))
+    chosen = thin_points(places(found, split))
     if rows != "objective":
         objectives = list(dict.fromkeys(shown["objective"]))
         chosen = [{"objective": name, **place} for name in objectives for place in chosen]

@@ -18,15 +18,22 @@ from pidlab.plots.parts import (
     place_label,
 )
 from pidlab.plots.style import TRUTH, looks, style
-from pidlab.tables.means import at_place, columns_of, few, means, places, with_seeds
-from pidlab.tables.panels import panels
+from pidlab.results.means import (
+    at_place,
+    columns_of,
+    means,
+    places,
+    thin_points,
+    with_seeds,
+)
+from pidlab.results.panels import panels
 
 TRACKED = "tracked"
 
 
 def learning_figure(
     table: pd.DataFrame,
-    directions: Sequence[Sequence[str]] = (),
+    axis_groups: Sequence[Sequence[str]] = (),
     *,
     venue: str = "neurips",
     readout: str = "z12",
@@ -40,7 +47,7 @@ def learning_figure(
 
     Args:
         table: rows as in results.csv, some of quantity `tracked` with a `step`.
-        directions: columns of the parameters that move together.
+        axis_groups: columns of the parameters that move together.
         venue: whose page the figure is for.
         readout: which readout.
         terms: that are asked for by name.
@@ -54,8 +61,8 @@ def learning_figure(
     if "step" not in table or not (table["quantity"] == TRACKED).any():
         raise InvalidRequest("nothing to draw: no bits along training in these results; sweep with --track N")
     rows, divided = panels(table, readout, terms, TRACKED)
-    by = columns_of(rows, directions)
-    chosen = few(places(rows, by))
+    by = columns_of(rows, axis_groups)
+    chosen = thin_points(places(rows, by))
     along = [*by, "step"]
     shown = with_seeds(means(rows, along), rows, along).astype({"step": int})
     shown = pd.concat([at_place(shown, place) for place in chosen], ignore_index=True)

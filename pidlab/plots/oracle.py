@@ -7,10 +7,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pidlab.plots.parts import panel_grid
-from pidlab.plots.style import GREY, TRUTH, Look, looks, style
-from pidlab.tables.means import half_width
-from pidlab.tables.representations import FITTED
-from pidlab.tables.select import require
+from pidlab.plots.style import (
+    GREY,
+    TRUTH,
+    Look,
+    looks,
+    style,
+)
+from pidlab.results.means import half_width
+from pidlab.results.panels import FITTED, require
 
 COLUMNS = ("objective", "views", "representation", "loss")
 # Inches of a row, and of a panel's title and axis.
@@ -18,7 +23,7 @@ ROW, FRAME = 0.16, 0.72
 
 
 def oracle_figure(
-    table: pd.DataFrame, directions: Sequence[Sequence[str]] = (), *, venue: str = "neurips"
+    table: pd.DataFrame, axis_groups: Sequence[Sequence[str]] = (), *, venue: str = "neurips"
 ) -> tuple[Figure, pd.DataFrame]:
     """Draws mean losses: panels by views and objective, a row per representation.
 
@@ -27,8 +32,8 @@ def oracle_figure(
     oracles: further right, training did not find it.
 
     Args:
-        table: rows of `pidlab.oracle.oracle`.
-        directions: not used, for every row says its representation and views.
+        table: rows of `pidlab.studies.oracle.oracle`.
+        axis_groups: not used, for every row says its representation and views.
         venue: whose page the figure is for.
 
     Returns:

@@ -12,8 +12,14 @@ from matplotlib.patches import Patch
 from pidlab.errors import InvalidRequest
 from pidlab.plots.parts import legend, panel_grid, place_label
 from pidlab.plots.style import TRUTH, style, term_colours
-from pidlab.tables.means import at_place, columns_of, few, means, places
-from pidlab.tables.panels import Panel, panels
+from pidlab.results.means import (
+    at_place,
+    columns_of,
+    means,
+    places,
+    thin_points,
+)
+from pidlab.results.panels import Panel, panels
 
 BAR = 0.72
 _INTERVAL: dict[str, Any] = {"fmt": "o", "color": "black", "elinewidth": 0.6, "markersize": 1.1}
@@ -23,7 +29,7 @@ APART = 0.35
 
 def profile_figure(
     table: pd.DataFrame,
-    directions: Sequence[Sequence[str]] = (),
+    axis_groups: Sequence[Sequence[str]] = (),
     *,
     venue: str = "neurips",
     readout: str = "z12",
@@ -37,7 +43,7 @@ def profile_figure(
 
     Args:
         table: rows as in results.csv.
-        directions: columns of the parameters that move together.
+        axis_groups: columns of the parameters that move together.
         venue: whose page the figure is for.
         readout: which readout.
         terms: that are asked for by name.
@@ -54,8 +60,8 @@ def profile_figure(
         raise InvalidRequest(
             f"a profile stacks terms, which add up; these results are about {held}: draw a capture figure"
         )
-    by = columns_of(rows, directions)
-    chosen = few(places(rows, by))
+    by = columns_of(rows, axis_groups)
+    chosen = thin_points(places(rows, by))
     shown = means(rows, by)
     shown = pd.concat([at_place(shown, place) for place in chosen], ignore_index=True)
     objectives = list(dict.fromkeys(shown["objective"].astype(str)))

@@ -17,9 +17,20 @@ from pidlab.plots.parts import (
     panel_grid,
     place_label,
 )
-from pidlab.plots.style import TRUTH, Look, looks, style
-from pidlab.tables.means import at_place, columns_of, means, places, with_seeds
-from pidlab.tables.symbols import symbol_of
+from pidlab.plots.style import (
+    TRUTH,
+    Look,
+    looks,
+    style,
+)
+from pidlab.results.means import (
+    at_place,
+    columns_of,
+    means,
+    places,
+    with_seeds,
+)
+from pidlab.results.panels import symbol_of
 
 FLOOR = "untrained"
 STRAINS = ("sigma", "rows")
@@ -30,7 +41,7 @@ TICKS = (0.0, 0.1, 0.4, 1.6)
 
 def readability_figure(
     table: pd.DataFrame,
-    directions: Sequence[Sequence[str]] = (),
+    axis_groups: Sequence[Sequence[str]] = (),
     *,
     venue: str = "neurips",
     terms: Sequence[str] = (),
@@ -42,8 +53,8 @@ def readability_figure(
 
     Args:
         table: headlines and other rows by objective, seed, term, sigma and rows
-            (`pidlab.analysis.readability`).
-        directions: columns of the parameters that move together; the strains themselves do not count.
+            (`pidlab.probes.readability`).
+        axis_groups: columns of the parameters that move together; the strains themselves do not count.
         venue: whose page the figure is for.
         terms: that are asked for by name.
 
@@ -57,7 +68,7 @@ def readability_figure(
     if best.empty:
         raise InvalidRequest("nothing to draw: no headline in these results")
     names = list(terms) or list(dict.fromkeys(best["term"].astype(str)))
-    by = [name for name in columns_of(best, directions) if name not in STRAINS]
+    by = [name for name in columns_of(best, axis_groups) if name not in STRAINS]
     best = best.assign(readout=best.get("readout", "z12"))
     shown = with_seeds(means(best, [*by, *STRAINS]), best, [*by, *STRAINS])
     blocks = [

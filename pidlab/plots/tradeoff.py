@@ -10,11 +10,30 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from pidlab.errors import InvalidRequest
-from pidlab.plots.parts import TRUTH_HANDLE, handles_of, legend, panel_grid, place_label, show, written
-from pidlab.plots.style import TRUTH, Look, looks, style, width_of
-from pidlab.tables.means import at_place, columns_of, few, means, places
-from pidlab.tables.panels import panels
-from pidlab.tables.symbols import symbol_of
+from pidlab.plots.parts import (
+    TRUTH_HANDLE,
+    handles_of,
+    legend,
+    panel_grid,
+    place_label,
+    show,
+    written,
+)
+from pidlab.plots.style import (
+    TRUTH,
+    Look,
+    looks,
+    style,
+    width_of,
+)
+from pidlab.results.means import (
+    at_place,
+    columns_of,
+    means,
+    places,
+    thin_points,
+)
+from pidlab.results.panels import panels, symbol_of
 
 DEFAULT = ("unique1", "synergy")
 # Areas of the marks at the first and the last point, in points squared.
@@ -25,7 +44,7 @@ ALONE = 3.25
 
 def tradeoff_figure(
     table: pd.DataFrame,
-    directions: Sequence[Sequence[str]] = (),
+    axis_groups: Sequence[Sequence[str]] = (),
     *,
     venue: str = "neurips",
     readout: str = "z12",
@@ -39,7 +58,7 @@ def tradeoff_figure(
 
     Args:
         table: rows as in results.csv.
-        directions: columns of the parameters that move together, the direction of the curves first.
+        axis_groups: columns of the parameters that move together, the direction of the curves first.
         venue: whose page the figure is for.
         readout: which readout.
         terms: the term along x and the term along y; by default unique1 and synergy.
@@ -58,8 +77,8 @@ def tradeoff_figure(
             f"a trade-off is between two terms, not {', '.join(pair)}: name two of {', '.join(held)}"
         )
     rows = rows[rows["term"].isin(pair) & (rows["readout"] == readout)]
-    by = columns_of(rows, directions)
-    chosen = few(places(rows, by[1:]))
+    by = columns_of(rows, axis_groups)
+    chosen = thin_points(places(rows, by[1:]))
     shown = pd.concat([at_place(means(rows, by), place) for place in chosen], ignore_index=True)
     palette = looks(shown["objective"])
     with style(venue):

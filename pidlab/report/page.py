@@ -3,23 +3,114 @@
 import base64
 import hashlib
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import jinja2
 from markupsafe import Markup
 
-from pidlab.files import whole
+from pidlab.errors import InvalidRequest
+from pidlab.io import atomic_write
 from pidlab.report import words
-from pidlab.report.citation import citation
-from pidlab.report.grid import Column, Grid, bits
-from pidlab.report.numbers import Points, captured_grid, rungs_grid, truth_grid
-from pidlab.report.picture import inline
-from pidlab.report.standing import is_sweep, standing_grid
-from pidlab.results import RECORD, TABLE, Results
+from pidlab.report.grids import (
+    Column,
+    Grid,
+    Points,
+    bits,
+    captured_grid,
+    is_sweep,
+    rungs_grid,
+    standing_grid,
+    truth_grid,
+)
+from pidlab.results.folder import RECORD, TABLE, Results
+
+
+def citation() -> str:
+    """The text of CITATION.cff."""
+    here = Path(__file__)
+    carried = here.with_name("CITATION.cff")
+    path = carried if carried.is_file() else here.parents[2] / "CITATION.cff"
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
+# A figure of more bytes is shown as the PNG beside it, where there is one.
+MOST_BYTES = 1_500_000
+# Pixels for a point: on a screen a figure is read from farther than in a paper, where a point is 4/3.
+MAGNIFIED = 2.0
+# What a figure needs none of: metadata that name other hosts, and anything that runs.
+_DROPPED = {f"{{{SVG}}}{name}" for name in ("metadata", "script", "style", "foreignObject", "title")}
+_HREFS = ("href", f"{{{XLINK}}}href")
+
+ElementTree.register_namespace("", SVG)
+ElementTree.register_namespace("xlink", XLINK)
+
+
+def inline(path: Path, prefix: str, title: str) -> str:
+    """Markup that shows a figure without any other file.
+
+    Args:
+        path: its SVG.
+        prefix: put before its ids, so that those of several figures stay apart.
+        title: what a screen reader says of it.
+
+    Raises:
+        InvalidRequest: the file cannot be read, or is no SVG.
+    """
+    png = path.with_suffix(".png")
+    try:
+        if path.stat().st_size > MOST_BYTES and png.is_file():
+            return _image(png, title)
+        root = ElementTree.parse(path).getroot()
+    except OSError as error:
+        raise InvalidRequest(f"cannot read the figure {path} ({error.strerror})") from None
+    except ElementTree.ParseError as error:
+        raise InvalidRequest(f"{path} is no SVG ({error}): draw it again") from None
+    if root.tag != f"{{{SVG}}}svg":
+        raise InvalidRequest(f"{path} is no SVG: draw it again")
+    _clean(root, prefix)
+    width = root.attrib.pop("width", "").removesuffix("pt")
+    root.attrib.pop("height", None)
+    if re.fullmatch(r"[\d.]+", width):
+        root.set("style", f"width: {float(width) * MAGNIFIED:.0f}px")
+    root.set("role", "img")
+    root.set("aria-labelledby", f"{prefix}title")
+    label = ElementTree.Element(f"{{{SVG}}}title", {"id": f"{prefix}title"})
+    label.text = title
+    root.insert(0, label)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _clean(element: ElementTree.Element, prefix: str) -> None:
+    for child in [child for child in element if child.tag in _DROPPED]:
+        element.remove(child)
+    for name, value in list(element.attrib.items()):
+        if name == "id":
+            element.set(name, prefix + value)
+        elif name in _HREFS:
+            if value.startswith("#"):
+                element.set(name, f"#{prefix}{value[1:]}")
+            elif not value.startswith("data:image/"):
+                del element.attrib[name]
+        elif name.lower().startswith("on"):
+            del element.attrib[name]
+        elif "url(" in value:
+            element.set(name, re.sub(r"url\(#", f"url(#{prefix}", value))
+    for child in element:
+        _clean(child, prefix)
+
+
+def _image(path: Path, title: str) -> str:
+    image = ElementTree.Element("img", {"alt": title})
+    image.set("src", "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode())
+    return ElementTree.tostring(image, encoding="unicode", method="html")
+
 
 PAGE = "report.html"
 # What else a sweep leaves in its folder, in the order in which it is offered.
@@ -125,7 +216,7 @@ def write_report(
         digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
     page = directory / PAGE
-    with whole(page) as file:
+    with atomic_write(page) as file:
         file.write(text)
     return page
 

@@ -4,15 +4,15 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pidlab.report.grid import plain
-from pidlab.results import Results
+from pidlab.report.grids import plain
+from pidlab.results.folder import Results
 
 MOST_VALUES = 12
 
 
 def heading(found: Results) -> str:
     """A title of one sweep."""
-    along = " and ".join(", ".join(direction) for direction in found.directions)
+    along = " and ".join(", ".join(direction) for direction in found.axis_groups)
     return f"Captured bits along {along}" if along else "Captured bits"
 
 

@@ -1,29 +1,19 @@
-"""What a claim says of a tidy table.
+"""A study's claims against its stored results."""
 
-The functions choose rows of `quantity` mi and `readout` z12 that are headlines, unless told otherwise: any
-column can be given a value, in the function or behind `at`; `probe="mlp"` takes that probe's rows in place
-of the headlines. What is left must be a row per seed.
-
-    captured(...)   bits, mean over seeds
-    worst(...)      the least captured of any seed, best(...) the greatest
-    truth(...)      true bits of the same rows
-    floor(...)      captured by `untrained`
-    value(column="loss", ...)     any column of numbers, mean over seeds
-    reached(share=0.5, ...)       the first tracked step at which captured is `share` of the truth, mean over
-                                  seeds; infinite where a seed never comes there
-"""
-
+import dataclasses
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pidlab.errors import InvalidRequest, nearest
-from pidlab.references import parse
+from pidlab.registry import parse
+from pidlab.results.means import half_width
 from pidlab.studies.claims import (
     FLOOR,
     Call,
@@ -36,7 +26,8 @@ from pidlab.studies.claims import (
     Value,
     wrong,
 )
-from pidlab.tables.means import half_width
+from pidlab.studies.schema import Asserted
+from pidlab.studies.store import Named, results_of, sound_record
 
 _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "+": operator.add,
@@ -84,7 +75,7 @@ class Judged:
 
 
 def judge(
-    claim: Claim, text: str, table: pd.DataFrame, directions: Sequence[Sequence[str]] = ()
+    claim: Claim, text: str, table: pd.DataFrame, axis_groups: Sequence[Sequence[str]] = ()
 ) -> list[Judged]:
     """Judges a claim at every point that it speaks of.
 
@@ -92,26 +83,26 @@ def judge(
         claim: parsed.
         text: as it was written, for messages.
         table: tidy rows.
-        directions: columns of the parameters that move together.
+        axis_groups: columns of the parameters that move together.
 
     Raises:
         InvalidRequest: columns or values that are not there, several points or several rows of a seed where
             the claim means one.
     """
     judged = []
-    for point in _points(claim, text, table, directions):
-        rows = {id(call): _rows(call, claim, text, table, point, directions) for call in claim.calls}
+    for point in _points(claim, text, table, axis_groups):
+        rows = {id(call): _rows(call, claim, text, table, point, axis_groups) for call in claim.calls}
         judged.append(_at_point(claim, text, point, rows))
     return judged
 
 
 def _points(
-    claim: Claim, text: str, table: pd.DataFrame, directions: Sequence[Sequence[str]]
+    claim: Claim, text: str, table: pd.DataFrame, axis_groups: Sequence[Sequence[str]]
 ) -> list[dict[str, Any]]:
     """Values of those directions that not every function of the claim fixes by itself."""
     free = [
         list(columns)
-        for columns in directions
+        for columns in axis_groups
         if not all(set(columns) & {name for name, _ in call.chosen} for call in claim.calls)
     ]
     names = [name for columns in free for name in columns]
@@ -136,7 +127,7 @@ def _rows(
     text: str,
     table: pd.DataFrame,
     point: Mapping[str, Any],
-    directions: Sequence[Sequence[str]],
+    axis_groups: Sequence[Sequence[str]],
 ) -> pd.DataFrame:
     own = dict(call.rows)
     chosen: dict[str, Any] = {"quantity": _quantity(call), "readout": "z12"}
@@ -144,7 +135,7 @@ def _rows(
     chosen |= dict(claim.at)
     if call.function == "floor":
         chosen["objective"] = FLOOR
-    for columns in directions:
+    for columns in axis_groups:
         # A function that fixes one of the parameters that move together fixes them all.
         if not set(columns) & set(own):
             chosen |= {name: point[name] for name in columns if name in point}
@@ -297,3 +288,134 @@ def _word(value: Any) -> str:
 
 def _shown(chosen: "Mapping[str, Any] | Pairs") -> str:
     return ", ".join(f"{name}={_word(value)}" for name, value in dict(chosen).items())
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A claim, judged.
+
+    Args:
+        asserted: the claim as the study has it.
+        sweep: the experiment it is about.
+        points: where it speaks of; none where the runs it is about failed.
+        why: that they failed.
+    """
+
+    asserted: Asserted
+    sweep: str
+    points: tuple[Judged, ...]
+    why: str = ""
+
+    @property
+    def met(self) -> bool:
+        """Whether it holds at every point."""
+        return bool(self.points) and all(point.met for point in self.points)
+
+    @property
+    def where(self) -> str:
+        """The experiment, for those that name one because there are several."""
+        return f" [{self.asserted.sweep}]" if self.asserted.sweep else ""
+
+    @property
+    def worst(self) -> Judged | None:
+        """The point at which it is met by least, or missed by most."""
+        return min(self.points, key=lambda p: (p.met, p.margin), default=None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything about it, as JSON."""
+        worst = {} if self.worst is None else dataclasses.asdict(self.worst)
+        return {
+            "claim": self.asserted.claim,
+            "source": self.asserted.source,
+            "sweep": self.sweep,
+            **worst,
+            "met": self.met,
+            "why": self.why,
+            "finding": self.asserted.finding,
+            "points": [dataclasses.asdict(point) for point in self.points],
+        }
+
+    def __str__(self) -> str:
+        """In a line: met or not, both sides, by how much, of how many seeds."""
+        if self.worst is None:
+            return f"not met: {self.asserted.claim}{self.where}: {self.why}"
+        said = f"{'met' if self.met else 'not met'}: {self.asserted.claim}{self.where}: {sides(self.worst)}"
+        if len(self.points) > 1:
+            met = sum(point.met for point in self.points)
+            said += (
+                f"; met at {met} of {len(self.points)} points, here the {'closest' if self.met else 'worst'}"
+            )
+        return f"{said}; found: {self.asserted.finding}" if self.asserted.finding and not self.met else said
+
+
+def sides(point: Judged) -> str:
+    """Both sides of a comparison, how far it is met or missed, and of how many seeds."""
+    at = ", ".join(f"{k}={v:g}" if isinstance(v, float | int) else f"{k}={v}" for k, v in point.at.items())
+    by = f"by {abs(point.margin):.3f}" if math.isfinite(point.margin) else "without bound"
+    said = f"{point.left:.3f} against {point.right:.3f}, {by}" + (f" at {at}" if at else "")
+    if point.seeds is None:
+        return said
+    said += f"; {point.seeds} seed{'s' * (point.seeds > 1)}"
+    if point.doubt is None:
+        return f"{said}, no interval"
+    return f"{said}, the 95 % t-interval {'leaves it in doubt' if point.doubt else 'agrees'}"
+
+
+def check(named: Named, directory: Path) -> tuple[str, list[Checked]]:
+    """Judges every claim of a study.
+
+    Args:
+        named: the study.
+        directory: where its results are.
+
+    Returns:
+        The profile of the results, and every claim, judged.
+
+    Raises:
+        InvalidRequest: no results, results of another version or of another file, or a claim on something
+            that they do not hold.
+    """
+    record = sound_record(named, directory)
+    checked = []
+    for asserted in named.study.claim:
+        missed = named.study.missed(asserted, record["profile"])
+        if missed:
+            raise InvalidRequest(f"{named.path}: {missed[1]}")
+        name = named.study.experiment(asserted.sweep).name
+        found = results_of(directory, name)
+        try:
+            points = judge(asserted.parsed, asserted.claim, found.table, found.axis_groups)
+        except NotComputed as missing:
+            reason = found.failures.get(missing.objective or "")
+            if reason is None:
+                raise InvalidRequest(str(missing)) from None
+            checked.append(Checked(asserted, name, (), f"runs of {missing.objective} failed: {reason}"))
+            continue
+        checked.append(Checked(asserted, name, tuple(points)))
+    return record["profile"], checked
+
+
+def table_of(named: Named, profile: str, checked: list[Checked]) -> str:
+    """The claims as Markdown."""
+    met = sum(one.met for one in checked)
+    lines = [
+        f"# {named.study.title}",
+        "",
+        f"{met} of {len(checked)} claims met, profile `{profile}`. Sides are in bits unless a claim says "
+        "otherwise; of a claim about several points, the worst.",
+        "",
+        "| claim | | found | source |",
+        "|---|---|---|---|",
+    ]
+    for one in checked:
+        found = sides(one.worst) if one.worst else one.why
+        if one.asserted.finding and not one.met:
+            found += f". {one.asserted.finding}"
+        cells = (
+            f"`{one.asserted.claim}`{one.where}",
+            "met" if one.met else "**not met**",
+            found,
+            one.asserted.source,
+        )
+        lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+    return "\n".join(lines) + "\n"

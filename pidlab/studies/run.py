@@ -6,15 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from pidlab.errors import InvalidRequest
-from pidlab.studies.check import Checked, check, table_of
-from pidlab.studies.drawing import check_figure, draw_figures
-from pidlab.studies.experiment import Outcome, Ready
-from pidlab.studies.file import Study
-from pidlab.studies.reporting import report_study
-from pidlab.studies.stored import Named, kept, write_json, write_table
+from pidlab.studies.evaluate import Checked, check, table_of
+from pidlab.studies.experiments import Outcome, Ready
+from pidlab.studies.render import check_figure, draw_figures, report_study
+from pidlab.studies.schema import Study
+from pidlab.studies.store import (
+    Named,
+    kept,
+    write_json,
+    write_table,
+)
 from pidlab.studies.tune import tune
-from pidlab.sweeps.engine import Progress
-from pidlab.sweeps.provenance import surroundings
+from pidlab.sweeps.execute import Progress
+from pidlab.sweeps.provenance import environment_record
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ def run_study(
         named: the study.
         profile: quick, laptop or paper.
         runs: sweeps stand in runs/NAME/PROFILE/EXPERIMENT, with times and everything a probe said.
-        figures: figures/NAME gets what is worth keeping (`pidlab.studies.stored`).
+        figures: figures/NAME gets what is worth keeping (`pidlab.studies.store`).
         device: device type.
         progress: who is told how far it is.
 
@@ -95,14 +99,14 @@ def _write(
     device: str,
 ) -> list[Checked]:
     directory.mkdir(parents=True, exist_ok=True)
-    made = surroundings(named.rerun(profile).split(), device)
+    made = environment_record(named.rerun(profile).split(), device)
     del made["git"]  # it differs as soon as these files are committed; runs/ has it
     for name, outcome in outcomes.items():
         write_table(directory / name, kept(outcome.table, _probes(named.study)))
         record = {
             **made,
             "request": outcome.request,
-            "directions": outcome.directions,
+            "axis_groups": outcome.axis_groups,
             "runs": outcome.runs,
             "failed": outcome.failures,
             **outcome.stated,
@@ -138,8 +142,8 @@ def _probes(study: Study) -> set[str]:
 
 def _forget(directory: Path, figures: list[str]) -> None:
     """Removes figures that an earlier run drew and the study no longer has."""
-    from pidlab.plots.save import FORMATS
-    from pidlab.studies.stored import record_of
+    from pidlab.plots.style import FORMATS
+    from pidlab.studies.store import record_of
 
     for name in (record_of(directory) or {}).get("figures", []):
         if name not in figures:

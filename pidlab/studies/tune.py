@@ -15,13 +15,18 @@ from pydantic import Field
 
 from pidlab import defaults
 from pidlab.errors import InvalidRequest, nearest
-from pidlab.references import Reference, parse
-from pidlab.studies.settings import AxisText, Profile, Settings, Strict
-from pidlab.studies.swept import request_of
-from pidlab.sweeps.ask import spread
+from pidlab.registry import Reference, parse
+from pidlab.studies.experiments import request_of
+from pidlab.studies.settings import (
+    AxisText,
+    Profile,
+    Settings,
+    Strict,
+)
+from pidlab.sweeps.axes import spread
 
 if TYPE_CHECKING:
-    from pidlab.sweeps.engine import Progress
+    from pidlab.sweeps.execute import Progress
 
 # Far from the seeds that anybody reports.
 FIRST_SEED = 1000

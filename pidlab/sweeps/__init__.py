@@ -4,16 +4,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pidlab.sweeps.checkpoint_files import load_run
     from pidlab.sweeps.request import Axis, Request
     from pidlab.sweeps.run import SweepResult, run_sweep
-    from pidlab.sweeps.saved import load_run
 
 # Loaded on first use, so that results are read without torch.
 _HOMES = {
     "Axis": "pidlab.sweeps.request",
     "Request": "pidlab.sweeps.request",
     "SweepResult": "pidlab.sweeps.run",
-    "load_run": "pidlab.sweeps.saved",
+    "load_run": "pidlab.sweeps.checkpoint_files",
     "run_sweep": "pidlab.sweeps.run",
 }
 

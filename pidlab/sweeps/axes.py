@@ -1,10 +1,14 @@
-"""The grammar of axes: `0.5`, `0..1`, `0..1:5`, `0,0.25,1`."""
+"""Axes of a sweep: the grammar `0.5`, `0..1`, `0..1:5`, `0,0.25,1`, and default settings."""
 
 import ast
 import math
 import re
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
 
+from pidlab import defaults
+from pidlab.decomposition import TERMS
+from pidlab.defaults import QUICK
 from pidlab.errors import InvalidRequest
 
 _FORMS = "a number, a range 0..1 or 0..1:5, or a list 0,0.25,1"
@@ -84,3 +88,38 @@ def _distinct(name: str, text: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
     if len(set(values)) < len(values):
         raise InvalidRequest(f"{name} {text!r}: a value stands there twice")
     return values
+
+
+T = TypeVar("T")
+
+# What everything is set to where nothing is asked.
+PLAIN: dict[str, Any] = {"points": defaults.RANGE_POINTS, "seeds": defaults.SEEDS, "probes": defaults.PROBES}
+
+
+def spread(axes: Iterable[tuple[str, T]]) -> list[tuple[tuple[str, ...], T]]:
+    """Axes by the parameters that they set together: `unique` sets those of both terms without their own.
+
+    Raises:
+        InvalidRequest: `unique` beside both `unique1` and `unique2`.
+    """
+    listed = list(axes)
+    named = {name for name, _ in listed}
+    both = tuple(name for name in ("unique1", "unique2") if name not in named)
+    if "unique" in named and not both:
+        raise InvalidRequest("unique, unique1 and unique2 together: two of them say it all")
+    return [(both if name == "unique" else (name,), text) for name, text in listed]
+
+
+def values(names: tuple[str, ...], text: str | int, points: int) -> tuple[Any, ...]:
+    """The values of an axis; only a parameter that is no term can take words, and a number is itself."""
+    if isinstance(text, int):
+        return (text,)
+    parse = parse_axis if set(names) <= set(TERMS) else parse_values
+    return parse(" and ".join(names), text, points)
+
+
+def settings(asked: Mapping[str, Any], quick: bool = False) -> dict[str, Any]:
+    """Every setting that is asked for, over those of `quick`, over the plain ones; None asks for nothing."""
+    return (
+        PLAIN | (QUICK if quick else {}) | {name: value for name, value in asked.items() if value is not None}
+    )

@@ -11,20 +11,20 @@ from typing import Any
 import torch
 
 from pidlab import defaults
-from pidlab.analysis.levels import level_of
+from pidlab.probes.levels import get_level
+from pidlab.sweeps.plan import Run
 from pidlab.sweeps.request import Request
-from pidlab.sweeps.runs import Run
 
 PACKAGES = ("pidlab", "torch", "numpy", "scipy", "pandas", "matplotlib")
 
 
 def provenance(request: Request, command: Sequence[str]) -> dict[str, Any]:
     """Request, versions, device, threads and, in a git checkout, its commit."""
-    command, *rest = surroundings(command, request.device).items()
+    command, *rest = environment_record(command, request.device).items()
     return dict([command, ("request", dataclasses.asdict(request)), *rest])
 
 
-def outcome(runs: Sequence[Run], failures: Mapping[str, str]) -> dict[str, Any]:
+def outcome_record(runs: Sequence[Run], failures: Mapping[str, str]) -> dict[str, Any]:
     """How the truth of runs is known, what their probes read, and which of them failed.
 
     Args:
@@ -35,7 +35,7 @@ def outcome(runs: Sequence[Run], failures: Mapping[str, str]) -> dict[str, Any]:
         `truth`: measures, how they are known, the largest error in bits or None; `probe_rows`; `runs`;
         `failed`, by key; `failures`: every reason with its objective, how many runs, the first of them.
     """
-    level = level_of(runs[0].probes)
+    level = get_level(runs[0].probes)
     known = {(truth.measure, truth.how, float(truth.gap)) for truth in (r.generator.truth for r in runs)}
     measures, hows, gaps = map(set, zip(*known, strict=True))
     grouped: dict[tuple[str, str], list[str]] = {}
@@ -58,7 +58,7 @@ def outcome(runs: Sequence[Run], failures: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def surroundings(command: Sequence[str], device: str = "cpu") -> dict[str, Any]:
+def environment_record(command: Sequence[str], device: str = "cpu") -> dict[str, Any]:
     """What every result depends on beside its request."""
     return {
         "command": list(command),

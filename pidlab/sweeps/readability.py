@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from pidlab.analysis.readability import PARTS, check_strains, readability_cohort
 from pidlab.errors import InvalidRequest
-from pidlab.files import writable
+from pidlab.io import ensure_writable
 from pidlab.objectives import load_objective
 from pidlab.plots.readability import FLOOR, readability_figure
-from pidlab.plots.save import FORMATS, save
+from pidlab.plots.style import FORMATS, save
+from pidlab.probes.readability import PARTS, check_noise_levels, readability_cohort
 from pidlab.sweeps.plan import Cohort, plan
 from pidlab.sweeps.provenance import provenance
 from pidlab.sweeps.request import Request
@@ -47,8 +47,8 @@ def run_readability(
     if request.varied:
         names = ", ".join(axis.names[0] for axis in request.varied)
         raise InvalidRequest(f"{names}: readability is shown at one point, so give single values")
-    check_strains(sigmas, PARTS)
-    writable(directory)  # before anything is trained
+    check_noise_levels(sigmas, PARTS)
+    ensure_writable(directory)  # before anything is trained
     if FLOOR not in request.objectives:
         request = replace(request, objectives=(FLOOR, *request.objectives))
     parts, failed = [], {}

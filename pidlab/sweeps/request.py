@@ -4,24 +4,90 @@ import dataclasses
 import itertools
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from pidlab import defaults
-from pidlab.analysis.levels import LEVELS
-from pidlab.analysis.tracked import checkpoints
 from pidlab.decomposition import TERMS
 from pidlab.defaults import Training
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.generators import Generator, generators, load_generator
-from pidlab.generators.checks import check_policy, parameters_of
+from pidlab.generators.base import check_policy, parameters_of
 from pidlab.objectives.load import load_objective, source_digest
-from pidlab.references import parse
-from pidlab.sweeps.runs import Runs, digest
+from pidlab.probes.levels import LEVELS
+from pidlab.probes.trajectory import checkpoints
+from pidlab.registry import parse
+from pidlab.sweeps.axes import settings, values
+from pidlab.sweeps.plan import Runs, digest
 from pidlab.training import Member
 from pidlab.training.cohort import build
+
+
+def build_request(
+    axes: Iterable[tuple[tuple[str, ...], str | int]],
+    *,
+    generator: str = defaults.GENERATOR,
+    objectives: Iterable[str] | None = None,
+    zipped: bool = False,
+    device: str = "cpu",
+    elsewhere: bool = False,
+    quick: bool = False,
+    **asked: Any,
+) -> "Request":
+    """The request that these words mean.
+
+    Args:
+        axes: of every axis the parameters that it sets and its text (`pidlab.sweeps.request`).
+        generator: reference to the generator.
+        objectives: references; the default ones if None.
+        zipped: axes of several values go along together.
+        device: device type, or auto.
+        elsewhere: other machines train, so that a device need not be here.
+        quick: less of everything that is not asked for.
+        asked: settings: `points` of a range that does not say, fields of `Training` and of `Request`; None
+            is the default.
+
+    Raises:
+        InvalidRequest: anything that does not exist or cannot be.
+    """
+    pass
+
+    given = settings(asked, quick)
+    points = int(given.pop("points"))
+    training = {f.name: given.pop(f.name) for f in dataclasses.fields(Training) if f.name in given}
+    known = {f.name for f in dataclasses.fields(Request)} - {"axes", "training"}
+    for name in given:
+        if name not in known:
+            raise InvalidRequest(f"no setting {name!r}: {nearest(name, [*known, *training])}")
+    return Request(
+        generator=generator,
+        axes=tuple(Axis(names, values(names, text, points)) for names, text in axes),
+        objectives=tuple(defaults.OBJECTIVES if objectives is None else objectives),
+        training=Training(**training),
+        device=resolve_device(device, elsewhere),
+        zipped=zipped,
+        **given,
+    )
+
+
+def resolve_device(name: str, elsewhere: bool = False) -> str:
+    """The device type that a name means: auto is an accelerator where there is one.
+
+    Raises:
+        InvalidRequest: it is none, or not there though it is to be here.
+    """
+    import torch
+
+    if name not in ("auto", "cpu", "cuda"):
+        raise InvalidRequest(f"--device {name!r}: expected auto, cpu or cuda")
+    if name == "cuda" and not elsewhere and not torch.cuda.is_available():
+        raise InvalidRequest("--device cuda: this machine offers no CUDA device; use --device cpu")
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return name
+
 
 _SETTINGS = tuple(f.name for f in dataclasses.fields(Training))
 
@@ -118,7 +184,7 @@ class Request:
         return [axis for axis in self.axes if len(axis.values) > 1]
 
     @property
-    def directions(self) -> list[tuple[str, ...]]:
+    def axis_groups(self) -> list[tuple[str, ...]]:
         """Columns of the parameters that move together, the direction of most points first."""
         axes = sorted(self.varied, key=lambda axis: -len(axis.values))
         columns = [tuple(self.columns[name] for name in axis.names) for axis in axes]

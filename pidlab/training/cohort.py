@@ -8,16 +8,50 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pidlab.clock import Clock
 from pidlab.defaults import Training
 from pidlab.encoders import Encoders
 from pidlab.generators import Generator
-from pidlab.memory import keep_freed_memory
-from pidlab.objectives.base import Batch, MakeObjective, needs_of, phases_of
-from pidlab.seeds import child, lent_randomness
-from pidlab.training.memory import step_bytes
-from pidlab.training.program import Program, State, begun, check_alike, choose_program, stacked_state
+from pidlab.io import Clock, keep_freed_memory
+from pidlab.objectives.base import (
+    Batch,
+    MakeObjective,
+    loss_of,
+    needs_of,
+    phases_of,
+)
+from pidlab.seeds import child, temporary_seed
+from pidlab.training.program import (
+    Program,
+    State,
+    begun,
+    check_alike,
+    choose_program,
+    stacked_state,
+)
 from pidlab.training.stream import Stream, tree_map
+
+
+def step_bytes(model: nn.Module, batch: Batch) -> int:
+    """What one model's training step keeps: tensors saved for `backward()` and the optimiser's state.
+
+    Measured on one forward pass of every phase; the largest counts, and once more for what the
+    backward pass makes while it goes.
+    """
+    most = 0
+    for phase in phases_of(model):
+        kept: dict[int, int] = {}
+
+        def keep(tensor: Tensor, kept: dict[int, int] = kept) -> Tensor:
+            storage = tensor.untyped_storage()
+            kept[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            loss = loss_of(model, phase.loss, batch)
+        most = max(most, sum(kept.values()))
+        del loss
+    weights = sum(p.nbytes for p in model.parameters())
+    return 2 * most + 4 * weights  # a gradient and two moments beside each weight
 
 
 @dataclass(frozen=True)
@@ -107,7 +141,7 @@ def train(
         models = [build(make, member, training, device) for member in members]
         template = models[0]
         check_alike(models)
-        with lent_randomness(0, device):
+        with temporary_seed(0, device):
             program = choose_program(template, _first_batch(template, members[0], training, device))
     count = len(members)
     if not program.vectorised:
@@ -121,7 +155,7 @@ def train(
     took = lambda n: on_step(min(n, count))  # noqa: E731 - padding is no progress
     for place, (group, group_models) in enumerate(groups):
         # Only a loss that is looped over can draw on its own: vmap refuses.
-        with lent_randomness(child(group[0].seed, "loss"), device):
+        with temporary_seed(child(group[0].seed, "loss"), device):
             state, early, loss = _train_group(
                 program,
                 template,
@@ -149,7 +183,7 @@ def build(make: MakeObjective, member: Member, training: Training, device: torch
     # What the generator says of itself is worked out before tensors are made elsewhere.
     modalities = member.generator.modalities
     classes = {name: target.classes for name, target in member.generator.targets.items()}
-    with lent_randomness(child(member.seed, "weights"), device), torch.device(device):
+    with temporary_seed(child(member.seed, "weights"), device), torch.device(device):
         encoders = member.encoders(
             modalities,
             classes,
@@ -167,7 +201,7 @@ def member_bytes(make: MakeObjective, member: Member, training: Training, snapsh
     """The memory that one more member takes in training; 0 where its objective cannot be tried."""
     try:
         model = build(make, member, training, "cpu")
-        with lent_randomness(0):
+        with temporary_seed(0):
             batch = _first_batch(model, member, training, torch.device("cpu"))
             kept = snapshots * sum(p.nbytes for p in model.parameters())
             return step_bytes(model, Batch(**tree_map(lambda t: t[0], batch))) + kept

@@ -10,7 +10,13 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage]
 
-from pidlab.objectives.base import Batch, Phase, loss_of, phases_of, represent
+from pidlab.objectives.base import (
+    Batch,
+    Phase,
+    loss_of,
+    phases_of,
+    represent,
+)
 from pidlab.training.stream import tree_map
 
 State = dict[str, Tensor]

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from pidlab.defaults import Training
+from pidlab.encoders import rows_at_once
 from pidlab.generators import Generator, Sample
-from pidlab.modality import rows_at_once
 from pidlab.seeds import child, torch_generator
 
 # Rows drawn at once, fewer of large images (`rows_at_once`). It depends on nothing else, so that

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from pidlab.check import contract
 from pidlab.check.contract import RULES
 from pidlab.objectives.base import Phase
-from pidlab.objectives.similarity import nt_xent
+from pidlab.objectives.contrastive import nt_xent
 
 
 class Sound(torch.nn.Module):

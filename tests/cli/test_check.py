@@ -69,7 +69,7 @@ def short(monkeypatch):
     monkeypatch.setattr(
         "pidlab.check.profile",
         lambda make, name, world, **rest: whole(
-            make, name, world, beside=("untrained",), training=Training(steps=20), probes="quick", **rest
+            make, name, world, baselines=("untrained",), training=Training(steps=20), probes="quick", **rest
         ),
     )
 

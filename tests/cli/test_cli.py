@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pidlab.cli import main
-from pidlab.cli.stop import Terminated
+from pidlab.cli.terminal import Terminated
 
 QUICK = ["--quick", "--steps", "5", "--batch", "32", "--objective", "untrained", "--objective", "cross"]
 
@@ -141,7 +141,7 @@ def test_any_command_says_that_it_was_stopped_and_by_which_signal(tmp_path, monk
     def stopped(_):
         raise stop
 
-    monkeypatch.setattr("pidlab.results.read", stopped)
+    monkeypatch.setattr("pidlab.results.folder.read_results", stopped)
     assert pidlab(monkeypatch, capsys, "report", str(tmp_path)) == (code, "", "stopped\n")
 
 

@@ -5,8 +5,8 @@ import json
 import pandas as pd
 import pytest
 
-from pidlab.cli.estimators_table import estimators_faults, estimators_markdown
 from pidlab.cli.main import main
+from pidlab.cli.validation import estimators_faults, estimators_markdown
 
 
 def run(monkeypatch, *arguments):
@@ -31,7 +31,7 @@ def estimated(name, error):
 def test_parts_replace_their_own_rows_only(monkeypatch, tmp_path, capsys):
     within = {"quick": False, "exam": True}
     monkeypatch.setattr(
-        "pidlab.analysis.known_answers.examine", lambda level, seed, cases: probed(level, within[level])
+        "pidlab.validation.examination.examine", lambda level, seed, cases: probed(level, within[level])
     )
     out = ("--out", str(tmp_path))
     assert run(monkeypatch, "--part", "exam", *out) == 0
@@ -56,7 +56,7 @@ def test_coverage_outside_of_what_95_percent_allow_is_a_fault(monkeypatch, tmp_p
     rows = pd.DataFrame([rates | {"probe": "exact posterior"}, rates | {"probe": "linear"}])
     for exact, code in ((0.95, 0), (0.9, 1), (0.99, 1)):
         monkeypatch.setattr(
-            "pidlab.analysis.coverage.coverage",
+            "pidlab.validation.examination.coverage",
             lambda replicates, seed, held=exact: rows.assign(coverage=[held, 0.1]),
         )
         assert run(monkeypatch, "--part", "coverage", "--out", str(tmp_path)) == code
@@ -67,7 +67,7 @@ def test_coverage_outside_of_what_95_percent_allow_is_a_fault(monkeypatch, tmp_p
 def test_estimators_are_tabled_and_only_one_is_gated(monkeypatch, tmp_path, capsys):
     errors = {"infonce": 0.01, "cca": -0.3}
     monkeypatch.setattr(
-        "pidlab.analysis.continuous_tasks.examine_estimators",
+        "pidlab.validation.estimator_tasks.examine_estimators",
         lambda names, seed, say: pd.concat([estimated(name, errors[name]) for name in names]),
     )
     out = ("--part", "estimators", "--out", str(tmp_path))

@@ -103,7 +103,7 @@ def test_damaged_results_are_refused_and_left_as_they_are(
     file = tmp_path / "there" / "results.sqlite"
     file.parent.mkdir()
     file.write_bytes(data)
-    monkeypatch.setattr("pidlab.sweeps.cohort._run_cohort", accepted)
+    monkeypatch.setattr("pidlab.sweeps.execute._run_cohort", accepted)
     code, _, err = typed(*command.split())
     if code == 0:  # the bytes stand for nothing that is read
         assert kind != "cut"

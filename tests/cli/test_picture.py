@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pidlab.cli.main import main
-from pidlab.plots.images import images_figure
+from pidlab.plots.parts import images_figure
 
 
 def run(monkeypatch, *arguments):

@@ -9,9 +9,9 @@ import pytest
 from swept import DIRECTIONS, table, tracked, write
 
 from pidlab.cli import main
-from pidlab.cli.plot import FORMATS
+from pidlab.cli.results import FORMATS
 from pidlab.plots.kinds import KINDS
-from pidlab.plots.save import FORMATS as SAVED
+from pidlab.plots.style import FORMATS as SAVED
 from pidlab.plots.style import VENUES
 
 

@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 from swept import table
 
-from pidlab.cli.tables import print_captured
+from pidlab.cli.progress import print_captured
 from pidlab.sweeps.request import Axis
 
 

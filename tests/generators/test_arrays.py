@@ -9,8 +9,7 @@ from torch.utils.data import DataLoader
 import pidlab
 from pidlab import InvalidRequest
 from pidlab.generators import load_generator
-from pidlab.generators.arrays import Arrays
-from pidlab.generators.export import arrays
+from pidlab.generators.arrays import Arrays, arrays
 
 ROWS = 400
 

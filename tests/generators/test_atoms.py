@@ -9,10 +9,20 @@ from hypothesis import strategies as st
 from pidlab import Atoms, InvalidRequest, decompose
 from pidlab.decomposition import TERMS
 from pidlab.generators import atoms_stack, load_generator
-from pidlab.generators.atoms_law import MOST_CELLS, slot_law
-from pidlab.generators.noise import GENERIC_DROP, GENERIC_NOISE, MARGIN, truncated_normal
-from pidlab.generators.rendering import orthogonal_maps
-from pidlab.info import co_information, entropy, joint_information, mutual_information
+from pidlab.generators.atoms_stack import MOST_CELLS, slot_law
+from pidlab.generators.latent import (
+    GENERIC_DROP,
+    GENERIC_NOISE,
+    MARGIN,
+    orthogonal_maps,
+    truncated_normal,
+)
+from pidlab.info import (
+    co_information,
+    entropy,
+    joint_information,
+    mutual_information,
+)
 
 TUNINGS = ("entropy", "erasure", "channel")
 

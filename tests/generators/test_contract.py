@@ -9,10 +9,10 @@ import torch
 
 from pidlab import InvalidRequest
 from pidlab.decomposition import TERMS
+from pidlab.encoders import rows_at_once
 from pidlab.generators import generators, load_generator
-from pidlab.generators.checks import parameters_of
-from pidlab.generators.export import arrays
-from pidlab.modality import rows_at_once
+from pidlab.generators.arrays import arrays
+from pidlab.generators.base import parameters_of
 
 
 @pytest.fixture(scope="module", params=list(generators()))

@@ -13,7 +13,7 @@ from pidlab.generators.blocks import bin_of_sum
 from pidlab.generators.factorcl import FactorCL
 from pidlab.generators.planar import planar_label, planar_network
 from pidlab.info import mutual_information
-from pidlab.info.quantised import quantised_source
+from pidlab.info.pmf import quantised_source
 
 
 def made(case, **more):

@@ -11,7 +11,7 @@ from pidlab.decomposition import TERMS
 from pidlab.generators import load_generator
 from pidlab.generators.gaussian import Gaussian, explained
 from pidlab.info import mutual_information
-from pidlab.info.quantised import quantised_source
+from pidlab.info.pmf import quantised_source
 
 DESIGN = Gaussian(0.562164, 0.8, 0.3, 1.038653)
 

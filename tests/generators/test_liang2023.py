@@ -7,7 +7,7 @@ from pidlab.generators import load_generator
 from pidlab.generators.factorcl import FactorCL
 from pidlab.generators.liang2023 import MADE_OF, Liang2023
 from pidlab.info import mutual_information
-from pidlab.info.quantised import quantised_source
+from pidlab.info.pmf import quantised_source
 
 
 @pytest.mark.parametrize("features", [1, 10])

@@ -11,7 +11,12 @@ from plugin import assert_holds
 from pidlab import InvalidRequest, capture, fit
 from pidlab.decomposition import Planted
 from pidlab.generators import load_generator
-from pidlab.generators.three import FACTORS, SUBSETS, Factor, Three
+from pidlab.generators.three import (
+    FACTORS,
+    SUBSETS,
+    Factor,
+    Three,
+)
 from pidlab.info import inverse_binary_entropy, mutual_information
 
 EVERYTHING = Three(**dict.fromkeys(FACTORS, 0.6), width=32)

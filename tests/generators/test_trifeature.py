@@ -6,9 +6,15 @@ import torch
 from plugin import assert_holds
 
 from pidlab import InvalidRequest
-from pidlab.generators import Sample, image_views, load_generator
+from pidlab.generators import Sample, load_generator
+from pidlab.generators import trifeature_images as image_views
 from pidlab.generators.trifeature import KINDS, Trifeature
-from pidlab.generators.trifeature_images import SHAPES, TEXTURES, palette, render
+from pidlab.generators.trifeature_images import (
+    SHAPES,
+    TEXTURES,
+    palette,
+    render,
+)
 from pidlab.info import binary_entropy, decompose
 
 BITS = math.log2(10)

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pmfs import beside, random_pmf
+from pmfs import independent_product, random_pmf
 
 from pidlab.info import broja
-from pidlab.info.entropies import mutual_information
+from pidlab.info.pmf import mutual_information
 
 quick = settings(max_examples=25, deadline=None, derandomize=True)
 seeds = st.integers(0, 2**32 - 1)
@@ -81,7 +81,7 @@ def test_the_union_never_grows_under_processing(seed, first):
 def test_independent_parts_add(seed):
     rng = np.random.default_rng(seed)
     parts = [random_pmf(rng, shape=(2, 2, 2)), random_pmf(rng, shape=(2, 3, 2))]
-    whole = broja(beside(*parts))
+    whole = broja(independent_product(*parts))
     added = broja(parts[0]) + broja(parts[1])
     np.testing.assert_allclose(
         list(whole.terms.values()), list(added.terms.values()), rtol=0, atol=whole.gap + added.gap

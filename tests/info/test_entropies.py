@@ -3,7 +3,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pidlab.info import binary_entropy, entropy, inverse_binary_entropy, mutual_information
+from pidlab.info import (
+    binary_entropy,
+    entropy,
+    inverse_binary_entropy,
+    mutual_information,
+)
 
 
 def test_known_entropies():

@@ -18,7 +18,7 @@ from pidlab.info import (
     source_informations,
 )
 from pidlab.info.gates import side_by_side
-from pidlab.info.maxent import pairwise_maximum_entropy
+from pidlab.info.measures import pairwise_maximum_entropy
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 # Our names for the measures, and those of the reference numbers.
@@ -213,7 +213,7 @@ def test_the_record_adds_what_the_table_says_adds():
 
 def test_the_gap_of_an_unfinished_maximum_entropy_law_covers_its_error(monkeypatch):
     """Stopped before Newton's method, q misses its marginals, which the entropy alone does not show."""
-    from pidlab.info import maxent
+    from pidlab.info import measures as maxent
 
     pmfs = np.random.default_rng(0).dirichlet(np.full(12, 0.5), 20).reshape(-1, 2, 3, 2)
     truth = decompose(pmfs, "dep")

@@ -10,9 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pidlab.objectives.bounds import club, infonce, infonce_of_classes, nwj, same_class
-from pidlab.objectives.critics import CRITICS, Concat, Separable
-from pidlab.objectives.labels import every_class, one_hot
+from pidlab.objectives.bounds import (
+    CRITICS,
+    Concat,
+    Separable,
+    club,
+    every_class,
+    infonce,
+    infonce_of_classes,
+    nwj,
+    one_hot,
+    same_class,
+)
 
 PRECISION = {torch.float64: {"rtol": 1e-9, "atol": 1e-10}, torch.float32: {"rtol": 1e-4, "atol": 1e-4}}
 precisions = pytest.mark.parametrize("dtype", list(PRECISION), ids=["float64", "float32"])

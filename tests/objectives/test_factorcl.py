@@ -5,15 +5,14 @@ import torch
 from golden_numbers import golden_cases
 
 from pidlab import Atoms, load_objective
+from pidlab.bench import step_flops
 from pidlab.defaults import Training
-from pidlab.encoders import Encoders, Linear, mlp
-from pidlab.modality import Vector
+from pidlab.encoders import Encoders, Linear, Vector, mlp
 from pidlab.objectives import bounds
 from pidlab.objectives.base import Batch, represent
-from pidlab.objectives.critics import Concat
+from pidlab.objectives.bounds import Concat
 from pidlab.objectives.factorcl import TERMS, FactorCLSSL, FactorCLSup
 from pidlab.training import Member, train
-from pidlab.training.benchmark import step_flops
 from pidlab.training.cohort import build
 
 TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-4}

@@ -9,8 +9,7 @@ import pytest
 from pidlab import InvalidRequest
 from pidlab.decomposition import TERMS
 from pidlab.plots.capture import capture_figure
-from pidlab.plots.save import FORMATS, save
-from pidlab.plots.style import COLOURS, colours
+from pidlab.plots.style import COLOURS, FORMATS, colours, save
 
 OBJECTIVES = ("untrained", "supervised", "cross", "comm")
 

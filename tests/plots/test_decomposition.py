@@ -4,7 +4,7 @@ from pidlab import decompose
 from pidlab.decomposition import TERMS, Decomposition
 from pidlab.info import gate
 from pidlab.plots.decomposition import decomposition_figure, decomposition_table
-from pidlab.plots.save import save
+from pidlab.plots.style import save
 
 
 def drawn(decompositions, title=""):

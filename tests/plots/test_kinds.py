@@ -9,8 +9,7 @@ from swept import DIRECTIONS, table, tracked
 
 from pidlab import InvalidRequest
 from pidlab.plots.kinds import KINDS, caption, draw
-from pidlab.plots.save import save
-from pidlab.plots.style import LOOKS, looks, width_of
+from pidlab.plots.style import LOOKS, looks, save, width_of
 
 ESTIMATES = pd.DataFrame(
     [("a", "t1", 1.0, 0.9, 0.8, 1.0), ("b", "t1", 1.0, 1.1, 1.0, 1.2), ("a", "t0", 0.0, 0.1, 0.0, 0.2)],

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from pidlab.plots.known_answers import known_answers_figure
+from pidlab.plots.examination import known_answers_figure
 
 
 def test_every_headline_and_every_rate_is_drawn():

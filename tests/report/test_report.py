@@ -16,9 +16,14 @@ from pidlab import InvalidRequest
 from pidlab.decomposition import TERMS
 from pidlab.defaults import RESULT_VERSION
 from pidlab.report import Claim, Picture, write_report
-from pidlab.report import numbers as numbers_module
-from pidlab.report.numbers import Points, captured_grid, rungs_grid, truth_grid
-from pidlab.results import Results
+from pidlab.report import grids as numbers_module
+from pidlab.report.grids import (
+    Points,
+    captured_grid,
+    rungs_grid,
+    truth_grid,
+)
+from pidlab.results.folder import Results
 
 EMPTY = {"input", "meta", "br", "img", "link", "hr"}
 
@@ -182,7 +187,7 @@ def test_tracked_rows_do_not_enter_the_means():
 
 
 def test_seeds_that_are_read_by_different_probes_are_counted():
-    found = results(points=(1.0,), objectives=("comm",), directions=[])
+    found = results(points=(1.0,), objectives=("comm",), axis_groups=[])
     table = found.table.copy()
     table["headline"] = (table["probe"] == "linear") == (table["seed"] == 2)
     shown = dataclasses.replace(found, table=table)
@@ -199,7 +204,7 @@ def test_the_truth_of_every_point():
 
 
 def test_an_unknown_truth_is_left_empty(tmp_path):
-    found = results(truth={"measure": ["broja"], "how": ["unknown"], "gap": None}, directions=[])
+    found = results(truth={"measure": ["broja"], "how": ["unknown"], "gap": None}, axis_groups=[])
     table = found.table.assign(truth=np.nan, **dict.fromkeys(TERMS, np.nan))
     unknown = dataclasses.replace(found, table=table)
     assert truth_grid(unknown, Points(unknown), "id") is None
@@ -211,7 +216,7 @@ def test_an_unknown_truth_is_left_empty(tmp_path):
 
 
 def test_a_generator_of_one_target_says_what_each_readout_could_know():
-    found = results(directions=[["unique1", "unique2"]])
+    found = results(axis_groups=[["unique1", "unique2"]])
     rows = found.table[found.table["term"] == "synergy"].assign(term="y")
     one = pd.concat([rows.assign(readout=z, truth=t) for z, t in (("z1", 0.25), ("z12", 0.75))])
     shown = dataclasses.replace(found, table=one.reset_index(drop=True))
@@ -267,7 +272,7 @@ def test_a_figure_that_is_none_is_refused(tmp_path):
 
 
 def test_a_figure_too_large_is_shown_as_its_png(found, folder, monkeypatch):
-    monkeypatch.setattr("pidlab.report.picture.MOST_BYTES", 1000)
+    monkeypatch.setattr("pidlab.report.page.MOST_BYTES", 1000)
     shown = page(found, folder)
     (image,) = shown.all("img")
     assert image["src"].startswith("data:image/png;base64,")
@@ -305,7 +310,7 @@ def test_a_large_sweep_is_shown_at_fewer_points_and_says_so(tmp_path, monkeypatc
 
 def test_two_axes_are_both_thinned(monkeypatch):
     found = [results(points=(0.0, 0.5, 1.0), seeds=(0,)).table.assign(noise=i / 10) for i in range(10)]
-    grid = results(directions=[["noise"], ["unique1", "unique2"]])
+    grid = results(axis_groups=[["noise"], ["unique1", "unique2"]])
     grid = dataclasses.replace(grid, table=pd.concat(found, ignore_index=True))
     kept, note = Points(grid).few(grid.table, 9)
     assert note
@@ -325,7 +330,7 @@ def test_a_table_that_is_no_sweep_stands_as_it_is(tmp_path):
     )
     made = {
         "result_version": RESULT_VERSION,
-        "directions": [["case"]],
+        "axis_groups": [["case"]],
         "failed": {},
         "request": {"levels": ["quick"], "seed": 0},
     }

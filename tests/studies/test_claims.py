@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pidlab import InvalidRequest
-from pidlab.studies.claims import FUNCTIONS, Call, Claim, Negative, Number, Operation, parse_claim
+from pidlab.studies.claims import (
+    FUNCTIONS,
+    Call,
+    Claim,
+    Negative,
+    Number,
+    Operation,
+    parse_claim,
+)
 
 NAMES = st.from_regex(r"[a-z][a-z_.0-9]{0,8}", fullmatch=True)
 NUMBERS = st.floats(-1e6, 1e6, allow_nan=False) | st.integers(-1000, 1000).map(float)

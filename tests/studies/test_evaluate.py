@@ -34,8 +34,8 @@ def table(seeds=3, seed=0):
     return pd.DataFrame(rows).sample(frac=1, random_state=seed)
 
 
-def judged(text, rows, directions=DIRECTIONS):
-    return judge(parse_claim(text), text, rows, directions)
+def judged(text, rows, axis_groups=DIRECTIONS):
+    return judge(parse_claim(text), text, rows, axis_groups)
 
 
 @settings(max_examples=25, deadline=None)

@@ -4,10 +4,10 @@ import pandas as pd
 import pytest
 
 from pidlab import InvalidRequest
-from pidlab.studies.examined import KnownAnswers
-from pidlab.studies.file import Profiles, read_study
+from pidlab.studies.experiment_kinds import KnownAnswers
 from pidlab.studies.run import run_study
-from pidlab.studies.stored import Named
+from pidlab.studies.schema import Profiles, read_study
+from pidlab.studies.store import Named
 
 TEXT = """\
 title = "Are the probes right?"
@@ -58,8 +58,8 @@ def made_up(monkeypatch):
         ]
         return pd.DataFrame(rows).assign(above=0.0, below=0.0, replicates=replicates)
 
-    monkeypatch.setattr("pidlab.analysis.known_answers.examine", examine)
-    monkeypatch.setattr("pidlab.analysis.coverage.coverage", coverage)
+    monkeypatch.setattr("pidlab.validation.examination.examine", examine)
+    monkeypatch.setattr("pidlab.validation.examination.coverage", coverage)
     return made
 
 

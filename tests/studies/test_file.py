@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 
 from pidlab import InvalidRequest
 from pidlab.defaults import Training
-from pidlab.studies.file import Study, read_study
-from pidlab.studies.library import studies
-from pidlab.studies.lines import line_of
+from pidlab.studies.schema import Study, line_of, read_study
 from pidlab.studies.settings import PROFILES, Settings
+from pidlab.studies.store import studies
 from pidlab.sweeps import Axis, Request
-from pidlab.sweeps.ask import ask
+from pidlab.sweeps.request import build_request
 
 SHIPPED = sorted(Path("studies").glob("*.toml"))
 GOOD = '''\
@@ -170,7 +169,7 @@ def test_a_sweep_means_what_the_command_means(written):
     asked = experiment.asked(read_study(path).profiles.of("quick"))
     ready = experiment.prepare(asked, {}, "cpu")
     words = [(("unique1",), "0..1"), (("unique2",), "1"), (("noise",), "0.1,0.3"), (("views",), "task")]
-    command = ask(words, objectives=["cross"], quick=True, dim=16)
+    command = build_request(words, objectives=["cross"], quick=True, dim=16)
     assert ready.run.args[0] == command
     assert command == Request(
         axes=(

@@ -6,11 +6,11 @@ import pandas as pd
 import pytest
 
 from pidlab import InvalidRequest
-from pidlab.oracle import experiment
-from pidlab.studies.file import read_study
-from pidlab.studies.oracled import COLUMNS
+from pidlab.studies import oracle as experiment
+from pidlab.studies.experiment_kinds import ORACLE_COLUMNS as COLUMNS
 from pidlab.studies.run import run_study
-from pidlab.studies.stored import Named
+from pidlab.studies.schema import read_study
+from pidlab.studies.store import Named
 
 TINY = '''\
 title = "Does anything happen in two steps?"
@@ -129,7 +129,7 @@ def test_a_loss_that_is_not_finite_fails_its_objective_alone(tmp_path, monkeypat
             raise FloatingPointError("cross: the loss is not finite from step 0 on")
         return real(objectives, **asked)
 
-    monkeypatch.setattr("pidlab.oracle.oracle", fails)
+    monkeypatch.setattr("pidlab.studies.oracle.oracle", fails)
     text = TINY.replace('name = "noise"', 'name = "noise"\nlayers = 1').replace(
         'objectives = ["cross"]', 'objectives = ["simclr-cross"]'
     )

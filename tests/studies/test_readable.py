@@ -4,10 +4,10 @@ import pandas as pd
 import pytest
 
 from pidlab import InvalidRequest
-from pidlab.results import read
-from pidlab.studies.file import read_study
+from pidlab.results.folder import read_results
 from pidlab.studies.run import run_study
-from pidlab.studies.stored import Named
+from pidlab.studies.schema import read_study
+from pidlab.studies.store import Named
 from pidlab.sweeps.readability import strained
 
 TEXT = """\
@@ -48,7 +48,7 @@ def test_a_study_is_read_through_noise_and_goes_on(tmp_path, monkeypatch):
     (claim,) = run_study(named, "quick", *folders).checked
     assert claim.met
     assert len(claim.points) == 2  # a function that gives sigma a value leaves the widths
-    rows = read(tmp_path / "figures/noisy/readability").table
+    rows = read_results(tmp_path / "figures/noisy/readability").table
     assert rows.groupby(["dim", "sigma", "objective", "term"]).size().eq(1).all()
     assert set(rows["sigma"]) == {0.0, 1.6}
     assert set(pd.read_csv(tmp_path / "figures/noisy/noise.csv")["dim"]) == {2, 8}

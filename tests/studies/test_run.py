@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 
 from pidlab import InvalidRequest
-from pidlab.analysis.levels import LEVELS, Level
-from pidlab.analysis.mlp import MLPProbe
 from pidlab.cli import main
 from pidlab.defaults import RESULT_VERSION
-from pidlab.results import read
-from pidlab.studies import stored
-from pidlab.studies.stored import kept, write_table
+from pidlab.probes.levels import LEVELS, Level
+from pidlab.probes.mlp import MLPProbe
+from pidlab.results.folder import read_results
+from pidlab.studies import store as stored
+from pidlab.studies.store import kept, write_table
 
 TINY = """\
 title = "Does anything happen in two steps?"
@@ -88,7 +88,7 @@ def test_a_study_from_end_to_end(typed, tmp_path):
     drawn = {f"tiny/captured.{suffix}" for suffix in ("pdf", "svg", "png", "csv")}
     assert drawn | {"tiny/claims.json", "tiny/claims.md", "tiny/main/results.csv"} <= names
     assert not any(word in first[path] for path in first for word in (b"seconds", b'"git"', b"/tmp/"))
-    table = read(tmp_path / "figures" / "tiny" / "main").table
+    table = read_results(tmp_path / "figures" / "tiny" / "main").table
     assert set(table.loc[~table["headline"], "probe"]) == {"linear"}  # the claim names it
 
     # Resumed, elsewhere anew, and drawn once more: the same bytes.
@@ -204,11 +204,11 @@ def test_tuned_objectives_keep_their_names(typed, tmp_path):
     tuned = json.loads((tmp_path / "figures/tiny/tuned.json").read_text())["simclr-cross"]
     assert len(tuned["bits"]) == 2
     assert tuned["bits"][tuned["chosen"]] == max(tuned["bits"].values())
-    tried = read(tmp_path / "runs/studies/tiny/quick/tune").table
+    tried = read_results(tmp_path / "runs/studies/tiny/quick/tune").table
     assert set(tried["seed"]) == {1000}
     best = tried[tried["headline"] & (tried["readout"] == "z12") & (tried["objective"] == tuned["chosen"])]
     assert tuned["bits"][tuned["chosen"]] == pytest.approx(best["captured"].sum())
-    reported = read(tmp_path / "figures/tiny/main")
+    reported = read_results(tmp_path / "figures/tiny/main")
     assert reported.objectives == ["untrained", "simclr-cross"]
     assert reported.record["request"]["objectives"] == ["untrained", tuned["chosen"]]
     assert set(reported.table["seed"]) == {0, 1}
@@ -217,14 +217,14 @@ def test_tuned_objectives_keep_their_names(typed, tmp_path):
 def test_large_tables_are_compressed_and_read_the_same(tmp_path, monkeypatch):
     table = pd.DataFrame({"run": ["0e1"] * 3, "captured": [0.1, 1 / 3, 2.0], "headline": True, "seed": 0})
     (tmp_path / "provenance.json").write_text(
-        json.dumps({"result_version": RESULT_VERSION, "directions": [], "failed": {}})
+        json.dumps({"result_version": RESULT_VERSION, "axis_groups": [], "failed": {}})
     )
     write_table(tmp_path, table)
-    plain = read(tmp_path).table
+    plain = read_results(tmp_path).table
     monkeypatch.setattr(stored, "MOST_BYTES", 10)
     write_table(tmp_path, table)
     assert [path.name for path in tmp_path.glob("results*")] == ["results.csv.gz"]
-    pd.testing.assert_frame_equal(read(tmp_path).table, plain)
+    pd.testing.assert_frame_equal(read_results(tmp_path).table, plain)
     once = (tmp_path / "results.csv.gz").read_bytes()
     shutil.copy(tmp_path / "results.csv.gz", tmp_path / "before")
     write_table(tmp_path, table)
@@ -273,4 +273,4 @@ def test_the_examination_is_an_experiment(typed, tmp_path):
     assert typed("study", "run", "exam")[0] == 0
     assert contents(tmp_path / "figures") == first
     with pytest.raises(InvalidRequest, match="no results"):
-        read(tmp_path / "figures" / "exam")
+        read_results(tmp_path / "figures" / "exam")

@@ -15,7 +15,7 @@ from test_run import small
 
 from pidlab.sweeps import run as run_module
 from pidlab.sweeps import run_sweep
-from pidlab.sweeps.engine import Silent
+from pidlab.sweeps.execute import Silent
 from pidlab.sweeps.plan import plan
 
 BETWEEN_KILLS = (0.0, 1.2)  # seconds: from before the store is there to several cohorts later

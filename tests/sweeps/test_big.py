@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 
 from pidlab.defaults import Training
-from pidlab.plots.save import save
+from pidlab.plots.style import save
 from pidlab.sweeps import Axis, Request, run_sweep
 from pidlab.sweeps import run as run_module
-from pidlab.sweeps.outcome import Outcome
+from pidlab.sweeps.execute import Outcome
 from pidlab.sweeps.plan import plan
+from pidlab.sweeps.run import results, write_results
 from pidlab.sweeps.store import Store
-from pidlab.sweeps.table import results, write_results
 
 QUICK = Training(steps=2, batch=32, hidden=16)
 

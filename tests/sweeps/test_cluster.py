@@ -11,13 +11,12 @@ import pytest
 from pidlab import InvalidRequest
 from pidlab.defaults import Training
 from pidlab.sweeps import Axis, Request, run_sweep
+from pidlab.sweeps import cluster as worker_module
 from pidlab.sweeps import run as run_module
-from pidlab.sweeps import worker as worker_module
-from pidlab.sweeps.engine import Silent
-from pidlab.sweeps.outcome import Outcome
+from pidlab.sweeps.checkpoint_files import restore
+from pidlab.sweeps.cluster import Message, answer, versions
+from pidlab.sweeps.execute import Outcome, Silent
 from pidlab.sweeps.plan import plan
-from pidlab.sweeps.restore import restore
-from pidlab.sweeps.worker import Message, answer, versions
 
 # In the midst of a cohort's training its worker is killed, the first few times.
 MORTAL = """

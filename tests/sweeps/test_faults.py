@@ -9,9 +9,9 @@ import torch
 from pidlab.defaults import Training
 from pidlab.objectives import load_objective
 from pidlab.sweeps import Axis, Request, run_sweep
-from pidlab.sweeps import cohort as cohort_module
+from pidlab.sweeps import execute as cohort_module
 from pidlab.sweeps import run as run_module
-from pidlab.sweeps.engine import Silent
+from pidlab.sweeps.execute import Silent
 from pidlab.sweeps.plan import plan
 from pidlab.training import Member
 from pidlab.training.cohort import build

@@ -8,10 +8,10 @@ import torch
 from pidlab import capture
 from pidlab.defaults import Training
 from pidlab.generators import load_generator
-from pidlab.generators.export import arrays
+from pidlab.generators.arrays import arrays
 from pidlab.generators.factorcl import FactorCL
+from pidlab.results.panels import panels
 from pidlab.sweeps import Axis, Request, run_sweep
-from pidlab.tables.panels import panels
 
 TINY = Training(steps=3, batch=32, hidden=16)
 
@@ -24,7 +24,7 @@ def request(generator, *axes, **more):
 def test_a_number_of_features_and_the_bits_of_its_name_have_a_column_each(tmp_path):
     asked = request("factorcl", Axis(("unique1",), (0.0, 4.0, 12.0)))
     assert asked.columns == {"unique1": "factorcl.unique1"}
-    assert asked.directions == [("factorcl.unique1",)]
+    assert asked.axis_groups == [("factorcl.unique1",)]
     result = run_sweep(asked, tmp_path)
     table = pd.read_csv(tmp_path / "results.csv")
     assert not result.failures
@@ -43,8 +43,8 @@ def test_a_number_of_features_and_the_bits_of_its_name_have_a_column_each(tmp_pa
 def test_bits_that_are_bits_keep_the_terms_column():
     for generator in ("atoms", "gaussian"):
         asked = request(generator, Axis(("unique1", "unique2"), (0.2, 0.4)))
-        assert asked.directions == [("unique1", "unique2")]
-    assert request("modular", Axis(("synergy",), (0.2, 0.4))).directions == [("synergy",)]
+        assert asked.axis_groups == [("unique1", "unique2")]
+    assert request("modular", Axis(("synergy",), (0.2, 0.4))).axis_groups == [("synergy",)]
 
 
 @pytest.mark.parametrize(

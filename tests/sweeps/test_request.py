@@ -16,9 +16,9 @@ def test_product_and_zip():
     assert len(list(product.points())) == 6
     zipped = Request(axes=(UNIQUE, Axis(("synergy",), (1.0, 0.5, 0.0))), zipped=True)
     assert list(zipped.points())[1] == {"unique1": 0.5, "unique2": 0.5, "synergy": 0.5}
-    assert product.directions == [("unique1", "unique2"), ("synergy",)]
-    assert Request(axes=(SYNERGY, UNIQUE)).directions == product.directions
-    assert zipped.directions == [("unique1", "unique2", "synergy")]
+    assert product.axis_groups == [("unique1", "unique2"), ("synergy",)]
+    assert Request(axes=(SYNERGY, UNIQUE)).axis_groups == product.axis_groups
+    assert zipped.axis_groups == [("unique1", "unique2", "synergy")]
     with pytest.raises(InvalidRequest, match="unique1 3, synergy 2"):
         Request(axes=(UNIQUE, SYNERGY), zipped=True)
 
@@ -129,7 +129,7 @@ def test_cohorts_share_an_objective_a_shape_and_settings():
     cohorts = plan(Request(axes=(bits,), objectives=("cross", "simclr"), seeds=2).runs())
     sizes = [(c.objective, len(c.runs)) for c in cohorts]
     assert sizes == [("cross", 6), ("simclr", 6), ("cross", 2), ("simclr", 2)]
-    assert all(len({r.generator.signature for r in c.runs}) == 1 for c in cohorts)
+    assert all(len({r.generator.shape_key for r in c.runs}) == 1 for c in cohorts)
 
 
 def test_a_smaller_budget_makes_smaller_even_cohorts():

@@ -15,11 +15,11 @@ import pytest
 
 from pidlab import InvalidRequest
 from pidlab.defaults import Training
-from pidlab.plots.save import FORMATS
+from pidlab.plots.style import FORMATS
 from pidlab.report import write_report
-from pidlab.results import read
+from pidlab.results.folder import read_results
 from pidlab.sweeps import Axis, Request, run_sweep
-from pidlab.sweeps import cohort as cohort_module
+from pidlab.sweeps import execute as cohort_module
 from pidlab.sweeps import run as run_module
 from pidlab.sweeps.plan import plan
 from pidlab.sweeps.store import Store
@@ -101,7 +101,7 @@ def test_every_file_is_there_and_not_empty(finished):
 def test_the_page_is_the_one_that_the_files_make(finished):
     page = finished.directory / "report.html"
     before = page.read_bytes()
-    write_report(read(finished.directory), finished.directory)
+    write_report(read_results(finished.directory), finished.directory)
     assert page.read_bytes() == before
 
 
@@ -267,8 +267,8 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 
 
 def test_thorough_probes_say_whether_training_had_settled(tmp_path, monkeypatch):
-    from pidlab.analysis import levels
-    from pidlab.analysis.mlp import MLPProbe
+    from pidlab.probes import levels
+    from pidlab.probes.mlp import MLPProbe
 
     small_level = dataclasses.replace(
         levels.LEVELS["thorough"], train=2048, validation=1024, test=2048, mlp=MLPProbe(hidden=16, epochs=2)

@@ -16,10 +16,10 @@ import pytest
 from pidlab import InvalidRequest, defaults
 from pidlab.cli import main
 from pidlab.defaults import Training
+from pidlab.io import lock_folder
 from pidlab.sweeps import Axis, Request, run_sweep
-from pidlab.sweeps import cohort as cohort_module
-from pidlab.sweeps.lock import locked
-from pidlab.sweeps.outcome import Outcome
+from pidlab.sweeps import execute as cohort_module
+from pidlab.sweeps.execute import Outcome
 from pidlab.sweeps.store import Store
 
 # Written by the last version of schema 1, with `FIRST`; two of its runs diverge.
@@ -120,7 +120,7 @@ def test_fail_fast_leaves_later_cohorts_planned(tmp_path, monkeypatch, capsys):
 
 def test_a_second_sweep_of_a_folder_is_refused_and_changes_nothing(stored, monkeypatch, capsys):
     monkeypatch.chdir(stored)
-    with locked(stored):
+    with lock_folder(stored):
         before = {p.name: p.read_bytes() for p in stored.iterdir()}
         code, out, err = command(monkeypatch, capsys, "sweep", "--unique", "1", "--out", stored)
         assert {p.name: p.read_bytes() for p in stored.iterdir()} == before
@@ -129,7 +129,7 @@ def test_a_second_sweep_of_a_folder_is_refused_and_changes_nothing(stored, monke
         err
         == f"error: another sweep is writing to {stored}: wait until it is over, or choose another --out\n"
     )
-    with locked(stored):
+    with lock_folder(stored):
         pass
 
 

@@ -10,12 +10,13 @@ import pandas as pd
 import pytest
 
 from pidlab import InvalidRequest
-from pidlab.analysis.rows import row
 from pidlab.cli import main
 from pidlab.defaults import Training
-from pidlab.results import Results, together
-from pidlab.sweeps import Request, run_sweep, schema
-from pidlab.sweeps.outcome import Outcome
+from pidlab.probes.data import row
+from pidlab.results.folder import Results, merge_results
+from pidlab.sweeps import Request, run_sweep
+from pidlab.sweeps import store as schema
+from pidlab.sweeps.execute import Outcome
 from pidlab.sweeps.store import Store
 
 ASKED = Request(
@@ -85,7 +86,7 @@ def test_export_writes_what_the_sweep_writes(tracked, monkeypatch, capsys):
 
 def test_the_same_sweep_twice_counts_every_step_once(tracked):
     results = Results(tracked.table, {}, tracked.directory)
-    assert len(together([results, results])) == len(results.table)
+    assert len(merge_results([results, results])) == len(results.table)
 
 
 def test_tracked_and_untracked_runs_share_a_folder(tmp_path):

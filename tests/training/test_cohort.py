@@ -6,12 +6,17 @@ import pytest
 import torch
 from training_by_hand import MEMBER, members, parameters, plain
 
-from pidlab import Atoms, InvalidRequest, fit, load_objective
+from pidlab import (
+    Atoms,
+    InvalidRequest,
+    fit,
+    load_objective,
+)
+from pidlab.bench import compare
 from pidlab.defaults import Training
 from pidlab.objectives import objectives
 from pidlab.objectives.base import phases_of
 from pidlab.training import Member, train
-from pidlab.training.benchmark import compare
 from pidlab.training.cohort import build
 from pidlab.training.stream import Stream
 

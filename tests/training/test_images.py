@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from pidlab import load_objective
-from pidlab.convolutions import AlexNet
 from pidlab.defaults import Training
+from pidlab.encoders import AlexNet
 from pidlab.generators import load_generator
 from pidlab.objectives import objectives
 from pidlab.training import Member, train

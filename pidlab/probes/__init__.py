@@ -1,0 +1,5 @@
+"""Representations in, captured bits out."""
+
+from pidlab.probes.capture import capture
+
+__all__ = ["capture"]

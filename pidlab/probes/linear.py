@@ -1,0 +1,106 @@
+"""The linear probe: softmax regression by L-BFGS, every (representation, target) at once."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from pidlab.probes.data import Labels, log_posterior, of_label
+
+EVALUATIONS, MEMORY, RIDGE = 40, 6, 1e-5
+
+
+def fit_linear(
+    z: Float[Tensor, "members n d"], labels: Labels
+) -> Callable[[Float[Tensor, "members m d"]], Float[Tensor, "members targets classes m"]]:
+    """Fits q(y|z) ∝ p(y) exp(w_y·z + b_y) on the training rows of every member and target.
+
+    Minimises the mean cross-entropy plus `RIDGE`/2 |(w, b)|², in nats.
+
+    Returns:
+        The scores of other rows; ln q is `log_posterior` of them.
+    """
+    members, n, _ = z.shape
+    targets, classes = labels.log_prior.shape[1:]
+    rows = _with_ones(z)
+    hot = F.one_hot(labels.train, classes).to(z.dtype).mT.contiguous()
+
+    def scores(w: Tensor, rows: Tensor) -> Tensor:
+        return (w.flatten(1, 2) @ rows.mT).view(members, targets, classes, -1)
+
+    def objective(w: Tensor) -> tuple[Tensor, Tensor]:
+        log_q = log_posterior(scores(w, rows), labels)
+        loss = -of_label(log_q, labels.train).mean(-1)
+        residual = log_q.exp_().sub_(hot)
+        slope = (residual.flatten(1, 2) @ rows).view_as(w) / n
+        return loss + RIDGE / 2 * w.square().sum((2, 3)), slope + RIDGE * w
+
+    start = torch.zeros(members, targets, classes, rows.shape[-1], dtype=z.dtype, device=z.device)
+    weights = lbfgs(objective, start, EVALUATIONS, MEMORY)
+    return lambda z: scores(weights, _with_ones(z))
+
+
+def _with_ones(z: Tensor) -> Tensor:
+    return torch.cat([z, torch.ones_like(z[..., :1])], dim=-1)
+
+
+def lbfgs(
+    objective: Callable[[Tensor], tuple[Tensor, Tensor]],
+    start: Float[Tensor, "members targets *shape"],
+    evaluations: int,
+    memory: int,
+) -> Float[Tensor, "members targets *shape"]:
+    """Minimises many problems side by side by L-BFGS with backtracking (Nocedal & Wright, 7.4).
+
+    Each evaluation is one trial step of every problem: those that went far enough down take a new
+    direction, the others try half the step. None waits for another.
+
+    Args:
+        objective: maps points to losses (members, targets) and gradients.
+        start: where to begin.
+        evaluations: how often the objective is evaluated after the start.
+        memory: how many past steps shape a direction.
+    """
+    shape = start.shape
+    x = start.flatten(2)
+    loss, grad = objective(start)
+    loss, grad = loss[..., None], grad.flatten(2)
+    history: list[tuple[Tensor, Tensor, Tensor]] = []
+    scale = torch.ones_like(loss)
+    direction, step = -grad, torch.ones_like(loss)
+    for _ in range(evaluations):
+        trial = x + step * direction
+        trial_loss, trial_grad = objective(trial.view(shape))
+        trial_loss, trial_grad = trial_loss[..., None], trial_grad.flatten(2)
+        accepted = trial_loss <= loss + 1e-4 * step * _dot(grad, direction)
+        s = torch.where(accepted, trial - x, 0.0)
+        y = torch.where(accepted, trial_grad - grad, 0.0)
+        curvature = _dot(s, y)
+        useful = curvature > 1e-12
+        # A pair without curvature gets weight 0 and shapes nothing.
+        rho = torch.where(useful, 1.0 / curvature.clamp_min(1e-12), 0.0)
+        scale = torch.where(useful, curvature / _dot(y, y).clamp_min(1e-30), scale)
+        history = [*history, (s, y, rho)][-memory:]
+        x, loss = x + s, torch.where(accepted, trial_loss, loss)
+        grad = torch.where(accepted, trial_grad, grad)
+        direction = torch.where(accepted, _direction(grad, history, scale), direction)
+        step = torch.where(accepted, 1.0, step / 2.0)
+    return x.view(shape)
+
+
+def _direction(grad: Tensor, history: list[tuple[Tensor, Tensor, Tensor]], scale: Tensor) -> Tensor:
+    """The two-loop recursion; steepest descent where it does not lead down."""
+    direction, weights = -grad, []
+    for s, y, rho in reversed(history):
+        weights.append(rho * _dot(s, direction))
+        direction = direction - weights[-1] * y
+    direction = direction * scale
+    for (s, y, rho), weight in zip(history, reversed(weights), strict=True):
+        direction = direction + s * (weight - rho * _dot(y, direction))
+    return torch.where(_dot(grad, direction) < 0, direction, -grad)
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).sum(-1, keepdim=True)

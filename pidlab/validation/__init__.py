@@ -1,0 +1,1 @@
+"""Examination of the probes and estimators on cases with a known answer."""

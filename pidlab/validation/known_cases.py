@@ -1,0 +1,271 @@
+"""Representations whose information about every factor is known: what probes are examined on."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.resources import files
+from itertools import product
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from pidlab.decomposition import TERMS, Decomposition
+from pidlab.encoders import Vector
+from pidlab.generators import (
+    Generator,
+    Sample,
+    Target,
+    ViewInformation,
+)
+from pidlab.generators.base import Stack, ingredients_of
+from pidlab.info import entropy
+from pidlab.probes.controls import embed
+from pidlab.seeds import child, torch_generator
+
+# Flips of the two BSC cases; the rare symbol's probability.
+FLIP, RARE = 0.11, 0.1
+KNOWN: dict[str, Any] = json.loads(files("pidlab.validation").joinpath("known_cases.json").read_text())
+# Bits that a headline may be off at 100,000 rows: of bits that all survive, of additive noise or flips
+# (`mod3` and `imbalanced` are such), of a projection.
+TOLERANCES = {
+    "Ronly": 0.01,
+    "X1only": 0.01,
+    "noSyn": 0.01,
+    "all": 0.01,
+    "halfBSC": 0.03,
+    "halfBSC_indep": 0.03,
+    "awgn": 0.03,
+    "randproj2": 0.05,
+    "mod3": 0.03,
+    "imbalanced": 0.03,
+}
+
+
+@dataclass(frozen=True)
+class Known(Generator):
+    """Factors r, u1, u2, s and two latents that hold them, each behind a random bijection.
+
+    Hidden are independent bits r, u1, s1, u2, s2 with s = s1 xor s2 (`mod3`: three-ary s1, s2 and their
+    sum; `imbalanced`: rare r, u1, u2 and s). Modality m shows (r, um, sm), or what the case says of
+    them, as amplitudes plus normal noise that is not bounded. True bits are closed forms or quadratures
+    of the exact posterior (known_cases.json, good to 3e-4).
+
+    Args:
+        case: `Ronly`, `X1only`, `noSyn`, `all`, `halfBSC`, `halfBSC_indep`, `awgn`, `randproj2`, `mod3`
+            or `imbalanced`.
+        width: of each readout.
+        world: which bijections.
+    """
+
+    name: ClassVar[str] = "known"
+    policies: ClassVar[tuple[str, ...]] = ()
+
+    case: str = "all"
+    width: int = 16
+    world: int = 0
+
+    @property
+    def modalities(self) -> tuple[Vector, Vector]:
+        return (Vector(self.width), Vector(self.width))
+
+    @property
+    def truth(self) -> Decomposition:
+        """Of the hidden factors themselves."""
+        return Decomposition(**{term: target.entropy for term, target in self.targets.items()})  # type: ignore[arg-type]
+
+    @cached_property
+    def targets(self) -> dict[str, Target]:  # type: ignore[override]
+        bits = KNOWN[self.case]["bits"]
+        found = {}
+        for i, term in enumerate(TERMS):
+            prior = self._cell_laws[term].sum((0, 1))
+            information = {(0,): bits["1"][term], (1,): bits["2"][term], (0, 1): bits["12"][term]}
+            found[term] = Target(TERMS[i], tuple(map(float, prior)), float(entropy(prior)), information)
+        return found
+
+    @property
+    def auxiliary_targets(self) -> dict[str, Target]:
+        return ingredients_of("synergy", self.pair_laws["synergy"])
+
+    @property
+    def pair_laws(self) -> dict[str, Float[np.ndarray, "a b y"]]:
+        outcomes, n = self._outcomes, 3 if self.case == "mod3" else 2
+        law = np.zeros((n, n, n))
+        np.add.at(law, (*outcomes.hidden[:, [2, 4]].T, outcomes.factors[:, 3]), outcomes.p)
+        return {"synergy": law}
+
+    @property
+    def cell_laws(self) -> dict[str, Float[np.ndarray, "n1 n2 y"]]:
+        return self._cell_laws
+
+    @cached_property
+    def _cell_laws(self) -> dict[str, Float[np.ndarray, "n1 n2 y"]]:
+        return self._laws(self._outcomes.cells)
+
+    def _laws(self, cells: np.ndarray) -> dict[str, np.ndarray]:
+        outcomes = self._outcomes
+        found = {}
+        for i, term in enumerate(TERMS):
+            y = outcomes.factors[:, i]
+            law = np.zeros((*(cells.max(0) + 1), y.max() + 1))
+            np.add.at(law, (*cells.T, y), outcomes.p)
+            found[term] = law
+        return found
+
+    @property
+    def shape_key(self) -> Any:
+        return (self.width, self.case == "mod3")
+
+    def view_information(self, policy: str) -> dict[str, ViewInformation]:
+        return {}
+
+    def sample(
+        self, n: int, seed: int = 0, split: str = "eval", device: torch.device | str = "cpu"
+    ) -> Sample:
+        """Draws `n` samples."""
+        drawn, latents = self.latents(n, seed, device)
+        worlds = [child(self.world, "readout", m) for m in (0, 1)]
+        x = [
+            embed(z[None], self.width, [child(seed, "nuisance", m)], [world])[0]
+            for m, (z, world) in enumerate(zip(latents, worlds, strict=True))
+        ]
+        columns = {name: torch.as_tensor(getattr(self._outcomes, name)) for name in ("factors", "hidden")}
+        factors, hidden = (columns[name].to(drawn.device)[drawn] for name in ("factors", "hidden"))
+        cells = torch.as_tensor(self._outcomes.cells).to(drawn.device)[drawn]
+        return Sample(
+            (x[0], x[1]),
+            {term: factors[:, i] for i, term in enumerate(TERMS)},
+            {term: target.classes for term, target in self.targets.items()},
+            auxiliary_targets={"synergy:1": hidden[:, 2], "synergy:2": hidden[:, 4]},
+            cells=(cells[:, 0], cells[:, 1]),
+        )
+
+    def view(self, sample: Sample, policy: str, seed: int) -> Sample:
+        raise NotImplementedError("these are representations, not data to train on")
+
+    def latents(
+        self, n: int, seed: int, device: torch.device | str = "cpu"
+    ) -> tuple[Tensor, tuple[Float[Tensor, "n _"], Float[Tensor, "n _"]]]:
+        """Hidden outcomes, and the latents of both modalities in front of their bijection."""
+        generator = torch_generator(child(seed, "known"), device)
+        p = torch.as_tensor(self._outcomes.p, device=device)
+        u = torch.rand(n, generator=generator, device=device, dtype=torch.float64)
+        drawn = torch.searchsorted(p.cumsum(0), u).clamp(max=len(p) - 1)
+        shown = []
+        for m, points in enumerate(self._points):
+            place = torch.as_tensor(self._outcomes.shown[:, m], device=device)[drawn]
+            clean = torch.as_tensor(points, device=device, dtype=torch.float32)[place]
+            noise = torch.randn(clean.shape, generator=generator, device=device)
+            shown.append(clean + KNOWN[self.case]["noise"] * noise)
+        return drawn, (shown[0], shown[1])
+
+    def factor(self, term: str, drawn: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
+        """A factor's value in hidden outcomes."""
+        return torch.as_tensor(self._outcomes.factors)[drawn][:, TERMS.index(term)]
+
+    def likelihoods(self, latents: Sequence[Float[Tensor, "n _"]]) -> list[Float[Tensor, "n points"]]:
+        """p(latent | what a modality shows), up to a factor of each row, per modality."""
+        found = []
+        for latent, points in zip(latents, map(torch.as_tensor, self._points), strict=True):
+            # ln N(latent; point) without what all points share
+            log = latent.double() @ points.mT - points.square().sum(1) / 2.0
+            found.append(((log - log.amax(1, keepdim=True)) / KNOWN[self.case]["noise"] ** 2).exp())
+        return found
+
+    def exact_log_posterior(
+        self, likelihoods: Sequence[Float[Tensor, "n _"]], term: str, seen: Sequence[int] = (0, 1)
+    ) -> Float[Tensor, "classes n"]:
+        """Ln p(factor | latents of the modalities seen), by Bayes' rule over all hidden outcomes."""
+        law = torch.as_tensor(self._shown_laws[term])
+        first = law.sum(0).mT[:, None] if 0 not in seen else torch.einsum("na,aby->ynb", likelihoods[0], law)
+        joint = (first * likelihoods[1]).sum(-1) if 1 in seen else first.sum(-1)
+        return (joint / joint.sum(0)).clamp_min(1e-300).log()
+
+    @cached_property
+    def _shown_laws(self) -> dict[str, np.ndarray]:
+        return self._laws(self._outcomes.shown)
+
+    @cached_property
+    def _outcomes(self) -> "_Outcomes":
+        return _outcomes(self.case)
+
+    @cached_property
+    def _points(self) -> tuple[np.ndarray, np.ndarray]:
+        """The latent of every shown symbol triple (r, u, s), per modality."""
+        s = 3 if self.case == "mod3" else 2
+        triples = np.array(list(product((0, 1), (0, 1), range(s))))
+        signs = 2.0 * triples - 1.0
+        if self.case == "mod3":
+            angle = 2.0 * np.pi * triples[:, 2] / 3.0
+            both = np.column_stack([signs[:, :2], np.cos(angle), np.sin(angle)])
+            return both, both
+        if self.case == "Ronly":
+            return signs[:, :1], signs[:, :1]
+        if self.case == "X1only":
+            return signs, 0.0 * signs[:, :1]
+        if self.case == "noSyn":
+            return signs[:, :2], signs[:, :2]
+        if self.case == "randproj2":
+            first, second = (np.array(KNOWN[self.case][a]) for a in ("A1", "A2"))
+            return signs @ first.T, signs @ second.T
+        return signs, signs
+
+    @classmethod
+    def stack(cls, generators: Sequence[Generator]) -> Stack:
+        return Stack(generators)
+
+
+@dataclass(frozen=True)
+class _Outcomes:
+    """Every hidden outcome.
+
+    Args:
+        p: its probability.
+        factors: r, u1, u2, s.
+        hidden: r, u1, s1, u2, s2.
+        cells: (r, u1, s1) and (r, u2, s2) as numbers.
+        shown: what the modalities show of them, which flips can change.
+    """
+
+    p: np.ndarray
+    factors: np.ndarray
+    hidden: np.ndarray
+    cells: np.ndarray
+    shown: np.ndarray
+
+
+def _outcomes(case: str) -> _Outcomes:
+    arity = 3 if case == "mod3" else 2
+    rows, weights = [], []
+    flips = {"halfBSC": 5, "halfBSC_indep": 6}.get(case, 0)
+    for r, u1, s1, u2, s2 in product((0, 1), (0, 1), range(arity), (0, 1), range(arity)):
+        s = (s1 + s2) % arity
+        weight = 1.0 / (8 * arity**2)
+        if case == "imbalanced":
+            rare = [RARE if bit else 1.0 - RARE for bit in (r, u1, u2, s)]
+            weight = float(np.prod(rare)) / 2.0  # s1 is fair, and s2 = s1 xor s
+        for flip in product((0, 1), repeat=flips):
+            chance = float(np.prod([FLIP if f else 1.0 - FLIP for f in flip]))
+            f = (*flip, 0, 0, 0, 0, 0, 0)[:6]
+            second = f[5] if case == "halfBSC_indep" else f[0]
+            one = (r ^ f[0], u1 ^ f[1], s1 ^ f[2] if flips else s1)
+            two = (r ^ second, u2 ^ f[3], s2 ^ f[4] if flips else s2)
+            rows.append((r, u1, u2, s, r, u1, s1, u2, s2, *one, *two))
+            weights.append(weight * chance)
+    table = np.array(rows)
+
+    def triple(columns: Sequence[int]) -> np.ndarray:
+        r, u, s = table[:, columns].T
+        return (2 * r + u) * arity + s
+
+    return _Outcomes(
+        np.array(weights),
+        table[:, :4],
+        table[:, 4:9],
+        np.column_stack([triple((4, 5, 6)), triple((4, 7, 8))]),
+        np.column_stack([triple((9, 10, 11)), triple((12, 13, 14))]),
+    )
