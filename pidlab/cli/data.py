@@ -211,15 +211,14 @@ class Kind(StrEnum):
     generators = "generators"
     gates = "gates"
     measures = "measures"
-    estimators = "estimators"
 
 
 def catalogue(
     kind: Annotated[Kind, typer.Argument(help="What to list.")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
-    """List objectives and generators with their parameters, gates, measures, or estimators."""
-    named = {Kind.gates: _info, Kind.measures: _info, Kind.estimators: _estimators}
+    """List objectives and generators with their parameters, gates, or measures."""
+    named = {Kind.gates: _info, Kind.measures: _info}
     entries = named.get(kind, _registered)(kind)
     if as_json:
         typer.echo(json.dumps(entries, indent=2))
@@ -249,15 +248,6 @@ def _registered(kind: Kind) -> list[dict[str, Any]]:
         entry = {"name": name, "about": about, "parameters": parameters}
         entries.append(entry | ({"required": required} if required else {}))
     return entries
-
-
-def _estimators(kind: Kind) -> list[dict[str, Any]]:
-    from pidlab.validation.estimators import ESTIMATORS
-
-    return [
-        {"name": name, "about": f"{estimator.about}; {estimator.kind}", "kind": estimator.kind}
-        for name, estimator in ESTIMATORS.items()
-    ]
 
 
 def _info(kind: Kind) -> list[dict[str, Any]]:

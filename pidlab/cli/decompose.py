@@ -41,7 +41,7 @@ def decompose(
     """Print the exact decomposition of a distribution, in bits."""
     from pidlab.info import MEASURES
     from pidlab.info import decompose as solve
-    from pidlab.info.tabular import load_pmf, read_samples
+    from pidlab.info.pmf_files import load_pmf, read_samples
 
     if measure not in MEASURES:
         raise InvalidRequest(f"unknown measure {measure!r}: {nearest(measure, MEASURES)}")

@@ -44,7 +44,7 @@ def plot(
         str,
         typer.Option(
             help="capture, profile, leakage, tradeoff, learning, decomposition; from tables of their own "
-            "estimators, known-answers."
+            "known-answers."
         ),
     ] = "capture",
     venue: Annotated[

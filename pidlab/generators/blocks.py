@@ -15,7 +15,7 @@ from pidlab.encoders import Vector
 from pidlab.errors import InvalidRequest
 from pidlab.generators.base import Target, check_classes, check_nonnegative, check_whole
 from pidlab.generators.latent import Latent, one_target
-from pidlab.info.pmf import equal_edges, quantised_decomposition
+from pidlab.info.gaussian import equal_edges, quantized_decomposition
 from pidlab.seeds import child, torch_generator
 
 BLOCKS = ("shared", "unique1", "unique2")
@@ -80,7 +80,7 @@ class Blocks(Latent):
         shared, own1, own2 = self.chosen_features
         every = shared + own1 + own2
         once, twice = (VARIANCE / (VARIANCE + self.noise**2 / looks) for looks in (1, 2))
-        return quantised_decomposition(
+        return quantized_decomposition(
             (shared + own1) * once / every,
             (shared + own2) * once / every,
             (shared * twice + (own1 + own2) * once) / every,

@@ -12,7 +12,7 @@ from pidlab.decomposition import Decomposition
 from pidlab.errors import InvalidRequest
 from pidlab.generators.finite import Finite
 from pidlab.info import decompose
-from pidlab.info.tabular import load_pmf
+from pidlab.info.pmf_files import load_pmf
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Gate(Finite):
     nuisance, depth, slope, width, world. The truth is the solver's.
 
     Args:
-        pmf: a gate (`pidlab list gates`) or a .csv, .json or .npy file (`pidlab.info.tabular.read_pmf`).
+        pmf: a gate (`pidlab list gates`) or a .csv, .json or .npy file (`pidlab.info.pmf_files.read_pmf`).
 
     Raises:
         InvalidRequest: no such gate or file, a value out of range, or more latents than `width` can carry.

@@ -21,7 +21,7 @@ from pidlab.generators.base import (
 )
 from pidlab.generators.latent import Rendered, one_target
 from pidlab.info import gaussian
-from pidlab.info.pmf import equal_edges, quantised_decomposition
+from pidlab.info.gaussian import equal_edges, quantized_decomposition
 from pidlab.seeds import child, torch_generator
 
 # A block of b bits needs noise 2^b times finer than its signal, and float32 has 24 bits.
@@ -140,7 +140,7 @@ class Gaussian(Rendered):
 
     def _quantised(self, term: str) -> Decomposition:
         one, two, both = map(explained, self._told[term])
-        return quantised_decomposition(one, two, both, self.classes)
+        return quantized_decomposition(one, two, both, self.classes)
 
     @property
     def examined(self) -> Decomposition:

@@ -11,7 +11,7 @@ from scipy.stats import qmc
 from torch import Tensor
 
 from pidlab.decomposition import Decomposition
-from pidlab.info.broja import Merged, merged_decomposition
+from pidlab.info.merged_sources import MergedSource, merged_decomposition
 from pidlab.seeds import child, torch_generator
 
 VARIANCE = 0.5  # of a feature
@@ -101,7 +101,7 @@ def planar_decomposition(
             doubt, uncertain, posteriors = _doubt(network, seen, known)
             bits.append(max(entropy - doubt, 0.0))
             errors.append(uncertain)
-            sources.append(Merged(posteriors[0], posteriors[1], known))
+            sources.append(MergedSource(posteriors[0], posteriors[1], known))
         first, second, both = bits
         return merged_decomposition((sources[0], sources[1]), (first, second, both), sum(errors))
 

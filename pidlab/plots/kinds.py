@@ -65,11 +65,6 @@ KINDS = {
         "learning:learning_figure",
         "Captured bits along training; hairlines are single seeds, the thin grey line is the truth.",
     ),
-    "estimators": Kind(
-        "examination:estimators_figure",
-        "Estimates with their 95 % intervals against the truth, in bits.",
-        ("estimators.csv",),
-    ),
     "decomposition": Kind(
         "decomposition:decomposition_figure", "Decompositions of known distributions, in bits."
     ),

@@ -63,11 +63,6 @@ def test_kinds_of_results(pidlab, folder, kind):
 
 
 def test_kinds_of_tables_of_their_own(pidlab, tmp_path):
-    columns = ["estimator", "task", "truth", "estimate", "low", "high"]
-    pd.DataFrame([("a", "t", 1.0, 0.9, 0.8, 1.0)], columns=columns).to_csv(
-        tmp_path / "estimators.csv", index=False
-    )
-    assert pidlab("plot", tmp_path, "--kind", "estimators")[0] == 0
     code, _, err = pidlab("plot", tmp_path, "--kind", "known-answers")
     assert code == 2
     assert "no table.csv" in err

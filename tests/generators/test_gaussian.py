@@ -5,13 +5,13 @@ import pytest
 import torch
 from golden_numbers import golden_cases
 from plugin import assert_holds, equal_bins
+from pmfs import quantized_source
 
 from pidlab import InvalidRequest
 from pidlab.decomposition import TERMS
 from pidlab.generators import load_generator
 from pidlab.generators.gaussian import Gaussian, explained
 from pidlab.info import mutual_information
-from pidlab.info.pmf import quantised_source
 
 DESIGN = Gaussian(0.562164, 0.8, 0.3, 1.038653)
 
@@ -66,7 +66,7 @@ def test_samples_hold_the_stated_information(n, bins):
     ):
         place = {(0,): 0, (1,): 1, (0, 1): 2}[modalities]
         merged = mutual_information(
-            quantised_source(explained(DESIGN._told[term][place]), DESIGN.classes, bins)
+            quantized_source(explained(DESIGN._told[term][place]), DESIGN.classes, bins)
         )
         assert merged == pytest.approx(DESIGN.targets[term].information[modalities], abs=0.02)
         assert_holds(equal_bins(values, bins), sample.targets[term].numpy(), merged)

@@ -11,10 +11,6 @@ from pidlab import InvalidRequest
 from pidlab.plots.kinds import KINDS, caption, draw
 from pidlab.plots.style import LOOKS, looks, save, width_of
 
-ESTIMATES = pd.DataFrame(
-    [("a", "t1", 1.0, 0.9, 0.8, 1.0), ("b", "t1", 1.0, 1.1, 1.0, 1.2), ("a", "t0", 0.0, 0.1, 0.0, 0.2)],
-    columns=["estimator", "task", "truth", "estimate", "low", "high"],
-)
 OF_RESULTS = [name for name, kind in KINDS.items() if not kind.files]
 
 
@@ -57,7 +53,6 @@ def test_figures_fit_the_page_and_have_the_same_bytes(kind, tmp_path):
         ({"kind": "learning"}, "--track"),
         ({"kind": "tradeoff", "terms": ["synergy"]}, "between two terms"),
         ({"kind": "leakage", "rows": "readut"}, "did you mean 'readout'"),
-        ({"kind": "estimators"}, "lacks estimator"),
     ],
 )
 def test_what_cannot_be_drawn_is_named_with_the_nearest(asked, words):
@@ -187,17 +182,6 @@ def test_learning_goes_along_the_steps():
     np.testing.assert_allclose(mean.get_ydata(), [0, 0.006, 0.06, 0.6])
     assert len(figure.axes[0].lines) == 1 + 3 + 1  # mean, seeds, truth
     assert set(shown["step"]) == {0, 1, 10, 100}
-
-
-def test_estimators_stand_at_their_task_in_the_order_of_truth():
-    figure, shown = draw("estimators", ESTIMATES)
-    (panel,) = figure.axes
-    assert [t.get_text() for t in panel.get_yticklabels()] == ["t0", "t1"]
-    assert shown["truth"].tolist() == [0.0, 1.0, 1.0]
-    points = [list(c.lines[0].get_xdata()) for c in panel.containers]
-    assert points == [[0.1, 0.9], [1.1]]
-    chosen, _ = draw("estimators", ESTIMATES, at={"estimator": "b"})
-    assert len(chosen.axes[0].containers) == 1
 
 
 def test_decompositions_of_results_are_their_truths():

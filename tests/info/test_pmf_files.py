@@ -5,7 +5,7 @@ import pytest
 
 from pidlab import InvalidRequest
 from pidlab.info import gate
-from pidlab.info.tabular import load_pmf, read_pmf, read_samples
+from pidlab.info.pmf_files import load_pmf, read_pmf, read_samples
 
 AND = "x1,x2,y,p\n0,0,0,0.25\n0,1,0,0.25\n1,0,0,0.25\n1,1,1,0.25\n"
 
@@ -66,7 +66,7 @@ def npy(array, **how):
     ("name", "text", "why"),
     [
         ("t.csv", "x1,x2,p\n0,0,1\n", "no column y "),
-        ("t.csv", "x1,x2,y,p,p\n0,0,1,1,0\n", "column p stands there twice"),
+        ("t.csv", "x1,x2,y,p,p\n0,0,1,1,0\n", "column p occurs twice"),
         ("t.csv", "", "it is empty"),
         ("t.csv", "x1,x2,y,p\n", "no rows"),
         ("t.csv", "x1,x2,y,p\n0,0,,1\n", "line 2 has no y"),
