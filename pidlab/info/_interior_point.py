@@ -84,7 +84,10 @@ def bracket(
 ) -> tuple[Float[Tensor, "b"], Float[Tensor, "b"]]:
     """Bound the minimum over q of -H_q(Y|X1,X2) with q(x1,y) = data1 and q(x2,y) = data2, in bits.
 
-    The method maximizes <alpha, p1> + <beta, p2> subject to log sum_y exp(alpha(x1,y) + beta(x2,y)) + t = 0, t >= 0
+    The method maximizes <alpha, p1> + <beta, p2> subject to
+
+        log sum_y exp(alpha(x1,y) + beta(x2,y)) + t = 0,  t >= 0
+
     by Mehrotra's predictor-corrector steps; q = w exp(alpha + beta + t) with w the multiplier. The central
     path is w t = mu p(x1) p(x2), so each symbol pair contributes to the gap in proportion to its mass.
     Problems whose bracket is narrower than `tolerance` leave the batch, at least an eighth of it at a time.
@@ -118,7 +121,7 @@ def bracket(
 
 
 def _start(index: Tensor, data: Tensor, n1: int, light: float, mu: float) -> State:
-    """Find a point near the central path by alternating minimization, which costs far less than a Newton step.
+    """Find a point near the central path by alternating minimization, which is cheaper than Newton steps.
 
     With w fixed, exp(alpha) and exp(beta) are scaled in turn to fit p(x1, y) and p(x2, y). Then w moves
     towards w (1 - sum_y exp(alpha + beta)) = mu p(x1) p(x2), which is the central path up to O(t^2). The
