@@ -106,10 +106,10 @@ def sampling_ratio(samples: int = 30_000, looped: int = 3_000) -> dict[str, floa
 
 
 def compare(objective: str, steps: int) -> dict[str, Any]:
-    """Compare training of the default cohort (`pidlab sweep --unique 0..1`) with a plain loop over one member.
+    """Compare training of the default cohort (`pidlab sweep --unique 0..1`) with a plain loop for one member.
 
-    The loop is plain PyTorch: the module, `backward()` and fused Adam, with batches drawn beforehand. The time
-    to draw batches is excluded on both sides.
+    The loop is plain PyTorch: the module, `backward()` and fused Adam, with batches drawn beforehand. The
+    time to draw batches is excluded on both sides.
 
     Args:
         objective: Reference of the objective.

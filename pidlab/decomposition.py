@@ -159,10 +159,10 @@ class Decomposition:
 class Planted:
     """Information of independent factors planted in more than two sources, in bits.
 
-    A factor is redundant (each of several sources contains it), unique (one source contains it) or synergistic
-    (only several sources together contain it). Its name lists these sources: `redundant`, `redundant12`,
-    `unique3`, `synergy13`. No measure is needed: the information of any set of sources is the sum over the
-    factors that the set contains.
+    A factor is redundant (each of several sources contains it), unique (one source contains it) or
+    synergistic (only several sources together contain it). Its name lists these sources: `redundant`,
+    `redundant12`, `unique3`, `synergy13`. No measure is needed: the information of any set of sources is the
+    sum over the factors that the set contains.
 
     Args:
         terms: Information of each factor by name, in bits.

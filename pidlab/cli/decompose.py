@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-# Larger distributions are decomposed by the selected measure only; maximum-entropy laws of many cells are slow.
+# Larger distributions are decomposed by the selected measure only, because maximum-entropy laws are slow.
 MOST_CELLS_OF_ALL_MEASURES = 4096
 PICTURES = (".pdf", ".svg", ".png")
 EPILOG = (

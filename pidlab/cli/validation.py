@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import pandas as pd
 import typer
 
 from pidlab import defaults
@@ -115,10 +114,9 @@ def _verdict(out: Path) -> tuple[list[str], dict[str, Any]]:
     """Return the violated limits in words, and a summary of all results in a folder."""
     import pandas as pd
 
-    from pidlab.validation.examination import family_wise, summary
-
     from pidlab.plots.examination import LEAST, MOST, known_answers_figure
     from pidlab.plots.style import FORMATS, save
+    from pidlab.validation.examination import family_wise, summary
 
     tables = {
         file.stem: pd.read_csv(file)
@@ -184,7 +182,7 @@ def readability(
         list[str] | None,
         typer.Option(
             metavar="O",
-            help=f"Objective to train; repeat the option for several. Default: {' '.join(defaults.OBJECTIVES)}.",
+            help=f"Objective to train; repeatable. Default: {' '.join(defaults.OBJECTIVES)}.",
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(help="Number of seeds per objective.")] = defaults.SEEDS,

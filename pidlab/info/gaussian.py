@@ -54,7 +54,7 @@ def gaussian(
             definite.
 
     Example:
-        >>> covariance = [[1.0, 0.6, 0.8], [0.6, 1.0, 0.48], [0.8, 0.48, 1.0]]
+        >>> covariance = np.array([[1.0, 0.6, 0.8], [0.6, 1.0, 0.48], [0.8, 0.48, 1.0]])
         >>> found = gaussian(covariance, (1, 1, 1))
         >>> round(found.redundant, 4), round(found.unique2, 4)
         (0.3219, 0.415)

@@ -139,14 +139,15 @@ def mutual_information(
     for name in estimators:
         loss, value = ESTIMATORS[name].loss, ESTIMATORS[name].value
         if loss is None or value is None:
-            rows = _normal_club(x, y, train) if name == "club" else cca.log_ratio(x[:, :train], y[:, :train])
-            estimates[name] = _estimate(rows)
+            is_club = name == "club"
+            nats = _normal_club(x, y, train) if is_club else cca.log_ratio(x[:, :train], y[:, :train])
+            estimates[name] = _estimate(nats)
             continue
         if loss not in critics:
             seeds = [child(seed, "critic")] * len(x)
             critics[loss] = PairCritic(cca.correlations, (x.shape[2], y.shape[2]), training, seeds)
-            split = ((x[:, a:b], y[:, a:b]) for a, b in ((0, train), (train, test)))
-            _train_critic(critics[loss], *split, loss, training, seed)
+            rows, held_out = ((x[:, a:b], y[:, a:b]) for a, b in ((0, train), (train, test)))
+            _train_critic(critics[loss], rows, held_out, loss, training, seed)
         with torch.no_grad():
             values = _batch_values(critics[loss], x[:, test:], y[:, test:], value, training.batch)
         estimates[name] = _estimate(values.mT, math.log2(training.batch) - 1.0)
