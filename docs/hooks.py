@@ -20,6 +20,9 @@ ANSI = re.compile(r"\x1b\[[0-9;]*m")
 # Links of the Markdown files into the repository work on a code host; the site has the figures elsewhere.
 FIGURE_LINK = re.compile(r"\]\((?:\.\./)+(figures/[^)\s]+\.png)")
 
+# Members to show of classes that have many internal ones; all public members of the others.
+MEMBERS = {"Atoms": ["sample", "view"]}
+
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Put the page of every study under Studies in the navigation."""
@@ -53,16 +56,38 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return f"]({posixpath.relpath(match[1], folder or '.')}"
 
     markdown = FIGURE_LINK.sub(relocate, markdown)
-    return markdown.replace("<!-- public names -->", "\n\n".join(f"::: pidlab.{n}" for n in public_names()))
+    return markdown.replace("<!-- public names -->", "\n\n".join(map(reference, public_names())))
 
 
 def public_names() -> list[str]:
-    """Return `pidlab.__all__` without the version, read from the source so that torch is not imported."""
+    """Return the path of every public name, read from the source so that torch is not imported."""
     tree = ast.parse((ROOT / "pidlab" / "__init__.py").read_text(encoding="utf-8"))
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
-            return [name for name in ast.literal_eval(node.value) if name != "__version__"]
-    raise ValueError("pidlab/__init__.py: has no __all__")
+    homes = {
+        alias.name: node.module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names
+    }
+    exported = next(
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+    )
+    paths = []
+    for name in exported:
+        if name in homes:
+            home = homes[name]
+            # A module of the same name hides the function that the package exports.
+            hidden = (ROOT / home.replace(".", "/") / f"{name}.py").exists()
+            paths.append(f"{home}.{name}.{name}" if hidden else f"{home}.{name}")
+    return paths
+
+
+def reference(path: str) -> str:
+    """Return the block that mkdocstrings replaces by the documentation of a name."""
+    members = MEMBERS.get(path.rpartition(".")[2])
+    options = f"\n    options:\n      members: {json.dumps(members)}" if members else ""
+    return f"::: {path}{options}"
 
 
 def gallery() -> dict[str, str]:
@@ -72,7 +97,8 @@ def gallery() -> dict[str, str]:
         "# Gallery of studies",
         "Each study is a TOML file in `studies/`. Its results are in `figures/NAME`: figures, the numbers in "
         "them, claims, and provenance. The pages below are generated from these files. To rerun a study, use "
-        "`pidlab study run NAME --profile laptop`.",
+        "`pidlab study run NAME --profile laptop`. Read the [known limits](../limits.md) before you quote a "
+        "result.",
         "| study | question | claims met | seeds |",
         "|---|---|---|---|",
     ]
@@ -86,13 +112,15 @@ def gallery() -> dict[str, str]:
         index.append(
             f"| [{path.stem}]({path.stem}.md) | {study['title']} | {met} of {len(claims)} | {seeds} |"
         )
-        pages[f"gallery/{path.stem}.md"] = study_page(path.stem, study, folder, source, profile)
+        pages[f"gallery/{path.stem}.md"] = study_page(path.stem, study, folder, source, claims, profile)
     table = "\n".join(index[2:])
     pages["gallery/index.md"] = "\n\n".join([*index[:2], table]) + "\n"
     return pages
 
 
-def study_page(name: str, study: dict[str, Any], folder: Path, source: str, profile: str) -> str:
+def study_page(
+    name: str, study: dict[str, Any], folder: Path, source: str, claims: list[dict[str, Any]], profile: str
+) -> str:
     """Return the Markdown page of one study."""
     parts = [f"# {study['title']}", study["about"].strip()]
     parts.append("Sources: " + "; ".join(study.get("sources", ["none"])) + ".")
@@ -105,10 +133,46 @@ def study_page(name: str, study: dict[str, Any], folder: Path, source: str, prof
         parts.append(f"## {stem}")
         parts.append(f"![{title}](../figures/{name}/{stem}.png)")
         parts.append(f"*{title}. The numbers are in `figures/{name}/{stem}.csv`.*")
-    claims = (folder / "claims.md").read_text(encoding="utf-8").split("\n", 1)[1].strip()
-    parts += ["## Claims", claims, "## Study file"]
+    parts.append("## Claims")
+    parts.append(
+        f"Profile `{profile}`. Values are in bits unless a claim says otherwise. Of a claim about several "
+        "points, the page shows the worst. Met means that the means fulfill the claim. In doubt means that "
+        "the 95 % t-interval over seeds of the difference does not exclude the opposite."
+    )
+    wording = {claim["claim"]: claim for claim in study["claim"]}
+    parts += [show_claim(claim, wording.get(claim["claim"], claim)) for claim in claims]
+    parts.append("## Study file")
     parts.append(f'??? note "studies/{name}.toml"\n\n' + indent(f"```toml\n{source.rstrip()}\n```"))
     return "\n\n".join(parts) + "\n"
+
+
+def show_claim(claim: dict[str, Any], wording: dict[str, Any]) -> str:
+    """Return the verdict on one claim as Markdown.
+
+    Args:
+        claim: The stored verdict (claims.json).
+        wording: The claim in the study file, whose source and finding are shown.
+    """
+    verdict = "Met" if claim["met"] else "Not met"
+    if claim["doubt"]:
+        verdict += ", in doubt"
+    found = claim["why"]
+    if claim["left"] is not None and claim["right"] is not None:
+        found = f"{claim['left']:.3f} against {claim['right']:.3f}"
+    if claim["at"]:
+        found += " at " + ", ".join(f"{name}={shown(value)}" for name, value in claim["at"].items())
+    seeds = f"{claim['seeds']} seed" + ("s" if claim["seeds"] != 1 else "")
+    kind = "success" if claim["met"] and not claim["doubt"] else "warning" if claim["doubt"] else "failure"
+    body = [f"```text\n{claim['claim']}\n```", f"Sweep `{claim['sweep']}`, {seeds}: {found}."]
+    if wording.get("finding"):
+        body.append(f"Finding: {wording['finding']}.")
+    body.append(f"Source: {wording['source']}.")
+    return f'!!! {kind} "{verdict}"\n\n' + indent("\n\n".join(body))
+
+
+def shown(value: object) -> str:
+    """Return a value of an axis as text, with numbers in their shortest form."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def render_notebook(path: Path) -> tuple[str, dict[str, bytes]]:
