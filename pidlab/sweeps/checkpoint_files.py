@@ -24,7 +24,8 @@ from pidlab.objectives.load import source_digest
 from pidlab.probes.data import Represent, draw
 from pidlab.probes.levels import Level
 from pidlab.registry import look_up
-from pidlab.sweeps.plan import Run, digest
+from pidlab.sweeps.plan import Run
+from pidlab.sweeps.request import digest
 from pidlab.sweeps.store import Store
 from pidlab.training import Fitted, FittedCohort, Member
 from pidlab.training.cohort import build
@@ -130,7 +131,7 @@ def write(directory: Path, files: Mapping[str, bytes]) -> None:
             file.write(data)
 
 
-def lacking(directory: Path, kinds: Sequence[str], keys: Iterable[str]) -> int:
+def count_missing(directory: Path, kinds: Sequence[str], keys: Iterable[str]) -> int:
     """How many runs lack a file of these kinds."""
     return sum(any(not (directory / _name(kind, key)).is_file() for kind in kinds) for key in keys)
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import torch
 
-from pidlab.errors import reason
+from pidlab.errors import InvalidRequest, reason
 from pidlab.io import Clock
 from pidlab.objectives import load_objective
 from pidlab.probes.capture import capture_cohort
@@ -150,6 +150,32 @@ class Local:
     def record(self) -> dict[str, Any]:
         """Its name, and the threads that it computes with."""
         return {"name": "local", "threads": [self._threads or torch.get_num_threads()]}
+
+
+def select_engine(name: str | None, workers: int | None, scheduler: str | None, threads: int | None) -> Engine:
+    """Return the engine for the options of a sweep.
+
+    Args:
+        name: local or dask; by default dask if workers or a scheduler are given, otherwise local.
+        workers: Number of worker processes on this machine.
+        scheduler: Address or file of a Dask scheduler.
+        threads: Number of threads to compute with, in this process or in every worker.
+
+    Raises:
+        InvalidRequest: If the options exclude each other or a value is not possible.
+    """
+    if threads is not None and threads < 1:
+        raise InvalidRequest(f"--threads {threads}: must be at least 1")
+    if name not in (None, "local", "dask"):
+        raise InvalidRequest(f"--engine {name!r}: expected local or dask")
+    needs_dask = workers is not None or scheduler is not None
+    if name == "dask" or (name is None and needs_dask):
+        from pidlab.sweeps.cluster import Dask
+
+        return Dask(workers, scheduler, threads)
+    if needs_dask:
+        raise InvalidRequest("--engine local: excludes --workers and --scheduler; remove --engine local")
+    return Local(threads)
 
 
 # What probing a run takes, and probing it quickly after a step, in training steps, for the progress bar.
