@@ -38,7 +38,7 @@ def sweep(
     unique2: "AxisValues | None" = None,
     synergy: "AxisValues | None" = None,
     vary: "Mapping[str, AxisValues] | None" = None,
-    zip: bool = False,  # noqa: A002 - the name of the command line's option
+    zip: bool = False,
     generator: str = defaults.GENERATOR,
     objectives: Objective | Sequence[Objective] | None = None,
     seeds: int | None = None,
@@ -117,7 +117,11 @@ def sweep(
     from pidlab.sweeps.progress import show_progress
     from pidlab.sweeps.request import build_request
 
-    terms = {name: given[name] for name in ("redundant", "unique", "unique1", "unique2", "synergy") if name in given}
+    terms = {
+        name: given[name]
+        for name in ("redundant", "unique", "unique1", "unique2", "synergy")
+        if name in given
+    }
     axes = [(names, _axis(values)) for names, values in spread(terms.items())]
     if width is not None:
         axes.append((("width",), width))
@@ -325,10 +329,10 @@ class Results:
     def _formatted(self, form: str, selection: Mapping[str, Any]) -> str:
         from pidlab.results.tables import captured_table, format_table
 
-        known = ("readout", "objectives", "terms", "at")
         for name in selection:
-            look_up("option", name, dict.fromkeys(known))
-        chosen = {k: _listed(v) if k in ("objectives", "terms") else v for k, v in selection.items()}
+            look_up("option", name, dict.fromkeys(("readout", "objectives", "terms", "at")))
+        chosen: dict[str, Any] = dict(selection)
+        chosen |= {name: _listed(chosen[name]) for name in ("objectives", "terms") if name in chosen}
         return format_table(captured_table(self.table, self.axis_groups, **chosen), form)
 
 
@@ -400,18 +404,19 @@ def write_readability_files(table: "pd.DataFrame", directory: Path) -> None:
 
 def _axis(values: "AxisValues") -> "AxisValues":
     """Return numbers as the command line reads them: as floats."""
-    if isinstance(values, str) or isinstance(values, bool):
-        return values
-    if isinstance(values, Real):
-        return float(values)
-    return tuple(_axis(value) for value in values)
+    if isinstance(values, Sequence) and not isinstance(values, str):
+        return [_axis(value) for value in values]
+    is_number = isinstance(values, Real) and not isinstance(values, bool)
+    return float(values) if is_number else values
 
 
 def _references(objectives: Objective | Sequence[Objective] | None) -> list[str] | None:
     """Return references to objectives; None for the default objectives."""
     if objectives is None:
         return None
-    listed = objectives if isinstance(objectives, Sequence) and not isinstance(objectives, str) else [objectives]
+    listed = (
+        objectives if isinstance(objectives, Sequence) and not isinstance(objectives, str) else [objectives]
+    )
     from pidlab.objectives.load import reference_of
 
     return [reference_of(objective) for objective in listed]

@@ -114,7 +114,9 @@ def term_axes(
 
 Folders = Annotated[
     list[Path],
-    typer.Argument(metavar="DIR...", help="Folders of sweeps; several are shown together.", show_default=False),
+    typer.Argument(
+        metavar="DIR...", help="Folders of sweeps; several are shown together.", show_default=False
+    ),
 ]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a sweep.", show_default=False)]
 Readout = Annotated[str | None, typer.Option(metavar="Z", help="Readout to show. Default: z12.")]

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -30,10 +30,8 @@ from pidlab.cli.terminal import code_of
 from pidlab.defaults import QUICK, Training, meaning
 
 if TYPE_CHECKING:
-    import pandas as pd
     from rich.table import Table
 
-    from pidlab.results.panels import Panel
     from pidlab.sweeps.request import Request
     from pidlab.sweeps.run import SweepResult
 
@@ -288,63 +286,59 @@ def _print_plan(request: "Request", as_json: bool) -> None:
 
 
 def print_captured(result: "SweepResult") -> None:
-    """Print captured bits of the headline probe at a few points, and the files of the sweep."""
+    """Print captured bits at up to three points, and the names of the sweep's files."""
     from rich.console import Console
 
-    from pidlab.results.panels import panels
-
     console = Console()
-    axes = [result.request.columns[axis.names[0]] for axis in result.request.varied]
     if len(result.shown):
-        console.print(_captured_table(*panels(result.shown), axes))
+        console.print(_captured_table(result))
     failed = f"; {len(result.failures)} runs failed" if result.failures else ""
-    console.print(f"{result.runs} runs{failed}. Files in {result.directory}:", highlight=False, soft_wrap=True)
+    console.print(
+        f"{result.runs} runs{failed}. Files in {result.directory}:", highlight=False, soft_wrap=True
+    )
     files = "  report.html   captured.pdf .svg .png   results.csv   provenance.json   results.sqlite"
     console.print(files, highlight=False, soft_wrap=True)
 
 
-def _captured_table(rows: "pd.DataFrame", columns: "Sequence[Panel]", axes: list[str]) -> "Table":
+def _captured_table(result: "SweepResult") -> "Table":
+    from rich.markup import escape
     from rich.table import Table
 
-    from pidlab.results.means import at_place, places, thin_points
+    from pidlab.results.means import thin_points
     from pidlab.results.panels import symbol_of
+    from pidlab.results.tables import TRUTH, captured_table
 
-    has_terms = all(symbol_of(column.term) for column in columns)
-    readout = " of z12" if has_terms else ""
-    title = f"Captured bits{readout}, best probe by validation: mean ± half-width of the 95 % t-interval over seeds"
-    table = Table(title=title, title_justify="left")
-    for name in axes:
+    captured = captured_table(result.shown, result.request.axis_groups)
+    has_terms = all(symbol_of(column.term) for column in captured.columns)
+    table = Table(
+        title=f"Captured bits{' of z12' if has_terms else ''}, best probe by validation: mean ± half-width of "
+        "the 95 % t-interval over seeds",
+        title_justify="left",
+    )
+    points = list({tuple(point.items()): point for point, _, _ in captured.rows}.values())
+    for name in points[0]:
         table.add_column(name, justify="right")
     table.add_column("objective")
-    for column in columns:
+    for column in captured.columns:
         label = column.term if has_terms else f"I({column.readout};{column.term.upper()})"
         table.add_column(label, justify="right")
-    for place in thin_points(places(rows, axes)):
-        here = at_place(rows, place)
-        truths = (_truth_cell(column.of(here)["truth"]) for column in columns)
-        table.add_row(*map(_value_cell, place.values()), "truth", *truths, style="bold")
-        for objective, group in here.groupby("objective", sort=False):
-            cells = (_captured_cell(column.of(group)["captured"]) for column in columns)
-            table.add_row(*("" for _ in place), str(objective), *cells)
+    for point in thin_points(points):
+        rows = [
+            (objective, [cell.text(" ±") for cell in cells])
+            for at, objective, cells in captured.rows
+            if at == point
+        ]
+        measured = [any(column) for column in zip(*(texts for _, texts in rows), strict=True)]
+        for objective, texts in rows:
+            if objective == TRUTH:
+                texts = [
+                    text or ("unknown" if known else "") for text, known in zip(texts, measured, strict=True)
+                ]
+                values = [
+                    f"{value:g}" if isinstance(value, float) else str(value) for value in point.values()
+                ]
+                table.add_row(*map(escape, values), TRUTH, *texts, style="bold")
+            else:
+                table.add_row(*("" for _ in point), escape(objective), *texts)
         table.add_section()
     return table
-
-
-def _truth_cell(bits: "pd.Series") -> str:
-    if bits.empty:  # no run at this point has this readout
-        return ""
-    return "unknown" if bits.isna().iloc[0] else f"{bits.iloc[0]:.2f}"
-
-
-def _captured_cell(bits: "pd.Series") -> str:
-    from pidlab.results.means import half_width
-    from pidlab.results.tables import rounded
-
-    if bits.empty:  # the objective does not have this readout
-        return ""
-    interval = f" ±{half_width(bits.to_numpy(dtype=float)):.2f}" if len(bits) > 1 else ""
-    return f"{rounded(bits.mean())}{interval}"
-
-
-def _value_cell(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -152,7 +152,9 @@ class Local:
         return {"name": "local", "threads": [self._threads or torch.get_num_threads()]}
 
 
-def select_engine(name: str | None, workers: int | None, scheduler: str | None, threads: int | None) -> Engine:
+def select_engine(
+    name: str | None, workers: int | None, scheduler: str | None, threads: int | None
+) -> Engine:
     """Return the engine for the options of a sweep.
 
     Args:

@@ -65,7 +65,7 @@ class Bar:
         """Add a bar for the cohorts of a sweep, and replace the bar of the previous sweep."""
         self._cohorts = cohorts
         if finished:
-            self.note(f"{finished} of {total} runs are already done")
+            self.note(f"{finished} of {total} runs are done already")
         if cohorts:
             if self._task is not None:
                 self._display.remove_task(self._task)
@@ -102,7 +102,7 @@ class Lines:
         self._cohorts, self._total = cohorts, _total_steps(cohorts)
         self._done, self._start = 0, time.monotonic()
         if finished:
-            self.note(f"{finished} of {total} runs are already done")
+            self.note(f"{finished} of {total} runs are done already")
 
     def cohort(self, number: int, cohort: Cohort) -> None:
         """Print the name of the cohort that starts, and the time left."""

@@ -21,7 +21,7 @@ from pidlab.io import atomic_write, ensure_writable, lock_folder
 from pidlab.results.folder import RECORD, TABLE
 from pidlab.results.means import RUN
 from pidlab.sweeps import checkpoint_files
-from pidlab.sweeps.execute import Engine, Local, Outcome, Progress, Silent, Work, run_cohort
+from pidlab.sweeps.execute import Engine, Local, Progress, Silent, Work, run_cohort
 from pidlab.sweeps.plan import Runs, RunSubset, filter_runs, plan
 from pidlab.sweeps.provenance import outcome_record, provenance
 from pidlab.sweeps.request import Request
@@ -235,10 +235,9 @@ def write_results(
 
 
 def read_rows(source: Path | IO[str]) -> pd.DataFrame:
-    """Read rows that `write_results` wrote, with exactly the numbers that it wrote."""
-    # The default parser of pandas can be off by one unit in the last place.
+    """Read rows that `write_results` wrote."""
     kinds: dict[str, Any] = {"run": str, "headline": bool, "converged": "boolean", "step": "Int64"}
-    return pd.read_csv(source, dtype=kinds, float_precision="round_trip")
+    return pd.read_csv(source, dtype=kinds)
 
 
 def csv_header(columns: Sequence[str], parameters: Sequence[str]) -> tuple[str, ...]:
