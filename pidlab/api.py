@@ -169,7 +169,7 @@ def load_results(*folders: FolderPath | Sequence[FolderPath]) -> "Results":
     """Load the results of sweeps from their folders.
 
     Args:
-        folders: Folders that `sweep` or `pidlab sweep` wrote, or one list of them. Several are shown together.
+        folders: Folders that `sweep` or `pidlab sweep` wrote, or one list of them; they are shown together.
 
     Returns:
         The results.

@@ -73,7 +73,7 @@ Threads = Annotated[
     int | None,
     typer.Option(
         metavar="N",
-        help="Number of threads to compute with, in this process or in every worker. Default: torch's choice.",
+        help="Number of threads, in this process or in every worker. Default: torch's choice.",
         rich_help_panel=MACHINES,
     ),
 ]
@@ -129,8 +129,7 @@ Terms = Annotated[
     typer.Option(
         "--term",
         metavar="T",
-        help="Term to show; repeat for several, in this order. Auxiliary targets such as nuisance:1 are terms "
-        "here.",
+        help="Term, or auxiliary target such as nuisance:1, to show; repeat for several, in this order.",
     ),
 ]
 At = Annotated[

@@ -142,8 +142,8 @@ def sweep(
         _option(
             SCOPE,
             "--quick",
-            help_=f"Use {QUICK['points']} points per range, {QUICK['seeds']} seed, {QUICK['steps']} steps and "
-            f"{QUICK['probes']} probes where these are not set.",
+            help_=f"Use {QUICK['points']} points per range, {QUICK['seeds']} seed, {QUICK['steps']} steps "
+            f"and {QUICK['probes']} probes where these are not set.",
         ),
     ] = False,
     device: Annotated[str, _option(TRAINING, help_="auto, cpu or cuda.")] = "auto",
@@ -311,8 +311,8 @@ def _captured_table(result: "SweepResult") -> "Table":
     captured = captured_table(result.shown, result.request.axis_groups)
     has_terms = all(symbol_of(column.term) for column in captured.columns)
     table = Table(
-        title=f"Captured bits{' of z12' if has_terms else ''}, best probe by validation: mean ± half-width of "
-        "the 95 % t-interval over seeds",
+        title=f"Captured bits{' of z12' if has_terms else ''}, best probe by validation: mean ± half-width "
+        "of the 95 % t-interval over seeds",
         title_justify="left",
     )
     points = list({tuple(point.items()): point for point, _, _ in captured.rows}.values())

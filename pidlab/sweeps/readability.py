@@ -1,4 +1,4 @@
-"""Readability: objectives trained at one point, their representations probed through noise and from few rows."""
+"""Readability: representations of one point, probed through noise and from few rows."""
 
 import json
 from collections.abc import Callable, Sequence

@@ -219,9 +219,9 @@ class Request:
     def columns(self) -> dict[str, str]:
         """The column of results.csv of every parameter that varies, by parameter.
 
-        It is the parameter's name. A parameter with the name of a term that does not set the term's bits, such
-        as the numbers of features of `factorcl`, gets the generator's name in front, because the term's
-        column holds the ground truth.
+        It is the parameter's name. A parameter that has the name of a term but does not set the term's bits,
+        such as the numbers of features of `factorcl`, gets the generator's name in front, because the
+        term's column holds the ground truth.
         """
         named = {name: name for axis in self.varied for name in axis.names}
         terms = named.keys() & set(TERMS)

@@ -130,36 +130,36 @@ def message(**changes):
 
 
 def test_a_worker_answers_with_outcome_notes_and_steps(mortal):
-    told = answer(work, message())
-    assert told.outcome is not None
-    assert list(told.outcome.keys) == [Runs(asked())[0].key]
-    assert (told.notes, told.steps, told.refusal) == (("noted",), 7, "")
+    answered = answer(work, message())
+    assert answered.outcome is not None
+    assert list(answered.outcome.keys) == [Runs(asked())[0].key]
+    assert (answered.notes, answered.steps, answered.refusal) == (("noted",), 7, "")
 
 
 @pytest.mark.parametrize("name", ["pidlab", "torch", "result version"])
 def test_a_worker_of_other_versions_refuses_and_names_both(mortal, monkeypatch, name):
     monkeypatch.setattr(worker_module, "_place", lambda: "worker tcp://there:1")
-    told = answer(work, message(versions=versions() | {name: "0.0.7"}))
-    assert told.outcome is None
-    assert told.refusal.startswith(f"worker tcp://there:1 has {name} {versions()[name]}, ")
-    assert "the driver has 0.0.7" in told.refusal
+    answered = answer(work, message(versions=versions() | {name: "0.0.7"}))
+    assert answered.outcome is None
+    assert answered.refusal.startswith(f"worker tcp://there:1 has {name} {versions()[name]}, ")
+    assert "the driver has 0.0.7" in answered.refusal
 
 
 def test_a_worker_with_another_source_of_an_objective_refuses(mortal, monkeypatch):
     monkeypatch.setattr(worker_module, "_place", lambda: "worker tcp://there:1")
     sent = message()
     (mortal / "mortal.py").write_text(MORTAL + "# another\n")
-    told = answer(work, sent)
-    assert told.outcome is None
-    assert "mortal.py:Mortal" in told.refusal
-    assert str(Runs(asked())[0].source) in told.refusal  # what is there now
+    answered = answer(work, sent)
+    assert answered.outcome is None
+    assert "mortal.py:Mortal" in answered.refusal
+    assert str(Runs(asked())[0].source) in answered.refusal  # what is there now
 
 
 def test_own_files_are_looked_for_in_the_drivers_folder(mortal, monkeypatch, tmp_path_factory):
     sent = message()
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
-    told = answer(work, sent)
-    assert told.outcome is not None
+    answered = answer(work, sent)
+    assert answered.outcome is not None
     assert os.getcwd() == str(mortal)
 
 
@@ -178,7 +178,7 @@ def test_runs_of_other_versions_and_other_files_are_not_restored(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.csv").write_text("x1,x2,y,p\n0,0,0,.5\n1,1,1,.5\n")
     (run,) = Runs(Request(generator="gate('mine.csv')", objectives=("cross",), seeds=1))
-    with pytest.raises(InvalidRequest, match=r"result version 1, this pidlab makes version"):
+    with pytest.raises(InvalidRequest, match=r"result version 1, but this pidlab makes version"):
         restore({**run.specification, "version": 1})
     (tmp_path / "mine.csv").write_text("x1,x2,y,p\n0,0,0,.25\n1,1,1,.75\n")
     with pytest.raises(InvalidRequest, match=f"run {run.key}: generator 'gate' has other contents"):

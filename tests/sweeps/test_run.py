@@ -244,7 +244,7 @@ def other_schema(path):
 
 @pytest.mark.parametrize(
     ("spoil", "says"),
-    [(foreign, "not a database"), (other_database, "not of pidlab"), (other_schema, "schema 99")],
+    [(foreign, "not a database"), (other_database, "not of pidlab"), (other_schema, "has schema 99")],
 )
 def test_results_that_are_not_ours_are_never_touched(tmp_path, spoil, says):
     path = tmp_path / "results.sqlite"
