@@ -19,7 +19,7 @@ from pidlab.cli.options import (
     Unique,
     Unique1,
     Unique2,
-    asked_bits,
+    term_axes,
 )
 from pidlab.cli.terminal import bits
 from pidlab.decomposition import Decomposition
@@ -46,7 +46,7 @@ def truth(
     from pidlab.generators import load_generator
     from pidlab.sweeps.axes import parse_axis
 
-    given = asked_bits(redundant, unique, unique1, unique2, synergy)
+    given = term_axes(redundant, unique, unique1, unique2, synergy)
     parameters: dict[str, float] = {}
     for terms, text in given.items():
         name = " and ".join(terms)

@@ -72,12 +72,12 @@ def run(
     named = _named(name)
     if profile not in PROFILES:
         raise InvalidRequest(f"unknown profile {profile!r}: expected one of {', '.join(PROFILES)}")
-    from pidlab.cli.progress import progress
+    from pidlab.sweeps.progress import show_progress
     from pidlab.studies.run import run_study
     from pidlab.sweeps.request import resolve_device
 
     try:
-        with progress() as shown:
+        with show_progress() as shown:
             done = run_study(named, profile, out, figures, device=resolve_device(device), progress=shown)
     except KeyboardInterrupt as stop:
         typer.echo("stopped: finished cohorts are kept; the same command goes on from there", err=True)

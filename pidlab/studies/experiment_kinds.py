@@ -193,10 +193,10 @@ def _strain(
     directory: Path,
     progress: "Progress | None",
 ) -> Outcome:
-    from pidlab.sweeps.plan import plan
+    from pidlab.sweeps.plan import Runs, plan
     from pidlab.sweeps.readability import strained
 
-    kept, runs = Kept(directory, progress), request.runs()
+    kept, runs = Kept(directory, progress), Runs(request)
     failures: dict[str, str] = {}
 
     def rows(number: int, cohort: "Cohort") -> pd.DataFrame:

@@ -22,7 +22,7 @@ from pidlab.studies.settings import (
     Settings,
     Strict,
 )
-from pidlab.sweeps.axes import spread, values
+from pidlab.sweeps.axes import axis_values, spread
 
 if TYPE_CHECKING:
     from pidlab.sweeps.execute import Progress
@@ -185,7 +185,7 @@ class Sweep(SweepSettings, Experiment):
         found: dict[str, Sequence[Any] | None] = dict.fromkeys(SWEEP_COLUMNS)
         found["objective"] = asked["objectives"]
         for names, text in asked["axes"]:
-            varied = values(tuple(names), text, points)
+            varied = axis_values(tuple(names), text, points)
             # A parameter that does not vary has no column of its own, unless it is a term.
             found |= {name: varied for name in names if len(varied) > 1 or name in TERMS}
         return found
@@ -215,17 +215,22 @@ def _terms(request: "Request") -> list[str] | None:
     """The terms that it measures; None where there are more than can be told beforehand."""
     if request.probes != "quick":
         return None
-    return list(dict.fromkeys(term for run in request.runs() for term in run.generator.targets))
+    from pidlab.sweeps.plan import Runs
+
+    return list(dict.fromkeys(term for run in Runs(request) for term in run.generator.targets))
 
 
 def _sweep(
     request: "Request", bare: Mapping[str, str], directory: Path, progress: "Progress | None"
 ) -> Outcome:
+    from pidlab.api import write_sweep_files
     from pidlab.sweeps import run_sweep
+    from pidlab.sweeps.plan import Runs
     from pidlab.sweeps.provenance import outcome_record
 
-    found = run_sweep(request, directory, progress=progress, drawn=False)
-    runs = request.runs()
+    found = run_sweep(request, directory, progress=progress)
+    write_sweep_files(found, figure=False)
+    runs = Runs(request)
     by_key = {run.key: run.objective for run in runs} if found.failures else {}
     failures = {bare[by_key[key]]: why.splitlines()[0] for key, why in found.failures.items()}
     table = found.table.assign(objective=found.table["objective"].map(bare))

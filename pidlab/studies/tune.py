@@ -137,7 +137,7 @@ def tune(
     # A combination may be the same for two objectives of the study; it is tried once.
     trials = list(dict.fromkeys(t for listed in asked["trials"].values() for t in listed))
     request = request_of(asked, trials, device)
-    table = run_sweep(request, directory, progress=progress, drawn=False).table
+    table = run_sweep(request, directory, progress=progress).table
     rows = table[(table["quantity"] == "mi") & (table["readout"] == "z12") & table["headline"]]
     terms = asked["terms"] or [t for t in dict.fromkeys(rows["term"]) if ":" not in t]
     for term in terms:

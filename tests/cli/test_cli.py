@@ -133,7 +133,7 @@ def test_stopping_is_said_and_exits_130(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("pidlab.sweeps.run_sweep", interrupted)
     code, _, err = pidlab(monkeypatch, capsys, "sweep", "--unique", "1", "--out", str(tmp_path))
     assert code == 130
-    assert "the same command goes on" in err
+    assert "rerun the same command" in err
 
 
 @pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt, 130), (Terminated, 143)])
