@@ -25,11 +25,12 @@ from pidlab.objectives.load import source_digest
 from pidlab.probes.capture import capture_cohort
 from pidlab.probes.data import DRAW_ROWS
 from pidlab.probes.levels import LEVELS
-from pidlab.probes.trajectory import PROBES, checkpoints
+from pidlab.probes.trajectory import PROBES
 from pidlab.registry import parse
 from pidlab.results.means import thin_grid
 from pidlab.seeds import child
 from pidlab.training import FittedCohort, Member, train
+from pidlab.training.checkpoints import checkpoint_steps
 from pidlab.training.cohort import member_bytes
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Run:
     @property
     def checkpoints(self) -> tuple[int, ...]:
         """The steps after which quick probes read it."""
-        return checkpoints(self.training.steps, self.track)
+        return checkpoint_steps(self.training.steps, self.track)
 
     @property
     def truth(self) -> dict[str, Any]:

@@ -17,11 +17,11 @@ from pidlab.generators import Generator, generators, load_generator
 from pidlab.generators.base import check_policy, parameters_of
 from pidlab.objectives.load import load_objective, source_digest
 from pidlab.probes.levels import LEVELS
-from pidlab.probes.trajectory import checkpoints
 from pidlab.registry import parse
 from pidlab.sweeps.axes import settings, values
 from pidlab.sweeps.plan import Runs, digest
 from pidlab.training import Member
+from pidlab.training.checkpoints import checkpoint_steps
 from pidlab.training.cohort import build
 
 
@@ -162,7 +162,7 @@ class Request:
         for point in self.points():
             generator, training = self.at(point, world=0)
             check_policy(generator, training.views)
-            checkpoints(training.steps, self.track)
+            checkpoint_steps(training.steps, self.track)
 
     def _try(self, objective: str) -> None:
         """Makes the objective once, so that arguments it refuses are refused before anything runs."""

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.objectives import bounds
-from pidlab.probes.data import interval
+from pidlab.probes.row import interval
 from pidlab.seeds import child, torch_generator
 
 # Canonical correlations nearer to 1 than this are a variable copied without noise.
@@ -302,7 +302,7 @@ class Estimated:
 
     Args:
         bits: the estimates.
-        low: bounds of their 95 % intervals (`pidlab.probes.data`), over fresh rows or batches of
+        low: bounds of their 95 % intervals (`pidlab.probes.row`), over fresh rows or batches of
             such; of `cca` over the rows that gave its correlations. They know no bias.
         high: upper ones.
         capped: whether an estimate is within a bit of log2 of the batch, where a lower bound of a

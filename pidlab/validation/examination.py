@@ -14,19 +14,13 @@ from torch import Tensor
 from pidlab.decomposition import TERMS
 from pidlab.generators import Generator
 from pidlab.probes.capture import capture_cohort
-from pidlab.probes.controls import orthogonal
-from pidlab.probes.data import (
-    Z95,
-    Rows,
-    interval,
-    labels_of,
-    log_posterior,
-    log_ratio_bits,
-    modalities_of,
-    whiten,
-)
+from pidlab.probes.controls import random_orthogonal
+from pidlab.probes.data import Split, stack_labels
 from pidlab.probes.levels import LEVELS, Level
 from pidlab.probes.linear import fit_linear
+from pidlab.probes.posteriors import log_posterior, log_ratio_bits
+from pidlab.probes.row import Z95, interval, modalities_of
+from pidlab.probes.whitening import whiten
 from pidlab.seeds import child, torch_generator
 from pidlab.validation.known_cases import KNOWN, TOLERANCES, Known
 
@@ -104,15 +98,15 @@ def _exact(
 def _linear(
     generator: Known, wanted: Sequence[Quantity], replicates: int, seed: int
 ) -> Iterator[tuple[object, ...]]:
-    splits: list[Rows] = []
+    splits: list[Split] = []
     for split, n in (("train", 8192), ("test", FEWEST)):
         samples = [generator.sample(n, child(seed, split, i)) for i in range(replicates)]
         x = [torch.stack([s.x[m] for s in samples]) for m in (0, 1)]
         factors = {t: torch.stack([s.targets[t] for s in samples]) for t in TERMS}
-        splits.append(Rows(as_readouts(x), factors, ()))
+        splits.append(Split(as_readouts(x), factors, ()))
     train, test = splits
     every: Sequence[Generator] = [generator] * replicates
-    labels = labels_of([g.targets for g in every], [train, test, test])
+    labels = stack_labels([g.targets for g in every], [train, test, test])
     for readout in dict.fromkeys(readout for readout, _, _ in wanted):
         white = whiten(train.readouts[readout])
         scores = fit_linear(white(train.readouts[readout]), labels)(white(test.readouts[readout]))
@@ -185,7 +179,7 @@ def invariances(level: str = "standard", seed: int = 0, cases: Sequence[str] = C
 
 def _changes(seed: int) -> dict[str, Change]:
     def rotated(z: Tensor) -> Tensor:
-        return z @ orthogonal(child(seed, "rotation"), z.shape[-1], 1)[0].to(z)
+        return z @ random_orthogonal(child(seed, "rotation"), z.shape[-1], 1)[0].to(z)
 
     def permuted(z: Tensor) -> Tensor:
         order = torch.randperm(z.shape[-1], generator=torch_generator(child(seed, "permutation")))
