@@ -17,8 +17,9 @@ from pidlab.generators import Generator, load_generator
 from pidlab.generators.base import check_policy
 from pidlab.objectives.base import MakeObjective
 from pidlab.objectives.load import load_objective, source_digest
-from pidlab.probes.capture import HEADLINE, capture_cohort, get_level
-from pidlab.probes.data import Z95
+from pidlab.probes.capture import HEADLINE, capture_cohort
+from pidlab.probes.levels import get_level
+from pidlab.probes.row import Z95
 from pidlab.registry import parse
 from pidlab.results.panels import (
     OWN_FUSION,

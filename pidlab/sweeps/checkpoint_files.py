@@ -22,7 +22,7 @@ from pidlab.generators.base import generators
 from pidlab.io import Clock, atomic_write
 from pidlab.objectives import load_objective
 from pidlab.objectives.load import source_digest
-from pidlab.probes.data import Represent, draw
+from pidlab.probes.data import Represent, draw_split
 from pidlab.probes.levels import Level
 from pidlab.registry import look_up
 from pidlab.sweeps.plan import Run
@@ -126,7 +126,7 @@ def representations(
         alone = doubled_readouts(represent)
         twice = representations(alone, doubled(runs), doubled(generators), doubled(seeds), level, device)
         return dict(list(twice.items())[:1])
-    rows = draw(represent, generators, seeds, "test", level.test, torch.device(device), Clock())
+    rows = draw_split(represent, generators, seeds, "test", level.test, torch.device(device), Clock())
     files = {}
     for i, run in enumerate(runs):
         tensors = {f"readouts.{name}": z[i] for name, z in rows.readouts.items()}

@@ -23,12 +23,13 @@ from pidlab.objectives.load import source_digest
 from pidlab.probes.capture import capture_cohort
 from pidlab.probes.data import DRAW_ROWS
 from pidlab.probes.levels import LEVELS
-from pidlab.probes.trajectory import PROBES, checkpoints
+from pidlab.probes.trajectory import PROBES
 from pidlab.registry import parse
 from pidlab.results.means import thin_grid
 from pidlab.seeds import child
 from pidlab.sweeps.request import Request, canonical_json, digest_text
 from pidlab.training import FittedCohort, Member, train
+from pidlab.training.checkpoints import checkpoint_steps
 from pidlab.training.cohort import member_bytes
 
 
@@ -61,7 +62,7 @@ class Run:
     @property
     def checkpoints(self) -> tuple[int, ...]:
         """The training steps after which quick probes are fitted."""
-        return checkpoints(self.training.steps, self.track)
+        return checkpoint_steps(self.training.steps, self.track)
 
     @property
     def truth(self) -> dict[str, Any]:

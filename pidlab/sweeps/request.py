@@ -19,10 +19,10 @@ from pidlab.generators import Generator, generators, load_generator
 from pidlab.generators.base import check_policy, parameters_of
 from pidlab.objectives.load import load_objective, source_digest
 from pidlab.probes.levels import LEVELS
-from pidlab.probes.trajectory import checkpoints
 from pidlab.registry import parse
 from pidlab.sweeps.axes import AxisValues, axis_values, resolve_settings
 from pidlab.training import Member
+from pidlab.training.checkpoints import checkpoint_steps
 from pidlab.training.cohort import build
 
 _TRAINING_FIELDS = tuple(f.name for f in dataclasses.fields(Training))
@@ -186,7 +186,7 @@ class Request:
         for point in self.points():
             generator, training = self.at(point, world=0)
             check_policy(generator, training.views)
-            checkpoints(training.steps, self.track)
+            checkpoint_steps(training.steps, self.track)
         object.__setattr__(self, "_is_valid", True)
 
     def _check_objective(self, objective: str) -> None:

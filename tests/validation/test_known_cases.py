@@ -8,7 +8,7 @@ import torch
 from golden_numbers import golden_cases
 
 from pidlab.decomposition import TERMS
-from pidlab.probes.data import log_ratio_bits
+from pidlab.probes.posteriors import log_ratio_bits
 from pidlab.validation.examination import (
     EXAMS,
     coverage,
