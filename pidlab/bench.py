@@ -23,7 +23,7 @@ from pidlab.generators import Atoms
 from pidlab.generators.blocks import VARIANCE
 from pidlab.generators.factorcl import FactorCL
 from pidlab.info.broja import broja
-from pidlab.io import Clock
+from pidlab.io import Stopwatch
 from pidlab.objectives import load_objective
 from pidlab.objectives.base import (
     Batch,
@@ -105,7 +105,7 @@ def compare(objective: str, steps: int) -> dict[str, Any]:
     ]
     make = load_objective(objective)
     train(make, members, Training(steps=WARM_UP))
-    clock = Clock()
+    clock = Stopwatch()
     fitted = train(make, members, Training(steps=steps), clock=clock)
     single, losses = _plain(make, members[0], steps)
     runs = steps * len(members)
@@ -190,11 +190,11 @@ def probing(level: str, members: int = defaults.RANGE_POINTS * defaults.SEEDS) -
     Returns:
         Level, members, ms per representation, its Gflop in matrix products, and Gflop/s.
     """
-    clock = Clock()
-    _probe(level, COUNTED, Clock())
+    clock = Stopwatch()
+    _probe(level, COUNTED, Stopwatch())
     _probe(level, members, clock)
     with FlopCounterMode(display=False) as counter:
-        _probe(level, COUNTED, Clock())
+        _probe(level, COUNTED, Stopwatch())
     gflop = counter.get_total_flops() / COUNTED / 1e9
     seconds = clock.seconds["probing"]
     return {
@@ -206,7 +206,7 @@ def probing(level: str, members: int = defaults.RANGE_POINTS * defaults.SEEDS) -
     }
 
 
-def _probe(level: str, members: int, clock: Clock) -> None:
+def _probe(level: str, members: int, clock: Stopwatch) -> None:
     points = [i / max(1, members - 1) for i in range(members)]
     worlds = [Atoms(unique1=u, unique2=u, world=child(i, "world")) for i, u in enumerate(points)]
     capture_cohort(_readouts, worlds, range(members), level, clock=clock)

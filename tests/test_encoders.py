@@ -32,7 +32,7 @@ def test_images_need_not_be_square_and_stand_beside_vectors():
 
 
 def test_small_images_are_refused():
-    with pytest.raises(InvalidRequest, match="an image of 7 x 40: encoders need 8 pixels a side or more"):
+    with pytest.raises(InvalidRequest, match="an image of 7 x 40: encoders need 8 pixels per side or more"):
         encoders(Image(3, 7, 40))
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.linalg import solve_triangular
 
-from pidlab.io import keep_freed_memory
+from pidlab.io import disable_malloc_trimming
 
 TINY = torch.finfo(torch.float64).tiny
 # Relative error granted to every sum below: logarithms, products and cascaded sums stay well within.
@@ -298,7 +298,7 @@ def bracket(
     Returns:
         Lower and upper bounds. They hold whether or not the tolerance was reached.
     """
-    keep_freed_memory()
+    disable_malloc_trimming()
     n1, ny, _ = data1.shape
     # Lighter cells are beyond what the tolerance sees; their logarithms only slow Newton's method.
     light = tolerance / (100 * ny * (n1 + len(data2)))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pidlab.errors import InvalidRequest
 from pidlab.generators import Generator, Target
-from pidlab.io import Clock
+from pidlab.io import Stopwatch
 from pidlab.probes.controls import control_rows
 from pidlab.probes.data import SPLITS, Represent, Row, draw, interval, modalities_of, row
 from pidlab.probes.decomposition import decomposed_rows
@@ -91,11 +91,11 @@ def capture_cohort(
     seeds: Sequence[int],
     probes: str | Level = "standard",
     device: torch.device | str = "cpu",
-    clock: Clock | None = None,
+    clock: Stopwatch | None = None,
 ) -> list[list[Row]]:
     """`capture` for many members at once; one list of rows per member."""
     level = get_level(probes) if isinstance(probes, str) else probes
-    clock = clock or Clock()
+    clock = clock or Stopwatch()
     if len(generators) == 1:  # as in training: one alone would take other kernels than two
 
         def doubled(x: Sequence[Tensor]) -> dict[str, Tensor]:
@@ -115,7 +115,7 @@ def capture_cohort(
             readings[readout] = ladder.fit_probes(readout)
             again = ladder.fit_probes(readout, PART) if level.refit else {}
             for name, reading in readings[readout].items():
-                records = [(g.targets | g.auxiliary_targets)[name] for g in generators]
+                records = [(g.target_specs | g.auxiliary_specs)[name] for g in generators]
                 settled = converged(reading, again[name]) if again else None
                 _add(rows, readout, records, reading, settled)
             if level.auxiliary:
@@ -152,7 +152,7 @@ def _add_total(
     readings: Mapping[str, Reading],
 ) -> None:
     """Bits about all of Y, `total:y`, by q(y|z) = Π q(y_k|z) over independent targets."""
-    targets = [g.targets for g in generators]
+    targets = [g.target_specs for g in generators]
     if len(targets[0]) == 1 or not generators[0].independent_targets:
         return
     together = sum(readings[name].headline_bits for name in targets[0])

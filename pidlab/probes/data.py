@@ -13,7 +13,7 @@ from torch import Tensor
 from pidlab.encoders import rows_at_once
 from pidlab.errors import InvalidRequest
 from pidlab.generators import Generator, Sample, Target
-from pidlab.io import Clock
+from pidlab.io import Stopwatch
 from pidlab.seeds import child
 
 # Of float32 values, directions with less than this part of the variance (of standardised
@@ -219,7 +219,7 @@ def draw(
     split: str,
     n: int,
     device: torch.device,
-    clock: Clock,
+    clock: Stopwatch,
 ) -> Rows:
     """`n` rows that no encoder and no other split has seen: children `("probes", split, ...)`.
 

@@ -107,7 +107,7 @@ def decomposed_rows(
         return
     if any(isinstance(generator.truth, Planted) for generator in generators):
         return  # more sources than two, of which there is no such decomposition
-    names, groups = list(generators[0].targets), GROUPS if thorough else 0
+    names, groups = list(generators[0].target_specs), GROUPS if thorough else 0
     held = {}
     for name in names:
         one, two, both = (readings[z][name] for z in ("z1", "z2", "z12"))

@@ -221,10 +221,10 @@ class Ladder:
     ) -> None:
         self._splits, self._seeds, self._level = splits, seeds, level
         self._modalities = len(generators[0].modalities)
-        self.labels = [labels_of([g.targets for g in generators], splits)]
-        known = set(generators[0].auxiliary_targets) <= set(splits[0].labels)
-        if level.auxiliary and generators[0].auxiliary_targets and known:
-            self.labels.append(labels_of([g.auxiliary_targets for g in generators], splits))
+        self.labels = [labels_of([g.target_specs for g in generators], splits)]
+        known = set(generators[0].auxiliary_specs) <= set(splits[0].labels)
+        if level.auxiliary and generators[0].auxiliary_specs and known:
+            self.labels.append(labels_of([g.auxiliary_specs for g in generators], splits))
         self._pairs: dict[str, tuple[Labels, Tensor]] = {}
         self._cells: list[Labels] = []
         self._cell_laws: dict[str, Tensor] = {}

@@ -7,7 +7,7 @@ import torch
 
 from pidlab.errors import InvalidRequest
 from pidlab.generators import Generator
-from pidlab.io import Clock
+from pidlab.io import Stopwatch
 from pidlab.probes.capture import capture_cohort
 from pidlab.probes.data import Represent, Row
 from pidlab.probes.ladder import HEADLINE
@@ -44,7 +44,7 @@ def tracked_rows(
     generators: Sequence[Generator],
     seeds: Sequence[int],
     device: torch.device | str = "cpu",
-    clock: Clock | None = None,
+    clock: Stopwatch | None = None,
 ) -> list[list[Row]]:
     """Headlines of quantity `tracked` with the `step` that they belong to, a list per member.
 
@@ -73,7 +73,7 @@ def moved_rows(
     generators: Sequence[Generator],
     seeds: Sequence[int],
     device: torch.device | str = "cpu",
-    clock: Clock | None = None,
+    clock: Stopwatch | None = None,
 ) -> list[list[Row]]:
     """Rows `T:moved` of quantity `control`, a list per member.
 

@@ -215,7 +215,7 @@ def _terms(request: "Request") -> list[str] | None:
     """The terms that it measures; None where there are more than can be told beforehand."""
     if request.probes != "quick":
         return None
-    return list(dict.fromkeys(term for run in request.runs() for term in run.generator.targets))
+    return list(dict.fromkeys(term for run in request.runs() for term in run.generator.target_specs))
 
 
 def _sweep(

@@ -18,7 +18,7 @@ from pidlab.defaults import Training
 from pidlab.errors import InvalidRequest
 from pidlab.generators import Generator, load_generator
 from pidlab.generators.base import generators
-from pidlab.io import Clock, atomic_write
+from pidlab.io import Stopwatch, atomic_write
 from pidlab.objectives import load_objective
 from pidlab.objectives.load import source_digest
 from pidlab.probes.data import Represent, draw
@@ -112,7 +112,7 @@ def representations(
 
         twice = representations(doubled, [*runs] * 2, [*generators] * 2, [*seeds] * 2, level, device)
         return dict(list(twice.items())[:1])
-    rows = draw(represent, generators, seeds, "test", level.test, torch.device(device), Clock())
+    rows = draw(represent, generators, seeds, "test", level.test, torch.device(device), Stopwatch())
     files = {}
     for i, run in enumerate(runs):
         tensors = {f"readouts.{name}": z[i] for name, z in rows.readouts.items()}

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 
 from pidlab.errors import reason
-from pidlab.io import Clock
+from pidlab.io import Stopwatch
 from pidlab.objectives import load_objective
 from pidlab.probes.capture import capture_cohort
 from pidlab.probes.data import Represent
@@ -179,7 +179,7 @@ def run_cohort(cohort: Cohort, progress: Progress, keep: Sequence[str] = ()) -> 
 
 
 def _run_cohort(cohort: Cohort, progress: Progress, keep: Sequence[str] = ()) -> Outcome:
-    clock, runs = Clock(), cohort.runs
+    clock, runs = Stopwatch(), cohort.runs
     device = runs[0].device
     failed: dict[str, str] = {}
     rows: dict[str, list[dict[str, Any]]] = {}

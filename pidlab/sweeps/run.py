@@ -20,7 +20,7 @@ import pandas as pd
 
 from pidlab.decomposition import TERMS
 from pidlab.errors import InvalidRequest
-from pidlab.io import Clock, atomic_write, ensure_writable, lock_folder
+from pidlab.io import Stopwatch, atomic_write, ensure_writable, lock_folder
 from pidlab.plots.capture import capture_figure
 from pidlab.plots.style import FORMATS, save, style
 from pidlab.report import write_report
@@ -305,7 +305,7 @@ def _written(
     few = runs.few(MOST_SHOWN)
     note = f"{len(few) // runs.each:,} of {request.size:,} points" if len(few) < len(runs) else ""
     shown, failures = results(few, store), store.failures()
-    drawing = Clock()
+    drawing = Stopwatch()
     with drawing("drawing"):
         if drawn and len(shown):
             _draw(shown, request, directory, f"{note}; results.csv has all" if note else "")

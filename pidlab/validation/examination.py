@@ -76,7 +76,7 @@ Quantity = tuple[str, str, float]
 
 def _uncertain(generator: Known) -> Iterator[Quantity]:
     for readout in READOUTS:
-        for term, target in generator.targets.items():
+        for term, target in generator.target_specs.items():
             truth = target.information[modalities_of(readout, 2)]
             if SETTLED < truth < target.entropy - SETTLED:
                 yield readout, term, truth
@@ -96,7 +96,7 @@ def _exact(
     for quantity in wanted:
         readout, term, _ = quantity
         y = generator.factor(term, drawn)[None, None]
-        prior = torch.tensor(generator.targets[term].prior, dtype=torch.float64).log()[None, None]
+        prior = torch.tensor(generator.target_specs[term].prior, dtype=torch.float64).log()[None, None]
         log_q = generator.exact_log_posterior(likelihoods, term, modalities_of(readout, 2))[None, None]
         yield quantity, log_ratio_bits(log_q, y, prior).view(replicates, rows)
 
@@ -112,7 +112,7 @@ def _linear(
         splits.append(Rows(as_readouts(x), factors, ()))
     train, test = splits
     every: Sequence[Generator] = [generator] * replicates
-    labels = labels_of([g.targets for g in every], [train, test, test])
+    labels = labels_of([g.target_specs for g in every], [train, test, test])
     for readout in dict.fromkeys(readout for readout, _, _ in wanted):
         white = whiten(train.readouts[readout])
         scores = fit_linear(white(train.readouts[readout]), labels)(white(test.readouts[readout]))

@@ -21,7 +21,7 @@ from pidlab.generators import (
     Target,
     ViewInformation,
 )
-from pidlab.generators.base import Stack, ingredients_of
+from pidlab.generators.base import Stack, ingredient_specs
 from pidlab.info import entropy
 from pidlab.probes.controls import embed
 from pidlab.seeds import child, torch_generator
@@ -75,10 +75,10 @@ class Known(Generator):
     @property
     def truth(self) -> Decomposition:
         """Of the hidden factors themselves."""
-        return Decomposition(**{term: target.entropy for term, target in self.targets.items()})  # type: ignore[arg-type]
+        return Decomposition(**{term: target.entropy for term, target in self.target_specs.items()})  # type: ignore[arg-type]
 
     @cached_property
-    def targets(self) -> dict[str, Target]:  # type: ignore[override]
+    def target_specs(self) -> dict[str, Target]:  # type: ignore[override]
         bits = KNOWN[self.case]["bits"]
         found = {}
         for i, term in enumerate(TERMS):
@@ -88,8 +88,8 @@ class Known(Generator):
         return found
 
     @property
-    def auxiliary_targets(self) -> dict[str, Target]:
-        return ingredients_of("synergy", self.pair_laws["synergy"])
+    def auxiliary_specs(self) -> dict[str, Target]:
+        return ingredient_specs("synergy", self.pair_laws["synergy"])
 
     @property
     def pair_laws(self) -> dict[str, Float[np.ndarray, "a b y"]]:
@@ -139,7 +139,7 @@ class Known(Generator):
         return Sample(
             (x[0], x[1]),
             {term: factors[:, i] for i, term in enumerate(TERMS)},
-            {term: target.classes for term, target in self.targets.items()},
+            {term: target.classes for term, target in self.target_specs.items()},
             auxiliary_targets={"synergy:1": hidden[:, 2], "synergy:2": hidden[:, 4]},
             cells=(cells[:, 0], cells[:, 1]),
         )

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 import pidlab
 from pidlab import InvalidRequest
 from pidlab.generators import load_generator
-from pidlab.generators.arrays import Arrays, arrays
+from pidlab.generators.arrays import Arrays, export_arrays
 
 ROWS = 400
 
@@ -61,13 +61,13 @@ def test_nothing_is_claimed_to_be_known(written):
     made = Arrays(written())
     assert made.truth.how == "unknown"
     assert math.isnan(made.truth.total)
-    assert made.targets["y"].entropy == 2.0
-    assert made.targets["y"].prior == (0.25,) * 4
+    assert made.target_specs["y"].entropy == 2.0
+    assert made.target_specs["y"].prior == (0.25,) * 4
 
 
 def test_columns_of_y_are_targets(written, rows):
     made = Arrays(written(y=np.stack([rows["y"], rows["y"] // 2], axis=1)))
-    assert list(made.targets) == ["y0", "y1"]
+    assert list(made.target_specs) == ["y0", "y1"]
     assert made.sample(10).targets["y1"].max() <= 1
 
 
@@ -115,7 +115,7 @@ def test_other_files_are_refused(tmp_path):
 
 def test_what_is_exported_can_be_read_and_says_what_it_is(tmp_path):
     generator = load_generator("symile(0.3)")
-    made = arrays(generator, 500, seed=4)
+    made = export_arrays(generator, 500, seed=4)
     np.savez(tmp_path / "out.npz", **made)
     with np.load(tmp_path / "out.npz") as held:  # without pickles
         truth = json.loads(str(held["truth"]))
@@ -130,7 +130,7 @@ def test_what_is_exported_can_be_read_and_says_what_it_is(tmp_path):
 
 
 def test_several_targets_are_exported_side_by_side():
-    made = arrays(load_generator("disentangledssl(3, 0.1, 4, 8)"), 50)
+    made = export_arrays(load_generator("disentangledssl(3, 0.1, 4, 8)"), 50)
     assert made["y"].shape == (50, 3)
     assert made["targets"].tolist() == ["redundant", "unique1", "unique2"]
     assert made["factors"].shape == (50, 12)

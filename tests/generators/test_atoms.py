@@ -10,9 +10,8 @@ from pidlab import Atoms, InvalidRequest, decompose
 from pidlab.decomposition import TERMS
 from pidlab.generators import atoms_stack, load_generator
 from pidlab.generators.atoms_stack import MOST_CELLS, slot_law
+from pidlab.generators.base import GENERIC_DROP, GENERIC_NOISE
 from pidlab.generators.latent import (
-    GENERIC_DROP,
-    GENERIC_NOISE,
     MARGIN,
     orthogonal_maps,
     truncated_normal,
@@ -134,7 +133,7 @@ def test_every_symbol_is_a_function_of_the_observation(tuning):
     # undo the rendering in float64 and round: noise never crosses half the gap
     atoms = tuned(tuning, redundant=0.5, unique1=1.0, unique2=0.7, synergy=0.5)
     sample = atoms.sample(5000, seed=3)
-    for m, present in enumerate(atoms_stack.PRESENT):
+    for m, present in enumerate(atoms_stack.TERMS_OF_MODALITY):
         held = [slot for slot in atoms.slots if slot.term in present]
         latents = len(held) + atoms.nuisance
         maps = orthogonal_maps(atoms.world, m, atoms.depth, atoms.width).double()
@@ -238,7 +237,7 @@ def test_loading_by_reference():
 
 
 def test_terms_come_in_the_order_of_the_field():
-    assert tuple(Atoms().targets) == TERMS
+    assert tuple(Atoms().target_specs) == TERMS
 
 
 def test_no_noise_is_allowed():

@@ -12,7 +12,7 @@ from pidlab.info import binary_entropy, mutual_information
 @pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 1.0])
 def test_it_is_pure_synergy_though_the_modalities_share_information(p):
     generator = BiasedXor(p)
-    solved = generator.solved()
+    solved = generator.solve()
     assert list(solved.terms.values()) == pytest.approx([0, 0, 0, binary_entropy(p)], abs=1e-8)
     assert mutual_information(generator.law().sum(2)) == pytest.approx(generator.between_modalities)
 
@@ -42,7 +42,7 @@ def test_training_can_be_more_biased_than_the_examination():
 
 
 def test_task_views_flip_both_bits():
-    generator = BiasedXor(0.0, train_p=0.3)  # of which no y = 1 is ever examined
+    generator = BiasedXor(0.0, train_p=0.3)  # of which no y = 1 is ever target_truth
     sample = generator.sample(4000, 1, "train")
     view = generator.view(sample, "task", seed=2)
     assert torch.equal(view.latents["x1"] ^ view.latents["x2"], sample.y)
@@ -74,4 +74,4 @@ def test_wrong_parameters_are_refused(reference, why):
 
 def test_the_default_is_the_label_of_trifeature():
     assert BiasedXor().truth.synergy == pytest.approx(0.469, abs=1e-3)
-    assert np.array(BiasedXor().targets["y"].prior) == pytest.approx([0.9, 0.1])
+    assert np.array(BiasedXor().target_specs["y"].prior) == pytest.approx([0.9, 0.1])

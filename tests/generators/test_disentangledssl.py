@@ -9,9 +9,9 @@ from scipy.special import ndtr
 from pidlab import InvalidRequest
 from pidlab.generators import load_generator
 from pidlab.generators.disentangledssl import (
-    HELD,
+    LATENT_OF,
     DisentangledSSL,
-    binary_doubt,
+    label_entropy,
     label_information,
     label_network,
     network_value,
@@ -56,13 +56,13 @@ def test_samples_hold_the_stated_information(generator, n):
     ]
     read = {"redundant": shown[0][k:], "unique1": shown[0][:k], "unique2": shown[1][:k]}
     for term, z in read.items():
-        assert float((z - sample.latents[HELD[term]]).abs().max()) < 0.05
-        z = sample.latents[HELD[term]].double()
+        assert float((z - sample.latents[LATENT_OF[term]]).abs().max()) < 0.05
+        z = sample.latents[LATENT_OF[term]].double()
         p = torch.special.ndtr(network_value(z, *generator._networks[term]) / generator.label_noise)
         y = sample.targets[term]
         ratio = 1.0 + torch.where(y == 1, p, 1.0 - p).log2().numpy()
         error = 5 * ratio.std() / n**0.5 + generator.truth.gap
-        assert ratio.mean() == pytest.approx(generator.targets[term].information[0, 1], abs=error)
+        assert ratio.mean() == pytest.approx(generator.target_specs[term].information[0, 1], abs=error)
 
 
 def test_labels_are_independent():
@@ -92,7 +92,7 @@ def test_task_views_keep_the_three_labels():
 
 def test_doubt_is_a_bit_at_most():
     scores = torch.tensor([-40.0, 0.0, 40.0])
-    assert binary_doubt(scores).tolist() == [0.0, 1.0, 0.0]
+    assert label_entropy(scores).tolist() == [0.0, 1.0, 0.0]
 
 
 @pytest.mark.parametrize(

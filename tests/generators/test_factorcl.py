@@ -215,9 +215,9 @@ def test_planar_information_is_that_of_a_fine_grid():
     # the edges between labels meet one in n of the squares of a row: less than .001 of the mass
     for source, stated in ((first, truth.mi1), (second, truth.mi2)):
         assert mutual_information(source) == pytest.approx(stated, abs=2e-3)
-    prior = np.array(PLANAR.targets["y"].prior)
+    prior = np.array(PLANAR.target_specs["y"].prior)
     assert first.sum(0) == pytest.approx(prior, abs=1e-3)
-    assert truth.total == pytest.approx(PLANAR.targets["y"].entropy)
+    assert truth.total == pytest.approx(PLANAR.target_specs["y"].entropy)
     cells = [s.reshape(40, -1, 3).sum(1) for s in (first, second)]
     found = decompose(np.einsum("ay,by->aby", *cells) / cells[0].sum(0), normalize=True)
     # merging costs the union at most what it costs the sources

@@ -50,7 +50,7 @@ def test_task_views_keep_y_and_noise_views_every_symbol():
 
 
 def test_information_is_that_of_the_pmf():
-    target = Gate("and").targets["y"]
+    target = Gate("and").target_specs["y"]
     assert target.prior == (0.75, 0.25)
     assert target.information == pytest.approx({(0,): 0.311278, (1,): 0.311278, (0, 1): 0.811278}, abs=1e-6)
 

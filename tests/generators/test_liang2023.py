@@ -5,7 +5,7 @@ from plugin import assert_holds
 from pidlab import InvalidRequest
 from pidlab.generators import load_generator
 from pidlab.generators.factorcl import FactorCL
-from pidlab.generators.liang2023 import MADE_OF, Liang2023
+from pidlab.generators.liang2023 import LABEL_BLOCKS, Liang2023
 from pidlab.info import mutual_information
 from pidlab.info.pmf import quantised_source
 
@@ -35,25 +35,25 @@ def test_both_modalities_show_the_shared_block_alike():
     assert not torch.equal(x1[:, 32:], x2[:, 32:])
 
 
-@pytest.mark.parametrize("setting", MADE_OF)
+@pytest.mark.parametrize("setting", LABEL_BLOCKS)
 @pytest.mark.parametrize(("n", "bins"), [(20_000, 15), pytest.param(200_000, 30, marks=pytest.mark.slow)])
 def test_samples_hold_the_stated_information(setting, n, bins):
     generator = Liang2023(setting, 4, chosen=3, lift=8, classes=3)
     sample = generator.sample(n, seed=1)
-    used = sum(MADE_OF[setting])
+    used = sum(LABEL_BLOCKS[setting])
     for m, (x, transform) in enumerate(zip(sample.x, generator.transforms, strict=True)):
         # each block can be read off its own lift
         shared, own = (
             torch.linalg.lstsq(transform[rows, columns].mT.double(), x[:, columns].mT.double()).solution
             for rows, columns in ((slice(0, 4), slice(0, 8)), (slice(4, 8), slice(8, 16)))
         )
-        made = MADE_OF[setting]
+        made = LABEL_BLOCKS[setting]
         if not (made[0] or made[1 + m]):
-            assert generator.targets["y"].information[m,] == 0
+            assert generator.target_specs["y"].information[m,] == 0
             continue
         total = made[0] * shared[:3].sum(0) + made[1 + m] * own[:3].sum(0)
         law = quantised_source((made[0] + made[1 + m]) / used, 3, bins)
-        assert mutual_information(law) == pytest.approx(generator.targets["y"].information[m,], abs=0.03)
+        assert mutual_information(law) == pytest.approx(generator.target_specs["y"].information[m,], abs=0.03)
         # bins of the law, not of the ranks: where the sum is Y's own their edges must be Y's
         scaled = total / (1.5 * (made[0] + made[1 + m])) ** 0.5
         assert_holds(

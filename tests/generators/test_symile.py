@@ -15,7 +15,7 @@ from pidlab.info import binary_entropy
 @settings(max_examples=20, deadline=None)
 def test_the_dial_is_what_the_solver_finds(p_hat, bits):
     generator = Symile(p_hat, bits)
-    solved = generator.solved()
+    solved = generator.solve()
     for term, value in generator.truth.terms.items():
         assert solved.terms[term] == pytest.approx(value, abs=1e-6)
 

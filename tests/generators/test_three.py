@@ -24,18 +24,18 @@ EVERYTHING = Three(**dict.fromkeys(FACTORS, 0.6), width=32)
 
 def law(factor):
     """p(what X1, X2, X3 show, symbol) of a factor of up to one bit, by enumeration."""
-    members, p = factor.modalities, 0.5 if factor.together else inverse_binary_entropy(factor.bits)
+    members, p = factor.modalities, 0.5 if factor.is_synergistic else inverse_binary_entropy(factor.bits)
     table = np.zeros((3, 3, 3, 2))
     for symbol, shown, *parts in itertools.product((0, 1), repeat=1 + len(members)):
         bits = dict.fromkeys(members, symbol)
         weight = (p if symbol else 1 - p) * 0.5 ** len(parts)
-        if factor.together:
+        if factor.is_synergistic:
             bits = dict(zip(members, [*parts, (symbol + sum(parts)) % 2], strict=True))
             weight *= factor.bits if shown else 1 - factor.bits
         else:
             weight *= 0.5
         values = {m: 2 * bit - 1 for m, bit in bits.items()}
-        if factor.together:
+        if factor.is_synergistic:
             values[members[-1]] *= shown
         table[(*(values.get(m, 0) + 1 for m in range(3)), symbol)] += weight
     return table
@@ -54,12 +54,12 @@ def test_every_set_of_modalities_holds_what_is_stated(name, bits):
 
 
 def test_information_is_keyed_by_every_set():
-    for target in EVERYTHING.targets.values():
+    for target in EVERYTHING.target_specs.values():
         assert tuple(target.information) == SUBSETS
-    assert EVERYTHING.targets["redundant12"].information[2,] == 0
-    assert EVERYTHING.targets["synergy13"].information[0, 2] == 0.6
-    assert EVERYTHING.targets["synergy13"].information[0, 1] == 0
-    assert EVERYTHING.targets["synergy"].information[1, 2] == 0
+    assert EVERYTHING.target_specs["redundant12"].information[2,] == 0
+    assert EVERYTHING.target_specs["synergy13"].information[0, 2] == 0.6
+    assert EVERYTHING.target_specs["synergy13"].information[0, 1] == 0
+    assert EVERYTHING.target_specs["synergy"].information[1, 2] == 0
 
 
 def codes(parts):
@@ -74,7 +74,7 @@ def test_samples_hold_the_stated_information(bits):
     sample = generator.sample(20_000, seed=3)
     for factor in generator.factors:
         shown = dict(zip(factor.modalities, sample.symbols[factor.name], strict=True))
-        for held, stated in generator.targets[factor.name].information.items():
+        for held, stated in generator.target_specs[factor.name].information.items():
             seen = [shown[m] for m in held if m in shown]
             if seen:
                 assert_holds(codes(seen), sample.targets[factor.name].numpy(), stated)
@@ -165,7 +165,7 @@ def test_nothing_planted_is_refused():
 
 @pytest.mark.parametrize("bits", [0.0, 0.3])
 def test_entropy_of_a_symbol(bits):
-    target = Three(unique1=bits, synergy=bits).targets
+    target = Three(unique1=bits, synergy=bits).target_specs
     assert target["unique1"].entropy == pytest.approx(bits)
     assert target["synergy"].entropy == 1.0
     assert math.fsum(target["unique1"].prior) == pytest.approx(1.0)

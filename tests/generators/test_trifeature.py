@@ -7,7 +7,7 @@ from plugin import assert_holds
 
 from pidlab import InvalidRequest
 from pidlab.generators import Sample, load_generator
-from pidlab.generators import trifeature_images as image_views
+from pidlab.generators import trifeature_images as images
 from pidlab.generators.trifeature import KINDS, Trifeature
 from pidlab.generators.trifeature_images import (
     SHAPES,
@@ -36,12 +36,12 @@ def poses(n, seed=0):
 def drawn(generator, n, split="eval"):
     """Factors and labels without their images."""
     latents = generator.draw(n, seed=1, split=split)
-    classes = {name: target.classes for name, target in generator.targets.items()}
+    classes = {name: target.classes for name, target in generator.target_specs.items()}
     return Sample((), generator.labels(latents), classes, latents)
 
 
 def test_targets_are_separate_tasks_each_with_its_truth():
-    targets = Trifeature().targets
+    targets = Trifeature().target_specs
     assert targets["redundant"].information == {(0,): BITS, (1,): BITS, (0, 1): BITS}
     assert targets["unique1"].information == {(0,): BITS, (1,): 0, (0, 1): BITS}
     assert targets["unique2"].information == {(0,): 0, (1,): BITS, (0, 1): BITS}
@@ -59,7 +59,7 @@ def test_samples_hold_the_stated_information():
         "unique2": (f["texture1"], f["texture2"]),
         "synergy": (f["texture1"] * KINDS + f["colour1"], f["texture2"] * KINDS + f["colour2"]),
     }
-    for name, target in generator.targets.items():
+    for name, target in generator.target_specs.items():
         y = sample.targets[name].numpy()
         for m, seen in enumerate(both[name]):
             assert_holds(seen, y, target.information[(m,)])
@@ -67,13 +67,13 @@ def test_samples_hold_the_stated_information():
     assert_holds(paired, sample.targets["synergy"].numpy(), LABEL)
 
 
-def test_all_targets_as_one_have_no_synergy():
+def test_all_targets_joint_truth_have_no_synergy():
     # texture1, colour2 and the pair of texture1 and label; shape and texture2 are independent of these
     law = np.zeros((KINDS, KINDS, 2 * KINDS))
     for texture in range(KINDS):
         for colour in range(KINDS):
             law[texture, colour, 2 * texture + (texture == colour)] = 1 / KINDS**2
-    found, stated = decompose(law), Trifeature().as_one
+    found, stated = decompose(law), Trifeature().joint_truth
     assert found.synergy == pytest.approx(stated.synergy, abs=1e-6)
     assert found.redundant == pytest.approx(stated.redundant - BITS, abs=1e-6)
     assert found.unique1 == pytest.approx(stated.unique1, abs=1e-6)
@@ -84,12 +84,12 @@ def test_biased_training_pairs_plant_redundancy():
     fair, biased = Trifeature(), Trifeature(biased=True)
     train = drawn(biased, 20_000, "train")
     assert bool((train.targets["synergy"] == 1).all())
-    assert biased.planted == BITS
+    assert biased.planted_bits == BITS
     assert_holds(train.latents["texture1"], train.latents["colour2"], BITS)
     for generator, split in ((biased, "eval"), (fair, "train")):
         latents = drawn(generator, 20_000, split).latents
         assert_holds(latents["texture1"], latents["colour2"], 0.0)
-    assert fair.planted == 0.0
+    assert fair.planted_bits == 0.0
 
 
 def test_a_colour_is_read_off_every_pixel():
@@ -178,7 +178,7 @@ def test_views_keep_what_they_say(policy):
 
 def hues(x):
     """The hue of every image, in turns."""
-    chroma = torch.linalg.inv(image_views.hue_plane()) @ x.sum((2, 3)).mT
+    chroma = torch.linalg.inv(images.hue_plane()) @ x.sum((2, 3)).mT
     return (torch.atan2(chroma[2], chroma[1]) / (2 * math.pi)).remainder(1.0)
 
 
@@ -186,7 +186,7 @@ def test_a_grey_view_knows_no_colour_and_comes_as_often_as_stated():
     n = 2000
     colour = torch.arange(n) % KINDS
     x = images(3, 1, colour, n=n, size=25)
-    view = image_views.augmented(x, ("grayscale",), torch.Generator().manual_seed(0))
+    view = images.augment(x, ("grayscale",), torch.Generator().manual_seed(0))
     grey = (view.amax(1) - view.amin(1)).amax((1, 2)) < 1e-5
     assert float(grey.float().mean()) == pytest.approx(0.2, abs=5 * 0.4 / n**0.5)
     assert torch.allclose(view[~grey], x[~grey], atol=1e-5)
@@ -197,7 +197,7 @@ def test_jitter_leaves_two_colours():
     n = 2000
     colour = torch.arange(n) % KINDS
     x = images(3, 1, colour, n=n, size=25)
-    view = image_views.augmented(x, ("jitter",), torch.Generator().manual_seed(0))
+    view = images.augment(x, ("jitter",), torch.Generator().manual_seed(0))
     away = (hues(view)[:, None] - torch.arange(KINDS) / KINDS + 0.5).remainder(1.0) - 0.5
     changed = away.abs().amin(1) > 1e-5
     assert float(changed.float().mean()) == pytest.approx(0.8, abs=5 * 0.4 / n**0.5)
@@ -216,15 +216,13 @@ def test_crops_flips_and_blurs_are_averages_of_pixels():
     x = torch.rand(40, 3, 24, 30, generator=torch.Generator().manual_seed(0))
     for policy in ("crop", "flip", "blur"):
         generator = torch.Generator().manual_seed(1)
-        view = image_views.augmented(x, (policy,), generator)
+        view = images.augment(x, (policy,), generator)
         assert view.shape == x.shape
         assert float(view.min()) >= float(x.min()) - 1e-6
         assert float(view.max()) <= float(x.max()) + 1e-6
         assert not torch.equal(view, x)
-        assert torch.allclose(
-            image_views.augmented(torch.ones_like(x), (policy,), generator), torch.ones_like(x)
-        )
-    flipped = image_views.augmented(x, ("flip",), torch.Generator().manual_seed(1))
+        assert torch.allclose(images.augment(torch.ones_like(x), (policy,), generator), torch.ones_like(x))
+    flipped = images.augment(x, ("flip",), torch.Generator().manual_seed(1))
     same = [torch.allclose(a, b) for a, b in zip(flipped, x, strict=True)]
     mirrored = [torch.allclose(a, b.flip(-1)) for a, b in zip(flipped, x, strict=True)]
     assert all(a != b for a, b in zip(same, mirrored, strict=True))

@@ -101,7 +101,7 @@ def test_every_target_has_rows_and_intervals_of_its_own_when_thorough(bits):
     generators = [Known("halfBSC")] * 2
     one, two = reading(bits, bits, 0.7, 3), reading(bits, bits, 0.9, 4)
     readings = {
-        z: dict.fromkeys(generators[0].targets, r) for z, r in (("z1", one), ("z2", two), ("z12", one))
+        z: dict.fromkeys(generators[0].target_specs, r) for z, r in (("z1", one), ("z2", two), ("z12", one))
     }
     plain, thorough = [[], []], [[], []]
     decomposed_rows(plain, generators, readings)
