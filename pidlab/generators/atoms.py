@@ -120,7 +120,7 @@ class Atoms(Generator):
         for name in ("redundant_tuning", "unique_tuning", "synergy_tuning"):
             check_choice(self, name, get_args(Tuning))
         if self.missing > 1.0:
-            raise InvalidRequest(f"missing = {self.missing}: expected a part of a bit, 0 to 1")
+            raise InvalidRequest(f"missing = {self.missing}: expected a number from 0 to 1")
         if self.missing:  # the other policies work on the observation, not on symbols
             object.__setattr__(self, "policies", ("task", "noise", "unique"))
         # Counted before the symbols are built, so that a request for a million bits is refused quickly.

@@ -1,4 +1,4 @@
-"""What every registered generator promises. A new one is tested by being registered."""
+"""Contract of every registered generator; a new generator is tested once it is registered."""
 
 import dataclasses
 import math
@@ -39,7 +39,7 @@ def test_samples_have_the_specified_shapes(generator):
     assert sample.y.shape == (50,)
 
 
-def test_same_seed_same_sample_other_seed_another(generator):
+def test_samples_are_determined_by_the_seed(generator):
     a, b, c = (generator.sample(20, seed=s) for s in (5, 5, 6))
     assert all(torch.equal(x, y) for x, y in zip(a.x, b.x, strict=True))
     assert not torch.equal(a.x1, c.x1)
@@ -50,7 +50,7 @@ def test_worlds_differ(generator):
     assert not torch.equal(generator.sample(20, seed=5).x1, other.sample(20, seed=5).x1)
 
 
-def test_priors_and_entropies_are_exact_and_met(generator):
+def test_priors_and_entropies_are_exact_and_match_samples(generator):
     n = generator.rows("eval") or rows_at_once(generator.modalities, 20_000)
     sample = generator.sample(n, seed=2)
     for name, target in generator.target_specs.items():
@@ -74,7 +74,7 @@ def test_information_respects_data_processing(generator):
         assert target.information[every] <= target.entropy + 1e-9
 
 
-def test_truth_is_a_decomposition_of_its_targets(generator):
+def test_truth_decomposes_the_targets(generator):
     truth, target_truth = generator.truth, generator.target_truth
     if truth.how == "unknown":
         assert all(math.isnan(bits) for bits in truth.terms.values())
@@ -91,7 +91,7 @@ def test_truth_is_a_decomposition_of_its_targets(generator):
         assert target_truth.mi2 == pytest.approx(sum(i[1,] for i in information), abs=error)
 
 
-def test_the_solver_finds_the_truth(generator):
+def test_solver_agrees_with_the_truth(generator):
     solved = generator.solve()
     if solved is not None:
         for term, bits in generator.truth.terms.items():
@@ -111,7 +111,7 @@ def test_views_keep_shapes_and_targets(generator):
                 assert bits is None or (bits >= 0 and math.isfinite(bits))
 
 
-def test_a_stack_gives_what_a_loop_gives(generator):
+def test_stack_equals_loop(generator):
     members = [dataclasses.replace(generator, world=w) for w in (0, 1, 1)]
     seeds = [7, 7, 8]
     stack = type(generator).stack(members)
@@ -126,7 +126,7 @@ def test_a_stack_gives_what_a_loop_gives(generator):
             assert all(torch.equal(a, b[i]) for a, b in zip(one.x, view.x, strict=True))
 
 
-def test_taking_rows_takes_them_everywhere(generator):
+def test_take_selects_rows_of_all_tensors(generator):
     sample = generator.sample(12, seed=1)
     index = torch.tensor([3, 3, 11])
     few = sample.take(index)

@@ -17,20 +17,20 @@ DESIGN = Gaussian(0.562164, 0.8, 0.3, 1.038653)
 
 
 def coordinates(generator, sample):
-    """The coordinates of both modalities, read off the observations; depth 0 is linear."""
+    """Recover the coordinates of both modalities from the observations; depth 0 is linear."""
     return [
         torch.linalg.lstsq(rendering._layers[0][0].double(), x.mT.double()).solution[:3]
         for x, rendering in zip(sample.x, generator._renderings, strict=True)
     ]
 
 
-def test_a_design_is_recovered_by_the_solver():
+def test_solver_recovers_the_design():
     solved = DESIGN.solve()
     assert list(solved.terms.values()) == pytest.approx(list(DESIGN.truth.terms.values()), abs=1e-6)
 
 
 @pytest.mark.parametrize("case", golden_cases("pid_gaussian", "blocks"))
-def test_golden_designs_are_met(case):
+def test_golden_designs(case):
     generator = Gaussian(*(case["pid"][name] for name in ("R", "U1", "U2", "S")))
     solved = generator.solve()
     assert solved.mi1 == pytest.approx(case["I_X1"], abs=1e-6)
@@ -51,7 +51,7 @@ def test_samples_have_the_stated_covariance():
 
 
 @pytest.mark.parametrize(("n", "bins"), [(20_000, 16), pytest.param(200_000, 32, marks=pytest.mark.slow)])
-def test_samples_hold_the_stated_information(n, bins):
+def test_samples_have_the_specified_information(n, bins):
     sample = DESIGN.sample(n, seed=2)
     first, second = (x.numpy() for x in coordinates(DESIGN, sample))
     total = first[2] + second[2]  # sufficient for Y_s: both noises have one variance
@@ -72,7 +72,7 @@ def test_samples_hold_the_stated_information(n, bins):
         assert_holds(equal_bins(values, bins), sample.targets[term].numpy(), merged)
 
 
-def test_the_synergy_block_leaks_what_is_said():
+def test_synergy_block_has_the_specified_leak():
     information = DESIGN.target_specs["synergy"].information
     assert information[0,] == information[1,] > 0
     assert DESIGN.leak_bits == 0.1
@@ -96,7 +96,7 @@ def test_without_redundancy_the_leak_is_unique(design):
     assert min(held[0,], held[1,]) == 0 < max(held[0,], held[1,]) < held[0, 1]
 
 
-def test_finer_bins_tend_to_the_continuous_truth():
+def test_binned_truth_converges_to_the_continuous_truth():
     totals = [Gaussian(1, 0.5, 0.5, 1, classes=k).target_truth.total for k in (2, 4, 16, 64)]
     assert totals == sorted(totals)
     assert totals[-1] == pytest.approx(3.0, abs=0.05)
@@ -117,9 +117,9 @@ def test_task_views_keep_y_and_noise_views_the_coordinates():
 @pytest.mark.parametrize(
     ("reference", "why"),
     [
-        ("gaussian(0, 0, 0, 1)", "synergy = 1 .* never pure.* ask for redundant, unique1 .* or take modular"),
+        ("gaussian(0, 0, 0, 1)", "synergy = 1 .* never pure.* ask for redundant, unique1 .* or use modular"),
         ("gaussian(leak=0)", "never pure"),
-        ("gaussian(leak=1e-15)", "1e-15 bits of leak .* float32 cannot show"),
+        ("gaussian(leak=1e-15)", "1e-15 bits of leak .* float32 cannot represent"),
         ("gaussian(redundant=1e-15)", "1e-15 bits of leak .* redundant = 1e-15"),
         ("gaussian(12, 12, 12, 12, leak=12)", "12 bits of leak"),
         ("gaussian(unique1=13)", "unique1 = 13: a Gaussian block holds at most 12 bits"),
