@@ -10,7 +10,7 @@ from torch import Tensor
 from pidlab.encoders import rows_at_once
 from pidlab.errors import InvalidRequest
 from pidlab.generators import Generator, Sample, Target
-from pidlab.io import Clock
+from pidlab.io import Stopwatch
 from pidlab.seeds import child
 
 # The most rows drawn in one call; fewer for large images (`rows_at_once`).
@@ -47,7 +47,7 @@ def draw_split(
     split: str,
     n: int,
     device: torch.device,
-    clock: Clock,
+    clock: Stopwatch,
 ) -> Split:
     """Draw rows that neither the encoders nor the other splits contain.
 

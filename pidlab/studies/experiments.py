@@ -217,7 +217,7 @@ def _terms(request: "Request") -> list[str] | None:
         return None
     from pidlab.sweeps.plan import Runs
 
-    return list(dict.fromkeys(term for run in Runs(request) for term in run.generator.targets))
+    return list(dict.fromkeys(term for run in Runs(request) for term in run.generator.target_specs))
 
 
 def _sweep(

@@ -14,7 +14,7 @@ from pidlab.decomposition import TERMS
 from pidlab.defaults import Training
 from pidlab.errors import InvalidRequest
 from pidlab.generators import Generator, load_generator
-from pidlab.generators.base import check_policy
+from pidlab.generators.parameters import check_policy
 from pidlab.objectives.base import MakeObjective
 from pidlab.objectives.load import load_objective, source_digest
 from pidlab.probes.capture import HEADLINE, capture_cohort

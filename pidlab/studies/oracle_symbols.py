@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from pidlab.encoders import Encoders, Modality
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.generators import Atoms, Generator
-from pidlab.generators.atoms_stack import PRESENT
-from pidlab.generators.latent import orthogonal_maps, recovered
+from pidlab.generators.atoms_stack import TERMS_OF_MODALITY
+from pidlab.generators.latent import orthogonal_maps, recover_latents
 from pidlab.objectives.base import (
     Batch,
     MakeObjective,
@@ -82,7 +82,7 @@ class Oracle:
     def _tower(self, m: int) -> dict[str, Tensor]:
         """The maps of a modality, which symbols can be erased, which are told, which are parts of an XOR."""
         g = self.generator
-        held = [slot for slot in g.slots if slot.term in PRESENT[m]]
+        held = [slot for slot in g.slots if slot.term in TERMS_OF_MODALITY[m]]
         private = ["private"] if g.nuisance else []
         names = [slot.term for slot in held] + private
         return {
@@ -159,7 +159,7 @@ class Symbols(nn.Module):
 
     def forward(self, x: Float[Tensor, "n width"]) -> Float[Tensor, "n dim"]:
         """The code of observations."""
-        latents = recovered(x, self.maps, self.latents, self.slope)[:, : self.erasable.shape[0]]
+        latents = recover_latents(x, self.maps, self.latents, self.slope)[:, : self.erasable.shape[0]]
         symbols = torch.where(self.erasable, latents.round().clamp(-1.0, 1.0), latents.sign())
         return symbols @ self.select
 

@@ -19,7 +19,7 @@ from pidlab.doubling import doubled, doubled_readouts
 from pidlab.errors import InvalidRequest
 from pidlab.generators import Generator, load_generator
 from pidlab.generators.base import generators
-from pidlab.io import Clock, atomic_write
+from pidlab.io import Stopwatch, atomic_write
 from pidlab.objectives import load_objective
 from pidlab.objectives.load import source_digest
 from pidlab.probes.data import Represent, draw_split
@@ -126,7 +126,7 @@ def representations(
         alone = doubled_readouts(represent)
         twice = representations(alone, doubled(runs), doubled(generators), doubled(seeds), level, device)
         return dict(list(twice.items())[:1])
-    rows = draw_split(represent, generators, seeds, "test", level.test, torch.device(device), Clock())
+    rows = draw_split(represent, generators, seeds, "test", level.test, torch.device(device), Stopwatch())
     files = {}
     for i, run in enumerate(runs):
         tensors = {f"readouts.{name}": z[i] for name, z in rows.readouts.items()}

@@ -16,7 +16,7 @@ from pidlab.decomposition import TERMS
 from pidlab.defaults import Training
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.generators import Generator, generators, load_generator
-from pidlab.generators.base import check_policy, parameters_of
+from pidlab.generators.parameters import check_policy, parameters_of
 from pidlab.objectives.load import load_objective, source_digest
 from pidlab.probes.levels import LEVELS
 from pidlab.registry import parse

@@ -204,7 +204,7 @@ def coverage(
 def _uncertain(generator: Known) -> Iterator[Quantity]:
     """Yield the informations of a case that are neither 0 nor the full entropy."""
     for readout in READOUTS:
-        for term, target in generator.targets.items():
+        for term, target in generator.target_specs.items():
             truth = target.information[modalities_of(readout, 2)]
             if SETTLED < truth < target.entropy - SETTLED:
                 yield readout, term, truth
@@ -225,7 +225,7 @@ def _exact(
     for quantity in quantities:
         readout, term, _ = quantity
         y = generator.factor(term, drawn)[None, None]
-        prior = torch.tensor(generator.targets[term].prior, dtype=torch.float64).log()[None, None]
+        prior = torch.tensor(generator.target_specs[term].prior, dtype=torch.float64).log()[None, None]
         log_q = generator.exact_log_posterior(likelihoods, term, modalities_of(readout, 2))[None, None]
         yield quantity, log_ratio_bits(log_q, y, prior).view(replicates, rows)
 
@@ -241,7 +241,7 @@ def _linear(
         factors = {t: torch.stack([s.targets[t] for s in samples]) for t in TERMS}
         splits.append(Split(as_readouts(x), factors, ()))
     train, test = splits
-    labels = stack_labels([generator.targets] * replicates, [train, test, test])
+    labels = stack_labels([generator.target_specs] * replicates, [train, test, test])
     for readout in dict.fromkeys(readout for readout, _, _ in quantities):
         white = whiten(train.readouts[readout])
         scores = fit_linear(white(train.readouts[readout]), labels)(white(test.readouts[readout]))
