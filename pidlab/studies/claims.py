@@ -270,10 +270,7 @@ class _Parser:
             return -self._number(node.operand)
         if not isinstance(node, ast.Constant) or not isinstance(node.value, int | float):
             raise self._error(node.col_offset, "expected a number, a word or a text in quotes")
-        try:
-            value = float(node.value)
-        except OverflowError:
-            value = math.inf
+        value = float(repr(node.value))  # of a text, since float(int) overflows
         if not math.isfinite(value):
             raise self._error(node.col_offset, "not a finite number")
         return value

@@ -1,4 +1,4 @@
-"""Experiments of a study: the interface that every kind has, and the sweep."""
+"""Experiments of a study: the interface of every kind, the sweep, and readability."""
 
 import dataclasses
 import math
@@ -6,21 +6,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import pandas as pd
 from pydantic import Field
 
 from pidlab import defaults
 from pidlab.decomposition import TERMS
-from pidlab.errors import nearest
+from pidlab.errors import InvalidRequest, nearest
 from pidlab.registry import parse
 from pidlab.results.means import READING, RUN, STEP
-from pidlab.studies.settings import AxisText, ByProfile, Profile, Settings, Strict
+from pidlab.studies.parts import Parts
+from pidlab.studies.settings import AxisText, ByProfile, Profile, Settings, Strict, name_field
 from pidlab.sweeps.axes import spread, values
 
 if TYPE_CHECKING:
     from pidlab.sweeps.execute import Progress
+    from pidlab.sweeps.plan import Cohort
     from pidlab.sweeps.request import Request
 
 # Columns of a table by name, with their values; None where the study file does not determine them.
@@ -68,12 +70,8 @@ class Experiment(Strict):
 
     kind: ClassVar[str]
 
-    name: str = Field(
-        default="main", pattern=r"^[\w-]+$", description="Name that claims and figures refer to."
-    )
-    profiles: ByProfile[Any] = Field(
-        default=ByProfile(), description="Values that apply in one profile only."
-    )
+    name: str = name_field("main")
+    profiles: ByProfile[Any] = ByProfile()
 
     def specification(self, profile: Profile) -> dict[str, Any]:
         """Return everything that the results depend on, as JSON data.
@@ -185,9 +183,7 @@ class Sweep(SweepSettings, Experiment):
 
     generator: str = Field(default=defaults.GENERATOR, description="Reference to the generator.")
     zip: bool = Field(default=False, description="Vary the axes together instead of in all combinations.")
-    profiles: ByProfile[SweepSettings] = Field(
-        default=ByProfile(), description="Values that apply in one profile only."
-    )
+    profiles: ByProfile[SweepSettings] = ByProfile()
 
     def specification(self, profile: Profile) -> dict[str, Any]:
         """Return generator, axes as texts, objectives, zip and settings."""
@@ -281,3 +277,73 @@ def _run_sweep(
     details = {name: value for name, value in details.items() if name not in ("runs", "failed")}
     request_record = dataclasses.asdict(request)
     return ExperimentResult(table, request.axis_groups, failures, result.runs, request_record, details)
+
+
+class ReadabilitySettings(SweepSettings):
+    """Settings of a sweep, and the noise added to its readout."""
+
+    sigmas: list[Annotated[float, Field(ge=0)]] | None = Field(
+        default=None,
+        min_length=1,
+        description="Standard deviations of the noise, in units of a whitened coordinate; 0 to 1.6.",
+    )
+
+
+class Readability(ReadabilitySettings, Sweep):
+    """A sweep whose z12 is whitened and probed through noise, as `pidlab readability` does at one point.
+
+    Its table has `sigma` in addition to the columns of a sweep.
+    """
+
+    kind = "readability"
+
+    name: str = name_field("readability")
+    profiles: ByProfile[ReadabilitySettings] = ByProfile()  # type: ignore[assignment]
+
+    def specification(self, profile: Profile) -> dict[str, Any]:
+        """Return the specification of the sweep, and the standard deviations."""
+        specification = super().specification(profile)
+        if specification["settings"].pop("track", None):
+            raise InvalidRequest("track: noise is added after training only; remove it")
+        return specification | {"sigmas": self.merged(profile).get("sigmas", [*defaults.SIGMAS])}
+
+    def columns(self, specification: Mapping[str, Any]) -> Columns:
+        """Return the columns of the sweep, and sigma."""
+        return {**super().columns(specification), "sigma": specification["sigmas"], "rows": None}
+
+    def prepare(
+        self, specification: Mapping[str, Any], tuned: Mapping[str, str], device: str
+    ) -> PreparedExperiment:
+        """Build the request."""
+        request, names = tuned_request(specification, tuned, device)
+        return PreparedExperiment(partial(_run_readability, request, specification["sigmas"], names))
+
+
+def _run_readability(
+    request: "Request",
+    sigmas: Sequence[float],
+    names: Mapping[str, str],
+    directory: Path,
+    progress: "Progress | None",
+) -> ExperimentResult:
+    from pidlab.sweeps.plan import plan
+    from pidlab.sweeps.readability import strained
+
+    parts, runs = Parts(directory, progress), request.runs()
+    failures: dict[str, str] = {}
+
+    def probe(number: int, cohort: "Cohort") -> pd.DataFrame:
+        specification = {"runs": [run.key for run in cohort.runs], "sigmas": [*sigmas]}
+        name = f"{number}-{cohort.runs[0].key}"
+        try:
+            return parts.compute(name, specification, lambda: strained(cohort, sigmas, (1.0,)))
+        except FloatingPointError as error:
+            failures[names[cohort.objective]] = str(error)
+            return pd.DataFrame()
+
+    table = pd.concat([probe(number, cohort) for number, cohort in enumerate(plan(runs))], ignore_index=True)
+    if len(table):
+        table["objective"] = table["objective"].map(names)
+    axis_groups = [*request.axis_groups, *([["sigma"]] if len(sigmas) > 1 else [])]
+    request_record = dataclasses.asdict(request) | {"sigmas": [*sigmas]}
+    return ExperimentResult(table, axis_groups, failures, len(runs), request_record)

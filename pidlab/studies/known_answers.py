@@ -13,7 +13,7 @@ from pidlab.registry import look_up
 from pidlab.results.means import READING
 from pidlab.studies.experiments import Columns, Experiment, ExperimentResult, PreparedExperiment
 from pidlab.studies.parts import Parts
-from pidlab.studies.settings import ByProfile, Profile, Strict
+from pidlab.studies.settings import ByProfile, Profile, Strict, name_field
 
 if TYPE_CHECKING:
     from pidlab.sweeps.execute import Progress
@@ -49,13 +49,9 @@ class KnownAnswers(ExaminationSettings, Experiment):
 
     kind = "known_answers"
 
-    name: str = Field(
-        default="known-answers", pattern=r"^[\w-]+$", description="Name that claims and figures refer to."
-    )
+    name: str = name_field("known-answers")
     seed: int = Field(default=0, ge=0, description="Seed of rows and probes.")
-    profiles: ByProfile[ExaminationSettings] = Field(
-        default=ByProfile(), description="Values that apply in one profile only."
-    )
+    profiles: ByProfile[ExaminationSettings] = ByProfile()
 
     def specification(self, profile: Profile) -> dict[str, Any]:
         """Return levels, cases if some are chosen, replicates, fits and seed."""

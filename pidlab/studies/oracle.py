@@ -68,8 +68,8 @@ def oracle(
         with `low` and `high`, the normal 95 % interval of its mean over batches; `captured_redundant`, ...,
         the bits that the headline probe reads from z12. In addition to `representations` there are `scratch`
         (usual training), `warm` (networks regressed onto the oracle R+U+S, then heads fitted), `warm,
-        trained` (everything trained further) and, for an objective with a fusion, `R+U+S, own fusion` (oracle codes,
-        the objective's fusion trained with the heads).
+        trained` (everything trained further) and, for an objective with a fusion, `R+U+S, own fusion`
+        (oracle codes, the objective's fusion trained with the heads).
 
     Raises:
         InvalidRequest: If the arguments are invalid, as for `plan_oracles`.

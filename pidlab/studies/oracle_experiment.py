@@ -13,7 +13,7 @@ from pidlab.decomposition import TERMS
 from pidlab.registry import parse
 from pidlab.results.panels import FITTED, OWN_FUSION, REPRESENTATIONS
 from pidlab.studies.experiments import Columns, Experiment, ExperimentResult, PreparedExperiment
-from pidlab.studies.settings import ByProfile, Effort, Profile
+from pidlab.studies.settings import ByProfile, Effort, Profile, name_field
 
 if TYPE_CHECKING:
     from pidlab.sweeps.execute import Progress
@@ -58,13 +58,9 @@ class OracleExperiment(OracleSettings, Experiment):
 
     kind = "oracle"
 
-    name: str = Field(
-        default="oracle", pattern=r"^[\w-]+$", description="Name that claims and figures refer to."
-    )
+    name: str = name_field("oracle")
     generator: str = Field(default=defaults.GENERATOR, description="Reference to the generator; only atoms.")
-    profiles: ByProfile[OracleSettings] = Field(
-        default=ByProfile(), description="Values that apply in one profile only."
-    )
+    profiles: ByProfile[OracleSettings] = ByProfile()
 
     def specification(self, profile: Profile) -> dict[str, Any]:
         """Return generator, objectives, representations and settings."""

@@ -17,10 +17,16 @@ from pydantic import Field, ValidationError
 
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.studies.claims import FLOOR, Claim, invalid_claim, parse_claim
-from pidlab.studies.experiments import Columns, Experiment, Sweep, column_problem, selection_problem
+from pidlab.studies.experiments import (
+    Columns,
+    Experiment,
+    Readability,
+    Sweep,
+    column_problem,
+    selection_problem,
+)
 from pidlab.studies.known_answers import KnownAnswers
 from pidlab.studies.oracle_experiment import OracleExperiment
-from pidlab.studies.readability import Readability
 from pidlab.studies.settings import PROFILES, Profiles, Strict
 from pidlab.studies.tune import Tune
 

@@ -64,6 +64,15 @@ def _training(name: str) -> Any:
     return Field(default=None, description=f"{text[0].upper()}{text[1:]}.")
 
 
+def name_field(default: str) -> Any:
+    """Return the field of an experiment's name.
+
+    Args:
+        default: The name if the file gives none.
+    """
+    return Field(default=default, pattern=r"^[\w-]+$", description="Name that claims and figures refer to.")
+
+
 class Effort(Strict):
     """Settings of every experiment that trains, all optional."""
 

@@ -43,9 +43,7 @@ class Tune(Settings):
     generator: str = Field(default=defaults.GENERATOR, description="Reference to the generator.")
     axes: dict[str, AxisText] = Field(default={}, description="Points of the trials; default: one point.")
     terms: list[str] | None = Field(default=None, description="Targets of the criterion; default: all.")
-    profiles: ByProfile[Budget] = Field(
-        default=ByProfile(), description="Values that apply in one profile only."
-    )
+    profiles: ByProfile[Budget] = ByProfile()
 
     @property
     def trials(self) -> dict[str, list[str]]:
