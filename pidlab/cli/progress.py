@@ -154,10 +154,10 @@ def _table(rows: pd.DataFrame, divided: list[Panel], axes: list[str]) -> Table:
         at = rows
         for name, value in zip(axes, point, strict=True):
             at = at[at[name] == value]
-        true = (_truth(panel.of(at)["truth"]) for panel in divided)
+        true = (_truth(panel.rows(at)["truth"]) for panel in divided)
         table.add_row(*(_show(value) for value in point), "truth", *true, style="bold")
         for objective, group in at.groupby("objective", sort=False):
-            cells = (_cell(panel.of(group)["captured"]) for panel in divided)
+            cells = (_cell(panel.rows(group)["captured"]) for panel in divided)
             table.add_row(*("" for _ in point), str(objective), *cells)
         table.add_section()
     return table
