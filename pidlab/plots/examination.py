@@ -22,6 +22,7 @@ from pidlab.plots.style import (
     SKY,
     TRUTH,
     VERMILION,
+    escape_math,
     style,
     width_of,
 )
@@ -169,8 +170,8 @@ def estimators_figure(
                 markeredgewidth=0,
                 **mark,
             )
-            handles.append(Line2D([], [], linestyle="none", label=name, **mark))
-        panel.set_yticks(list(tasks.values()), [str(name) for name in tasks])
+            handles.append(Line2D([], [], linestyle="none", label=escape_math(name), **mark))
+        panel.set_yticks(list(tasks.values()), [escape_math(str(name)) for name in tasks])
         panel.set_ylim(len(tasks) - 0.5, -0.5)
         panel.tick_params(axis="y", length=0)
         panel.set_xlabel("information [bits]")
