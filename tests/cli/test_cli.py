@@ -178,4 +178,4 @@ def test_reports_of_one_sweep_and_of_several(tmp_path, monkeypatch, capsys):
     assert 'href="../two/results.csv"' in text
     code, _, err = pidlab(monkeypatch, capsys, "report", "none")
     assert code == 2
-    assert "no results in none" in err
+    assert "none: no results" in err
