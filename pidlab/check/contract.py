@@ -167,7 +167,7 @@ def gradients_reach_parameters(trial: Trial) -> str | None:
     for phase in trial.phases:
         moved = {name: p for name, p in model.named_parameters() if phase.moves(name)}
         if not moved:
-            raise BrokenRule(f"phase {phase.name!r} trains no parameter: {phase.train} match none")
+            raise BrokenRule(f"phase {phase.name!r} trains no parameter: no name begins with {phase.train}")
         loss = trial.loss(model, phase, batch)
         if not loss.requires_grad:
             raise BrokenRule(f"phase {phase.name!r} has a loss without a gradient")

@@ -7,6 +7,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from pidlab.doubling import doubled, doubled_readouts
 from pidlab.errors import InvalidRequest
 from pidlab.generators import Generator, Target
 from pidlab.io import Clock
@@ -96,13 +97,9 @@ def capture_cohort(
     """`capture` for many members at once; one list of rows per member."""
     level = get_level(probes) if isinstance(probes, str) else probes
     clock = clock or Clock()
-    if len(generators) == 1:  # as in training: one alone would take other kernels than two
-
-        def doubled(x: Sequence[Tensor]) -> dict[str, Tensor]:
-            return {name: torch.cat([z, z]) for name, z in represent([xi[:1] for xi in x]).items()}
-
-        twice = capture_cohort(doubled, [*generators] * 2, [*seeds] * 2, level, device, clock)
-        return twice[:1]
+    if len(generators) == 1:
+        both = doubled_readouts(represent), doubled(generators), doubled(seeds)
+        return capture_cohort(*both, level, device, clock)[:1]
     splits = [
         draw(represent, generators, seeds, split, getattr(level, split), torch.device(device), clock)
         for split in SPLITS

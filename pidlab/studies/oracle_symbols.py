@@ -185,7 +185,7 @@ class Fused(nn.Module):
         rest1, rest2 = z1 - part1 @ self.pair1, z2 - part2 @ self.pair2
         return torch.cat([rest1, rest2 - (part1 * part2) @ self.pair2], dim=-1)
 
-    def many(self, codes: list[Tensor], masks: list[tuple[int, ...]]) -> list[Tensor]:
+    def fuse(self, codes: list[Tensor], masks: list[tuple[int, ...]]) -> list[Tensor]:
         """The fused code under every mask; a masked modality's code is zeros."""
         return [
             self(*(z if i in mask else torch.zeros_like(z) for i, z in enumerate(codes))) for mask in masks
@@ -297,7 +297,7 @@ class Regression(nn.Module):
                 masks = [(0,), (1,), (0, 1)]
                 fusion: Any = self.objective.fusion
                 pairs += zip(
-                    fusion.many(codes, masks), encoders.oracle.fused().many(wanted, masks), strict=True
+                    fusion.fuse(codes, masks), encoders.oracle.fused().fuse(wanted, masks), strict=True
                 )
             losses += [F.mse_loss(code, target) for code, target in pairs]
         return torch.stack(losses).sum()

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pidlab import defaults
 from pidlab.defaults import Training
+from pidlab.doubling import doubled, doubled_readouts
 from pidlab.errors import InvalidRequest
 from pidlab.generators import Generator, load_generator
 from pidlab.generators.base import generators
@@ -105,13 +106,9 @@ def representations(
     device: str,
 ) -> dict[str, bytes]:
     """Files of readouts and labels of the test rows: `readouts.z12` (n, width), `labels.synergy` (n), ..."""
-    if len(runs) == 1:  # as in training: one alone would take other kernels than two
-
-        def doubled(x: Sequence[Tensor]) -> dict[str, Tensor]:
-            return {name: torch.cat([z, z]) for name, z in represent([xi[:1] for xi in x]).items()}
-
-        twice = representations(doubled, [*runs] * 2, [*generators] * 2, [*seeds] * 2, level, device)
-        return dict(list(twice.items())[:1])
+    if len(runs) == 1:
+        both = doubled(runs), doubled(generators), doubled(seeds)
+        return representations(doubled_readouts(represent), *both, level, device)
     rows = draw(represent, generators, seeds, "test", level.test, torch.device(device), Clock())
     files = {}
     for i, run in enumerate(runs):
@@ -156,12 +153,14 @@ def load_run(directory: Path | str, run: str, device: torch.device | str = "cpu"
         found = restore(store.specification(run))
     tensors, about = load(directory, "weights", run, device)
     template = build(
-        load_objective(found.objective), Member(found.generator, found.seed), found.training, "cpu"
+        load_objective(found.objective, found.source),
+        Member(found.generator, found.seed),
+        found.training,
+        "cpu",
     )
     program = Program(template, about["program"] or None)
     losses = tensors.pop("losses")[:, None].cpu()
-    # As in training, one alone would take other kernels than two.
-    stacked = {name: torch.stack([t, t]) if program.vectorised else t for name, t in tensors.items()}
+    stacked = {name: torch.stack(doubled([t])) if program.vectorised else t for name, t in tensors.items()}
     params, buffers = (
         {name.removeprefix(f"{kind}."): t for name, t in stacked.items() if name.startswith(f"{kind}.")}
         for kind in _KINDS

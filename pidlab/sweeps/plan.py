@@ -21,7 +21,6 @@ from pidlab.defaults import Training
 from pidlab.encoders import rows_at_once
 from pidlab.generators import Generator
 from pidlab.objectives import load_objective
-from pidlab.objectives.load import source_digest
 from pidlab.probes.capture import capture_cohort
 from pidlab.probes.data import DRAW_ROWS
 from pidlab.probes.levels import LEVELS
@@ -125,7 +124,7 @@ class Runs(Sequence[Run]):
         seeds = range(request.first_seed, request.first_seed + request.seeds)
         own_world = "world" in parse(request.generator).arguments
         self._seeds = [(seed, None if own_world else child(seed, "world")) for seed in seeds]
-        self._objectives = [(objective, source_digest(objective)) for objective in request.objectives]
+        self._objectives = [*request.sources.items()]
         self._varied = [name for axis in request.varied for name in axis.names]
         self._last: tuple[int, Any] = (-1, None)
 
@@ -262,7 +261,7 @@ def filter_runs(cohort: Cohort, wanted: Sequence[int]) -> Cohort:
 def _member_bytes(run: Run) -> int:
     # In training, in probing or in drawing what is probed, whichever is most.
     try:
-        make = load_objective(run.objective)
+        make = load_objective(run.objective, run.source)
     except Exception:
         trained = 0  # a user's own code that fails; its run will say how
     else:
@@ -304,7 +303,9 @@ def _timed_training(cohort: Cohort, steps: int) -> tuple[float, FittedCohort]:
     members = [Member(run.generator, run.seed) for run in cohort.runs]
     training = dataclasses.replace(cohort.training, steps=steps)
     start = time.perf_counter()
-    fitted = train(load_objective(cohort.objective), members, training, cohort.runs[0].device)
+    fitted = train(
+        load_objective(cohort.objective, cohort.runs[0].source), members, training, cohort.runs[0].device
+    )
     return time.perf_counter() - start, fitted
 
 

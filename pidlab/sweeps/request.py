@@ -22,7 +22,7 @@ from pidlab.registry import parse
 from pidlab.sweeps.axes import settings, values
 from pidlab.sweeps.plan import Runs, digest
 from pidlab.training import Member
-from pidlab.training.cohort import build
+from pidlab.training.cohort import run_trial
 
 
 def build_request(
@@ -168,15 +168,20 @@ class Request:
         """Makes the objective once, so that arguments it refuses are refused before anything runs."""
         generator, training = self.at(next(self.points()), world=0)
         try:
-            build(load_objective(objective), Member(generator, 0), training, "cpu")
+            run_trial(load_objective(objective, self.sources[objective]), Member(generator, 0), training)
         except InvalidRequest:
             raise
         except (TypeError, ValueError) as error:
             raise InvalidRequest(f"objective {objective!r}: {error}") from None
         except Exception:
             # A fault in a user's own code is for its runs to report; the other objectives go on.
-            if source_digest(objective) is None:
+            if self.sources[objective] is None:
                 raise
+
+    @cached_property
+    def sources(self) -> dict[str, str | None]:
+        """The digest of the user's code of each objective; None for objectives of pidlab."""
+        return {objective: source_digest(objective) for objective in map(str, map(parse, self.objectives))}
 
     @property
     def varied(self) -> list[Axis]:

@@ -130,7 +130,7 @@ def test_in_a_sweep_a_fault_harms_no_other(run):
         "--objective", "mine.py:Faulty", "--objective", "mine.py:Looped", "--objective", "mine.py:Mine",
     )  # fmt: skip
     assert code == 1
-    assert "mine.py:Looped: trained one model at a time: vmap cannot take it" in err
+    assert "mine.py:Looped: trained one model at a time: not supported by vmap" in err
     assert "calling .item() on a Tensor" in err
     assert "failed: mine.py:Faulty (run " in err
     assert 'return {}["missing"]' in err
