@@ -131,7 +131,6 @@ class BuiltIn(nn.Module):
 
     needs: tuple[str, ...] = ()
     phases: tuple[Phase, ...] = (Phase("main"),)
-    heads: nn.ModuleList
 
     def __init__(self, encoders: Encoders) -> None:
         super().__init__()
@@ -148,7 +147,8 @@ class BuiltIn(nn.Module):
     def project(self, x: Sequence[Tensor]) -> list[Float[Tensor, "n outputs"]]:
         """Compute the projection g_i(e_i(x_i)) of every modality."""
         # One modality after the other: results depend on the order of operations in the last bits.
-        networks = zip(self.heads, self.encoders, x, strict=True)
+        heads: Any = self.heads
+        networks = zip(heads, self.encoders, x, strict=True)
         return [head(encoder(xi)) for head, encoder, xi in networks]
 
 
