@@ -75,8 +75,8 @@ class Batch:
         """The label of each target by name, each (n,)."""
         return _declared(self._targets, "targets", "labels")
 
-    def uniform(self, *shape: int) -> Float[Tensor, "n ..."]:
-        """Draw random numbers from [0, 1) for each sample, shape (n, *shape).
+    def uniform(self, *shape: int, per_sample: bool = True) -> Float[Tensor, "..."]:
+        """Draw random numbers from [0, 1): shape (n, *shape), or `shape` for the whole batch.
 
         The numbers are a hash of the sample's key and a counter (SplitMix64, Steele et al. 2014). They are
         seeded by the run, and `torch.vmap` supports them, unlike the generators of torch. Each call gives
@@ -84,6 +84,8 @@ class Batch:
 
         Args:
             shape: Shape of the numbers of one sample.
+            per_sample: Whether each sample gets its own numbers; otherwise the batch shares them, and they do
+                not depend on the order of its samples.
 
         Raises:
             UndeclaredNeedError: If `needs` does not contain `"random"`.
@@ -94,6 +96,7 @@ class Batch:
             torch.Size([2, 5])
         """
         keys = _declared(self._keys, "uniform", "random")
+        keys = keys if per_sample else keys.sum(0, keepdim=True)
         count = math.prod(shape)
         index = torch.arange(self._drawn + 1, self._drawn + count + 1, device=keys.device)
         self._drawn += count
@@ -104,7 +107,8 @@ class Batch:
         x = (x ^ _shift(x, 27)) * -7723592293110705685
         x = x ^ _shift(x, 31)
         # The upper 24 bits fill the mantissa of a float32.
-        return (_shift(x, 40).float() * 2.0**-24).reshape(-1, *shape)
+        numbers = _shift(x, 40).float() * 2.0**-24
+        return numbers.reshape(-1, *shape) if per_sample else numbers.reshape(shape)
 
 
 def _shift(x: Int[Tensor, "n k"], bits: int) -> Int[Tensor, "n k"]:

@@ -47,11 +47,9 @@ class LeJEPA(Pairwise):
         def loss(a: Tensor, b: Tensor) -> Tensor:
             # (a - b) / 2 is the distance of either embedding from the center.
             aligned = ((a - b) / 2).square().mean()
-            # As many rows of random numbers as the directions have coordinates; rows of a batch repeat beyond
-            # it.
-            rows = torch.arange(a.shape[1], device=a.device) % len(a)
-            numbers = batch.uniform(2, self.slices)[rows]
-            directions = (-2 * (1 - numbers[:, 0]).log()).sqrt() * (2 * torch.pi * numbers[:, 1]).cos()
+            # Normal numbers by the Box-Muller transform; 1 - u keeps the argument of the logarithm above 0.
+            u, v = batch.uniform(2, a.shape[1], self.slices, per_sample=False).to(a.dtype)
+            directions = (-2 * (1 - u).log()).sqrt() * (2 * torch.pi * v).cos()
             spread = torch.stack([epps_pulley(z, directions) for z in (a, b)]).mean()
             return (1 - self.weight) * aligned + self.weight * spread
 

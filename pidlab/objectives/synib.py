@@ -32,8 +32,9 @@ class SynIB(BuiltIn):
         width, outputs = encoders.dim * len(encoders), sum(encoders.classes.values())
         self.fusion = mlp(width, encoders.hidden, width)
         self.head, self.log_variance = Linear(width, outputs), Linear(width, outputs)
-        # The variance starts at 1: e^v of a randomly initialized head would dominate the loss.
-        nn.init.zeros_(self.log_variance.weight)
+        # e^v of a head at He's scale would dominate the loss at the start.
+        with torch.no_grad():
+            self.log_variance.weight.mul_(0.1)
         self.unimodal = nn.ModuleList(Linear(encoders.dim, outputs) for _ in encoders)
 
     def forward(self, batch: Batch) -> Float[Tensor, ""]:
@@ -42,16 +43,17 @@ class SynIB(BuiltIn):
         loss = self._cross_entropy(self.head(self._fuse(codes)), batch)
         for head, code in zip(self.unimodal, codes, strict=True):
             loss = loss + self._cross_entropy(head(code), batch)
-        # Rows of other samples, in one random order per modality.
-        orders = batch.uniform(len(codes)).argsort(0)
         destroyed, divergences = [], []
         for i, code in enumerate(codes):
-            fused = self._fuse([code[orders[:, i]] if j == i else other for j, other in enumerate(codes)])
+            fused = self._fuse([_shuffle(code, batch) if j == i else other for j, other in enumerate(codes)])
             mean, v = self.head(fused), self.log_variance(fused)
             divergences.append(0.5 * (v.exp() + mean.square() - 1 - v).sum(-1).mean())
             destroyed.append(mean)
-        choice = (batch.uniform()[:1] * len(codes)).long()
-        logits = torch.stack(destroyed).index_select(0, choice)[0]
+        # Each sample's destroyed modality is drawn at random.
+        choice = (batch.uniform() * len(codes)).long()
+        logits = torch.stack(destroyed).gather(0, choice[None, :, None].expand(1, -1, destroyed[0].shape[1]))[
+            0
+        ]
         return loss + self._cross_entropy(logits, batch) + self.weight * torch.stack(divergences).sum()
 
     def _fuse(self, codes: list[Tensor]) -> Tensor:
@@ -68,3 +70,10 @@ class SynIB(BuiltIn):
         """Compute z1, z2, ... (embeddings) and z12 (the fused code)."""
         codes = self.encode(x)
         return {**{f"z{i + 1}": z for i, z in enumerate(codes)}, "z12": self._fuse(codes)}
+
+
+def _shuffle(code: Float[Tensor, "n d"], batch: Batch) -> Float[Tensor, "n d"]:
+    """Replace every row by that of another sample: the next one in a random order."""
+    order = batch.uniform().argsort()
+    rank = order.argsort()
+    return code[order[(rank + 1) % len(order)]]
