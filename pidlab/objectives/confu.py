@@ -12,8 +12,7 @@ from pidlab.objectives.contrastive import checked_temperature, clip_loss
 
 
 class ConFu(BuiltIn):
-    """Contrast of pairs and of fused pairs with the third modality (arXiv 2511.21331, estafons/confu), in
-    nats.
+    """Contrast of pairs and of fused pairs with the third modality (ConFu, arXiv 2511.21331), in nats.
 
     loss = [weight * sum over pairs CLIP(g_ij([e_i, e_j]), z_k) + (1 - weight) * sum over pairs CLIP(z_i,
     z_j)] / 6, with linear heads z, MLPs g and unit lengths. The pairwise terms alone (weight 0) are divided

@@ -12,8 +12,7 @@ from pidlab.objectives.losses import coral_orthogonality
 
 
 class COrAL(BuiltIn):
-    """Contrast of a fused and of unique codes that are orthogonal (arXiv 2602.14983, code Caro-Ci/COrAL), in
-    nats.
+    """Contrast of a fused and of unique codes that are orthogonal (arXiv 2602.14983), in nats.
 
     loss = NT(f', f'') + sum_i NT(u_i', u_i'') + weight * sum over views of the squared cosines between f and
     every u_i and between the u_i. The u_i come from encoders of their own. In the shared path, view 1 zeroes

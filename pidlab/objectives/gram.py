@@ -10,8 +10,7 @@ from pidlab.objectives.losses import gram_loss
 
 
 class GRAM(BuiltIn):
-    """Contrast by the volume of the embeddings of all modalities, `gram_loss` (arXiv 2412.11959,
-    ispamm/GRAM), in nats.
+    """Contrast by the volume of the embeddings of all modalities, `gram_loss` (arXiv 2412.11959).
 
     Args:
         encoders: One encoder for each modality; the first modality is the anchor.

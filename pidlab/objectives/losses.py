@@ -292,8 +292,7 @@ def infmasking_term(
 
 
 def coral_orthogonality(z: Sequence[Float[Tensor, "n d"]]) -> Float[Tensor, ""]:
-    """Compute the mean over samples of the squared cosines of every two embeddings, summed over pairs
-    (COrAL).
+    """Compute the mean over samples of the squared cosines of every two embeddings (COrAL).
 
     Args:
         z: Embeddings that should be orthogonal, each of shape (n, d).

@@ -10,8 +10,7 @@ from pidlab.objectives.base import Batch, BuiltIn
 
 
 class SynIB(BuiltIn):
-    """Cross-entropies and an information bottleneck on destroyed modalities (arXiv 2606.09853,
-    kkontras/SynIB), in nats.
+    """Cross-entropies and an information bottleneck on destroyed modalities (arXiv 2606.09853).
 
     loss = CE(fused) + sum_i CE(modality i) + CE(fused, one random modality destroyed) + weight * sum_i KL_i,
     with KL_i = mean over samples of ½ sum(e^v + mu² - 1 - v), mu the fused logits with modality i destroyed

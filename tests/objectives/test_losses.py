@@ -90,7 +90,9 @@ def test_disentangledssl_parts_equal_the_released_code():
     inputs = CASES["disentangled_cross"]["inputs"]
     a, b = (torch.tensor(inputs[key], dtype=torch.float64) for key in ("a", "b"))
     expected = CASES["disentangled_cross"]["outputs"]["loss"]
-    assert float(clip_loss(a, b, torch.tensor(inputs["scale"], dtype=torch.float64))) == pytest.approx(expected, rel=1e-9)
+    assert float(clip_loss(a, b, torch.tensor(inputs["scale"], dtype=torch.float64))) == pytest.approx(
+        expected, rel=1e-9
+    )
 
 
 @pytest.mark.parametrize(
@@ -165,7 +167,7 @@ def test_random_numbers_of_a_batch_are_uniform_and_depend_on_keys_alone():
     u, v = batch.uniform(3), batch.uniform(3)
     assert u.min() >= 0
     assert u.max() < 1
-    # Standard errors: 0.289 / sqrt(60,000) for the mean; 1 / sqrt(60,000) for a correlation of independent draws.
+    # Standard errors: 0.289 / sqrt(60,000) for a mean, 1 / sqrt(n) for a correlation of independent draws.
     assert abs(float(u.mean()) - 0.5) < 5 * 0.289 / math.sqrt(60_000)
     assert abs(float(u.var()) - 1 / 12) < 0.002
     for a, b in ((u.flatten(), v.flatten()), (u[:, 0], u[:, 1]), (u[:-1, 0], u[1:, 0])):
