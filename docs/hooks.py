@@ -61,26 +61,18 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 def public_names() -> list[str]:
     """Return the path of every public name, read from the source so that torch is not imported."""
-    tree = ast.parse((ROOT / "pidlab" / "__init__.py").read_text(encoding="utf-8"))
-    homes = {
-        alias.name: node.module
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module
-        for alias in node.names
-    }
-    exported = next(
-        ast.literal_eval(node.value)
-        for node in tree.body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
-    )
+    stub = ROOT / "pidlab" / "__init__.pyi"
+    source = stub if stub.exists() else stub.with_suffix(".py")
     paths = []
-    for name in exported:
-        if name in homes:
-            home = homes[name]
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.ImportFrom) or not (node.level or f"{node.module}".startswith("pidlab.")):
+            continue
+        home = f"pidlab.{node.module}" if node.level else f"{node.module}"
+        for alias in node.names:
             # A module of the same name hides the function that the package exports.
-            hidden = (ROOT / home.replace(".", "/") / f"{name}.py").exists()
-            paths.append(f"{home}.{name}.{name}" if hidden else f"{home}.{name}")
-    return paths
+            hidden = (ROOT / home.replace(".", "/") / f"{alias.name}.py").exists()
+            paths.append(f"{home}.{alias.name}.{alias.name}" if hidden else f"{home}.{alias.name}")
+    return sorted(paths, key=lambda path: path.rpartition(".")[2].lower())
 
 
 def reference(path: str) -> str:
