@@ -18,8 +18,12 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).resolve().parent.parent
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 # Links of the Markdown files into the repository work on a code host; the site has the figures elsewhere.
-FIGURE_LINK = re.compile(r"\]\((?:\.\./)+(figures/[^)\s]+\.png)")
+REPOSITORY_LINK = re.compile(r"\]\((?:\.\./)+((?:figures|studies)/[^)\s#]+|CHANGELOG\.md)")
+# Pages that are files of the repository.
+COPIES = {"changelog.md": "CHANGELOG.md", "studies.md": "studies/README.md"}
 
+# Verdicts on claims, and the kind of block that shows them.
+VERDICTS = {"supported": "success", "undecided": "warning", "refuted": "failure"}
 # Members to show of classes that have many internal ones; all public members of the others.
 MEMBERS = {"Atoms": ["sample", "view"]}
 
@@ -36,7 +40,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for png in sorted((ROOT / "figures").rglob("*.png")):
         path = png.relative_to(ROOT).as_posix()
         files.append(File(path, str(ROOT), config.site_dir, config.use_directory_urls))
-    pages = {"changelog.md": (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), **gallery()}
+    pages = gallery()
+    for page, source in COPIES.items():
+        pages[page] = (ROOT / source).read_text(encoding="utf-8")
     for notebook in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
         files.remove(files.src_uris[f"notebooks/{notebook.name}"])
         text, images = render_notebook(notebook)
@@ -53,9 +59,10 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     folder = posixpath.dirname(page.file.src_uri)
 
     def relocate(match: re.Match[str]) -> str:
-        return f"]({posixpath.relpath(match[1], folder or '.')}"
+        pages = {source: page for page, source in COPIES.items()}
+        return f"]({posixpath.relpath(pages.get(match[1], match[1]), folder or '.')}"
 
-    markdown = FIGURE_LINK.sub(relocate, markdown)
+    markdown = REPOSITORY_LINK.sub(relocate, markdown)
     return markdown.replace("<!-- public names -->", "\n\n".join(map(reference, public_names())))
 
 
@@ -91,8 +98,8 @@ def gallery() -> dict[str, str]:
         "them, claims, and provenance. The pages below are generated from these files. To rerun a study, use "
         "`pidlab study run NAME --profile laptop`. Read the [known limits](../limits.md) before you quote a "
         "result.",
-        "| study | question | claims met | seeds |",
-        "|---|---|---|---|",
+        "| study | question | supported | undecided | refuted | seeds |",
+        "|---|---|---:|---:|---:|---:|",
     ]
     for path in sorted((ROOT / "studies").glob("*.toml")):
         source = path.read_text(encoding="utf-8")
@@ -100,10 +107,10 @@ def gallery() -> dict[str, str]:
         folder = ROOT / "figures" / path.stem
         claims = json.loads((folder / "claims.json").read_text(encoding="utf-8"))
         profile = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["profile"]
-        met, seeds = sum(claim["met"] for claim in claims), max(claim["seeds"] for claim in claims)
-        index.append(
-            f"| [{path.stem}]({path.stem}.md) | {study['title']} | {met} of {len(claims)} | {seeds} |"
-        )
+        verdicts = [claim["verdict"] for claim in claims]
+        counts = " | ".join(str(verdicts.count(verdict)) for verdict in VERDICTS)
+        seeds = max(claim["seeds"] for claim in claims)
+        index.append(f"| [{path.stem}]({path.stem}.md) | {study['title']} | {counts} | {seeds} |")
         pages[f"gallery/{path.stem}.md"] = study_page(path.stem, study, folder, source, claims, profile)
     table = "\n".join(index[2:])
     pages["gallery/index.md"] = "\n\n".join([*index[:2], table]) + "\n"
@@ -127,9 +134,8 @@ def study_page(
         parts.append(f"*{title}. The numbers are in `figures/{name}/{stem}.csv`.*")
     parts.append("## Claims")
     parts.append(
-        f"Profile `{profile}`. Values are in bits unless a claim says otherwise. Of a claim about several "
-        "points, the page shows the worst. Met means that the means fulfill the claim. In doubt means that "
-        "the 95 % t-interval over seeds of the difference does not exclude the opposite."
+        f"Profile `{profile}`. [Verdicts](../studies.md#claims) test the difference of both sides of a claim. A claim "
+        "about several points shows the point with the smallest margin."
     )
     wording = {claim["claim"]: claim for claim in study["claim"]}
     parts += [show_claim(claim, wording.get(claim["claim"], claim)) for claim in claims]
@@ -145,21 +151,20 @@ def show_claim(claim: dict[str, Any], wording: dict[str, Any]) -> str:
         claim: The stored verdict (claims.json).
         wording: The claim in the study file, whose source and finding are shown.
     """
-    verdict = "Met" if claim["met"] else "Not met"
-    if claim["doubt"]:
-        verdict += ", in doubt"
-    found = claim["why"]
+    values = claim["why"]
     if claim["left"] is not None and claim["right"] is not None:
-        found = f"{claim['left']:.3f} against {claim['right']:.3f}"
+        values = f"{claim['left']:.3f} against {claim['right']:.3f}"
     if claim["at"]:
-        found += " at " + ", ".join(f"{name}={shown(value)}" for name, value in claim["at"].items())
+        values += " at " + ", ".join(f"{name}={shown(value)}" for name, value in claim["at"].items())
     seeds = f"{claim['seeds']} seed" + ("s" if claim["seeds"] != 1 else "")
-    kind = "success" if claim["met"] and not claim["doubt"] else "warning" if claim["doubt"] else "failure"
-    body = [f"```text\n{claim['claim']}\n```", f"Sweep `{claim['sweep']}`, {seeds}: {found}."]
+    if claim["low"] is not None and claim["high"] is not None:
+        seeds += f", 95 % interval of the margin {claim['low']:.3f} to {claim['high']:.3f}"
+    kind, title = VERDICTS[claim["verdict"]], claim["verdict"].capitalize()
+    body = [f"```text\n{claim['claim']}\n```", f"Sweep `{claim['sweep']}`: {values} ({seeds})."]
     if wording.get("finding"):
         body.append(f"Finding: {wording['finding']}.")
     body.append(f"Source: {wording['source']}.")
-    return f'!!! {kind} "{verdict}"\n\n' + indent("\n\n".join(body))
+    return f'!!! {kind} "{title}"\n\n' + indent("\n\n".join(body))
 
 
 def shown(value: object) -> str:
