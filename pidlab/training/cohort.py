@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pidlab.defaults import Training
 from pidlab.encoders import Encoders
 from pidlab.generators import Generator
-from pidlab.io import Clock, keep_freed_memory
+from pidlab.io import Stopwatch, disable_malloc_trimming
 from pidlab.objectives.base import (
     Batch,
     MakeObjective,
@@ -110,7 +110,7 @@ def train(
     training: Training,
     device: torch.device | str = "cpu",
     *,
-    clock: Clock | None = None,
+    clock: Stopwatch | None = None,
     on_step: Callable[[int], None] = lambda _: None,
     say: Callable[[str], None] = lambda _: None,
     snapshots: Sequence[int] = (),
@@ -135,8 +135,8 @@ def train(
     Raises:
         ValueError: an objective without encoders, a loss that is not a single number.
     """
-    keep_freed_memory()
-    device, clock = torch.device(device), clock or Clock()
+    disable_malloc_trimming()
+    device, clock = torch.device(device), clock or Stopwatch()
     with clock("training"):
         models = [build(make, member, training, device) for member in members]
         template = models[0]
@@ -182,7 +182,7 @@ def build(make: MakeObjective, member: Member, training: Training, device: torch
     """The untrained model of one member, its weights drawn from the child `"weights"` of its seed."""
     # What the generator says of itself is worked out before tensors are made elsewhere.
     modalities = member.generator.modalities
-    classes = {name: target.classes for name, target in member.generator.targets.items()}
+    classes = {name: target.classes for name, target in member.generator.target_specs.items()}
     with temporary_seed(child(member.seed, "weights"), device), torch.device(device):
         encoders = member.encoders(
             modalities,
@@ -221,7 +221,7 @@ def _train_group(
     models: Sequence[nn.Module],
     training: Training,
     device: torch.device,
-    clock: Clock,
+    clock: Stopwatch,
     on_step: Callable[[int], None],
     snapshots: Sequence[int],
     start: tuple[State, State],
