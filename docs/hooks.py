@@ -107,7 +107,7 @@ def gallery() -> dict[str, str]:
         folder = ROOT / "figures" / path.stem
         claims = json.loads((folder / "claims.json").read_text(encoding="utf-8"))
         profile = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["profile"]
-        verdicts = [claim["verdict"] for claim in claims]
+        verdicts = [verdict_of(claim) for claim in claims]
         counts = " | ".join(str(verdicts.count(verdict)) for verdict in VERDICTS)
         seeds = max(claim["seeds"] for claim in claims)
         index.append(f"| [{path.stem}]({path.stem}.md) | {study['title']} | {counts} | {seeds} |")
@@ -134,8 +134,8 @@ def study_page(
         parts.append(f"*{title}. The numbers are in `figures/{name}/{stem}.csv`.*")
     parts.append("## Claims")
     parts.append(
-        f"Profile `{profile}`. [Verdicts](../studies.md#claims) test the difference of both sides of a claim. A claim "
-        "about several points shows the point with the smallest margin."
+        f"Profile `{profile}`. [Verdicts](../studies.md#claims) test the difference of both sides of a claim. "
+        "A claim about several points shows the point with the smallest margin."
     )
     wording = {claim["claim"]: claim for claim in study["claim"]}
     parts += [show_claim(claim, wording.get(claim["claim"], claim)) for claim in claims]
@@ -159,12 +159,19 @@ def show_claim(claim: dict[str, Any], wording: dict[str, Any]) -> str:
     seeds = f"{claim['seeds']} seed" + ("s" if claim["seeds"] != 1 else "")
     if claim["low"] is not None and claim["high"] is not None:
         seeds += f", 95 % interval of the margin {claim['low']:.3f} to {claim['high']:.3f}"
-    kind, title = VERDICTS[claim["verdict"]], claim["verdict"].capitalize()
+    verdict = verdict_of(claim)
+    kind, title = VERDICTS[verdict], verdict.capitalize()
     body = [f"```text\n{claim['claim']}\n```", f"Sweep `{claim['sweep']}`: {values} ({seeds})."]
     if wording.get("finding"):
         body.append(f"Finding: {wording['finding']}.")
     body.append(f"Source: {wording['source']}.")
     return f'!!! {kind} "{title}"\n\n' + indent("\n\n".join(body))
+
+
+def verdict_of(claim: dict[str, Any]) -> str:
+    """Return the verdict on a claim; records without one say only whether it is met and in doubt."""
+    decided = "supported" if claim["met"] else "refuted"
+    return claim.get("verdict") or ("undecided" if claim["doubt"] else decided)
 
 
 def shown(value: object) -> str:
