@@ -134,7 +134,7 @@ def study_page(
         parts.append(f"*{title}. The numbers are in `figures/{name}/{stem}.csv`.*")
     parts.append("## Claims")
     parts.append(
-        f"Profile `{profile}`. [Verdicts](../studies.md#claims) test the difference of both sides of a claim. "
+        f"Profile `{profile}`. [Verdicts](../studies.md#claims) test the difference of both sides. "
         "A claim about several points shows the point with the smallest margin."
     )
     wording = {claim["claim"]: claim for claim in study["claim"]}
