@@ -98,8 +98,8 @@ def gallery() -> dict[str, str]:
         "them, claims, and provenance. The pages below are generated from these files. To rerun a study, use "
         "`pidlab study run NAME --profile laptop`. Read the [known limits](../limits.md) before you quote a "
         "result.",
-        "| study | question | supported | undecided | refuted | seeds |",
-        "|---|---|---:|---:|---:|---:|",
+        "| study | question | claims | seeds |",
+        "|---|---|---|---:|",
     ]
     for path in sorted((ROOT / "studies").glob("*.toml")):
         source = path.read_text(encoding="utf-8")
@@ -108,7 +108,7 @@ def gallery() -> dict[str, str]:
         claims = json.loads((folder / "claims.json").read_text(encoding="utf-8"))
         profile = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["profile"]
         verdicts = [verdict_of(claim) for claim in claims]
-        counts = " | ".join(str(verdicts.count(verdict)) for verdict in VERDICTS)
+        counts = "<br>".join(f"{verdicts.count(v)} {v}" for v in VERDICTS if v in verdicts)
         seeds = max(claim["seeds"] for claim in claims)
         index.append(f"| [{path.stem}]({path.stem}.md) | {study['title']} | {counts} | {seeds} |")
         pages[f"gallery/{path.stem}.md"] = study_page(path.stem, study, folder, source, claims, profile)
@@ -137,8 +137,11 @@ def study_page(
         f"Profile `{profile}`. [Verdicts](../studies.md#claims) test the difference of both sides. "
         "A claim about several points shows the point with the smallest margin."
     )
-    wording = {claim["claim"]: claim for claim in study["claim"]}
-    parts += [show_claim(claim, wording.get(claim["claim"], claim)) for claim in claims]
+    # A claim without a sweep is about the only experiment.
+    wording = {(claim["claim"], claim.get("sweep")): claim for claim in study["claim"]}
+    for claim in claims:
+        key = claim["claim"], claim["sweep"]
+        parts.append(show_claim(claim, wording.get(key, wording.get((key[0], None), claim))))
     parts.append("## Study file")
     parts.append(f'??? note "studies/{name}.toml"\n\n' + indent(f"```toml\n{source.rstrip()}\n```"))
     return "\n\n".join(parts) + "\n"
@@ -162,7 +165,7 @@ def show_claim(claim: dict[str, Any], wording: dict[str, Any]) -> str:
     verdict = verdict_of(claim)
     kind, title = VERDICTS[verdict], verdict.capitalize()
     body = [f"```text\n{claim['claim']}\n```", f"Sweep `{claim['sweep']}`: {values} ({seeds})."]
-    if wording.get("finding"):
+    if wording.get("finding") and not claim["met"]:
         body.append(f"Finding: {wording['finding']}.")
     body.append(f"Source: {wording['source']}.")
     return f'!!! {kind} "{title}"\n\n' + indent("\n\n".join(body))
@@ -199,6 +202,8 @@ def render_notebook(path: Path) -> tuple[str, dict[str, bytes]]:
             elif "text/html" in data:
                 # Blank lines would end the HTML block.
                 html = re.sub(r"\n\s*\n", "\n", joined(data["text/html"]))
+                # The theme styles tables without a class.
+                html = html.replace('<table border="1" class="dataframe">', "<table>")
                 text.append(re.sub(r"<style.*?</style>", "", html, flags=re.DOTALL))
             elif "text/plain" in data:
                 text.append(as_text(data["text/plain"]))
