@@ -304,6 +304,7 @@ def _captured_table(result: "SweepResult") -> "Table":
     from rich.markup import escape
     from rich.table import Table
 
+    from pidlab.results.formatting import format_interval
     from pidlab.results.means import thin_points
     from pidlab.results.panels import symbol_of
     from pidlab.results.tables import TRUTH, captured_table
@@ -315,7 +316,7 @@ def _captured_table(result: "SweepResult") -> "Table":
         "of the 95 % t-interval over seeds",
         title_justify="left",
     )
-    points = list({tuple(point.items()): point for point, _, _ in captured.rows}.values())
+    points = list({tuple(row.point.items()): row.point for row in captured.rows}.values())
     for name in points[0]:
         table.add_column(name, justify="right")
     table.add_column("objective")
@@ -324,9 +325,9 @@ def _captured_table(result: "SweepResult") -> "Table":
         table.add_column(label, justify="right")
     for point in thin_points(points):
         rows = [
-            (objective, [cell.text(" ±") for cell in cells])
-            for at, objective, cells in captured.rows
-            if at == point
+            (row.objective, [format_interval(cell.mean, cell.half, " ±") for cell in row.cells])
+            for row in captured.rows
+            if row.point == point
         ]
         measured = [any(column) for column in zip(*(texts for _, texts in rows), strict=True)]
         for objective, texts in rows:

@@ -7,11 +7,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from pidlab.doubling import doubled, doubled_readouts
 from pidlab.errors import InvalidRequest
 from pidlab.generators import Generator, Target, load_generator
 from pidlab.io import Stopwatch
 from pidlab.probes.controls import control_rows
-from pidlab.probes.data import SPLITS, Represent, draw_split, duplicate_member
+from pidlab.probes.data import SPLITS, Represent, draw_split
 from pidlab.probes.decomposition import decomposition_rows
 from pidlab.probes.ladder import HEADLINE, Ladder
 from pidlab.probes.levels import Level, get_level
@@ -125,10 +126,8 @@ def capture_cohort(
     level = get_level(probes) if isinstance(probes, str) else probes
     clock = clock or Stopwatch()
     if len(generators) == 1:
-        pair = capture_cohort(
-            duplicate_member(represent), [*generators] * 2, [*seeds] * 2, level, device, clock
-        )
-        return pair[:1]
+        both = doubled_readouts(represent), doubled(generators), doubled(seeds)
+        return capture_cohort(*both, level, device, clock)[:1]
     splits = [
         draw_split(represent, generators, seeds, split, getattr(level, split), torch.device(device), clock)
         for split in SPLITS

@@ -97,18 +97,6 @@ def _numeric(name: str, z: Tensor, n: int) -> Tensor:
     return z if z.dtype == torch.float32 else z.double()
 
 
-def duplicate_member(represent: Represent) -> Represent:
-    """Return `represent` of a single-member cohort as that of a cohort of two equal members.
-
-    Batched kernels of one matrix differ from those of several, so a single member is always computed twice.
-    """
-
-    def duplicated(x: Sequence[Tensor]) -> dict[str, Tensor]:
-        return {name: torch.cat([z, z]) for name, z in represent([xi[:1] for xi in x]).items()}
-
-    return duplicated
-
-
 @dataclass(frozen=True)
 class Labels:
     """Labels of several targets, padded to the largest number of classes.

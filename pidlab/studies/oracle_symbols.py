@@ -213,7 +213,7 @@ class Fused(nn.Module):
         rest1, rest2 = z1 - part1 @ self.pair1, z2 - part2 @ self.pair2
         return torch.cat([rest1, rest2 - (part1 * part2) @ self.pair2], dim=-1)
 
-    def many(self, codes: list[Tensor], masks: list[tuple[int, ...]]) -> list[Tensor]:
+    def fuse(self, codes: list[Tensor], masks: list[tuple[int, ...]]) -> list[Tensor]:
         """Return the fused code for each mask.
 
         Args:
@@ -372,7 +372,7 @@ class Regression(nn.Module):
                 masks = [(0,), (1,), (0, 1)]
                 fusion: Any = self.objective.fusion
                 pairs += zip(
-                    fusion.many(codes, masks), encoders.oracle.fused().many(targets, masks), strict=True
+                    fusion.fuse(codes, masks), encoders.oracle.fused().fuse(targets, masks), strict=True
                 )
             losses += [F.mse_loss(code, target) for code, target in pairs]
         return torch.stack(losses).sum()

@@ -223,7 +223,7 @@ def _run_cohort(cohort: Cohort, progress: Progress, keep: Sequence[str] = ()) ->
     half = cohort.training.steps // 2
     try:
         fitted = train(
-            load_objective(cohort.objective),
+            load_objective(cohort.objective, runs[0].source),
             [Member(run.generator, run.seed) for run in runs],
             cohort.training,
             device,

@@ -79,7 +79,7 @@ def test_the_fused_code_has_the_xor_and_neither_ingredient():
     # Half of the parts are erased: 4000 draws, six standard deviations.
     assert abs(float(shown.float().mean()) - 0.5) < 6 * 0.5 / 4000**0.5
     codes = [tower(x) for tower, x in zip(told, sample.x, strict=True)]
-    both, one = told.fused().many(codes, [(0, 1), (0,)])
+    both, one = told.fused().fuse(codes, [(0, 1), (0,)])
     assert torch.equal(both, fused)
     assert not one.any()
 
