@@ -16,7 +16,7 @@ from functools import lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pidlab.errors import InvalidRequest, nearest, reason, shorten
 
@@ -291,7 +291,7 @@ def scan(package: ModuleType, base: type) -> Catalog:
             plug_in: Any = point.load()
             if not callable(plug_in):
                 raise TypeError(f"{point.value} is not a class")
-            classes[point.name] = plug_in
+            classes[point.name] = cast(type, plug_in)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a plug-in may even call sys.exit
