@@ -55,6 +55,6 @@ def test_rows_at_once_are_limited_by_memory():
 )
 def test_networks_beyond_the_memory_are_refused(sizes):
     settings = {"dim": 8, "hidden": 64, "layers": 2} | sizes
-    with pytest.raises(InvalidRequest, match="needs .* GB of memory") as caught:
+    with pytest.raises(InvalidRequest, match=r"needs .* GB of memory") as caught:
         Encoders((Vector(3), Image(1, 8, 8)), {}, **settings)
     assert "\n" not in str(caught.value)
