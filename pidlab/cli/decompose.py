@@ -30,6 +30,21 @@ def decompose(
     samples: Annotated[
         bool, typer.Option("--samples", help="FILE is a CSV file x1,x2,y with one row per sample.")
     ] = False,
+    columns: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,TARGET", help="Columns of a CSV file for X1, X2, Y. Default: x1,x2,y."),
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="With --samples: number of samples of each row.")
+    ] = None,
+    groups: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="With --samples: groups of dependent rows, such as subjects."),
+    ] = None,
+    bins: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="With --samples: cut numeric columns into N bins of equal mass."),
+    ] = None,
     normalize: Annotated[
         bool, typer.Option("--normalize", help="Accept counts or weights; divide by their sum.")
     ] = False,
@@ -41,32 +56,40 @@ def decompose(
     """Print the exact decomposition of a distribution, in bits."""
     from pidlab.info import MEASURES
     from pidlab.info import decompose as solve
-    from pidlab.info.pmf_files import load_pmf, read_samples
+    from pidlab.info.pmf_files import load_pmf
 
     if measure not in MEASURES:
         raise InvalidRequest(f"unknown measure {measure!r}: {nearest(measure, MEASURES)}")
     if plot is not None and plot.suffix not in PICTURES:
         raise InvalidRequest(f"--plot {plot}: unknown format; use {', '.join(PICTURES)}")
+    for option, value in (("--weights", weights), ("--groups", groups), ("--bins", bins)):
+        if value is not None and not samples:
+            raise InvalidRequest(f"{option} {value}: only for samples; add --samples")
+    names = _columns(columns)
     extra: dict[str, Any] = {}
     estimates: Any = None
     if samples:
-        from pidlab.info.samples import decompose_samples
+        import numpy as np
 
-        codes, counted = read_samples(what)
-        pmf = counted.values / counted.values.sum()
-        estimates = decompose_samples(codes, measure)
+        from pidlab.info.samples import decompose_samples, read_samples
+
+        data = read_samples(what, names, weights=weights, groups=groups, bins=bins)
+        estimates = decompose_samples(data.codes, measure, weights=data.weights, groups=data.groups)
+        pmf = np.zeros([len(s) for s in data.symbols])
+        np.add.at(pmf, tuple(data.codes.T), 1.0 if data.weights is None else data.weights)
+        pmf /= pmf.sum()
         result = estimates.plug_in
         extra = {
             "samples": estimates.n,
             "cells": estimates.cells,
             "samples_per_cell": estimates.n_per_cell,
             "corrected": estimates.corrected.to_dict(),
-            "null_mean": estimates.null_mean,
-            "null_high": estimates.null_high,
-            "p_value": estimates.p_value,
+            "low": estimates.low,
+            "high": estimates.high,
+            "p_value_total": estimates.p_value,
         }
     else:
-        pmf = load_pmf(what, normalize).values
+        pmf = load_pmf(what, normalize, names).values
         result = solve(pmf, measure)
     by_measure = {measure: result}
     if (plot is not None or not as_json) and pmf.size <= MOST_CELLS_OF_ALL_MEASURES:
@@ -77,6 +100,16 @@ def decompose(
         typer.echo(json.dumps(result.to_dict() | extra, indent=2))
         return
     _show(what, pmf, by_measure, estimates)
+
+
+def _columns(text: str | None) -> tuple[str, ...]:
+    """Parse --columns; an empty tuple selects the default."""
+    if text is None:
+        return ()
+    names = tuple(name.strip() for name in text.split(","))
+    if len(names) not in (3, 4) or len(set(names)) < len(names) or "" in names:
+        raise InvalidRequest(f"--columns {text}: expected three different names A,B,TARGET (and P)")
+    return names
 
 
 def _draw(by_measure: dict[str, Decomposition], title: str, path: Path) -> None:
@@ -146,13 +179,18 @@ def _estimates(measure: str, estimates: Any) -> Any:
     per_cell = f"{estimates.n_per_cell:.3g} per cell ({estimates.cells} cells)"
     table = _table(f"{measure} of {estimates.n} samples, {per_cell}")
     table.add_column("term")
-    for column in ("plug-in", "corrected", "null mean", "null 95 %", "p"):
+    for column in ("plug-in", "corrected", "95 % interval"):
         table.add_column(column, justify="right")
     for term in TERMS:
-        values = (source[term] for source in (estimates.plug_in.terms, estimates.corrected.terms))
-        null = (estimates.null_mean[term], estimates.null_high[term])
-        table.add_row(term, *map(bits, (*values, *null)), f"{estimates.p_value[term]:.3f}")
-    table.caption = "corrected: jackknife; null: Y shuffled, so that there is no information"
+        interval = f"{bits(estimates.low[term])} .. {bits(estimates.high[term])}"
+        table.add_row(
+            term, bits(estimates.plug_in.terms[term]), bits(estimates.corrected.terms[term]), interval
+        )
+    table.caption = "corrected: plug-in minus its bootstrap bias; intervals: bootstrap"
+    if estimates.p_value is not None:
+        table.caption += f"\np = {estimates.p_value:.3f} for I(X1,X2;Y) = 0 (Y shuffled)"
+    if estimates.n_per_cell < 5:
+        table.caption += "\nfewer than 5 samples per cell: the bias correction is rough"
     table.caption_justify = "left"
     return table
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -71,7 +72,7 @@ def test_counts_need_normalize(pidlab, tmp_path):
     assert json.loads(out)["total"] == pytest.approx(0.811278, abs=1e-6)
 
 
-def test_samples_have_a_bias_correction_and_a_null(pidlab, tmp_path):
+def test_samples_have_a_bias_correction_and_intervals(pidlab, tmp_path):
     cells = np.random.default_rng(0).choice(8, 200, p=gate("and").ravel())
     rows = "".join(f"{x1},{x2},{y}\n" for x1, x2, y in zip(*np.unravel_index(cells, (2, 2, 2)), strict=True))
     (tmp_path / "s.csv").write_text("x1,x2,y\n" + rows)
@@ -81,13 +82,66 @@ def test_samples_have_a_bias_correction_and_a_null(pidlab, tmp_path):
     assert list(document)[: len(CONTRACT)] == CONTRACT
     assert document["samples_per_cell"] == 200 / 8
     assert document["corrected"]["synergy"] == pytest.approx(0.5, abs=0.1)
-    assert document["null_high"]["synergy"] < 0.1
-    assert document["p_value"]["synergy"] < 0.05
+    assert 0.3 < document["low"]["synergy"] < 0.5 < document["high"]["synergy"] < 0.7
+    assert document["p_value_total"] < 0.05
     pytest.importorskip("pidlab.info.broja")
     code, out, _ = pidlab("decompose", "s.csv", "--samples")
     assert code == 0
     assert max(map(len, out.splitlines())) <= 80
     assert "200 samples, 25 per cell" in out
+
+
+CASES = Path(__file__).parent / "files"
+
+
+def test_counts_are_used_with_weights(pidlab):
+    code, out, err = pidlab("decompose", str(CASES / "counts.csv"), "--samples", "--json")
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert "--weights count" in err
+    code, out, _ = pidlab("decompose", str(CASES / "counts.csv"), "--samples", "--weights", "count", "--json")
+    document = json.loads(out)
+    assert (code, document["samples"]) == (0, 1000)
+    assert document["synergy"] == pytest.approx(1.0, abs=1e-3)
+
+
+def test_continuous_columns_need_bins(pidlab):
+    code, out, err = pidlab("decompose", str(CASES / "continuous_200.csv"), "--samples", "--json")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "--bins" in err
+    code, out, _ = pidlab(
+        "decompose", str(CASES / "continuous_200.csv"), "--samples", "--bins", "3", "--json"
+    )
+    assert (code, json.loads(out)["cells"]) == (0, 27)
+
+
+def test_equal_copies_have_no_unique_information(pidlab):
+    _, out, _ = pidlab("decompose", str(CASES / "equal_copies.csv"), "--samples", "--json")
+    document = json.loads(out)
+    assert document["low"]["unique1"] == document["low"]["unique2"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("thousands_unquoted.csv", "--normalize"), "line 2 has 5 fields, the header 4"),
+        (("counts.csv", "--weights", "count"), "--weights count: only for samples; add --samples"),
+        (("counts.csv", "--bins", "3"), "--bins 3: only for samples"),
+        (("counts.csv", "--columns", "x1,x2"), "--columns x1,x2: expected three different names"),
+        (("counts.csv", "--columns", "x1,x1,y"), "expected three different names"),
+        (("equal_copies.csv", "--samples", "--columns", "x1,x2,z"), "no column z"),
+        (("equal_copies.csv", "--samples", "--bins", "0"), "--bins 0: must be at least 2"),
+    ],
+)
+def test_invalid_files_and_options_are_refused_in_one_line(pidlab, arguments, why):
+    code, out, err = pidlab("decompose", str(CASES / arguments[0]), *arguments[1:])
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert why in err
+
+
+def test_numbers_of_equal_value_are_one_symbol(pidlab):
+    _, out, _ = pidlab("decompose", str(CASES / "int_float_mix.csv"), "--json")
+    assert json.loads(out)["synergy"] == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])

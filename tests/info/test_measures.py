@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -202,6 +203,16 @@ def test_gates_and_files_are_accepted_by_name(tmp_path):
         assert decompose(path, "imin", normalize=True) == decompose("and", "imin")
     with pytest.raises(InvalidRequest, match="unknown gate 'adn'"):
         decompose("adn")
+
+
+def test_tensors_and_masked_arrays():
+    tensor = torch.tensor(gate("and"), requires_grad=True)
+    for measure in ("broja", "imin"):
+        assert decompose(tensor, measure) == decompose(gate("and"), measure)
+    assert decompose(tensor.bfloat16(), "imin") == decompose(gate("and"), "imin")
+    assert decompose(np.ma.masked_array(gate("and"), mask=False), "imin") == decompose("and", "imin")
+    with pytest.raises(InvalidRequest, match=r"masked entries; fill them"):
+        decompose(np.ma.masked_greater(gate("and"), 0.2), "imin")
 
 
 def test_normalize_accepts_counts():
