@@ -1,4 +1,4 @@
-"""Columns of symbols, from CSV files."""
+"""Columns of CSV files: symbols and numbers."""
 
 import csv
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from pidlab.errors import InvalidRequest
 
@@ -35,15 +35,7 @@ def read_columns(path: Path, names: Sequence[str]) -> tuple[dict[str, list[str]]
         InvalidRequest: If the file is not CSV, a column is missing or ambiguous, or a row does not have the
             number of fields of the header.
     """
-    # utf-8-sig, because spreadsheets start a CSV file with a byte order mark.
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        first = file.readline()
-        file.seek(0)
-        delimiter = max(",;\t", key=first.count)
-        try:
-            lines = list(csv.reader(file, delimiter=delimiter, skipinitialspace=True))
-        except csv.Error as error:
-            raise InvalidRequest(f"{path}: not a CSV file ({error})") from None
+    lines = _read_lines(path)
     header = [name.strip() for name in lines[0]] if lines else []
     _check_header(path, header, names)
     rows = [row for row in lines[1:] if row]
@@ -57,6 +49,46 @@ def read_columns(path: Path, names: Sequence[str]) -> tuple[dict[str, list[str]]
             )
     columns = {name: [row[header.index(name)] for row in rows] for name in names}
     return columns, [name for name in header if name not in names]
+
+
+def read_matrix(path: Path) -> Float[np.ndarray, "n d"]:
+    """Read a CSV file of numbers with or without a header.
+
+    Args:
+        path: Path of the file.
+
+    Returns:
+        The numbers, shape (n, d).
+
+    Raises:
+        InvalidRequest: If the file is not CSV, or a field is not a number.
+    """
+    lines = _read_lines(path)
+    has_header = bool(lines) and not any(NUMBER.fullmatch(text.strip()) for text in lines[0])
+    rows = []
+    for number, line in list(enumerate(lines, 1))[has_header:]:
+        if line and len(line) != len(lines[0]):
+            raise InvalidRequest(f"{path}: line {number} has {len(line)} fields, line 1 {len(lines[0])}")
+        try:
+            rows += [[float(text) for text in line]] if line else []
+        except ValueError:
+            raise InvalidRequest(f"{path}: line {number} has a field that is not a number") from None
+    if not rows:
+        raise InvalidRequest(f"{path}: holds no numbers; expected a matrix")
+    return np.array(rows, dtype=np.float64)
+
+
+def _read_lines(path: Path) -> list[list[str]]:
+    """Read the fields of each line; the first line decides between commas, semicolons and tabs."""
+    # utf-8-sig, because spreadsheets start a CSV file with a byte order mark.
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        first = file.readline()
+        file.seek(0)
+        delimiter = max(",;\t", key=first.count)
+        try:
+            return list(csv.reader(file, delimiter=delimiter, skipinitialspace=True))
+        except csv.Error as error:
+            raise InvalidRequest(f"{path}: not a CSV file ({error})") from None
 
 
 def _check_header(path: Path, header: Sequence[str], names: Sequence[str]) -> None:

@@ -54,6 +54,8 @@ def load_pmf(reference: str, normalize: bool = False, columns: Sequence[str] = (
         >>> load_pmf("rdn").values[0, 0].tolist()
         [0.5, 0.0]
     """
+    if columns and Path(reference).suffix.lower() not in (".csv", ".tsv"):
+        raise InvalidRequest(f"{reference}: --columns names the columns of a .csv file only; omit it")
     if reference not in (*gates(), *ALIASES):
         if Path(reference).suffix or Path(reference).exists():
             return read_pmf(reference, normalize, columns)

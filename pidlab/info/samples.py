@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -61,7 +62,7 @@ class SampleDecomposition:
         p_value: Share of shuffles of Y, the samples included, with at least the same total: a test of
             I(X1,X2;Y) = 0. None for grouped samples.
         n: Number of samples.
-        cells: Number of outcomes (x1, x2, y), empty ones included.
+        cells: Number of outcomes (x1, x2, y), empty ones included. None for continuous samples.
     """
 
     plug_in: Decomposition
@@ -70,12 +71,25 @@ class SampleDecomposition:
     high: dict[str, float]
     p_value: float | None
     n: int
-    cells: int
+    cells: int | None
 
     @property
     def n_per_cell(self) -> float:
         """Samples per outcome; below about 5 the bias is large and its correction is rough."""
-        return self.n / self.cells
+        return self.n / self.cells if self.cells else math.inf
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready dict: the plug-in decomposition with its correction, intervals and counts."""
+        cells = {"cells": self.cells, "samples_per_cell": self.n_per_cell} if self.cells else {}
+        return {
+            **self.plug_in.to_dict(),
+            "samples": self.n,
+            **cells,
+            "corrected": self.corrected.to_dict(),
+            "low": self.low,
+            "high": self.high,
+            "p_value_total": self.p_value,
+        }
 
 
 def decompose_samples(
@@ -138,25 +152,48 @@ def decompose_samples(
     plug_in = decompose(counts.reshape(shape), measure, normalize=True)
     boot = decompose(drawn.reshape(-1, *shape), measure, normalize=True)
 
+    p_value = None if groups is not None else _independence_p_value(counts.reshape(shape), rng)
+    return summarize_bootstrap(plug_in, boot, n, counts.size, p_value)
+
+
+def summarize_bootstrap(
+    plug_in: Decomposition,
+    boot: Decomposition,
+    n: int,
+    cells: int | None = None,
+    p_value: float | None = None,
+) -> SampleDecomposition:
+    """Correct the bias of a decomposition and compute 95 % intervals from bootstrap resamples.
+
+    Args:
+        plug_in: Decomposition of the samples.
+        boot: Decompositions of the resamples, terms of shape (resamples,).
+        n: Number of samples.
+        cells: Number of outcomes.
+        p_value: Result of the test of I(X1,X2;Y) = 0.
+
+    Returns:
+        The estimates in bits.
+    """
     values = {**plug_in.terms, TOTAL: plug_in.total}
     resampled = {**boot.terms, TOTAL: boot.total}
     corrected = {name: 2.0 * float(values[name]) - float(np.mean(resampled[name])) for name in values}
     half = {name: float(norm.isf(0.025) * np.std(resampled[name], ddof=1)) for name in values}
-    least = 0.0 if MEASURES[measure].nonnegative else -math.inf
+    least = 0.0 if MEASURES[plug_in.measure].nonnegative else -math.inf
     floors = {**dict.fromkeys(TERMS, least), TOTAL: 0.0}
     return SampleDecomposition(
         plug_in,
         Decomposition(
             *(corrected[term] for term in TERMS),
-            measure=measure,
+            measure=plug_in.measure,
             how="samples, bias corrected by the bootstrap",
-            gap=3.0 * float(np.max([plug_in.gap, np.max(boot.gap)])),
+            gap=2.0 * float(plug_in.gap) + float(np.mean(boot.gap)),
         ),
         {name: max(corrected[name] - half[name], floors[name]) for name in values},
         {name: max(corrected[name] + half[name], floors[name]) for name in values},
-        None if groups is not None else _independence_p_value(counts.reshape(shape), rng),
+        p_value,
         n,
-        counts.size,
+        cells,
     )
 
 
