@@ -23,7 +23,7 @@ from pidlab.generators import Atoms
 from pidlab.generators.blocks import VARIANCE
 from pidlab.generators.factorcl import FactorCL
 from pidlab.info.broja import broja
-from pidlab.io import Clock
+from pidlab.io import Stopwatch
 from pidlab.objectives import load_objective
 from pidlab.objectives.base import (
     Batch,
@@ -127,7 +127,7 @@ def compare(objective: str, steps: int) -> dict[str, Any]:
     ]
     make = load_objective(objective)
     train(make, members, Training(steps=WARM_UP))
-    clock = Clock()
+    clock = Stopwatch()
     fitted = train(make, members, Training(steps=steps), clock=clock)
     single, losses = _train_single(make, members[0], steps)
     runs = steps * len(members)
@@ -216,11 +216,11 @@ def probing(level: str, members: int = defaults.RANGE_POINTS * defaults.SEEDS) -
     Returns:
         Level, members, milliseconds and Gflop per representation (matrix products only), and Gflop/s.
     """
-    clock = Clock()
-    _probe(level, COUNTED, Clock())  # warm-up
+    clock = Stopwatch()
+    _probe(level, COUNTED, Stopwatch())  # warm-up
     _probe(level, members, clock)
     with FlopCounterMode(display=False) as counter:
-        _probe(level, COUNTED, Clock())
+        _probe(level, COUNTED, Stopwatch())
     gflop = counter.get_total_flops() / COUNTED / 1e9
     seconds = clock.seconds["probing"]
     return {
@@ -232,7 +232,7 @@ def probing(level: str, members: int = defaults.RANGE_POINTS * defaults.SEEDS) -
     }
 
 
-def _probe(level: str, members: int, clock: Clock) -> None:
+def _probe(level: str, members: int, clock: Stopwatch) -> None:
     """Probe one cohort of default generators."""
     points = [i / max(1, members - 1) for i in range(members)]
     worlds = [Atoms(unique1=u, unique2=u, world=child(i, "world")) for i, u in enumerate(points)]

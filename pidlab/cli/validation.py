@@ -16,8 +16,8 @@ from pidlab.cli.options import (
     Unique,
     Unique1,
     Unique2,
-    asked_axes,
-    asked_bits,
+    term_axes,
+    vary_axes,
 )
 from pidlab.defaults import Training
 
@@ -203,12 +203,13 @@ def readability(
     training. Readability is what remains after noise on its whitened output, and what probes learn from few
     rows.
     """
+    from pidlab.api import write_readability_files
     from pidlab.sweeps.axes import PLAIN, parse_axis
     from pidlab.sweeps.readability import run_readability
     from pidlab.sweeps.request import build_request
 
-    axes = [*asked_bits(redundant, unique, unique1, unique2, synergy).items()]
-    axes += asked_axes(vary, "NAME=VALUE, such as noise=0.3")
+    axes = [*term_axes(redundant, unique, unique1, unique2, synergy).items()]
+    axes += vary_axes(vary, "NAME=VALUE, such as noise=0.3")
     points = PLAIN["points"]
     request = build_request(
         axes, generator=generator, objectives=objective, seeds=seeds, steps=steps, probes=probes
@@ -221,6 +222,7 @@ def readability(
         ["pidlab", *sys.argv[1:]],
         lambda text: typer.echo(text, err=True),
     )
+    write_readability_files(table, directory)
     if as_json:
         rows = json.loads(table.to_json(orient="records", double_precision=15))
         typer.echo(json.dumps({"directory": str(directory), "failed": failed, "rows": rows}))

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from pidlab.info._newton import NewtonSystem
-from pidlab.io import keep_freed_memory
+from pidlab.io import disable_malloc_trimming
 
 TINY = torch.finfo(torch.float64).tiny
 # Allowed relative error of every sum below; logarithms, products and cascaded sums stay well within it.
@@ -100,7 +100,7 @@ def bracket(
     Returns:
         Lower and upper bounds, each of shape (b,). They hold even if the tolerance was not reached.
     """
-    keep_freed_memory()
+    disable_malloc_trimming()
     n1, ny, _ = data1.shape
     # Lighter cells change the result by less than the tolerance, and their logarithms slow Newton's method.
     light = tolerance / (100 * ny * (n1 + len(data2)))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.objectives import bounds
-from pidlab.probes.data import interval
+from pidlab.probes.row import interval
 from pidlab.seeds import child, torch_generator
 
 # A canonical correlation closer to 1 than this means that one variable copies the other without noise.

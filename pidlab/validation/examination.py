@@ -14,19 +14,13 @@ from torch import Tensor
 
 from pidlab.decomposition import TERMS
 from pidlab.probes.capture import capture_cohort
-from pidlab.probes.controls import orthogonal
-from pidlab.probes.data import (
-    Z95,
-    Rows,
-    interval,
-    labels_of,
-    log_posterior,
-    log_ratio_bits,
-    modalities_of,
-    whiten,
-)
+from pidlab.probes.controls import random_orthogonal
+from pidlab.probes.data import Split, stack_labels
 from pidlab.probes.levels import LEVELS, Level
 from pidlab.probes.linear import fit_linear
+from pidlab.probes.posteriors import log_posterior, log_ratio_bits
+from pidlab.probes.row import Z95, interval, modalities_of
+from pidlab.probes.whitening import whiten
 from pidlab.seeds import child, torch_generator
 from pidlab.validation.known_cases import KNOWN, TOLERANCES, Known
 
@@ -210,7 +204,7 @@ def coverage(
 def _uncertain(generator: Known) -> Iterator[Quantity]:
     """Yield the informations of a case that are neither 0 nor the full entropy."""
     for readout in READOUTS:
-        for term, target in generator.targets.items():
+        for term, target in generator.target_specs.items():
             truth = target.information[modalities_of(readout, 2)]
             if SETTLED < truth < target.entropy - SETTLED:
                 yield readout, term, truth
@@ -231,7 +225,7 @@ def _exact(
     for quantity in quantities:
         readout, term, _ = quantity
         y = generator.factor(term, drawn)[None, None]
-        prior = torch.tensor(generator.targets[term].prior, dtype=torch.float64).log()[None, None]
+        prior = torch.tensor(generator.target_specs[term].prior, dtype=torch.float64).log()[None, None]
         log_q = generator.exact_log_posterior(likelihoods, term, modalities_of(readout, 2))[None, None]
         yield quantity, log_ratio_bits(log_q, y, prior).view(replicates, rows)
 
@@ -240,14 +234,14 @@ def _linear(
     generator: Known, quantities: Sequence[Quantity], replicates: int, seed: int
 ) -> Iterator[tuple[object, ...]]:
     """Measure the coverage of linear probes, each fitted on its own training rows."""
-    splits: list[Rows] = []
+    splits: list[Split] = []
     for split, n in (("train", 8192), ("test", FEWEST)):
         samples = [generator.sample(n, child(seed, split, i)) for i in range(replicates)]
         x = [torch.stack([s.x[m] for s in samples]) for m in (0, 1)]
         factors = {t: torch.stack([s.targets[t] for s in samples]) for t in TERMS}
-        splits.append(Rows(as_readouts(x), factors, ()))
+        splits.append(Split(as_readouts(x), factors, ()))
     train, test = splits
-    labels = labels_of([generator.targets] * replicates, [train, test, test])
+    labels = stack_labels([generator.target_specs] * replicates, [train, test, test])
     for readout in dict.fromkeys(readout for readout, _, _ in quantities):
         white = whiten(train.readouts[readout])
         scores = fit_linear(white(train.readouts[readout]), labels)(white(test.readouts[readout]))
@@ -315,7 +309,7 @@ def _changes(seed: int) -> dict[str, Change]:
     """Return the transformations by name."""
 
     def rotated(z: Tensor) -> Tensor:
-        return z @ orthogonal(child(seed, "rotation"), z.shape[-1], 1)[0].to(z)
+        return z @ random_orthogonal(child(seed, "rotation"), z.shape[-1], 1)[0].to(z)
 
     def permuted(z: Tensor) -> Tensor:
         order = torch.randperm(z.shape[-1], generator=torch_generator(child(seed, "permutation")))

@@ -16,7 +16,7 @@ from torch import Tensor
 from pidlab.decomposition import TERMS, Decomposition
 from pidlab.encoders import Vector
 from pidlab.generators import Generator, Sample, Target, ViewInformation
-from pidlab.generators.base import Stack, ingredients_of
+from pidlab.generators.base import Stack, ingredient_specs
 from pidlab.info import entropy
 from pidlab.probes.controls import embed
 from pidlab.seeds import child, torch_generator
@@ -73,7 +73,7 @@ class Known(Generator):
         return Decomposition(**{term: target.entropy for term, target in self.targets.items()})  # type: ignore[arg-type]
 
     @cached_property
-    def targets(self) -> dict[str, Target]:  # type: ignore[override]
+    def target_specs(self) -> dict[str, Target]:  # type: ignore[override]
         bits = KNOWN[self.case]["bits"]
         specs = {}
         for i, term in enumerate(TERMS):
@@ -83,8 +83,8 @@ class Known(Generator):
         return specs
 
     @property
-    def auxiliary_targets(self) -> dict[str, Target]:
-        return ingredients_of("synergy", self.pair_laws["synergy"])
+    def auxiliary_specs(self) -> dict[str, Target]:
+        return ingredient_specs("synergy", self.pair_laws["synergy"])
 
     @property
     def pair_laws(self) -> dict[str, Float[np.ndarray, "a b y"]]:
@@ -145,7 +145,7 @@ class Known(Generator):
         return Sample(
             (x[0], x[1]),
             {term: factors[:, i] for i, term in enumerate(TERMS)},
-            {term: target.classes for term, target in self.targets.items()},
+            {term: target.classes for term, target in self.target_specs.items()},
             auxiliary_targets={"synergy:1": hidden[:, 2], "synergy:2": hidden[:, 4]},
             cells=(cells[:, 0], cells[:, 1]),
         )

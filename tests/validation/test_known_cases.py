@@ -8,7 +8,7 @@ import torch
 from golden_numbers import golden_cases
 
 from pidlab.decomposition import TERMS
-from pidlab.probes.data import log_ratio_bits
+from pidlab.probes.posteriors import log_ratio_bits
 from pidlab.validation.examination import (
     EXAMS,
     coverage,
@@ -27,7 +27,7 @@ def test_information_equals_the_golden_values(case):
     drawn, latents = generator.latents(n, seed=1)
     likelihoods = generator.likelihoods(latents)
     for factor, term in FACTORS.items():
-        target = generator.targets[term]
+        target = generator.target_specs[term]
         assert target.entropy == pytest.approx(case["H_factors"][factor], abs=1e-9)
         y, prior = generator.factor(term, drawn)[None, None], torch.tensor(target.prior).log()[None, None]
         for key, seen in (("1", (0,)), ("2", (1,)), ("12", (0, 1))):

@@ -1,4 +1,4 @@
-"""Intervals of a mean: the usual ones without skewness, wider on the side of rare losses with it."""
+"""Confidence intervals of a mean: normal without skewness, wider on the side of rare losses with it."""
 
 import math
 
@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from pidlab.probes.data import Z95, interval
+from pidlab.info import binary_entropy
+from pidlab.probes.posteriors import log_ratio_bits
+from pidlab.probes.row import Z95, interval, modalities_of
 
 
 def skewed(n=4000, shape=(3,), seed=0):
@@ -35,7 +37,7 @@ def test_the_bounds_solve_the_transformed_equation():
         torch.testing.assert_close(g, torch.full_like(g, quantile), atol=1e-9, rtol=0)
 
 
-def test_shifts_scales_and_reflections_carry_over():
+def test_intervals_transform_with_shifts_scales_and_reflections():
     bits = skewed()
     mean, low, high = torch.as_tensor(interval(bits)).unbind(-1)
     expected = torch.stack([3 - 2 * mean, 3 - 2 * high, 3 - 2 * low], -1)
@@ -44,18 +46,18 @@ def test_shifts_scales_and_reflections_carry_over():
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
-def test_constant_scores_have_an_interval_of_no_width(value):
+def test_constant_scores_have_a_zero_width_interval(value):
     assert interval(torch.full((2, 50), value)).tolist() == [[value] * 3] * 2
 
 
-def test_nobody_matters_to_anybody():
+def test_intervals_do_not_depend_on_other_batch_entries():
     bits = skewed(n=300, shape=(9,))
     assert np.array_equal(interval(bits)[4:6], interval(bits[4:6]))
 
 
-def test_a_bit_that_is_nearly_known_is_covered():
-    # amplitude ±1 in normal noise of deviation .38: .98 bit, skewness -22. Of 1,000 replicates .95 ± .014
-    # (two standard errors) are covered; the normal interval holds the truth in .92 of them.
+def test_the_interval_of_an_almost_certain_bit_covers_it():
+    # Amplitude ±1 in normal noise of deviation 0.38: 0.98 bit, skewness -22. Of 1,000 replicates 0.95 ± 0.014
+    # (two standard errors) are covered; the normal interval covers the truth in 0.92 of them.
     noise, n, replicates = 0.38, 5000, 1000
     generator = torch.Generator().manual_seed(1)
 
@@ -67,5 +69,24 @@ def test_a_bit_that_is_nearly_known_is_covered():
     bits = scores(replicates, n)
     mean, low, high = torch.as_tensor(interval(bits)).unbind(-1)
     assert 0.93 <= float(((low <= truth) & (truth <= high)).double().mean()) <= 0.97
-    usual = Z95 * bits.std(-1) / math.sqrt(n)
-    assert float(((mean - truth).abs() <= usual).double().mean()) < 0.94
+    normal = Z95 * bits.std(-1) / math.sqrt(n)
+    assert float(((mean - truth).abs() <= normal).double().mean()) < 0.94
+
+
+def test_the_interval_of_a_noisy_bit_has_its_nominal_coverage():
+    # Exact posterior of a bit behind a symmetric channel: 400 replicates of 2,000 rows.
+    eps, n, replicates = 0.2, 2000, 400
+    generator = torch.Generator().manual_seed(0)
+    y = torch.rand(replicates, 1, n, generator=generator) < 0.5
+    z = y ^ (torch.rand(replicates, 1, n, generator=generator) < eps)
+    p_one = torch.where(z, 1 - eps, eps)
+    log_q = torch.stack([1 - p_one, p_one], dim=2).log()
+    log_prior = torch.full((replicates, 1, 2), 0.5).log()
+    _, low, high = interval(log_ratio_bits(log_q, y.long(), log_prior)[:, 0].double()).T
+    truth = 1 - binary_entropy(eps)
+    assert 0.92 <= float(((low <= truth) & (truth <= high)).mean()) <= 0.98
+
+
+def test_a_readout_depends_on_its_modality_or_on_all():
+    assert modalities_of("z2", 2) == (1,)
+    assert modalities_of("encoder", 2) == (0, 1)
