@@ -290,21 +290,14 @@ def _fit_probes(splits: list[Tensor], labels: Labels, fraction: float, seed: int
         "linear": [log_posterior(scores(z), labels) for z in held_out],
         "mlp": average_mlps(train[:, :n], held_out, first, [seed] * len(train), probe, 1),
     }
-    tempered = {}
+    probes: dict[str, list[Tensor]] = {}
     for name, log_q in posteriors.items():
         # No upper bound: with about as many columns as rows a probe can overfit completely, and an
         # infinite temperature returns the prior.
         inverse = inverse_temperature(log_q[0], labels.validation, labels.log_prior, math.inf)
-        tempered[name] = [temper(q, inverse, labels.log_prior) for q in log_q]
+        probes[name] = [temper(q, inverse, labels.log_prior) for q in log_q]
     return [
-        Reading(
-            tuple(tempered),
-            tuple(validation[:, t] for validation, _ in tempered.values()),
-            tuple(test[:, t] for _, test in tempered.values()),
-            labels.validation[:, t],
-            labels.test[:, t],
-            labels.log_prior[:, t],
-        )
+        Reading.of(labels, t, {name: (q[0][:, t], q[1][:, t]) for name, q in probes.items()})
         for t in range(len(labels.names))
     ]
 

@@ -85,7 +85,8 @@ def decomposition_rows(
         return  # the decomposition is defined for two sources only
     names, groups = list(generators[0].targets), GROUPS if thorough else 0
     by_target = {
-        name: decompose_readouts(*(readings[z][name] for z in ("z1", "z2", "z12")), groups) for name in names
+        name: decompose_readouts(readings["z1"][name], readings["z2"][name], readings["z12"][name], groups)
+        for name in names
     }
     truths = [_quantities(g.truth) for g in generators]  # type: ignore[arg-type]
     _append(rows, list(by_target.values()), truths, "")
