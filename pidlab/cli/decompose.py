@@ -295,14 +295,21 @@ def _all_measures(by_measure: dict[str, Decomposition]) -> Any:
 
 
 ESTIMATE_EPILOG = (
-    "FILE.npz contains z1 (n, d1), z2 (n, d2) and y (n,) or (n, targets) of whole numbers or strings. z12 "
-    "(n, d) is z1 and z2 concatenated unless given. With z1_test, z2_test and y_test (and z12_test) only "
-    "the test rows are scored; otherwise five folds are cross-fitted."
+    "FILE (.npz, or .pt with a dictionary of tensors) contains z1 (n, d1), z2 (n, d2) and y (n,) or "
+    "(n, targets) of whole numbers or strings. z12 (n, d) is z1 and z2 concatenated unless given. Rows with "
+    "equal entries of groups (n,) are dependent. With z1_test, z2_test and y_test (and z12_test) only the "
+    "test rows are scored; otherwise five folds are cross-fitted."
 )
 
 
 def estimate(
-    file: Annotated[Path, typer.Argument(metavar="FILE.npz", help="Representations and targets.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Representations and targets, .npz or .pt.")],
+    blocks: Annotated[
+        bool, typer.Option("--blocks", help="Rows are a time series: cross-fit contiguous blocks of rows.")
+    ] = False,
+    max_rows: Annotated[
+        int, typer.Option(metavar="N", help="Rows used of a larger file, drawn at random.")
+    ] = 100_000,
     seed: Annotated[int, typer.Option(help="Seed of the folds and the probes.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -317,7 +324,7 @@ def estimate(
     if seed < 0:
         raise InvalidRequest(f"--seed {seed}: must be at least 0")
     train, test = load_representations(file)
-    result = estimate_representations(train, test, seed)
+    result = estimate_representations(train, test, seed, blocks, max_rows)
     for line in result.warnings:
         typer.echo(f"warning: {line}", err=True)
     if as_json:
