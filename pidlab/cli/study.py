@@ -72,8 +72,8 @@ def run(
     named = _named(name)
     if profile not in PROFILES:
         raise InvalidRequest(f"unknown profile {profile!r}: expected one of {', '.join(PROFILES)}")
-    from pidlab.sweeps.progress import show_progress
     from pidlab.studies.run import run_study
+    from pidlab.sweeps.progress import show_progress
     from pidlab.sweeps.request import resolve_device
 
     try:

@@ -17,8 +17,8 @@ from pidlab.cli.options import (
     Unique,
     Unique1,
     Unique2,
-    vary_axes,
     term_axes,
+    vary_axes,
 )
 from pidlab.defaults import Training
 
