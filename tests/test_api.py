@@ -79,7 +79,7 @@ def test_results_give_table_figure_latex_and_page(results, tmp_path):
     assert figure._repr_png_().startswith(b"\x89PNG")
     assert r"\toprule" in results.to_latex()
     assert "cross" not in results.to_markdown(objectives=["untrained"])
-    assert results.report(tmp_path).read_text().startswith("<!doctype html>")
+    assert results.report(tmp_path).read_text().startswith("<!DOCTYPE html>")
     assert repr(results).startswith("Results(4 runs, 0 failed, in ")
     assert "<table>" in results._repr_html_()
 
