@@ -44,7 +44,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.parametrize("objective", ["comm", "looped.py:Looped"])
-def test_a_loaded_run_is_the_fitted_one_bit_for_bit(folder, monkeypatch, objective):
+def test_a_loaded_run_equals_the_fitted_model_exactly(folder, monkeypatch, objective):
     directory, request = folder
     monkeypatch.chdir(directory)
     run = next(r for r in Runs(request) if r.objective == objective and r.seed == 1)
@@ -58,7 +58,7 @@ def test_a_loaded_run_is_the_fitted_one_bit_for_bit(folder, monkeypatch, objecti
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
-def test_representations_are_of_the_rows_that_probes_are_scored_on(folder, monkeypatch):
+def test_saved_representations_are_those_of_the_test_rows(folder, monkeypatch):
     directory, request = folder
     monkeypatch.chdir(directory)
     run = Runs(request)[0]
@@ -97,7 +97,7 @@ def test_missing_and_damaged_files_are_refused_by_name(folder, monkeypatch, tmp_
         pidlab.load_run(tmp_path, key)
 
 
-def test_what_was_trained_without_saving_is_said(folder, monkeypatch):
+def test_finished_runs_without_saved_files_are_reported(folder, monkeypatch):
     from pidlab.sweeps.execute import Silent
 
     directory, _ = folder

@@ -53,7 +53,7 @@ def command(monkeypatch, capsys, *arguments):
     return exit_.value.code, out, err
 
 
-def test_a_file_of_schema_1_is_read_without_touching_it(stored, monkeypatch, capsys):
+def test_a_file_of_schema_1_is_read_without_changing_it(stored, monkeypatch, capsys):
     code, out, _ = command(monkeypatch, capsys, "status", stored)
     assert code == 0
     assert out.startswith("8 runs: 0 planned, 6 done, 2 failed; 4 cohorts\n")
@@ -65,7 +65,7 @@ def test_a_file_of_schema_1_is_read_without_touching_it(stored, monkeypatch, cap
     assert (stored / "results.sqlite").read_bytes() == SCHEMA_1.read_bytes()
 
 
-def test_a_file_of_schema_1_goes_on_and_exports_what_the_sweep_writes(stored, monkeypatch, capsys):
+def test_a_file_of_schema_1_is_resumed_and_exported_completely(stored, monkeypatch, capsys):
     monkeypatch.setattr(cohort_module, "train", untrainable)
     result = run_sweep(FIRST, stored)
     assert (result.runs, len(result.failures), len(result.table)) == (8, 2, 96)
@@ -81,7 +81,7 @@ def test_a_file_of_schema_1_goes_on_and_exports_what_the_sweep_writes(stored, mo
     assert list(frame.columns) == columns
 
 
-def test_only_failed_runs_are_retried_and_only_when_asked(stored, monkeypatch):
+def test_failed_runs_are_retried_only_on_request(stored, monkeypatch):
     trained = []
 
     def noted(cohort, *_):
@@ -134,7 +134,7 @@ def test_a_second_sweep_of_a_folder_is_refused_and_changes_nothing(stored, monke
         pass
 
 
-def test_a_full_disk_is_said_and_what_was_stored_stays(stored):
+def test_a_full_disk_is_reported_and_stored_rows_are_kept(stored):
     with closing(Store(stored / "results.sqlite")) as store:
         pages = store._db.execute("PRAGMA page_count").fetchone()[0]
         store._db.execute(f"PRAGMA max_page_count = {pages}")
