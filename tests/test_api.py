@@ -10,7 +10,7 @@ import typer.main
 
 import pidlab
 from pidlab import InvalidRequest
-from pidlab.cli.main import app
+from pidlab.cli.commands import app
 
 TINY = {"steps": 3, "batch": 16, "probes": "quick", "seeds": 1, "device": "cpu", "progress": False}
 

@@ -181,6 +181,10 @@ class Dask:
             raise InvalidRequest(
                 "--workers and --scheduler: a scheduler has its own workers; give one of the two"
             )
+        if scheduler is not None and not scheduler.strip():
+            raise InvalidRequest(
+                "--scheduler: give an address such as tcp://HOST:8786, or the scheduler's file"
+            )
         if workers is not None and workers < 1:
             raise InvalidRequest(f"--workers {workers}: must be at least 1")
         if scheduler is not None and _is_file(scheduler) and not Path(scheduler).is_file():

@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-from pidlab.cli.main import main
+from pidlab.cli import main
 from pidlab.cli.validation import estimators_faults, estimators_markdown
 
 

@@ -228,7 +228,7 @@ def test_texts_of_many_lines_hold_no_keys():
 def test_listing_needs_no_torch():
     code = (
         "import sys; sys.argv = ['pidlab', 'study', 'list']\n"
-        "from pidlab.cli.main import app\n"
+        "from pidlab.cli.commands import app\n"
         "app(standalone_mode=False)\n"
         "assert 'torch' not in sys.modules"
     )
