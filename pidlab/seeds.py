@@ -4,6 +4,7 @@ A child is `SeedSequence(seed, spawn_key=...)` (numpy), reduced to one integer t
 `torch.Generator`. Names are hashed, so adding one changes no other.
 """
 
+import random
 import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -25,7 +26,9 @@ def torch_generator(seed: int, device: torch.device | str = "cpu") -> torch.Gene
 
 
 @contextmanager
-def temporary_seed(seed: int, device: torch.device | str = "cpu") -> Generator[None]:
+def temporary_seed(
+    seed: int, device: torch.device | str = "cpu", *, everywhere: bool = False
+) -> Generator[None]:
     """The global generators, seeded for the length of the block and put back afterwards.
 
     For code that can draw from nowhere else: modules that initialise themselves, dropout.
@@ -35,4 +38,14 @@ def temporary_seed(seed: int, device: torch.device | str = "cpu") -> Generator[N
         torch.default_generator.manual_seed(seed)
         if accelerated:
             torch.cuda.manual_seed_all(seed)
-        yield
+        if not everywhere:
+            yield
+            return
+        numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
+        np.random.seed(seed % 2**32)  # noqa: NPY002 - user code may draw from numpy's global generator
+        random.seed(seed)
+        try:
+            yield
+        finally:
+            np.random.set_state(numpy_state)  # noqa: NPY002
+            random.setstate(python_state)

@@ -261,6 +261,7 @@ class Request:
     def name(self) -> str:
         """A folder name that the same request finds again."""
         asked = dataclasses.asdict(self) | {"version": defaults.RESULT_VERSION}
+        asked["training"] = defaults.training_specification(self.training)
         for name in ("first_seed", "track"):
             if not asked[name]:
                 del asked[name]  # what never asked for it keeps its name
