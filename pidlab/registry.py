@@ -1,6 +1,7 @@
 """Finding what a package offers: its own modules are scanned, other packages bring entry points."""
 
 import ast
+import cmath
 import importlib
 import inspect
 import pkgutil
@@ -26,8 +27,8 @@ class Reference:
     positional: tuple[Any, ...] = ()
 
     def __str__(self) -> str:
-        named = [f"{key}={value!r}" for key, value in sorted(self.arguments.items())]
-        inner = ", ".join([*map(repr, self.positional), *named])
+        named = [f"{key}={_spelling(value)}" for key, value in sorted(self.arguments.items())]
+        inner = ", ".join([*map(_spelling, self.positional), *named])
         return f"{self.name}({inner})" if inner else self.name
 
     def bind(self, parameters: Sequence[str]) -> dict[str, Any]:
@@ -47,6 +48,33 @@ class Reference:
                 raise InvalidRequest(f"{self}: {key} is given twice")
             bound[key] = value
         return bound
+
+
+def _spelling(value: Any) -> str:
+    """Return the one spelling of a literal; the order of a set depends on the process."""
+    match value:
+        case set():
+            return "{" + ", ".join(sorted(map(_spelling, value))) + "}" if value else "set()"
+        case list():
+            return "[" + ", ".join(map(_spelling, value)) + "]"
+        case tuple():
+            return "(" + ", ".join(map(_spelling, value)) + ("," if len(value) == 1 else "") + ")"
+        case dict():
+            return "{" + ", ".join(f"{_spelling(k)}: {_spelling(v)}" for k, v in value.items()) + "}"
+        case _:
+            return repr(value)
+
+
+def _is_finite(value: Any) -> bool:
+    match value:
+        case float() | complex():
+            return cmath.isfinite(value)
+        case list() | tuple() | set():
+            return all(map(_is_finite, value))
+        case dict():
+            return all(_is_finite(part) for item in value.items() for part in item)
+        case _:
+            return True
 
 
 @lru_cache(maxsize=256)  # a sweep reads its references once for every run
@@ -76,6 +104,8 @@ def parse(text: str) -> Reference:
         raise InvalidRequest(
             f"cannot read the arguments of {text!r}: expected plain values, such as comm(temperature=0.1)"
         ) from None
+    if not _is_finite([*named.values(), *positional]):
+        raise InvalidRequest(f"{text!r}: an argument is not a finite number; choose a smaller one")
     return Reference(match["name"], named, positional)
 
 

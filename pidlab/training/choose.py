@@ -269,9 +269,11 @@ def _is_equal(a: Any, b: Any, seen: set[int]) -> bool:
             return a == b
         case functools.partial():
             return _is_equal((a.func, a.args, a.keywords), (b.func, b.args, b.keywords), seen)
+        case _:
+            pass
     if hasattr(a, "__code__"):
-        cells = [[c.cell_contents for c in f.__closure__ or ()] for f in (a, b)]
-        return a.__code__ is b.__code__ and _is_equal(*cells, seen)
+        first, second = ([c.cell_contents for c in f.__closure__ or ()] for f in (a, b))
+        return a.__code__ is b.__code__ and _is_equal(first, second, seen)
     if hasattr(a, "__dict__") and not isinstance(a, type):
         return _is_equal(vars(a), vars(b), seen)
     return isinstance(a, type) is False  # nothing to compare, such as a lock
