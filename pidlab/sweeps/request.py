@@ -308,6 +308,7 @@ class Request:
     def name(self) -> str:
         """A folder name that is the same for equal requests."""
         fields = dataclasses.asdict(self) | {"version": defaults.RESULT_VERSION}
+        fields["training"] = defaults.training_specification(self.training)
         for name in ("first_seed", "track"):
             if not fields[name]:
                 del fields[name]  # requests made before these fields existed keep their folder
