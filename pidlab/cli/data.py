@@ -19,7 +19,7 @@ from pidlab.cli.options import (
     Unique,
     Unique1,
     Unique2,
-    asked_bits,
+    term_axes,
 )
 from pidlab.cli.terminal import bits
 from pidlab.decomposition import Decomposition
@@ -56,7 +56,7 @@ def truth(
     from pidlab.sweeps.axes import parse_axis
 
     parameters: dict[str, float] = {}
-    for terms, text in asked_bits(redundant, unique, unique1, unique2, synergy).items():
+    for terms, text in term_axes(redundant, unique, unique1, unique2, synergy).items():
         name = " and ".join(terms)
         value, *others = parse_axis(name, text, defaults.RANGE_POINTS)
         if others:
@@ -236,15 +236,14 @@ class Kind(StrEnum):
     generators = "generators"
     gates = "gates"
     measures = "measures"
-    estimators = "estimators"
 
 
 def catalogue(
     kind: Annotated[Kind, typer.Argument(help="What to list.")],
     as_json: AsJson = False,
 ) -> None:
-    """List objectives or generators with their parameters, gates, measures, or estimators."""
-    entries = {Kind.gates: _gates, Kind.measures: _measures, Kind.estimators: _estimators}.get(
+    """List objectives or generators with their parameters, gates, or measures."""
+    entries = {Kind.gates: _gates, Kind.measures: _measures}.get(
         kind, _objectives if kind is Kind.objectives else _generators
     )()
     if as_json:
@@ -312,13 +311,4 @@ def _measures() -> list[dict[str, Any]]:
             "additive": measure.additive,
         }
         for name, measure in MEASURES.items()
-    ]
-
-
-def _estimators() -> list[dict[str, Any]]:
-    from pidlab.validation.estimators import ESTIMATORS
-
-    return [
-        {"name": name, "about": f"{estimator.about}; {estimator.kind}", "kind": estimator.kind}
-        for name, estimator in ESTIMATORS.items()
     ]

@@ -1,6 +1,9 @@
-"""Numbers and signals in a terminal."""
+"""Numbers and streams of a terminal, and the signals that end a command."""
 
+import contextlib
+import os
 import signal
+import sys
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -8,19 +11,42 @@ from typing import Any
 
 
 def bits(value: Any) -> str:
-    """Six decimals, without a minus before a zero."""
+    """Format bits with six decimals, without a minus sign before zero."""
     text = f"{float(value):.6f}"
     return text[1:] if text.startswith("-") and not text.strip("-0.") else text
 
 
+def set_up_streams() -> None:
+    """Make stdout and stderr replace characters that the terminal's encoding does not have."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+
+
+def print_error(message: str) -> None:
+    """Print a message as one line on stderr; a closed or full stderr is ignored."""
+    with contextlib.suppress(OSError, AttributeError, ValueError):
+        print(" ".join(message.split()), file=sys.stderr, flush=True)
+
+
+def close_streams() -> None:
+    """Flush stdout and stderr; drop what cannot be written, so that Python reports nothing at exit."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 class Terminated(KeyboardInterrupt):
-    """SIGTERM came."""
+    """A SIGTERM, raised as Python raises `KeyboardInterrupt` for SIGINT."""
 
 
 @contextmanager
 def stoppable() -> Generator[None]:
-    """Raises `Terminated` where SIGTERM finds the program, as Python does `KeyboardInterrupt` for SIGINT."""
-    if threading.current_thread() is not threading.main_thread():  # which alone is told of signals
+    """Raise `Terminated` in the block when SIGTERM arrives."""
+    if threading.current_thread() is not threading.main_thread():  # other threads cannot set handlers
         yield
         return
     before = signal.signal(signal.SIGTERM, _terminated)
@@ -31,7 +57,7 @@ def stoppable() -> Generator[None]:
 
 
 def code_of(stop: KeyboardInterrupt) -> int:
-    """The exit code by which a shell knows the signal: 128 and its number."""
+    """Return the exit code that shells use for a signal: 128 plus its number."""
     return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
 
 

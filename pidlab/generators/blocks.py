@@ -16,7 +16,7 @@ from pidlab.errors import InvalidRequest
 from pidlab.generators.base import Target, target_from_truth
 from pidlab.generators.latent import Latent
 from pidlab.generators.parameters import check_classes, check_nonnegative, check_whole
-from pidlab.info.pmf import equal_edges, quantised_decomposition
+from pidlab.info.gaussian import equal_edges, quantized_decomposition
 from pidlab.io import check_memory
 from pidlab.seeds import child, torch_generator
 
@@ -82,7 +82,7 @@ class Blocks(Latent):
         total = shared + own1 + own2
         # Explained variance of a feature that one modality observes, and that both observe.
         once, twice = (VARIANCE / (VARIANCE + self.noise**2 / looks) for looks in (1, 2))
-        return quantised_decomposition(
+        return quantized_decomposition(
             (shared + own1) * once / total,
             (shared + own2) * once / total,
             (shared * twice + (own1 + own2) * once) / total,

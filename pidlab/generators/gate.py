@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from pidlab.errors import InvalidRequest
 from pidlab.generators.finite import Finite
-from pidlab.info.tabular import load_pmf
+from pidlab.info.pmf_files import load_pmf
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Gate(Finite):
 
     Args:
         pmf: Name of a gate (`pidlab list gates`), or a .csv, .json or .npy file
-            (`pidlab.info.tabular.read_pmf`).
+            (`pidlab.info.pmf_files.read_pmf`).
         noise: Standard deviation of a coordinate's noise before truncation, in units of half its gap.
         nuisance: Number of private normal coordinates of each modality.
         depth: Number of leaky ReLU layers of the rendering.

@@ -15,7 +15,7 @@ from pidlab.generators.base import Sample, Target, ViewInformation, target_from_
 from pidlab.generators.latent import Rendered
 from pidlab.generators.parameters import check_classes, check_nonnegative
 from pidlab.info import gaussian
-from pidlab.info.pmf import equal_edges, quantised_decomposition
+from pidlab.info.gaussian import equal_edges, quantized_decomposition
 from pidlab.seeds import child, torch_generator
 
 # A block of b bits needs noise 2^b times smaller than its signal, and float32 has 24 bits.
@@ -153,7 +153,7 @@ class Gaussian(Rendered):
 
     def _binned_truth(self, term: str) -> Decomposition:
         one, two, both = map(explained_variance, self._block_bits[term])
-        return quantised_decomposition(one, two, both, self.classes)
+        return quantized_decomposition(one, two, both, self.classes)
 
     @property
     def target_truth(self) -> Decomposition:

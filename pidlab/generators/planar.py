@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pidlab.decomposition import Decomposition
 from pidlab.generators.blocks import VARIANCE
-from pidlab.info.broja import Merged, merged_decomposition
+from pidlab.info.merged_sources import MergedSource, merged_decomposition
 from pidlab.seeds import child, torch_generator
 
 ACCURACY = 1e-3  # of an information, in bits
@@ -129,7 +129,7 @@ def planar_decomposition(
             remaining, uncertainty, posteriors = _conditional_entropy(network, observed, exact_prior)
             bits.append(max(entropy - remaining, 0.0))
             errors.append(uncertainty)
-            sources.append(Merged(posteriors[0], posteriors[1], exact_prior))
+            sources.append(MergedSource(posteriors[0], posteriors[1], exact_prior))
         first, second, both = bits
         return merged_decomposition((sources[0], sources[1]), (first, second, both), sum(errors))
 

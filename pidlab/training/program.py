@@ -1,4 +1,4 @@
-"""One model's computation, and how many models are computed: by vmap, or one after the other."""
+"""Computation of one model, and of many: by vmap, or one after the other."""
 
 import copy
 from collections.abc import Generator, Sequence
@@ -8,26 +8,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
-from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage]
 
 from pidlab.objectives.base import (
     Batch,
-    Phase,
     loss_of,
-    phases_of,
     represent,
 )
-from pidlab.training.stream import tree_map
 
 State = dict[str, Tensor]
 ORDERED = torch.contiguous_format
 
 
 class Call(nn.Module):
-    """One model's loss, together with its buffers afterwards.
+    """The loss of one model together with its updated buffers.
 
-    The buffers are returned because under `functional_call` an assignment such as `self.q = ...`
-    reaches the module for the length of the call only, and would be lost.
+    The buffers are returned because `functional_call` discards an assignment such as `self.q = ...` at the
+    end of the call.
     """
 
     def __init__(self, objective: nn.Module) -> None:
@@ -35,7 +31,7 @@ class Call(nn.Module):
         self.objective = objective
 
     def forward(self, method: str, batch: dict[str, Any]) -> tuple[Any, State]:
-        """The loss that `method` computes (readouts for `represent`), and every buffer after it."""
+        """Compute the loss of `method` (readouts for `represent`) and return it with the updated buffers."""
         if method == "represent":
             return represent(self.objective, batch["x"]), {}
         loss = loss_of(self.objective, method, Batch(**batch))
@@ -43,39 +39,56 @@ class Call(nn.Module):
 
 
 class Program:
-    """How a cohort's tensors are computed: all members at once by vmap, or one after the other.
+    """The computation of a cohort: all members at once by vmap, or one after the other.
 
-    Chosen from the objective alone: vmap unless there are convolutions, which it makes slower, or a
-    trial step on two members shows an operation that it cannot take. With vmap parameters and batches
-    carry a leading member axis.
+    With vmap, parameters, buffers and batches have a leading member axis, and one module without numbers
+    computes all members. In a loop every member has its own module, so that its Python attributes are its
+    own, too.
+
+    Args:
+        template: A model of the cohort. Only its structure is used.
+        reason: Reason to compute one member after the other, or None for vmap.
+        models: The model of each member of a loop; by default all members use the template.
     """
 
-    def __init__(self, template: nn.Module, reason: str | None) -> None:
-        # Structure only: the numbers come with each call. `.to("meta")` would part tensors that are shared.
-        held = (*template.parameters(), *template.buffers())
-        self._call = Call(copy.deepcopy(template, {id(t): _empty(t) for t in held}))
+    def __init__(self, template: nn.Module, reason: str | None, models: Sequence[nn.Module] = ()) -> None:
         self.reason = reason
+        self._calls = [Call(model) for model in models] or [Call(without_numbers(template))]
 
     @property
     def vectorised(self) -> bool:
-        """Whether members are computed by vmap."""
+        """Whether the members are computed by vmap."""
         return self.reason is None
 
     @property
     def objective(self) -> nn.Module:
         """The structure of the model."""
-        return self._call.objective
+        return self._calls[0].objective
 
     @property
     def name(self) -> str:
         """`"vmap"`, or `"loop"` with the reason."""
         return "vmap" if self.reason is None else f"loop ({self.reason})"
 
-    def __call__(self, method: str, params: State, buffers: State, batch: Any) -> tuple[Any, State]:
-        """The result of `method` and the buffers after it, for one model or for all members."""
+    def __call__(
+        self, method: str, params: State, buffers: State, batch: Any, member: int = 0
+    ) -> tuple[Any, State]:
+        """Compute `method` for all members by vmap, or for one member of a loop.
+
+        Args:
+            method: Name of a loss, or `represent`.
+            params: Parameters by name.
+            buffers: Buffers by name.
+            batch: Tensors of the minibatch, as keyword arguments of `Batch`.
+            member: Index of the member of a loop.
+
+        Returns:
+            The loss or the readouts, and the updated buffers.
+        """
+        call = self._calls[member % len(self._calls)]
 
         def one(params: State, buffers: State, batch: Any) -> tuple[Any, State]:
-            return functional_call(self._call, {**params, **buffers}, (method, batch))
+            return functional_call(call, {**params, **buffers}, (method, batch))
 
         if not self.vectorised:
             return one(params, buffers, batch)
@@ -83,104 +96,57 @@ class Program:
 
     @contextmanager
     def evaluating(self) -> Generator[None]:
-        """Modules in evaluation mode, without gradients."""
-        self._call.eval()
+        """Set the modules to evaluation mode and disable gradients."""
+        # A module may be in evaluation mode during training, such as a frozen teacher: restore each mode.
+        modes = [(module, module.training) for call in self._calls for module in call.modules()]
+        for call in self._calls:
+            call.eval()
         try:
             with torch.no_grad():
                 yield
         finally:
-            self._call.train()
+            for module, mode in modes:
+                module.training = mode
+
+
+def without_numbers(model: nn.Module) -> nn.Module:
+    """Return a copy of a model whose parameters and buffers are on the `meta` device."""
+    # `.to("meta")` would separate tensors that modules share.
+    return copy.deepcopy(model, {id(t): _empty(t) for t in (*model.parameters(), *model.buffers())})
 
 
 def _empty(tensor: Tensor) -> Tensor:
-    """The tensor without its numbers."""
     bare = tensor.detach().to("meta")
     return nn.Parameter(bare, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else bare
 
 
-def stacked_state(models: Sequence[nn.Module], stacked: bool) -> tuple[State, State]:
-    """Parameters, as leaves of their own, and buffers: with a member axis, or of one model."""
+def stacked_state(models: Sequence[nn.Module], stacked: bool = True) -> tuple[State, State]:
+    """Return copies of parameters (as leaves) and buffers, with a member axis if `stacked`.
+
+    Args:
+        models: Models of one structure; a single one if not `stacked`.
+        stacked: Whether the tensors get a leading member axis.
+    """
     calls = [Call(model) for model in models]
     if stacked:
         params, buffers = stack_module_state(calls)  # type: ignore[arg-type]
     else:
         (call,) = calls
         params, buffers = dict(call.named_parameters()), dict(call.named_buffers())
-    fresh = {name: p.detach().clone(memory_format=ORDERED).requires_grad_() for name, p in params.items()}
+    # A parameter without a gradient stays without one: it is frozen, or the objective updates it itself.
+    trained = {name: parameter.requires_grad for name, parameter in calls[0].named_parameters()}
+    fresh = {
+        name: p.detach().clone(memory_format=ORDERED).requires_grad_(trained[name])
+        for name, p in params.items()
+    }
     return fresh, {name: b.detach().clone() for name, b in buffers.items()}
 
 
-def begun(drawn: State, start: State) -> State:
-    """A state with the tensors of another in place of its own, copied, where their names are the same."""
+def replace_by_name(drawn: State, start: State) -> State:
+    """Return a state in which tensors that `start` has, too, are copies of those in `start`."""
     return {
         name: start[name].detach().clone(memory_format=ORDERED).requires_grad_(tensor.requires_grad)
         if name in start
         else tensor
         for name, tensor in drawn.items()
     }
-
-
-def check_alike(models: Sequence[nn.Module]) -> None:
-    """Under vmap a plain number on a module is member 0's for everybody: it must not differ."""
-    plain = (bool, int, float, str, tuple, type(None))
-    for name, first in models[0].named_modules():
-        for attribute, value in vars(first).items():
-            if attribute.startswith("_") or not isinstance(value, plain):
-                continue
-            if any(getattr(model.get_submodule(name), attribute) != value for model in models[1:]):
-                where = f"{name}.{attribute}" if name else attribute
-                raise ValueError(f"{where} differs between members of a cohort: make it a buffer")
-
-
-def choose_program(template: nn.Module, batch: Any) -> Program:
-    """Vmap, unless there are convolutions or a trial on two members shows an operation it cannot take.
-
-    The trial is of every phase's loss.
-
-    Args:
-        template: the objective's model.
-        batch: a minibatch of two members.
-
-    Raises:
-        ValueError: a loss that is not a single number, or has no gradient; whatever else the objective
-            itself raises.
-    """
-    convolutions = any(isinstance(module, _ConvNd) for module in template.modules())
-    reason = "convolutions are no faster side by side" if convolutions else None
-    trial = Program(template, reason)
-    params, buffers = stacked_state([template, template], True)
-    for phase in phases_of(template):
-        if reason:
-            loss, _ = trial(phase.loss, *tree_map(lambda t: t[0], (params, buffers, batch)))
-            _check_loss(phase, loss, 0)
-            continue
-        try:
-            loss, _ = trial(phase.loss, params, buffers, batch)
-        except (RuntimeError, ValueError, TypeError) as error:
-            loop = Program(template, _operation(error))
-            # If this raises too, the mistake is the objective's own.
-            loss, _ = loop(phase.loss, *tree_map(lambda t: t[0], (params, buffers, batch)))
-            _check_loss(phase, loss, 0)
-            return loop
-        _check_loss(phase, loss, 1)
-    return trial
-
-
-def _operation(error: Exception) -> str:
-    # The first sentence names the operation; the rest is advice to authors of torch.
-    first = str(error).strip().splitlines()[0].removeprefix("vmap: ")
-    return f"vmap cannot take it: {first.split('. ')[0][:200]}"
-
-
-def _check_loss(phase: Phase, loss: Any, leading: int) -> None:
-    if not isinstance(loss, Tensor):
-        raise ValueError(f"phase {phase.name!r}: a loss is a tensor of one number, got {loss!r}")
-    if loss.ndim != leading:
-        raise ValueError(
-            f"phase {phase.name!r}: a loss is one number (0-d), got shape {tuple(loss.shape[leading:])}"
-        )
-    if not loss.requires_grad:
-        raise ValueError(
-            f"phase {phase.name!r}: the loss has no gradient; compute it in torch from the encoders' "
-            "outputs, without detach() or numpy"
-        )

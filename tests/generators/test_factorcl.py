@@ -5,6 +5,7 @@ import pytest
 import torch
 from golden_numbers import golden_cases
 from plugin import assert_holds, equal_bins
+from pmfs import quantized_source
 
 from pidlab import InvalidRequest, decompose
 from pidlab.decomposition import TERMS
@@ -13,7 +14,6 @@ from pidlab.generators.blocks import bin_of_sum
 from pidlab.generators.factorcl import FactorCL
 from pidlab.generators.planar import planar_label, planar_network
 from pidlab.info import mutual_information
-from pidlab.info.pmf import quantised_source
 
 
 def made(case, **more):
@@ -36,7 +36,7 @@ def test_solver_agrees_on_discretized_sums(case):
     every = case["shared"] + case["unique1"] + case["unique2"]
     for row in case["checks"]["discretised"][:2]:
         sources = [
-            quantised_source((case["shared"] + case[own]) / every, 2, row["bins"])
+            quantized_source((case["shared"] + case[own]) / every, 2, row["bins"])
             for own in ("unique1", "unique2")
         ]
         # BROJA depends only on the pairs (X_i, Y), so any law with these marginals will do.
@@ -73,7 +73,7 @@ def test_samples_have_the_specified_information(generator, n, bins):
     every = sum(generator.chosen_features)
     for total, own, stated in zip(sums, generator.chosen_features[1:], (truth.mi1, truth.mi2), strict=True):
         r2 = (generator.chosen_features[0] + own) / every * 0.5 / (0.5 + generator.noise**2)
-        merged = mutual_information(quantised_source(r2, generator.classes, bins))
+        merged = mutual_information(quantized_source(r2, generator.classes, bins))
         assert merged == pytest.approx(stated, abs=0.02)  # the cost of the bins
         assert_holds(equal_bins(total, bins), y, merged)
     if not generator.noise:

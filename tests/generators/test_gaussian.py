@@ -5,13 +5,13 @@ import pytest
 import torch
 from golden_numbers import golden_cases
 from plugin import assert_holds, equal_bins
+from pmfs import quantized_source
 
 from pidlab import InvalidRequest
 from pidlab.decomposition import TERMS
 from pidlab.generators import load_generator
 from pidlab.generators.gaussian import Gaussian, explained_variance
 from pidlab.info import mutual_information
-from pidlab.info.pmf import quantised_source
 
 DESIGN = Gaussian(0.562164, 0.8, 0.3, 1.038653)
 
@@ -66,7 +66,7 @@ def test_samples_have_the_specified_information(n, bins):
     ):
         place = {(0,): 0, (1,): 1, (0, 1): 2}[modalities]
         merged = mutual_information(
-            quantised_source(explained_variance(DESIGN._block_bits[term][place]), DESIGN.classes, bins)
+            quantized_source(explained_variance(DESIGN._block_bits[term][place]), DESIGN.classes, bins)
         )
         assert merged == pytest.approx(DESIGN.target_specs[term].information[modalities], abs=0.02)
         assert_holds(equal_bins(values, bins), sample.targets[term].numpy(), merged)

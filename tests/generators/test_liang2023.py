@@ -1,13 +1,13 @@
 import pytest
 import torch
 from plugin import assert_holds
+from pmfs import quantized_source
 
 from pidlab import InvalidRequest
 from pidlab.generators import load_generator
 from pidlab.generators.factorcl import FactorCL
 from pidlab.generators.liang2023 import LABEL_BLOCKS, Liang2023
 from pidlab.info import mutual_information
-from pidlab.info.pmf import quantised_source
 
 
 @pytest.mark.parametrize("features", [1, 10])
@@ -52,9 +52,9 @@ def test_samples_have_the_specified_information(setting, n, bins):
             assert generator.target_specs["y"].information[m,] == 0
             continue
         total = made[0] * shared[:3].sum(0) + made[1 + m] * own[:3].sum(0)
-        law = quantised_source((made[0] + made[1 + m]) / used, 3, bins)
+        law = quantized_source((made[0] + made[1 + m]) / used, 3, bins)
         assert mutual_information(law) == pytest.approx(generator.target_specs["y"].information[m,], abs=0.03)
-        # bins of the law, not of ranks, so that their edges coincide with those of Y
+        # bins of the law, not of the ranks: where the sum is Y's own their edges must be Y's
         scaled = total / (1.5 * (made[0] + made[1 + m])) ** 0.5
         assert_holds(
             (torch.special.ndtr(scaled) * bins).long().numpy(), sample.y.numpy(), mutual_information(law)
