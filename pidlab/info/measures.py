@@ -356,7 +356,7 @@ def _common_surprisal(pmf: Float[np.ndarray, "n1 n2 ny"]) -> tuple[float, float]
 
 def _have_one_sign(terms: Float[np.ndarray, "terms n1 n2 ny"]) -> np.ndarray:
     """Return the cells in which all terms are positive or all are negative."""
-    return (terms > LOCAL_ZERO).all(0) | (terms < -LOCAL_ZERO).all(0)
+    return np.asarray((terms > LOCAL_ZERO).all(0) | (terms < -LOCAL_ZERO).all(0))
 
 
 def _local_informations(law: Float[np.ndarray, "n1 n2 ny"]) -> list[Float[np.ndarray, "n1 n2 ny"]]:

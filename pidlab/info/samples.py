@@ -143,7 +143,7 @@ def decompose_samples(
         )
     resamples = resamples or (RESAMPLES if math.prod(shape) <= FEW_OUTCOMES else FEW_RESAMPLES)
     rng = np.random.default_rng(seed)
-    cells = np.ravel_multi_index(tuple(samples.T), shape)
+    cells = np.asarray(np.ravel_multi_index(tuple(samples.T), shape))
     counts = np.bincount(cells, weights, minlength=math.prod(shape))
     if groups is None:
         drawn = rng.multinomial(n, counts / n, size=resamples).astype(np.float64)
