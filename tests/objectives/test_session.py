@@ -65,7 +65,7 @@ def test_a_local_class_is_registered_with_a_digest_of_its_source():
     assert reference.endswith(":make_class.Local")
     digest = source_digest(reference)
     assert len(digest) == 16
-    assert load_objective(reference).make.func is local
+    assert load_objective(reference).make.target is local
     # the same code and values give the same identity, other values in its closure another
     assert source_digest(reference_of(make_class(1.0))) == digest
     assert source_digest(reference_of(make_class(3.0))) != digest
