@@ -112,7 +112,7 @@ def gallery() -> dict[str, str]:
         claims = json.loads((folder / "claims.json").read_text(encoding="utf-8"))
         profile = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["profile"]
         verdicts = [verdict_of(claim) for claim in claims]
-        counts = "<br>".join(f"{verdicts.count(v)} {v}" for v in VERDICTS if v in verdicts)
+        counts = "<br>".join(f"{verdicts.count(v)}&nbsp;{v}" for v in VERDICTS if v in verdicts)
         seeds = max(claim["seeds"] for claim in claims)
         index.append(f"| [{path.stem}]({path.stem}.md) | {study['title']} | {counts} | {seeds} |")
         pages[f"gallery/{path.stem}.md"] = study_page(path.stem, study, folder, source, claims, profile)
