@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from enum import StrEnum
 from functools import partial
 from itertools import islice
@@ -248,21 +249,26 @@ def report(
         ),
     ] = None,
     title: Annotated[str, typer.Option(help="Title of the page.", show_default=False)] = "",
+    label: Labels = None,
+    order: Order = None,
     as_json: AsJson = False,
 ) -> None:
     """Write report.html, a self-contained page about one or several finished sweeps."""
     from pidlab.report import write_report
     from pidlab.results.folder import read_results
+    from pidlab.results.panels import select
 
     if out is None and len(directories) > 1:
         raise InvalidRequest(
             f"DIR: {len(directories)} folders have no common place for the page; choose one with --out DIR"
         )
-    results = [read_results(directory) for directory in directories]
+    labels, results = labels_of(label), [read_results(directory) for directory in directories]
+    if order:
+        results = [replace(sweep, table=select(sweep.table, order=order)) for sweep in results]
     folder = out or directories[0]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        page = write_report(results[0] if len(results) == 1 else results, folder, title=title)
+        page = write_report(results[0] if len(results) == 1 else results, folder, title=title, labels=labels)
     except OSError as error:
         raise InvalidRequest(
             f"{folder}: cannot be written ({error.strerror}); choose another --out"
