@@ -67,7 +67,7 @@ def plot(
         str,
         typer.Option(
             help="Kind of figure: capture, profile, leakage, tradeoff, learning, decomposition; readability, "
-            "oracle, estimators and known-answers are drawn from the files of these commands."
+            "oracle and known-answers are drawn from the files of these commands."
         ),
     ] = "capture",
     venue: Annotated[str, typer.Option(help="Page format: neurips, iclr, icml or icml-column.")] = "neurips",

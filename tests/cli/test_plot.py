@@ -65,11 +65,6 @@ def test_kinds_drawn_from_results(pidlab, folder, kind):
 
 
 def test_kinds_drawn_from_other_files(pidlab, tmp_path):
-    columns = ["estimator", "task", "truth", "estimate", "low", "high"]
-    pd.DataFrame([("a", "t", 1.0, 0.9, 0.8, 1.0)], columns=columns).to_csv(
-        tmp_path / "estimators.csv", index=False
-    )
-    assert pidlab("plot", tmp_path, "--kind", "estimators")[0] == 0
     code, _, err = pidlab("plot", tmp_path, "--kind", "known-answers")
     assert code == 2
     assert "table.csv: not found" in err
