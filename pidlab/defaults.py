@@ -13,6 +13,12 @@ def _setting(default: Any, meaning: str) -> Any:
     return field(default=default, metadata={"meaning": meaning})
 
 
+OPTIMIZERS = ("adam", "adamw", "sgd")
+SCHEDULES = ("constant", "cosine")
+# Settings that are not part of the key of a run at their default: stored runs are older than them.
+ADDED_SETTINGS = ("optimizer", "weight_decay", "schedule", "warmup", "clip")
+
+
 @dataclass(frozen=True)
 class Training:
     """Settings of the training of an objective.
@@ -36,7 +42,12 @@ class Training:
     dim: int = _setting(8, "width of z1 and of z2; z12 has twice this width")
     hidden: int = _setting(64, "width of a hidden layer of an encoder")
     layers: int = _setting(2, "hidden layers of an encoder")
-    rate: float = _setting(2e-3, "learning rate of Adam")
+    rate: float = _setting(2e-3, "learning rate")
+    optimizer: str = _setting("adam", "adam, adamw, or sgd with momentum 0.9")
+    weight_decay: float = _setting(0.0, "weight decay of the optimizer")
+    schedule: str = _setting("constant", "learning rate schedule: constant, or cosine to 0")
+    warmup: int = _setting(0, "steps of linear warm-up of the cosine schedule")
+    clip: float | None = _setting(None, "largest norm of the gradient of a model; none: no clipping")
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -46,6 +57,7 @@ class Training:
             ("dim", 1),
             ("hidden", 1),
             ("layers", 0),
+            ("warmup", 0),
         ):
             value = getattr(self, name)
             if name == "samples" and value is None:
@@ -55,11 +67,37 @@ class Training:
             object.__setattr__(self, name, int(value))
         if not isinstance(self.rate, (int, float)) or not 0 < self.rate < float("inf"):
             raise InvalidRequest(f"rate = {self.rate!r}: expected a finite number above 0")
+        for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+            if getattr(self, name) not in known:
+                raise InvalidRequest(f"{name} = {getattr(self, name)!r}: expected one of {', '.join(known)}")
+        for name in ("weight_decay", "clip"):
+            value = getattr(self, name)
+            least = "0 or more" if name == "weight_decay" else "above 0"
+            if value is None and name == "clip":
+                continue
+            if (
+                not isinstance(value, (int, float))
+                or not 0 <= value < float("inf")
+                or (name == "clip" and not value)
+            ):
+                raise InvalidRequest(f"{name} = {value!r}: expected a finite number {least}")
+            object.__setattr__(self, name, float(value))
+        if self.warmup and self.schedule == "constant":
+            raise InvalidRequest(f"warmup = {self.warmup}: only with schedule = 'cosine'")
+        if self.warmup >= self.steps:
+            raise InvalidRequest(f"warmup = {self.warmup}: expected fewer than the {self.steps} steps")
         if self.samples is not None and self.samples < self.batch:
             raise InvalidRequest(
                 f"samples = {self.samples}: fewer than a batch of {self.batch}; "
                 "use more samples or a smaller batch"
             )
+
+
+def training_specification(training: Training) -> dict[str, Any]:
+    """Return the settings that identify a run: all of them but additions that have their default value."""
+    added = {f.name: f.default for f in fields(Training) if f.name in ADDED_SETTINGS}
+    settings = {f.name: getattr(training, f.name) for f in fields(Training)}
+    return {k: v for k, v in settings.items() if k not in added or v != added[k]}
 
 
 # Level of the probes: quick, standard or thorough.

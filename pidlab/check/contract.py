@@ -27,8 +27,9 @@ from pidlab.objectives.base import (
 from pidlab.probes.capture import capture
 from pidlab.seeds import temporary_seed
 from pidlab.training import Member, train
+from pidlab.training.choose import choose_program
 from pidlab.training.cohort import build
-from pidlab.training.program import Call, Program, choose_program, stacked_state
+from pidlab.training.program import Call, Program, stacked_state
 from pidlab.training.stream import Stream, tree_map
 
 SETTINGS = Training(steps=3, batch=32, hidden=16)
@@ -68,9 +69,8 @@ class Trial:
     @cached_property
     def program(self) -> Program:
         """The program that training uses, vmap or loop."""
-        pair = tree_map(lambda t: torch.stack([t, t]), self.batch())
         with temporary_seed(0):
-            return choose_program(self.model(), pair)
+            return choose_program(self.model(), [self.batch(0), self.batch(1)])
 
 
 def computed(model: nn.Module, phase: Phase, batch: dict[str, Any]) -> Tensor:

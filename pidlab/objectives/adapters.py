@@ -24,6 +24,8 @@ class PairLoss(BuiltIn):
         ValueError: If the number of modalities is not two.
     """
 
+    wraps_user_code = True
+
     def __init__(self, encoders: Encoders, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__(encoders)
         if len(encoders) != 2:

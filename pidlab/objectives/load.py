@@ -1,5 +1,6 @@
 """Objectives by reference: `comm`, `"comm(temperature=0.1)"`, `my_loss.py:MyLoss`, `pkg.mod:loss`."""
 
+import copy
 import importlib
 import inspect
 import os
@@ -87,14 +88,27 @@ def _load(reference: str, digest: str | None) -> LoadedObjective:
     parsed = parse(reference)
     target = _find(parsed.name, digest)
     if _takes_encoders(target):
-        make: MakeObjective = partial(target, **_arguments(parsed, target, skip=1))
+        make: MakeObjective = _Factory(target, _arguments(parsed, target, skip=1))
     elif inspect.isclass(target):
-        make_loss: Any = partial(target, **_arguments(parsed, target))
-        make = lambda encoders: PairLoss(encoders, make_loss())  # noqa: E731 - a closure is not pickled here
+        make_loss = _Factory(target, _arguments(parsed, target))
+        make = lambda encoders: PairLoss(encoders, make_loss())  # noqa: E731 - one expression
     else:
         arguments = _arguments(parsed, target, skip=2)
-        make = as_objective(partial(target, **arguments) if arguments else target)
+        make = as_objective(partial(target, **copy.deepcopy(arguments)) if arguments else target)
     return LoadedObjective(reference, make, digest)
+
+
+class _Factory:
+    """Calls a class or function with copies of the same arguments each time.
+
+    A constructor that changes a list or a dictionary must not change it for the next model.
+    """
+
+    def __init__(self, target: Callable[..., Any], arguments: dict[str, Any]) -> None:
+        self.target, self._arguments = target, arguments
+
+    def __call__(self, *args: Any) -> Any:
+        return self.target(*args, **copy.deepcopy(self._arguments))
 
 
 def _find(name: str, digest: str | None) -> Callable[..., Any]:

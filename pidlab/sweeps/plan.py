@@ -192,7 +192,7 @@ class Runs(Sequence[Run]):
 
 @lru_cache(maxsize=256)
 def _settings(training: Training) -> dict[str, Any]:
-    return dataclasses.asdict(training)
+    return defaults.training_specification(training)
 
 
 @cache

@@ -127,7 +127,7 @@ def fresh_losses(
                 loss, _ = program(phases[0].loss, *fitted.states[0], batch)
             else:
                 member_losses = (
-                    program(phases[0].loss, *state, tree_map(lambda t, i=i: t[i], batch))[0]
+                    program(phases[0].loss, *state, tree_map(lambda t, i=i: t[i], batch), i)[0]
                     for i, state in enumerate(fitted.states)
                 )
                 loss = torch.stack([*member_losses])

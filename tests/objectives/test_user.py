@@ -21,6 +21,7 @@ from pidlab import (
 from pidlab.defaults import Training
 from pidlab.objectives import load
 from pidlab.objectives.load import PairLoss, source_digest
+from pidlab.registry import parse
 from pidlab.training import Member, train
 from pidlab.training.cohort import build
 
@@ -195,6 +196,45 @@ def test_what_a_module_lacks_is_its_own_affair(folder):
     for reference in ("hungry.py:Mine", "hungry:Mine"):
         with pytest.raises(ModuleNotFoundError, match="not_installed_anywhere"):
             load_objective(reference)
+
+
+MUTATING = """
+    import torch
+
+    class Mutating(torch.nn.Module):
+        def __init__(self, encoders, *, a=None):
+            super().__init__()
+            self.encoders = encoders
+            a.append(len(a))
+            self.factor = float(len(a))
+        def forward(self, batch):
+            return self.factor * self.encoders[0](batch.x1).square().mean()
+"""
+
+
+def test_a_constructor_that_changes_its_argument_does_not_change_that_of_the_next_model(folder):
+    (folder / "mutating.py").write_text(textwrap.dedent(MUTATING))
+    make = load_objective("mutating.py:Mutating(a=[])")
+    factors = {build(make, Member(Atoms(), s), SETTINGS, "cpu").factor for s in range(3)}
+    assert factors == {1.0}
+    assert (
+        build(load_objective("mutating.py:Mutating(a=[])"), Member(Atoms(), 0), SETTINGS, "cpu").factor == 1
+    )
+
+
+def test_an_argument_has_one_spelling():
+    names = [f"name{i}" for i in range(20)]
+    text = "x(a={" + ", ".join(map(repr, reversed(names))) + "})"
+    assert str(parse(text)) == "x(a={" + ", ".join(map(repr, sorted(names))) + "})"
+    assert str(parse("x(a={'b': (1,), 'c': [set(), {3, 2}]})".replace("set()", "1"))) == (
+        "x(a={'b': (1,), 'c': [1, {2, 3}]})"
+    )
+
+
+@pytest.mark.parametrize("text", ["x(a=1e999)", "x(-1e999)", "x(a=[1, {'b': 1e400}])"])
+def test_a_number_that_is_not_finite_is_refused(text):
+    with pytest.raises(InvalidRequest, match="not a finite number"):
+        parse(text)
 
 
 # lightly's losses, as they are installed.
