@@ -28,7 +28,7 @@ from pidlab.cli.options import (
     values_of,
 )
 from pidlab.errors import InvalidRequest, nearest
-from pidlab.io import atomic_write
+from pidlab.io import atomic_write, write_independently
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -148,15 +148,14 @@ def _write_outputs(outputs: dict[Path, Callable[[Path], None]]) -> None:
         InvalidRequest: If no file can be written.
         typer.Exit: If some files cannot be written.
     """
-    failures: dict[Path, str] = {}
-    for path, write in outputs.items():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write(path)
-        except OSError as error:
-            failures[path] = error.strerror or str(error)
-        except (ValueError, RuntimeError) as error:  # matplotlib cannot draw a text
-            failures[path] = str(error).strip().splitlines()[0]
+    try:
+        for folder in {path.parent for path in outputs}:
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidRequest(
+            f"{error.filename}: cannot be written ({error.strerror}); choose another --out"
+        ) from None
+    failures = write_independently(outputs)
     if len(failures) == len(outputs):
         path, why = next(iter(failures.items()))
         raise InvalidRequest(f"{path.parent}: cannot be written ({why}); choose another --out")
