@@ -1,4 +1,4 @@
-"""`pidlab estimate`: captured bits of a user's own representations."""
+"""`pidlab decompose` and `pidlab estimate`: information of distributions and of representations."""
 
 import json
 from pathlib import Path
@@ -15,169 +15,172 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-# Larger tables show the asked measure only: maximum-entropy laws of many cells take their time.
-MOST_CELLS_SIDE_BY_SIDE = 4096
+# Larger distributions are decomposed by the selected measure only, because maximum-entropy laws are slow.
+MOST_CELLS_OF_ALL_MEASURES = 4096
 PICTURES = (".pdf", ".svg", ".png")
 EPILOG = (
     "FILE is a table x1,x2,y,p (.csv, any symbols), rows or nested lists (.json) or an array (.npy), Y last. "
-    "`pidlab list gates` and `pidlab list measures` say what there is."
+    "See `pidlab list gates` and `pidlab list measures` for the names."
 )
 
 
 def decompose(
-    what: Annotated[str, typer.Argument(metavar="GATE|FILE", help="A named gate, or a file.")],
-    measure: Annotated[str, typer.Option(metavar="M", help="Which definition of redundancy.")] = "broja",
+    what: Annotated[str, typer.Argument(metavar="GATE|FILE", help="Name of a gate, or path of a file.")],
+    measure: Annotated[str, typer.Option(metavar="M", help="Definition of redundancy.")] = "broja",
     samples: Annotated[
-        bool, typer.Option("--samples", help="FILE is a CSV x1,x2,y with a row per sample.")
+        bool, typer.Option("--samples", help="FILE is a CSV file x1,x2,y with one row per sample.")
     ] = False,
     normalize: Annotated[
-        bool, typer.Option("--normalize", help="Accept counts: divide by their sum.")
+        bool, typer.Option("--normalize", help="Accept counts or weights; divide by their sum.")
     ] = False,
     plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw the terms as bars: .pdf, .svg or .png.")
+        Path | None, typer.Option(metavar="FILE", help="Draw the terms as bars; .pdf, .svg or .png.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Print the exact decomposition of a distribution, in bits."""
     from pidlab.info import MEASURES
     from pidlab.info import decompose as solve
-    from pidlab.info.tabular import load_pmf, read_samples
+    from pidlab.info.pmf_files import load_pmf, read_samples
 
     if measure not in MEASURES:
         raise InvalidRequest(f"unknown measure {measure!r}: {nearest(measure, MEASURES)}")
     if plot is not None and plot.suffix not in PICTURES:
-        raise InvalidRequest(f"--plot {plot}: expected a name that ends in {', '.join(PICTURES)}")
+        raise InvalidRequest(f"--plot {plot}: unknown format; use {', '.join(PICTURES)}")
     extra: dict[str, Any] = {}
-    drawn: Any = None
+    estimates: Any = None
     if samples:
         from pidlab.info.samples import decompose_samples
 
         codes, counted = read_samples(what)
         pmf = counted.values / counted.values.sum()
-        drawn = decompose_samples(codes, measure)
-        found = drawn.plug_in
+        estimates = decompose_samples(codes, measure)
+        result = estimates.plug_in
         extra = {
-            "samples": drawn.n,
-            "cells": drawn.cells,
-            "samples_per_cell": drawn.n_per_cell,
-            "corrected": drawn.corrected.to_dict(),
-            "null_mean": drawn.null_mean,
-            "null_high": drawn.null_high,
-            "p_value": drawn.p_value,
+            "samples": estimates.n,
+            "cells": estimates.cells,
+            "samples_per_cell": estimates.n_per_cell,
+            "corrected": estimates.corrected.to_dict(),
+            "null_mean": estimates.null_mean,
+            "null_high": estimates.null_high,
+            "p_value": estimates.p_value,
         }
     else:
         pmf = load_pmf(what, normalize).values
-        found = solve(pmf, measure)
-    others = [] if pmf.size > MOST_CELLS_SIDE_BY_SIDE else [name for name in MEASURES if name != measure]
-    every = {measure: found}
-    if plot is not None or not as_json:
-        every |= {name: solve(pmf, name) for name in others}
+        result = solve(pmf, measure)
+    by_measure = {measure: result}
+    if (plot is not None or not as_json) and pmf.size <= MOST_CELLS_OF_ALL_MEASURES:
+        by_measure |= {name: solve(pmf, name) for name in MEASURES if name != measure}
     if plot is not None:
-        _draw(every, Path(what).name, plot)
+        _draw(by_measure, Path(what).name, plot)
     if as_json:
-        typer.echo(json.dumps(found.to_dict() | extra, indent=2))
+        typer.echo(json.dumps(result.to_dict() | extra, indent=2))
         return
-    _show(what, pmf, every, drawn)
+    _show(what, pmf, by_measure, estimates)
 
 
-def _draw(every: dict[str, Decomposition], title: str, path: Path) -> None:
+def _draw(by_measure: dict[str, Decomposition], title: str, path: Path) -> None:
+    """Draw the terms of every measure as bars."""
     from pidlab.plots.decomposition import decomposition_figure, decomposition_table
     from pidlab.plots.style import save
 
     try:
-        figure, _ = decomposition_figure(decomposition_table(every), title=title)
+        figure, _ = decomposition_figure(decomposition_table(by_measure), title=title)
         save(figure, path)
     except OSError as error:
-        raise InvalidRequest(f"--plot {path}: cannot be written ({error.strerror})") from None
+        raise InvalidRequest(
+            f"--plot {path}: cannot be written ({error.strerror}); choose another path"
+        ) from None
     typer.echo(f"drew {path}", err=True)
 
 
-def _show(what: str, pmf: "np.ndarray", every: dict[str, Decomposition], drawn: Any) -> None:
+def _show(what: str, pmf: "np.ndarray", by_measure: dict[str, Decomposition], estimates: Any) -> None:
+    """Print the tables of one decomposition."""
     from rich.console import Console
     from rich.markup import escape
 
     from pidlab.info import entropy, gates
 
     console = Console(highlight=False)
-    measure, found = next(iter(every.items()))
+    measure, result = next(iter(by_measure.items()))
     sizes = " x ".join(map(str, pmf.shape))
     about = f": {gates()[what]}" if what in gates() else ""
     console.print(f"[bold]{escape(what)}[/bold]{about}")
     console.print(
-        f"I(X1,X2;Y) = {bits(found.total)} bits of H(Y) = {bits(entropy(pmf.sum((0, 1))))}; "
+        f"I(X1,X2;Y) = {bits(result.total)} bits of H(Y) = {bits(entropy(pmf.sum((0, 1))))}; "
         f"{sizes} symbols of X1, X2, Y\n"
     )
-    if drawn is None:
-        console.print(_terms(measure, found))
+    if estimates is None:
+        console.print(_terms(measure, result))
     else:
-        console.print(_sampled(measure, drawn))
-    console.print(_informations(found))
-    if len(every) > 1:
-        console.print(_side_by_side(every))
+        console.print(_estimates(measure, estimates))
+    console.print(_informations(result))
+    if len(by_measure) > 1:
+        console.print(_all_measures(by_measure))
 
 
-def _known(found: Decomposition) -> str:
-    gap = float(found.gap)
-    return f"by {found.how}, gap {gap:.1e}" if gap else f"by {found.how}"
-
-
-def _plain(title: str) -> Any:
+def _table(title: str) -> Any:
+    """Return an empty table in the style of this command."""
     from rich import box
     from rich.table import Table
 
     return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
 
 
-def _terms(measure: str, found: Decomposition) -> Any:
-    table = _plain(f"{measure}, {_known(found)}")
+def _terms(measure: str, result: Decomposition) -> Any:
+    """Tabulate the terms with a bar for each."""
+    gap = float(result.gap)
+    table = _table(f"{measure}, by {result.how}" + (f", gap {gap:.1e}" if gap else ""))
     table.add_column("term")
     table.add_column("bits", justify="right")
     table.add_column("")
-    scale = 36 / max(1e-9, *(abs(float(value)) for value in found.terms.values()))
-    for term, value in found.terms.items():
+    scale = 36 / max(1e-9, *(abs(float(value)) for value in result.terms.values()))
+    for term, value in result.terms.items():
         length = round(abs(float(value)) * scale)
         table.add_row(term, bits(value), ("█" if value > 0 else "░") * length)
     return table
 
 
-def _sampled(measure: str, drawn: Any) -> Any:
-    table = _plain(f"{measure} of {drawn.n} samples, {drawn.n_per_cell:.3g} per cell ({drawn.cells} cells)")
+def _estimates(measure: str, estimates: Any) -> Any:
+    """Tabulate the terms estimated from samples."""
+    per_cell = f"{estimates.n_per_cell:.3g} per cell ({estimates.cells} cells)"
+    table = _table(f"{measure} of {estimates.n} samples, {per_cell}")
     table.add_column("term")
     for column in ("plug-in", "corrected", "null mean", "null 95 %", "p"):
         table.add_column(column, justify="right")
     for term in TERMS:
-        values = (source[term] for source in (drawn.plug_in.terms, drawn.corrected.terms))
-        null = (drawn.null_mean[term], drawn.null_high[term])
-        table.add_row(term, *map(bits, (*values, *null)), f"{drawn.p_value[term]:.3f}")
-    table.caption = (
-        "corrected: jackknife; null: Y shuffled, so no information at all reads this much by chance"
-    )
+        values = (source[term] for source in (estimates.plug_in.terms, estimates.corrected.terms))
+        null = (estimates.null_mean[term], estimates.null_high[term])
+        table.add_row(term, *map(bits, (*values, *null)), f"{estimates.p_value[term]:.3f}")
+    table.caption = "corrected: jackknife; null: Y shuffled, so that there is no information"
     table.caption_justify = "left"
     return table
 
 
-def _informations(found: Decomposition) -> Any:
-    table = _plain("What every measure agrees on")
+def _informations(result: Decomposition) -> Any:
+    """Tabulate the informations that do not depend on the measure."""
+    table = _table("Independent of the measure")
     for column in ("", "bits", "", "bits"):
         table.add_column(column, justify="right" if column else "left")
     table.show_header = False
-    table.add_row("I(X1;Y)", bits(found.mi1), "I(X1;Y|X2) = U1 + S", bits(found.conditional_mi1))
-    table.add_row("I(X2;Y)", bits(found.mi2), "I(X2;Y|X1) = U2 + S", bits(found.conditional_mi2))
-    table.add_row("I(X1,X2;Y)", bits(found.total), "co-information = R - S", bits(found.co_information))
+    table.add_row("I(X1;Y)", bits(result.mi1), "I(X1;Y|X2) = U1 + S", bits(result.conditional_mi1))
+    table.add_row("I(X2;Y)", bits(result.mi2), "I(X2;Y|X1) = U2 + S", bits(result.conditional_mi2))
+    table.add_row("I(X1,X2;Y)", bits(result.total), "co-information = R - S", bits(result.co_information))
     return table
 
 
-def _side_by_side(every: dict[str, Decomposition]) -> Any:
+def _all_measures(by_measure: dict[str, Decomposition]) -> Any:
+    """Tabulate the terms of every measure."""
     from pidlab.info import MEASURES
 
-    table = _plain("Every measure")
-    table.caption = ">= 0: no term is ever negative; adds: over independent parts"
+    table = _table("All measures")
+    table.caption = ">= 0: terms are never negative; additive: terms of independent parts add up"
     table.caption_justify = "left"
-    for column in ("measure", *TERMS, ">= 0", "adds"):
-        table.add_column(column, justify="left" if column in ("measure", ">= 0", "adds") else "right")
-    for i, (name, found) in enumerate(every.items()):
-        has = (MEASURES[name].nonnegative, MEASURES[name].additive)
-        row = (name, *map(bits, found.terms.values()), *("yes" if true else "no" for true in has))
+    for column in ("measure", *TERMS, ">= 0", "additive"):
+        table.add_column(column, justify="left" if column in ("measure", ">= 0", "additive") else "right")
+    for i, (name, result) in enumerate(by_measure.items()):
+        flags = (MEASURES[name].nonnegative, MEASURES[name].additive)
+        row = (name, *map(bits, result.terms.values()), *("yes" if flag else "no" for flag in flags))
         table.add_row(*row, style="bold" if i == 0 else "")
     return table
 

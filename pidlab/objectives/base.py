@@ -1,6 +1,7 @@
-"""What an objective is: a loss with its heads, written for one model."""
+"""The interface of an objective: a loss with its encoders and heads, written for one model."""
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -13,22 +14,28 @@ from pidlab.errors import nearest
 
 Views = tuple[tuple[Tensor, ...], ...]
 T = TypeVar("T")
-NEEDS = ("views", "view", "labels")
+NEEDS = ("views", "view", "labels", "random")
 
 
 class UndeclaredNeedError(ValueError):
-    """An objective reads what its `needs` do not name."""
+    """An objective reads a part of the batch that its `needs` do not declare."""
 
 
 class Batch:
-    """What a loss is given: one minibatch of one model.
+    """A minibatch of one model, the argument of every loss.
 
     Args:
-        x: the modalities, each (n, ...).
-        views: two views of every modality, `(a1, a2), (b1, b2) = batch.views`; for objectives whose
-            `needs` has `"views"`. Of those whose needs have `"view"` the first alone, `((a1, a2),)`.
-        y: the joint label; for objectives whose `needs` has `"labels"`.
-        targets: the label of every target by name; likewise.
+        x: Observations of the modalities, each (n, ...).
+        views: Two views of every modality, `(a1, a2), (b1, b2) = batch.views`, for objectives whose `needs`
+            contain `"views"`; only the first, `((a1, a2),)`, if they contain `"view"`.
+        y: Joint label, shape (n,), for objectives whose `needs` contain `"labels"`.
+        targets: Label of each target by name, each (n,), under the same condition.
+        keys: Random integer of each sample, shape (n,), for objectives whose `needs` contain `"random"`.
+
+    Example:
+        >>> batch = Batch((torch.zeros(4, 3), torch.ones(4, 3)))
+        >>> batch.x2.mean()
+        tensor(1.)
     """
 
     def __init__(
@@ -37,18 +44,20 @@ class Batch:
         views: Views | None = None,
         y: Int[Tensor, " n"] | None = None,
         targets: dict[str, Int[Tensor, " n"]] | None = None,
+        keys: Int[Tensor, " n"] | None = None,
     ) -> None:
         self.x = x
-        self._views, self._y, self._targets = views, y, targets
+        self._views, self._y, self._targets, self._keys = views, y, targets, keys
+        self._drawn = 0
 
     @property
     def x1(self) -> Tensor:
-        """The first modality."""
+        """The first modality, (n, ...)."""
         return self.x[0]
 
     @property
     def x2(self) -> Tensor:
-        """The second modality."""
+        """The second modality, (n, ...)."""
         return self.x[1]
 
     @property
@@ -58,13 +67,53 @@ class Batch:
 
     @property
     def y(self) -> Int[Tensor, " n"]:
-        """The joint label."""
+        """The joint label, (n,)."""
         return _declared(self._y, "y", "labels")
 
     @property
     def targets(self) -> dict[str, Int[Tensor, " n"]]:
-        """The label of every target by name."""
+        """The label of each target by name, each (n,)."""
         return _declared(self._targets, "targets", "labels")
+
+    def uniform(self, *shape: int, per_sample: bool = True) -> Float[Tensor, "..."]:
+        """Draw random numbers from [0, 1): shape (n, *shape), or `shape` for the whole batch.
+
+        The numbers are a hash of the sample's key and a counter (SplitMix64, Steele et al. 2014). They are
+        seeded by the run, and `torch.vmap` supports them, unlike the generators of torch. Each call gives
+        other numbers.
+
+        Args:
+            shape: Shape of the numbers of one sample.
+            per_sample: Whether each sample gets its own numbers; otherwise the batch shares them, and they do
+                not depend on the order of its samples.
+
+        Raises:
+            UndeclaredNeedError: If `needs` does not contain `"random"`.
+
+        Example:
+            >>> batch = Batch((torch.zeros(2, 1),), keys=torch.tensor([3, 4]))
+            >>> batch.uniform(5).shape
+            torch.Size([2, 5])
+        """
+        keys = _declared(self._keys, "uniform", "random")
+        keys = keys if per_sample else keys.sum(0, keepdim=True)
+        count = math.prod(shape)
+        index = torch.arange(self._drawn + 1, self._drawn + count + 1, device=keys.device)
+        self._drawn += count
+        # 64-bit arithmetic wraps around, as the algorithm requires; constants are those of SplitMix64,
+        # signed.
+        x = keys[:, None] + index * -7046029254386353131
+        x = (x ^ _shift(x, 30)) * -4658895280553007687
+        x = (x ^ _shift(x, 27)) * -7723592293110705685
+        x = x ^ _shift(x, 31)
+        # The upper 24 bits fill the mantissa of a float32.
+        numbers = _shift(x, 40).float() * 2.0**-24
+        return numbers.reshape(-1, *shape) if per_sample else numbers.reshape(shape)
+
+
+def _shift(x: Int[Tensor, "n k"], bits: int) -> Int[Tensor, "n k"]:
+    """Shift bits to the right and fill with zeros; torch fills with the sign."""
+    return (x >> bits) & ((1 << (64 - bits)) - 1)
 
 
 def _declared(value: T | None, name: str, need: str) -> T:
@@ -75,15 +124,19 @@ def _declared(value: T | None, name: str, need: str) -> T:
 
 @dataclass(frozen=True)
 class Phase:
-    """One step of an alternating optimisation, with an optimiser of its own.
+    """One step of an alternating optimization, with its own optimizer.
 
     Args:
-        name: for reports.
-        loss: the method that computes this phase's loss from a batch.
-        train: prefixes of the parameters it moves; all others are constants in this phase. Empty
-            means every parameter.
-        fresh_batch: whether each repetition draws a batch of its own.
-        repeat: how often it runs in each training step.
+        name: Name in reports.
+        loss: Name of the method that computes the loss of this phase from a batch.
+        train: Prefixes of the names of the parameters that this phase trains. All other parameters are
+            constants in this phase. An empty tuple trains every parameter.
+        fresh_batch: Whether each repetition draws a new batch.
+        repeat: Number of optimizer steps of this phase in each training step.
+
+    Example:
+        >>> Phase("critic", loss="critic_loss", train=("critics",)).moves("critics.0.weight")
+        True
     """
 
     name: str
@@ -93,7 +146,7 @@ class Phase:
     repeat: int = 1
 
     def moves(self, parameter: str) -> bool:
-        """Whether this phase trains the parameter of that dotted name."""
+        """Return whether this phase trains the parameter with the given dotted name."""
         return not self.train or any(
             parameter == prefix or parameter.startswith(f"{prefix}.") for prefix in self.train
         )
@@ -101,17 +154,24 @@ class Phase:
 
 @runtime_checkable
 class Objective(Protocol):
-    """A loss that has encoders. `needs`, `phases` and `represent` are optional."""
+    """A loss with encoders. The attributes `needs`, `phases` and `represent` are optional."""
 
     encoders: Encoders
 
     def __call__(self, batch: Batch) -> Float[Tensor, ""]:
-        """The loss of one minibatch."""
+        """Compute the loss of one minibatch."""
         ...
 
 
+MakeObjective = Callable[[Encoders], nn.Module]
+
+
 class BuiltIn(nn.Module):
-    """Base of the registered objectives, which a user's own does not need."""
+    """Base class of the registered objectives. User-defined objectives do not need it.
+
+    Args:
+        encoders: One encoder for each modality.
+    """
 
     needs: tuple[str, ...] = ()
     phases: tuple[Phase, ...] = (Phase("main"),)
@@ -120,30 +180,57 @@ class BuiltIn(nn.Module):
         super().__init__()
         self.encoders = encoders
 
+    def make_heads(self) -> nn.ModuleList:
+        """Return a projection head g_i for each modality."""
+        return nn.ModuleList(projection(self.encoders.dim) for _ in self.encoders)
 
-MakeObjective = Callable[[Encoders], nn.Module]
+    def encode(self, x: Sequence[Tensor]) -> list[Float[Tensor, "n dim"]]:
+        """Compute the embedding e_i(x_i) of every modality."""
+        return encode(self.encoders, x)
+
+    def project(self, x: Sequence[Tensor]) -> list[Float[Tensor, "n outputs"]]:
+        """Compute the projection g_i(e_i(x_i)) of every modality."""
+        # One modality after the other: results depend on the order of operations in the last bits.
+        heads: Any = self.heads
+        networks = zip(heads, self.encoders, x, strict=True)
+        return [head(encoder(xi)) for head, encoder, xi in networks]
+
+
+def encode(encoders: Iterable[nn.Module], x: Sequence[Tensor]) -> list[Tensor]:
+    """Compute the embedding of every modality by its own encoder."""
+    return [encoder(xi) for encoder, xi in zip(encoders, x, strict=True)]
+
+
+def name_readouts(z: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Return the readouts z1, z2, ... of the modalities, and z12: all of them concatenated."""
+    return {**{f"z{i + 1}": zi for i, zi in enumerate(z)}, "z12": torch.cat([*z], dim=-1)}
 
 
 def projection(inputs: int, hidden: int = 64, outputs: int = 32) -> nn.Sequential:
-    """A projection head: losses act behind it, readouts are taken in front of it."""
+    """Return a projection head. Losses act on its output, readouts are taken from its input."""
     return mlp(inputs, hidden, outputs)
 
 
 def check_option(name: str, value: str, known: Iterable[str]) -> None:
-    """Checks a constructor's choice among words.
+    """Check that a constructor's argument is one of the known words.
+
+    Args:
+        name: Name of the argument.
+        value: Value of the argument.
+        known: Accepted values.
 
     Raises:
-        ValueError: it is none of them.
+        ValueError: If it is not one of them.
     """
     if value not in known:
         raise ValueError(f"{name} {value!r}: expected one of {', '.join(known)}")
 
 
 def needs_of(objective: Any) -> tuple[str, ...]:
-    """What the objective wants in a batch beside x.
+    """Return what the objective reads from a batch in addition to the observations.
 
     Raises:
-        ValueError: something that no batch has.
+        ValueError: If it declares something that a batch does not have.
     """
     needs = getattr(objective, "needs", ())
     needs = (needs,) if isinstance(needs, str) else tuple(needs)
@@ -154,18 +241,17 @@ def needs_of(objective: Any) -> tuple[str, ...]:
 
 
 def phases_of(objective: Any) -> tuple[Phase, ...]:
-    """The objective's phases; one, of every parameter, unless it declares others."""
+    """Return the phases of the objective: by default one phase that trains every parameter."""
     return tuple(getattr(objective, "phases", (Phase("main"),)))
 
 
 def loss_of(objective: Any, method: str, batch: Batch) -> Any:
-    """What a phase's `loss` method computes from a batch."""
+    """Compute the loss of a phase by the method of that name."""
     return objective(batch) if method == "forward" else getattr(objective, method)(batch)
 
 
 def represent(objective: Any, x: tuple[Tensor, ...]) -> dict[str, Float[Tensor, "n _"]]:
-    """The objective's readouts; by default every tower's code, and z12 = the codes side by side."""
+    """Compute the readouts of the objective: by default the embeddings, and z12 = their concatenation."""
     if hasattr(objective, "represent"):
         return objective.represent(*x)
-    codes = [tower(xi) for tower, xi in zip(objective.encoders, x, strict=True)]
-    return {**{f"z{i + 1}": z for i, z in enumerate(codes)}, "z12": torch.cat(codes, dim=-1)}
+    return name_readouts(encode(objective.encoders, x))

@@ -1,139 +1,212 @@
 """Objectives by reference: `comm`, `"comm(temperature=0.1)"`, `my_loss.py:MyLoss`, `pkg.mod:loss`."""
 
-import copy
 import importlib
 import inspect
+import os
 from collections.abc import Callable, Mapping
-from functools import cache, partial
+from dataclasses import dataclass, field
+from functools import cache, lru_cache, partial
 from typing import Any
 
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from pidlab.encoders import Encoders
 from pidlab.errors import InvalidRequest
-from pidlab.objectives import user as own
-from pidlab.objectives.base import Batch, BuiltIn, MakeObjective, projection
+from pidlab.objectives import session, source
+from pidlab.objectives.adapters import PairLoss
+from pidlab.objectives.base import MakeObjective
 from pidlab.registry import Reference, look_up, parse, scan
 
 
-class PairLoss(BuiltIn):
-    """loss(g1(e1(x1)), g2(e2(x2))) with a projection head g_i for each tower.
-
-    Takes a loss of `lightly` or `pytorch-metric-learning` as it is. Readouts are the towers' codes.
+@dataclass(frozen=True)
+class LoadedObjective:
+    """An objective that was loaded once, callable with encoders to build a model.
 
     Args:
-        encoders: the towers e1, e2.
-        loss: from two sets of embeddings, one row a sample, to one number; a module is copied, so that
-            models do not share its state.
-
-    Raises:
-        ValueError: more or fewer than two modalities.
+        reference: Reference that it was loaded from.
+        make: Builds the objective from encoders.
+        source: Digest of the user's code, or None for objectives of pidlab.
+        trials: Results of trial builds, kept so that each is made once (`pidlab.training.cohort`).
     """
 
-    def __init__(self, encoders: Encoders, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
-        super().__init__(encoders)
-        if len(encoders) != 2:
-            raise ValueError(f"a loss(z1, z2) takes two modalities, got {len(encoders)}")
-        self.heads = nn.ModuleList(projection(encoders.dim) for _ in encoders)
-        self.loss = copy.deepcopy(loss)
+    reference: str
+    make: MakeObjective
+    source: str | None = None
+    trials: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
-    def forward(self, batch: Batch) -> Float[Tensor, ""]:
-        """The loss of a batch of pairs."""
-        triples = zip(self.heads, self.encoders, batch.x, strict=True)
-        z1, z2 = (head(tower(x)) for head, tower, x in triples)
-        return self.loss(z1, z2)
+    def __call__(self, encoders: Encoders) -> nn.Module:
+        """Build the objective from encoders."""
+        return self.make(encoders)
 
 
 @cache
 def objectives() -> Mapping[str, type[nn.Module]]:
-    """Every registered objective by name."""
+    """Return every registered objective by name.
+
+    Example:
+        >>> "comm" in objectives()
+        True
+    """
     return scan(importlib.import_module("pidlab.objectives"), nn.Module)
 
 
-def load_objective(reference: str) -> MakeObjective:
-    """What makes the objective that `reference` names from encoders.
+def load_objective(reference: str, source: str | None = None) -> LoadedObjective:
+    """Load the objective that a reference names.
 
-    A name of the registry, `file.py:Name` or `package.module:Name`. What is named is an objective's class
-    (or a function) that takes `encoders`; a class of losses of (z1, z2), such as those of `lightly`; or a
-    bare function loss(z1, z2). The latter two get encoders and projection heads (`PairLoss`).
+    The name is a registered one, `file.py:Name` or `package.module:Name`. It refers to a class or function
+    that takes `encoders`; to a class of losses of (z1, z2), such as those of `lightly`; or to a function
+    loss(z1, z2). The latter two get encoders and projection heads (`PairLoss`).
+
+    Args:
+        reference: Name with optional arguments.
+        source: Digest of the code if it is known (`source_digest`). Code with this digest that was loaded
+            before is used again, so that a sweep imports a file once.
+
+    Returns:
+        A factory: called with encoders, it builds the objective.
 
     Raises:
-        InvalidRequest: no such objective, one that takes no such argument or lacks one.
+        InvalidRequest: If there is no such objective, or if an argument is unknown or missing.
+
+    Example:
+        >>> load_objective("comm(temperature=0.1)").reference
+        'comm(temperature=0.1)'
     """
-    asked = parse(reference)
-    found = find(asked)
-    if _takes_encoders(found):
-        return partial(found, **_arguments(asked, found, skip=1))
-    if inspect.isclass(found):
-        make_loss: Any = partial(found, **_arguments(asked, found))
-        return lambda encoders: PairLoss(encoders, make_loss())
-    arguments = _arguments(asked, found, skip=2)
-    return as_objective(partial(found, **arguments) if arguments else found)
+    digest = source_digest(reference) if source is None else source
+    if digest is None:  # code of pidlab, or code without a file, whose changes cannot be seen
+        return _load(reference, None)
+    return _load_once(reference, digest, os.getcwd())
 
 
-def find(asked: Reference) -> Callable[..., Any]:
-    """The class or function that a reference names, arguments aside."""
-    return own.find(asked.name) if own.is_own(asked.name) else look_up("objective", asked.name, objectives())
+@lru_cache(maxsize=256)
+def _load_once(reference: str, digest: str, _folder: str) -> LoadedObjective:
+    return _load(reference, digest)
+
+
+def _load(reference: str, digest: str | None) -> LoadedObjective:
+    parsed = parse(reference)
+    target = _find(parsed.name, digest)
+    if _takes_encoders(target):
+        make: MakeObjective = partial(target, **_arguments(parsed, target, skip=1))
+    elif inspect.isclass(target):
+        make_loss: Any = partial(target, **_arguments(parsed, target))
+        make = lambda encoders: PairLoss(encoders, make_loss())  # noqa: E731 - a closure is not pickled here
+    else:
+        arguments = _arguments(parsed, target, skip=2)
+        make = as_objective(partial(target, **arguments) if arguments else target)
+    return LoadedObjective(reference, make, digest)
+
+
+def _find(name: str, digest: str | None) -> Callable[..., Any]:
+    """Return the class or function behind a name."""
+    if session.is_session_defined(name):
+        return session.session_objective(name)
+    if source.is_user_defined(name):
+        return source.find_attribute(name, digest)
+    return look_up("objective", name, objectives())
 
 
 def source_digest(reference: str) -> str | None:
-    """A digest of the file behind an objective that is not one of pidlab's; None for those that are."""
+    """Return a digest of the code behind a user-defined objective.
+
+    Args:
+        reference: Reference to an objective.
+
+    Returns:
+        16 hexadecimal digits, or None for objectives of pidlab and for code without a file.
+    """
     name = parse(reference).name
-    if not own.is_own(name):
+    if session.is_session_defined(name):
+        return session.session_digest(session.session_objective(name))
+    if not source.is_user_defined(name):
         module = look_up("objective", name, objectives()).__module__
         if module.startswith("pidlab."):
             return None
         name = f"{module}:{name}"
-    return own.source_digest(name)
+    return source.source_digest(name)
 
 
-def as_objective(made_from: Callable[..., Any]) -> MakeObjective:
-    """What makes an objective: itself if it takes encoders, else a `PairLoss` around a loss(z1, z2)."""
-    if _takes_encoders(made_from):
-        return made_from
+def reference_of(objective: Any) -> str:
+    """Return a reference to an objective, with which it can be swept.
 
-    def make(encoders: Encoders) -> nn.Module:
-        return PairLoss(encoders, made_from)
+    A registered class gives its name, and a class or function of a module or a file gives its address. A
+    class or function of `__main__` or of a notebook, or one that is defined inside a function, is registered
+    in this process. The identity of its runs is a digest of its source code.
 
-    return make
+    Args:
+        objective: A reference, a class, or a callable.
+
+    Returns:
+        A reference that `load_objective` accepts.
+
+    Raises:
+        InvalidRequest: If it is not callable, or if its source code cannot be read.
+
+    Example:
+        >>> from pidlab.objectives.comm import CoMM
+        >>> reference_of(CoMM), reference_of("comm(temperature=0.1)")
+        ('comm', 'comm(temperature=0.1)')
+    """
+    if isinstance(objective, str):
+        return objective
+    if not callable(objective):
+        raise InvalidRequest(f"objective {objective!r}: expected a reference, a class or a callable")
+    if isinstance(objective, LoadedObjective):
+        return objective.reference
+    for name, registered in objectives().items():
+        if registered is objective:
+            return name
+    return session.reference_to(objective)
 
 
-def _takes_encoders(found: Callable[..., Any]) -> bool:
-    # By name or, whatever it is called, as the only thing a maker is given.
-    parameters = [p for p in _parameters(found) if p.kind is not inspect.Parameter.VAR_KEYWORD]
+def as_objective(target: Callable[..., Any]) -> MakeObjective:
+    """Return a factory of objectives: the callable itself if it takes encoders, else a `PairLoss` around it.
+
+    Args:
+        target: A class or function that takes encoders, or a loss(z1, z2).
+    """
+    return target if _takes_encoders(target) else lambda encoders: PairLoss(encoders, target)
+
+
+def _takes_encoders(target: Callable[..., Any]) -> bool:
+    """Return whether a parameter is named `encoders`, or a function has one required parameter."""
+    if isinstance(target, LoadedObjective):
+        return True
+    parameters = [p for p in _parameters(target) if p.kind is not inspect.Parameter.VAR_KEYWORD]
     required = [p for p in parameters if p.default is inspect.Parameter.empty]
     return any(p.name == "encoders" for p in parameters) or (
-        not inspect.isclass(found) and len(required) == 1
+        not inspect.isclass(target) and len(required) == 1
     )
 
 
-def _parameters(found: Callable[..., Any]) -> list[inspect.Parameter]:
-    if isinstance(found, nn.Module):
-        found = found.forward
-    return list(inspect.signature(found).parameters.values())
+def _parameters(target: Callable[..., Any]) -> list[inspect.Parameter]:
+    if isinstance(target, nn.Module):
+        target = target.forward
+    return list(inspect.signature(target).parameters.values())
 
 
-def _arguments(asked: Reference, found: Callable[..., Any], skip: int = 0) -> dict[str, Any]:
-    """The reference's arguments by name, the first `skip` parameters being none of the user's."""
+def _arguments(reference: Reference, target: Callable[..., Any], skip: int = 0) -> dict[str, Any]:
+    """Return the arguments of a reference by name; the first `skip` parameters are not the user's."""
     open_ended = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-    accepted = {p.name: p.default for p in _parameters(found)[skip:] if p.kind not in open_ended}
-    arguments = asked.bind(list(accepted))
-    lacking = [k for k, v in accepted.items() if v is inspect.Parameter.empty and k not in arguments]
-    if lacking:
+    accepted = {p.name: p.default for p in _parameters(target)[skip:] if p.kind not in open_ended}
+    arguments = reference.bind(list(accepted))
+    missing = [k for k, v in accepted.items() if v is inspect.Parameter.empty and k not in arguments]
+    if missing:
         raise InvalidRequest(
-            f'{asked.name} needs {", ".join(lacking)}: write "{asked.name}({lacking[0]}=...)" '
-            "(an objective calls what it is built from `encoders`)"
+            f'{reference.name} needs {", ".join(missing)}: write "{reference.name}({missing[0]}=...)" '
+            "(the first parameter of an objective is named `encoders`)"
         )
     for key, value in arguments.items():
         expected = _kind(accepted[key])
         if expected and _kind(value) and _kind(value) != expected:
-            raise InvalidRequest(f"{asked.name}({key}={value!r}): expected {expected} like {accepted[key]!r}")
+            raise InvalidRequest(
+                f"{reference.name}({key}={value!r}): expected {expected} like {accepted[key]!r}"
+            )
     return arguments
 
 
 def _kind(value: Any) -> str | None:
-    # None and everything that is no plain value is for the constructor to judge.
+    """Return the kind of a plain value; None and other values are checked by the constructor."""
     if isinstance(value, bool):
         return "a yes or no"
     return "a number" if isinstance(value, (int, float)) else "a word" if isinstance(value, str) else None

@@ -7,11 +7,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from pidlab.doubling import doubled, doubled_readouts
 from pidlab.errors import InvalidRequest
 from pidlab.generators import Generator, Target, load_generator
-from pidlab.io import Clock
+from pidlab.io import Stopwatch
 from pidlab.probes.controls import control_rows
-from pidlab.probes.data import SPLITS, Represent, draw_split, duplicate_member
+from pidlab.probes.data import SPLITS, Represent, draw_split
 from pidlab.probes.decomposition import decomposition_rows
 from pidlab.probes.ladder import HEADLINE, Ladder
 from pidlab.probes.levels import Level, get_level
@@ -104,7 +105,7 @@ def capture_cohort(
     seeds: Sequence[int],
     probes: str | Level = "standard",
     device: torch.device | str = "cpu",
-    clock: Clock | None = None,
+    clock: Stopwatch | None = None,
 ) -> list[list[Row]]:
     """Measure captured bits of many members at once; see `capture`.
 
@@ -123,12 +124,10 @@ def capture_cohort(
         InvalidRequest: As in `capture`.
     """
     level = get_level(probes) if isinstance(probes, str) else probes
-    clock = clock or Clock()
+    clock = clock or Stopwatch()
     if len(generators) == 1:
-        pair = capture_cohort(
-            duplicate_member(represent), [*generators] * 2, [*seeds] * 2, level, device, clock
-        )
-        return pair[:1]
+        both = doubled_readouts(represent), doubled(generators), doubled(seeds)
+        return capture_cohort(*both, level, device, clock)[:1]
     splits = [
         draw_split(represent, generators, seeds, split, getattr(level, split), torch.device(device), clock)
         for split in SPLITS
@@ -141,7 +140,7 @@ def capture_cohort(
             readings[readout] = ladder.fit_probes(readout)
             refitted = ladder.fit_probes(readout, REFIT_FRACTION) if level.refit else {}
             for name, reading in readings[readout].items():
-                targets = [(g.targets | g.auxiliary_targets)[name] for g in generators]
+                targets = [(g.target_specs | g.auxiliary_specs)[name] for g in generators]
                 converged = has_converged(reading, refitted[name]) if refitted else None
                 _add_rows(rows, readout, targets, reading, converged)
             if level.auxiliary:
@@ -181,7 +180,7 @@ def _add_total(
 
     The posterior is the product of those of the targets, so that their scores add.
     """
-    targets = [g.targets for g in generators]
+    targets = [g.target_specs for g in generators]
     if len(targets[0]) == 1 or not generators[0].independent_targets:
         return
     bits = sum(readings[name].headline_bits for name in targets[0])

@@ -60,7 +60,7 @@ def control_rows(
     ladder = Ladder(planted, generators, seeds, replace(level, auxiliary=False))
     power = ladder.fit_probes(HEADLINE)
     for target in generators[0].pair_laws:
-        truths = [max(g.targets[target].information.values()) for g in generators]
+        truths = [max(g.target_specs[target].information.values()) for g in generators]
         _append(rows, HEADLINE, f"{target}:power", truths, power[target].headline_bits, power[target])
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from pidlab.encoders import rows_at_once
 from pidlab.errors import InvalidRequest
 from pidlab.generators import Generator, Sample, Target
-from pidlab.io import Clock
+from pidlab.io import Stopwatch
 from pidlab.seeds import child
 
 # The most rows drawn in one call; fewer for large images (`rows_at_once`).
@@ -47,7 +47,7 @@ def draw_split(
     split: str,
     n: int,
     device: torch.device,
-    clock: Clock,
+    clock: Stopwatch,
 ) -> Split:
     """Draw rows that neither the encoders nor the other splits contain.
 
@@ -95,18 +95,6 @@ def _numeric(name: str, z: Tensor, n: int) -> Tensor:
             f"return real numbers of shape ({n}, width)"
         )
     return z if z.dtype == torch.float32 else z.double()
-
-
-def duplicate_member(represent: Represent) -> Represent:
-    """Return `represent` of a single-member cohort as that of a cohort of two equal members.
-
-    Batched kernels of one matrix differ from those of several, so a single member is always computed twice.
-    """
-
-    def duplicated(x: Sequence[Tensor]) -> dict[str, Tensor]:
-        return {name: torch.cat([z, z]) for name, z in represent([xi[:1] for xi in x]).items()}
-
-    return duplicated
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def decomposition_rows(
         return
     if any(isinstance(generator.truth, Planted) for generator in generators):
         return  # the decomposition is defined for two sources only
-    names, groups = list(generators[0].targets), GROUPS if thorough else 0
+    names, groups = list(generators[0].target_specs), GROUPS if thorough else 0
     by_target = {
         name: decompose_readouts(readings["z1"][name], readings["z2"][name], readings["z12"][name], groups)
         for name in names

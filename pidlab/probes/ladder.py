@@ -47,10 +47,10 @@ class Ladder:
     ) -> None:
         self._splits, self._seeds, self._level = splits, seeds, level
         self._modalities = len(generators[0].modalities)
-        self.labels = [stack_labels([g.targets for g in generators], splits)]
-        labeled = set(generators[0].auxiliary_targets) <= set(splits[0].labels)
-        if level.auxiliary and generators[0].auxiliary_targets and labeled:
-            self.labels.append(stack_labels([g.auxiliary_targets for g in generators], splits))
+        self.labels = [stack_labels([g.target_specs for g in generators], splits)]
+        labeled = set(generators[0].auxiliary_specs) <= set(splits[0].labels)
+        if level.auxiliary and generators[0].auxiliary_specs and labeled:
+            self.labels.append(stack_labels([g.auxiliary_specs for g in generators], splits))
         self._ingredients = Ingredients(splits, generators) if level.structured and labeled else None
         self._whitened: dict[str, list[Tensor]] = {}
 

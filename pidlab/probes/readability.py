@@ -10,7 +10,7 @@ from torch import Tensor
 from pidlab.defaults import SIGMAS
 from pidlab.errors import InvalidRequest
 from pidlab.generators import Generator
-from pidlab.io import Clock
+from pidlab.io import Stopwatch
 from pidlab.probes.data import SPLITS, Represent, Split, draw_split
 from pidlab.probes.ladder import HEADLINE, Ladder
 from pidlab.probes.levels import get_level
@@ -66,7 +66,9 @@ def readability_cohort(
     check_noise_levels(sigmas, parts)
     level = replace(get_level(probes), auxiliary=False, refit=False, controls=False)
     splits = [
-        draw_split(represent, generators, seeds, name, getattr(level, name), torch.device(device), Clock())
+        draw_split(
+            represent, generators, seeds, name, getattr(level, name), torch.device(device), Stopwatch()
+        )
         for name in SPLITS
     ]
     if readout not in splits[0].readouts:
@@ -119,7 +121,7 @@ def _add_rows(
     for name, reading in ladder.fit_probes(HEADLINE, condition.part).items():
         scores, best = interval(reading.bits).tolist(), reading.headline.tolist()
         for k, generator in enumerate(generators):
-            truth = generator.targets[name].information[seen]
+            truth = generator.target_specs[name].information[seen]
             for p, probe in enumerate(reading.probes):
                 rows[k].append(make_row(readout, name, truth, scores[p][k], probe, best[k] == p) | columns)
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from pidlab.generators import Generator
-from pidlab.io import Clock
+from pidlab.io import Stopwatch
 from pidlab.probes.capture import capture_cohort
 from pidlab.probes.data import Represent
 from pidlab.probes.ladder import HEADLINE
@@ -23,7 +23,7 @@ def tracked_rows(
     generators: Sequence[Generator],
     seeds: Sequence[int],
     device: torch.device | str = "cpu",
-    clock: Clock | None = None,
+    clock: Stopwatch | None = None,
 ) -> list[list[Row]]:
     """Measure the headlines at each checkpoint, by quick probes on the same rows.
 
@@ -51,7 +51,7 @@ def moved_rows(
     generators: Sequence[Generator],
     seeds: Sequence[int],
     device: torch.device | str = "cpu",
-    clock: Clock | None = None,
+    clock: Stopwatch | None = None,
 ) -> list[list[Row]]:
     """Measure how far the z12 headlines move in the second half of training.
 

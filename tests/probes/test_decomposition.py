@@ -101,7 +101,7 @@ def test_the_thorough_level_has_rows_and_intervals_for_each_target(bits):
     generators = [Known("halfBSC")] * 2
     one, two = reading(bits, bits, 0.7, 3), reading(bits, bits, 0.9, 4)
     readings = {
-        z: dict.fromkeys(generators[0].targets, r) for z, r in (("z1", one), ("z2", two), ("z12", one))
+        z: dict.fromkeys(generators[0].target_specs, r) for z, r in (("z1", one), ("z2", two), ("z12", one))
     }
     plain, thorough = [[], []], [[], []]
     decomposition_rows(plain, generators, readings)

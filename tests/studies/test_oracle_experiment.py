@@ -1,4 +1,4 @@
-"""The oracle experiment in a study: claims, figure, resumed, and refused before anything is trained."""
+"""Tests of the oracle experiment in a study."""
 
 from pathlib import Path
 
@@ -7,10 +7,10 @@ import pytest
 
 from pidlab import InvalidRequest
 from pidlab.studies import oracle as experiment
-from pidlab.studies.experiment_kinds import ORACLE_COLUMNS as COLUMNS
+from pidlab.studies.oracle_experiment import ORACLE_COLUMNS as COLUMNS
 from pidlab.studies.run import run_study
 from pidlab.studies.schema import read_study
-from pidlab.studies.store import Named
+from pidlab.studies.store import NamedStudy
 
 TINY = '''\
 title = "Does anything happen in two steps?"
@@ -47,19 +47,19 @@ sweep = "task"
 [[claim]]
 claim = """value(column=captured_synergy, objective="comm(terms='joint')",
   representation="warm, trained") >= 0.9"""
-source = "nobody"
+source = "test"
 sweep = "task"
 [[claim]]
 claim = """value(column=captured_synergy, objective="comm(terms='joint')",
   representation="R+U+S, own fusion") == 0.5 within 0.01"""
-source = "the probes that are put in place of the true ones"
+source = "the constant above"
 sweep = "task"
 '''
 
 
 @pytest.fixture(autouse=True)
-def unread(monkeypatch):
-    """Probes are tested elsewhere."""
+def without_probes(monkeypatch):
+    """Replace the probes, which have their own tests."""
     row = {"headline": True, "readout": "z12", "captured": 0.5}
     terms = ("redundant", "unique1", "unique2", "synergy")
     monkeypatch.setattr(
@@ -67,8 +67,8 @@ def unread(monkeypatch):
     )
 
 
-class Said:
-    """Collects what progress is told."""
+class Notes:
+    """A progress object that collects notes."""
 
     def __init__(self):
         self.lines = []
@@ -79,22 +79,22 @@ class Said:
 
 def named(path, text=TINY):
     path.write_text(text)
-    return Named("tiny", path, read_study(path))
+    return NamedStudy("tiny", path, read_study(path))
 
 
 def contents(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_study_of_oracles_from_end_to_end(tmp_path):
-    study, said = named(tmp_path / "tiny.toml"), Said()
-    done = run_study(study, "quick", tmp_path / "runs", tmp_path / "figures", progress=said)
-    assert [one.met for one in done.checked] == [True, False, True]
-    assert [one.points[0].seeds for one in done.checked] == [2, 2, 2]
-    assert said.lines[0] == "cross, oracles: 4 runs"
+def test_a_study_with_oracles_runs_and_resumes(tmp_path):
+    study, notes = named(tmp_path / "tiny.toml"), Notes()
+    done = run_study(study, "quick", tmp_path / "runs", tmp_path / "figures", progress=notes)
+    assert [one.met for one in done.verdicts] == [True, False, True]
+    assert [one.points[0].seeds for one in done.verdicts] == [2, 2, 2]
+    assert notes.lines[0] == "cross, oracles: 4 runs"
     task = pd.read_csv(tmp_path / "figures/tiny/task/results.csv")
     assert tuple(task) == COLUMNS
-    # R+U, R+U+S, scratch, warm and trained; the one that fuses has its own fusion too; two seeds
+    # R+U, R+U+S, scratch, warm, and trained; CoMM also with its own fusion; two seeds
     assert len(task) == 2 * (5 + 6)
     shown = pd.read_csv(tmp_path / "figures/tiny/losses.csv")
     assert set(shown["views"]) == {"task", "noise"}
@@ -103,31 +103,31 @@ def test_a_study_of_oracles_from_end_to_end(tmp_path):
     at = (shown["objective"] == "cross") & (shown["representation"] == "scratch") & (shown["views"] == "task")
     assert shown.loc[at, "mean"].item() == pytest.approx(mean)
 
-    first, again = contents(tmp_path / "figures"), Said()
+    first, again = contents(tmp_path / "figures"), Notes()
     run_study(study, "quick", tmp_path / "runs", tmp_path / "figures", progress=again)
     assert again.lines == []
     assert contents(tmp_path / "figures") == first
 
 
-def test_the_most_specific_setting_holds(tmp_path):
-    asked = named(tmp_path / "tiny.toml").study.asked
-    assert asked("quick")["task"] == {
+def test_the_most_specific_setting_is_used(tmp_path):
+    specification = named(tmp_path / "tiny.toml").study.specification
+    assert specification("quick")["task"] == {
         **{"generator": "atoms", "objectives": ["cross", "comm(terms='joint')"]},
         **{"representations": ["R+U", "R+U+S"], "regression": 2, "fitting": 3, "batches": 2},
         **{"seeds": 2, "steps": 2, "probes": "quick", "batch": 16, "hidden": 8},
     }
-    assert asked("laptop")["task"]["fitting"] is None
-    assert asked("laptop")["task"]["seeds"] == 3
-    assert asked("quick")["noise"]["views"] == "noise"
+    assert specification("laptop")["task"]["fitting"] is None
+    assert specification("laptop")["task"]["seeds"] == 3
+    assert specification("quick")["noise"]["views"] == "noise"
 
 
-def test_a_loss_that_is_not_finite_fails_its_objective_alone(tmp_path, monkeypatch):
+def test_a_loss_that_is_not_finite_fails_only_its_objective(tmp_path, monkeypatch):
     real = experiment.oracle
 
-    def fails(objectives, **asked):
+    def fails(objectives, **options):
         if objectives == ["cross"]:
             raise FloatingPointError("cross: the loss is not finite from step 0 on")
-        return real(objectives, **asked)
+        return real(objectives, **options)
 
     monkeypatch.setattr("pidlab.studies.oracle.oracle", fails)
     text = TINY.replace('name = "noise"', 'name = "noise"\nlayers = 1').replace(
@@ -135,8 +135,8 @@ def test_a_loss_that_is_not_finite_fails_its_objective_alone(tmp_path, monkeypat
     )
     done = run_study(named(tmp_path / "tiny.toml", text), "quick", tmp_path / "runs", tmp_path / "figures")
     assert done.failures == {"task": {"cross": "cross: the loss is not finite from step 0 on"}}
-    assert [one.met for one in done.checked] == [False, False, True]
-    assert "not finite" in done.checked[0].why
+    assert [one.met for one in done.verdicts] == [False, False, True]
+    assert "not finite" in done.verdicts[0].failure
 
 
 @pytest.mark.parametrize(
@@ -148,13 +148,13 @@ def test_a_loss_that_is_not_finite_fails_its_objective_alone(tmp_path, monkeypat
         ('representation="R+U+S")', 'representation="scrach")', "'scrach' is not computed"),
         ('representations = ["R"]', 'representations = ["R+T"]', "representation 'R\\+T'"),
         ('views = "noise"', 'views = "magic"', "magic"),
-        ('objectives = ["cross"]', 'objectives = ["untrained"]', "nothing to fit beside its encoders"),
+        ('objectives = ["cross"]', 'objectives = ["untrained"]', "no parameters outside its encoders"),
         ('objectives = ["cross"]', 'objectives = ["cros"]', "did you mean 'cross'"),
-        ('name = "noise"', 'name = "noise"\ngenerator = "gate(\'and\')"', "an oracle of 'gate'"),
+        ('name = "noise"', 'name = "noise"\ngenerator = "gate(\'and\')"', "generator 'gate': has no oracle"),
         ('name = "noise"', 'name = "noise"\ndim = 1', "dim = 1"),
     ],
 )
-def test_what_cannot_be_is_refused_before_anything_is_trained(tmp_path, monkeypatch, old, new, says):
+def test_invalid_studies_are_refused_before_training(tmp_path, monkeypatch, old, new, says):
     assert old in TINY
     monkeypatch.setattr(experiment, "train", None)
     with pytest.raises(InvalidRequest, match=says):

@@ -1,13 +1,13 @@
-"""The probes' examination in a study: part by part, of the cases that are named."""
+"""Tests of the examination of the probes as an experiment of a study."""
 
 import pandas as pd
 import pytest
 
 from pidlab import InvalidRequest
-from pidlab.studies.experiment_kinds import KnownAnswers
+from pidlab.studies.known_answers import KnownAnswers
 from pidlab.studies.run import run_study
 from pidlab.studies.schema import Profiles, read_study
-from pidlab.studies.store import Named
+from pidlab.studies.store import NamedStudy
 
 TEXT = """\
 title = "Are the probes right?"
@@ -23,20 +23,20 @@ claim = 'captured() <= truth() + value(column="tolerance") everywhere'
 source = "data processing"
 [[claim]]
 claim = 'captured(case=all, term=synergy, readout=z12, probe=linear) == 0.25 within 0.01 everywhere'
-source = "the numbers in place of true ones"
+source = "the constants above"
 [[claim]]
 claim = 'captured(quantity=coverage, probe="exact posterior") >= 0.92 at level=coverage'
-source = "the numbers in place of true ones"
+source = "the constants above"
 """
 
 
 @pytest.fixture(autouse=True)
-def made_up(monkeypatch):
-    """Numbers that mean nothing, soon; how often each part is made."""
-    made = []
+def computed(monkeypatch):
+    """Replace the examination by constants; return the list of computed parts."""
+    parts = []
 
     def examine(level, seed, cases):
-        made.append(level)
+        parts.append(level)
         rows = [
             {"level": level, "case": case, "readout": readout, "term": term, "truth": 1.0, "probe": probe}
             | {"captured": 0.75 if probe == "mlp" else 0.25, "low": 0.2, "high": 0.8, "converged": None}
@@ -49,7 +49,7 @@ def made_up(monkeypatch):
         return pd.DataFrame(rows)
 
     def coverage(replicates, **_):
-        made.append("coverage")
+        parts.append("coverage")
         held = [("all", "z1", "redundant", 0.95), ("noSyn", "z12", "synergy", 0.9)]
         rows = [
             {"case": case, "readout": readout, "term": term, "truth": 0.5, "coverage": rate, "probe": probe}
@@ -60,7 +60,7 @@ def made_up(monkeypatch):
 
     monkeypatch.setattr("pidlab.validation.examination.examine", examine)
     monkeypatch.setattr("pidlab.validation.examination.coverage", coverage)
-    return made
+    return parts
 
 
 @pytest.fixture
@@ -68,44 +68,44 @@ def run(tmp_path):
     def run_(text=TEXT):
         path = tmp_path / "exam.toml"
         path.write_text(text)
-        named = Named("exam", path, read_study(path))
-        return run_study(named, "quick", tmp_path / "runs", tmp_path / "figures").checked
+        named = NamedStudy("exam", path, read_study(path))
+        return run_study(named, "quick", tmp_path / "runs", tmp_path / "figures").verdicts
 
     return run_
 
 
-def test_claims_stand_at_every_case_level_readout_and_term(run):
+def test_claims_are_judged_at_every_case_level_readout_and_term(run):
     bound, linear, covered = run()
     assert (len(bound.points), bound.met) == (2 * 2 * 2 * 2, True)
     assert (len(linear.points), linear.met) == (2, True)
-    # Only the quantities that there are, one of which is below.
+    # Only the rows of the coverage; one of them is below the bound.
     assert [(p.at["case"], p.left, p.met) for p in covered.points] == [
         ("all", 0.95, True),
         ("noSyn", 0.9, False),
     ]
 
 
-def test_only_what_is_missing_is_examined(run, made_up):
+def test_only_missing_parts_are_computed(run, computed):
     run()
-    assert made_up == ["quick", "standard", "coverage"]
+    assert computed == ["quick", "standard", "coverage"]
     run(TEXT.replace("replicates = 5", "replicates = 6"))
-    assert made_up[3:] == ["coverage"]
+    assert computed[3:] == ["coverage"]
     run(TEXT.replace('"standard"]', '"exam"]'))
-    assert made_up[4:] == ["exam", "coverage"]
+    assert computed[4:] == ["exam"]  # the coverage of the first run is still stored
     run(TEXT.replace('"all", ', '"all", "mod3", '))
-    assert made_up[6:] == ["quick", "standard", "coverage"]
+    assert computed[5:] == ["quick", "standard", "coverage"]
 
 
-def test_what_cannot_be_is_refused(run, made_up):
+def test_invalid_settings_are_refused(run, computed):
     with pytest.raises(InvalidRequest, match="unknown known case 'al': did you mean 'all'"):
         run(TEXT.replace('"all", ', '"al", '))
     with pytest.raises(InvalidRequest, match="case = 'noSin' is not computed"):
         run(TEXT.replace("case=all", "case=noSin"))
     with pytest.raises(InvalidRequest, match="should be greater than or equal to 2"):
         run(TEXT.replace("replicates = 5", "replicates = 1"))
-    assert made_up == []
+    assert computed == []
 
 
-def test_all_cases_are_examined_unless_some_are_named():
-    asked = KnownAnswers().asked(Profiles().of("laptop"))
+def test_all_cases_are_examined_by_default():
+    asked = KnownAnswers().specification(Profiles().of("laptop"))
     assert asked == {"levels": ["standard"], "replicates": 1000, "fits": 40, "seed": 0}

@@ -5,7 +5,7 @@ import pytest
 
 from pidlab import InvalidRequest
 from pidlab.info import gate
-from pidlab.info.tabular import load_pmf, read_pmf, read_samples
+from pidlab.info.pmf_files import load_pmf, read_pmf, read_samples
 
 AND = "x1,x2,y,p\n0,0,0,0.25\n0,1,0,0.25\n1,0,0,0.25\n1,1,1,0.25\n"
 
@@ -16,7 +16,7 @@ def write(tmp_path, name, text):
     return path
 
 
-def test_csv_of_any_symbols(tmp_path):
+def test_csv_with_arbitrary_symbols(tmp_path):
     text = "y, p, x2, x1, note\nno,.25,red,a,-\nno,.25,blue,a,-\nno,.25,red,b,-\nyes,.25,blue,b,-\n"
     table = read_pmf(write(tmp_path, "and.csv", text))
     assert table.symbols == (("a", "b"), ("blue", "red"), ("no", "yes"))
@@ -42,7 +42,7 @@ def test_numbers_are_ordered_by_value(tmp_path):
     ],
     ids=["nested", "rows", "object", "named"],
 )
-def test_json_in_every_form(tmp_path, document):
+def test_json_forms(tmp_path, document):
     table = read_pmf(write(tmp_path, "and.json", json.dumps(document)))
     assert np.array_equal(table.values, gate("and"))
 
@@ -66,7 +66,7 @@ def npy(array, **how):
     ("name", "text", "why"),
     [
         ("t.csv", "x1,x2,p\n0,0,1\n", "no column y "),
-        ("t.csv", "x1,x2,y,p,p\n0,0,1,1,0\n", "column p stands there twice"),
+        ("t.csv", "x1,x2,y,p,p\n0,0,1,1,0\n", "column p occurs twice"),
         ("t.csv", "", "it is empty"),
         ("t.csv", "x1,x2,y,p\n", "no rows"),
         ("t.csv", "x1,x2,y,p\n0,0,,1\n", "line 2 has no y"),
@@ -99,7 +99,7 @@ def npy(array, **how):
         ("t.txt", AND, "name it .csv, .json or .npy"),
     ],
 )
-def test_a_file_that_holds_no_pmf_is_refused_by_name(tmp_path, name, text, why):
+def test_a_file_without_a_pmf_is_refused_by_name(tmp_path, name, text, why):
     path = write(tmp_path, name, text)
     with pytest.raises(InvalidRequest, match=why) as caught:
         read_pmf(path)
@@ -107,7 +107,7 @@ def test_a_file_that_holds_no_pmf_is_refused_by_name(tmp_path, name, text, why):
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_is_not_there(tmp_path):
+def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(InvalidRequest, match="No such file"):
         read_pmf(tmp_path / "none.csv")
     (tmp_path / "folder.npy").mkdir()
@@ -126,7 +126,7 @@ def test_samples_are_counted(tmp_path):
         read_samples(tmp_path / "s.json")
 
 
-def test_gates_and_files_go_by_one_name(tmp_path):
+def test_load_pmf_accepts_gates_and_files(tmp_path):
     assert np.array_equal(load_pmf("syn").values, gate("xor"))
     assert np.array_equal(load_pmf(str(write(tmp_path, "and.csv", AND))).values, gate("and"))
     with pytest.raises(InvalidRequest, match="unknown gate 'xr': did you mean 'xor'"):
@@ -135,7 +135,7 @@ def test_gates_and_files_go_by_one_name(tmp_path):
         load_pmf("xor.csv")
 
 
-def test_columns_of_endless_symbols_are_refused(tmp_path):
+def test_columns_with_too_many_symbols_are_refused(tmp_path):
     rows = "".join(f"{i / 7},{i / 3},{i}\n" for i in range(400))
     with pytest.raises(InvalidRequest, match=r"400 x 400 x 400 symbols .* bin"):
         read_samples(write(tmp_path, "s.csv", "x1,x2,y\n" + rows))
