@@ -152,7 +152,7 @@ def class_shift(
     varies = spread > 1e-9 * np.abs(train[0]).max(0)
     largest = 0.0
     for c in range(classes):
-        own, other = (z[codes == c][:, varies] for z, codes in (train, test))
+        own, other = (z[codes == c][:, varies].astype(np.float64) for z, codes in (train, test))
         if not len(other) or not own.shape[1]:
             continue
         means = (z.mean(0, dtype=np.float64) for z in (own, other))

@@ -17,11 +17,19 @@ def normal_scores(
 ) -> Float[Tensor, "members n d"]:
     """Map each coordinate to the normal quantile of its rank among reference rows.
 
-    The map is increasing in every coordinate, so no information changes; heavy tails become normal.
+    The map is increasing in every coordinate, so it preserves information; heavy tails become normal.
 
     Args:
         rows: Rows to map, shape (members, n, d).
         reference: Rows that define the ranks, shape (members, m, d).
+
+    Returns:
+        The scores, shape (members, n, d).
+
+    Example:
+        >>> rows = torch.tensor([[[0.0], [10.0], [-3.0]]])
+        >>> [round(v, 3) for v in normal_scores(rows, rows).flatten().tolist()]
+        [0.0, 0.674, -0.674]
     """
     m = reference.shape[1]
     ordered = reference.mT.sort(-1).values.contiguous()
@@ -33,6 +41,7 @@ def normal_scores(
     part = ((values - left) / (right - left).clamp_min(1e-30)).clamp(0.0, 1.0)
     inside = (values > ordered[..., :1]) & (values < ordered[..., -1:])
     place = torch.where(inside, low - 0.5 + part, place)
+    # Half a rank of padding keeps the quantiles of the extremes finite.
     return torch.special.ndtri(((place + 0.5) / (m + 1)).double()).to(rows.dtype).mT
 
 
@@ -51,13 +60,10 @@ class FourierFeatures:
         generator = torch_generator(child(seed, "fourier"))
         direction = torch.randn(d, FEATURES, generator=generator)
         direction /= direction.norm(dim=0)
-        axis = torch.arange(FEATURES // 2) % d
-        direction[:, : FEATURES // 2] = torch.eye(d)[:, axis]
-        # Scales cycle within each coordinate's features.
         index = torch.arange(FEATURES)
-        # In wide readouts each coordinate has one feature, so scales cycle over coordinates.
-        cycle = index // d if d < FEATURES // 2 else index
-        scale = torch.tensor(SCALES)[cycle % len(SCALES)]
+        direction[:, : FEATURES // 2] = torch.eye(d)[:, index[: FEATURES // 2] % d]
+        # The scale changes after each round of the coordinates, so that each one gets every scale.
+        scale = torch.tensor(SCALES)[index // min(d, FEATURES // 8) % len(SCALES)]
         length = scale * (0.5 + torch.rand(FEATURES, generator=generator))
         self.frequencies = direction * length
         self.phases = 2.0 * math.pi * torch.rand(FEATURES, generator=generator)

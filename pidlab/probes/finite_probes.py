@@ -62,7 +62,7 @@ def estimate_readout(
     )
     rows = []
     for t, (reading, refitted) in enumerate(zip(full, quarter, strict=True)):
-        best = int(_pool(reading).headline[0])
+        best = _select(_pool(reading).validation_bits[:, 0])
         pooled, fewer = (_pool(_reweight(problem.test_prior[:, t], each)) for each in (reading, refitted))
         flags = has_converged(pooled, fewer)[:, 0].tolist()
         scores = _intervals(pooled.bits[:, 0], problem.groups)
@@ -91,6 +91,18 @@ def estimate_readout(
     for row in low_rows:
         row["converged"] = False
     return rows, power
+
+
+def _select(bits: Float[Tensor, "probes n"]) -> int:
+    """Return the first probe whose validation score is within a standard error of the best one.
+
+    Probes are in the order of their flexibility. Few validation rows do not tell good probes apart, and
+    among these a simpler one loses less on the scored rows.
+    """
+    best = bits.mean(-1).argmax()
+    lead = bits[best] - bits
+    is_close = lead.mean(-1) <= lead.std(-1) / bits.shape[-1] ** 0.5
+    return int(is_close.int().argmax())
 
 
 def _intervals(bits: Float[Tensor, "probes n"], groups: np.ndarray | None) -> list[list[float]]:

@@ -64,8 +64,12 @@ class Reading:
     @cached_property
     def headline(self) -> Int[Tensor, " members"]:
         """Index of the probe with the best validation score, for each member."""
-        means = [_bits(q, self.y_validation, self.log_prior).mean(-1) for q in self.validation]
-        return torch.stack(means).argmax(0)
+        return self.validation_bits.mean(-1).argmax(0)
+
+    @property
+    def validation_bits(self) -> Float[Tensor, "probes members m"]:
+        """log2 q(y|z)/p(y) of every validation row, in bits."""
+        return torch.stack([_bits(q, self.y_validation, self.log_prior) for q in self.validation])
 
     @cached_property
     def bits(self) -> Float[Tensor, "probes members k"]:

@@ -23,6 +23,15 @@ def test_normal_scores_of_other_rows_are_finite():
     assert float(scores[0, 1, 0]) == pytest.approx(0.0, abs=1e-9)
 
 
+def test_normal_scores_are_ranks():
+    rows = torch.tensor([[[0.0], [10.0], [-3.0], [1e9]]])
+    scores = normal_scores(rows, rows)[0, :, 0]
+    assert scores.argsort().tolist() == [2, 0, 1, 3]
+    assert float(scores.mean()) == pytest.approx(0.0, abs=1e-5)
+    between = normal_scores(torch.tensor([[[5.0]]]), rows)[0, 0, 0]
+    assert scores[0] < between < scores[1]
+
+
 @pytest.mark.parametrize("d", [1, 3, 300])
 def test_fourier_features_have_unit_variance_and_cover_every_scale(d):
     features = FourierFeatures(d, seed=0)
