@@ -50,7 +50,7 @@ def plain(make, member, training):
 
 
 class Stubborn(nn.Module):
-    """An objective that vmap cannot take."""
+    """An objective that vmap does not support."""
 
     def __init__(self, encoders):
         super().__init__()

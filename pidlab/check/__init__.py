@@ -1,4 +1,4 @@
-"""Is an objective well formed, and what does it capture?"""
+"""Contract and profile of an objective: whether it is well formed, and which information it captures."""
 
 from pidlab.check.contract import Finding, contract
 from pidlab.check.profile import Profile, profile

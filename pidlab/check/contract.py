@@ -1,4 +1,4 @@
-"""The contract: what every objective promises, tried on small data."""
+"""Contract of an objective: rules that are checked on small data."""
 
 import copy
 import math
@@ -35,51 +35,51 @@ SETTINGS = Training(steps=3, batch=32, hidden=16)
 
 
 class Trial:
-    """An objective on one small minibatch, as the rules need it.
+    """Models and minibatches of an objective for the rules.
 
     Args:
-        make: makes the objective from encoders.
-        generator: what the data come from.
+        make: Builds the objective from encoders.
+        generator: Generator of the data; `Atoms()` by default.
     """
 
     def __init__(self, make: MakeObjective, generator: Generator | None = None) -> None:
         self.make, self.generator = make, generator or Atoms()
 
     def model(self, seed: int = 0, device: str = "cpu") -> nn.Module:
-        """An untrained model."""
+        """Return an untrained model."""
         return build(self.make, Member(self.generator, seed), SETTINGS, device)
 
     def batch(self, seed: int = 0) -> dict[str, Any]:
-        """A minibatch."""
+        """Return a minibatch."""
         needs = needs_of(self.model())
         stream = Stream([self.generator], [seed], SETTINGS, needs, torch.device("cpu"))
         return tree_map(lambda t: t[0], stream.next())
 
     @property
     def phases(self) -> tuple[Phase, ...]:
-        """What is trained, in order."""
+        """The training phases, in order."""
         return phases_of(self.model())
 
     def loss(self, model: nn.Module, phase: Phase, batch: dict[str, Any], seed: int = 0) -> Tensor:
-        """A phase's loss; draws of its own are the same for the same seed."""
+        """Compute the loss of a phase with torch's global generator seeded."""
         with temporary_seed(seed):
             return loss_of(model, phase.loss, Batch(**batch))
 
     @cached_property
     def program(self) -> Program:
-        """Vmap or loop."""
+        """The program that training uses, vmap or loop."""
         pair = tree_map(lambda t: torch.stack([t, t]), self.batch())
         with temporary_seed(0):
             return choose_program(self.model(), pair)
 
 
 def computed(model: nn.Module, phase: Phase, batch: dict[str, Any]) -> Tensor:
-    """A phase's loss with whatever randomness stands around it, without its graph."""
+    """Compute the loss of a phase without seeding, detached."""
     return loss_of(model, phase.loss, Batch(**batch)).detach()
 
 
 def stacked(batches: list[Any]) -> Any:
-    """Minibatches of several members with a leading member axis."""
+    """Stack the minibatches of several members along a leading member axis."""
     first = batches[0]
     if isinstance(first, dict):
         return {key: stacked([b[key] for b in batches]) for key in first}
@@ -89,7 +89,7 @@ def stacked(batches: list[Any]) -> Any:
 
 
 def on_meta(shapes: Any) -> Any:
-    """Tensors without numbers, of the given shapes and types."""
+    """Return tensors on the `meta` device with the given shapes and types."""
     if isinstance(shapes, dict):
         return {key: on_meta(value) for key, value in shapes.items()}
     if isinstance(shapes, tuple) and isinstance(shapes[-1], torch.dtype):
@@ -97,22 +97,22 @@ def on_meta(shapes: Any) -> Any:
     return tuple(on_meta(value) for value in shapes)
 
 
-# Autograd against central differences in float64, whose own error is about STEP² and 1e-16 / STEP.
+# Central differences in float64 have an error of about STEP² + 1e-16 / STEP.
 STEP, AGREE, DIRECTIONS = 1e-6, 1e-3, 3
-# Two float32 computations of one number, in another order.
+# Relative difference of two float32 computations that differ in their order of operations.
 ROUNDING = 1e-4
-# What probes may read, in bits, from a readout that says nothing.
+# Bits that probes may extract from a constant readout.
 NOTHING = 0.005
 
 
 @dataclass(frozen=True)
 class Finding:
-    """How one rule came out.
+    """The result of one rule.
 
     Args:
-        rule: what is promised.
-        ok: whether it holds.
-        why: what was seen; for a rule that holds, empty or a warning.
+        rule: The rule.
+        ok: Whether it holds.
+        why: The observation; for a rule that holds, empty or a warning.
     """
 
     rule: str
@@ -123,18 +123,21 @@ class Finding:
 Rule = Callable[[Trial], str | None]
 
 
-class BrokenRule(Exception):  # noqa: N818 - it is the objective that errs
-    """A promise that an objective does not keep; the message says how."""
+class BrokenRule(Exception):  # noqa: N818 - not an error of pidlab
+    """An objective breaks a rule; the message says how."""
 
 
 def contract(make: MakeObjective, generator: Generator | None = None) -> Iterator[Finding]:
-    """Tries every rule on an objective, one finding after the other.
+    """Check every rule on an objective.
 
-    An objective whose loss cannot be computed is examined no further.
+    If the loss cannot be computed, the first finding is the only one.
 
     Args:
-        make: makes the objective from encoders.
-        generator: what the data come from; `Atoms()` by default.
+        make: Builds the objective from encoders.
+        generator: Generator of the data; `Atoms()` by default.
+
+    Yields:
+        One finding per rule, in the order of `RULES`.
     """
     trial = Trial(make, generator)
     for rule, examine in RULES.items():
@@ -149,7 +152,7 @@ def contract(make: MakeObjective, generator: Generator | None = None) -> Iterato
 
 
 def loss_is_a_number(trial: Trial) -> str | None:
-    """Every phase's loss is a finite 0-d tensor."""
+    """Check that the loss of every phase is a finite 0-d tensor."""
     model, batch = trial.model(), trial.batch()
     for phase in trial.phases:
         loss = trial.loss(model, phase, batch)
@@ -161,13 +164,13 @@ def loss_is_a_number(trial: Trial) -> str | None:
 
 
 def gradients_reach_parameters(trial: Trial) -> str | None:
-    """Every parameter that a phase claims gets a gradient."""
+    """Check that every parameter of a phase gets a gradient."""
     model, batch = trial.model(), trial.batch()
     offered = _offered(model)
     for phase in trial.phases:
         moved = {name: p for name, p in model.named_parameters() if phase.moves(name)}
         if not moved:
-            raise BrokenRule(f"phase {phase.name!r} trains no parameter: {phase.train} match none")
+            raise BrokenRule(f"phase {phase.name!r} trains no parameter: no name begins with {phase.train}")
         loss = trial.loss(model, phase, batch)
         if not loss.requires_grad:
             raise BrokenRule(f"phase {phase.name!r} has a loss without a gradient")
@@ -187,7 +190,7 @@ def gradients_reach_parameters(trial: Trial) -> str | None:
 
 
 def autograd_is_the_slope(trial: Trial) -> str | None:
-    """Autograd agrees with differences of the loss; where it does not, part of it sends no gradient."""
+    """Compare autograd with finite differences; they differ if part of the loss has no gradient."""
     model = trial.model().double()
     batch = tree_map(lambda t: t.double() if t.is_floating_point() else t, trial.batch())
     generator = torch.Generator().manual_seed(0)
@@ -214,7 +217,7 @@ def autograd_is_the_slope(trial: Trial) -> str | None:
 
 
 def vmap_is_the_loop(trial: Trial) -> str | None:
-    """Losses, gradients and buffers of two members are those of each alone."""
+    """Check that vmap and loop give equal losses, gradients and buffers for two members."""
     program = trial.program
     if not program.vectorised:
         return f"warning: trained one model at a time: {program.reason}"
@@ -235,18 +238,18 @@ def vmap_is_the_loop(trial: Trial) -> str | None:
 
 
 def members_are_independent(trial: Trial) -> str | None:
-    """Who trains beside a member changes no bit of its losses."""
+    """Check that the losses of a member do not depend on the other members."""
     if not trial.phases:
         return "nothing is trained"
     first, others = Member(trial.generator, 0), (1, 2)
     runs = [train(trial.make, [first, Member(trial.generator, other)], SETTINGS) for other in others]
     if not torch.equal(runs[0].losses[:, 0], runs[1].losses[:, 0]):
-        raise BrokenRule("a member's losses depend on who trains beside it")
+        raise BrokenRule("the losses of a member depend on the other members of its cohort")
     return None
 
 
 def randomness_is_lent(trial: Trial) -> str | None:
-    """No draw, in the constructor or in a loss, from a global generator that no seed rules."""
+    """Check that constructor and losses draw random numbers only from torch's seeded generator."""
     batch, drew = trial.batch(), False
     for phase in trial.phases:
         models = [trial.model(), trial.model()]
@@ -259,16 +262,16 @@ def randomness_is_lent(trial: Trial) -> str | None:
             values.append(computed(models[1], phase, batch))
         if not torch.equal(*values):
             raise BrokenRule(
-                "the same seed gives another loss: it draws from a generator that no seed rules, such as "
+                "equal seeds give different losses: it draws from a generator that is not seeded, such as "
                 "numpy's or Python's; draw with torch"
             )
     return "warning: it draws from torch's global generator, so it is trained in a loop" if drew else None
 
 
 def devices_agree(trial: Trial) -> str | None:
-    """A step on the `meta` device under fake tensors finds no tensor made elsewhere."""
+    """Check on the `meta` device that no tensor is created on another device."""
     shapes = tree_map(lambda t: (tuple(t.shape), t.dtype), trial.batch())
-    # Others are let in as they are: torch makes buffers out of numbers. Devices that do not agree still show.
+    # Real tensors are allowed since torch makes buffers from numbers; different devices still raise.
     with FakeTensorMode(allow_non_fake_inputs=True):
         model = trial.model(device="meta")
         batch = on_meta(shapes)
@@ -284,7 +287,7 @@ def devices_agree(trial: Trial) -> str | None:
 
 
 def order_does_not_matter(trial: Trial) -> str | None:
-    """Permuting the samples of a batch changes no loss."""
+    """Check that a permutation of the batch does not change a loss."""
     batch = trial.batch()
     order = torch.randperm(SETTINGS.batch, generator=torch.Generator().manual_seed(0))
     shuffled = tree_map(lambda t: t[order], batch)
@@ -299,7 +302,7 @@ def order_does_not_matter(trial: Trial) -> str | None:
 
 
 def readouts_are_of_their_rows(trial: Trial) -> str | None:
-    """Readouts are finite, z12 among them; each row is of its own row, z1 and z2 of their modality."""
+    """Check that z12 exists, and that each row of a readout depends only on its own row of the data."""
     model, x = trial.model().eval(), trial.batch()["x"]
     with torch.no_grad():
         whole = represent(model, x)
@@ -319,7 +322,7 @@ def readouts_are_of_their_rows(trial: Trial) -> str | None:
 
 
 def a_constant_captures_nothing(trial: Trial) -> str | None:
-    """A constant in place of every readout reads 0 bits: the examination itself is sound for these widths."""
+    """Check that probes extract 0 bits from constant readouts of these widths."""
     model = trial.model().eval()
 
     def constant(*x: Tensor) -> dict[str, Tensor]:
@@ -329,7 +332,7 @@ def a_constant_captures_nothing(trial: Trial) -> str | None:
     table = capture(constant, trial.generator, probes="quick")
     most = float(table["captured"].abs().max())
     if most > NOTHING:
-        raise BrokenRule(f"a constant representation reads {most:.3f} bits")
+        raise BrokenRule(f"probes extract {most:.3f} bits from a constant representation")
     return None
 
 
@@ -348,7 +351,7 @@ RULES: dict[str, Rule] = {
 
 
 def _offered(model: nn.Module) -> list[str]:
-    # Encoders offer towers and a joint network; an objective may leave one of them alone.
+    # An objective may use only the encoders, or only the joint network.
     homes = [name for name, module in model.named_modules() if isinstance(module, Encoders)]
     return [f"{home}.{kind}." for home in homes for kind in ("towers", "joint")]
 

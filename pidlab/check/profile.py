@@ -1,4 +1,4 @@
-"""The profile: what an objective captures of a world with a bit of everything, and of synergy alone."""
+"""Profile of an objective: captured bits where every term has one bit, and where only synergy has."""
 
 import math
 import time
@@ -19,32 +19,32 @@ from pidlab.seeds import child
 from pidlab.training import Member, train
 
 FLOOR, CEILING = "untrained", "supervised"
-BESIDE = (FLOOR, "cross", "factorcl-sup", "comm", CEILING)
+BASELINES = (FLOOR, "cross", "factorcl-sup", "comm", CEILING)
 SEEDS = 3
 
-# The standard worlds.
-EVERYTHING, SYNERGY_ALONE = Atoms(), Atoms(redundant=0.0, unique1=0.0, unique2=0.0)
+# The default data.
+EVERYTHING, SYNERGY_ONLY = Atoms(), Atoms(redundant=0.0, unique1=0.0, unique2=0.0)
 
 # Either of the objective's own two trainings is cut to about this many seconds.
 SECONDS = 20.0
 TRIAL_STEPS = 10
 
-# The part of a target's bits that counts as all of it, and the bits that a random network is surpassed by.
+# A target is captured completely with this fraction of its bits, and in part with more bits than the
+# untrained baseline by this margin.
 ALL, MORE = 0.9, 0.1
 SYMBOLS = {"redundant": "R", "unique1": "U1", "unique2": "U2", "synergy": "S"}
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What was captured of each target, and what that means.
+    """Captured bits of each target and their interpretation.
 
     Args:
-        table: a row per objective and variable (`term`, with a colon for what stands beside the targets):
-            captured (mean over seeds), low, high (95 %
-            t-interval over seeds), truth, seeds; bits of z12, by the probe that validation chose; and
-            `plain`, by the better of those that do not know how the target is made.
-        verdict: in words.
-        steps: how long the objective was trained.
+        table: One row per objective and variable (`term`; auxiliary targets have a colon in their name), with
+            captured (mean over seeds), low, high (95 % t-interval over seeds), truth and seeds: bits of z12
+            by the probe that validation chose. `plain` is the better of the linear and the MLP probe.
+        verdict: The interpretation in words.
+        steps: Number of training steps of the objective.
     """
 
     table: pd.DataFrame
@@ -52,7 +52,7 @@ class Profile:
     steps: int
 
     def terms(self, objective: str) -> dict[str, dict[str, float]]:
-        """Captured bits, truth and interval per term of one objective."""
+        """Return captured bits, truth and interval per term of one objective."""
         rows = self.table[(self.table["objective"] == objective) & ~self.table["term"].str.contains(":")]
         keys = ["captured", "truth", "low", "high"]
         return {str(row["term"]): {key: float(row[key]) for key in keys} for _, row in rows.iterrows()}
@@ -63,37 +63,40 @@ def profile(
     name: str,
     generator: Generator | None = None,
     *,
-    baselines: Sequence[str] = BESIDE,
+    baselines: Sequence[str] = BASELINES,
     training: Training | None = None,
     probes: str = defaults.PROBES,
     on_objective: Callable[[str], None] = lambda _: None,
 ) -> Profile:
-    """Trains an objective and says what it captured, beside others.
+    """Train an objective and compare its captured bits with those of other objectives.
 
-    By default on the standard worlds: one holds a bit of each term, the other a bit of synergy and nothing
-    else.
+    The default data are those of `Atoms` with one bit of each term, and with one bit of synergy only.
 
     Args:
-        make: makes the objective from encoders.
-        name: what to call it.
-        generator: a world of your own instead.
-        baselines: references of the others.
-        training: settings; the defaults otherwise. Steps are fewer where the objective is so slow that
-            they would not fit in the time a check may take.
-        probes: effort of the probes.
-        on_objective: told whose turn it is.
+        make: Builds the objective from encoders.
+        name: Name of the objective.
+        generator: A generator that replaces the default.
+        baselines: References of the other objectives.
+        training: Training settings.
+        probes: Effort of the probes: quick, standard or thorough.
+        on_objective: Called with the name of each objective before it is trained.
+
+    Returns:
+        The table and the verdict.
 
     Raises:
-        InvalidRequest: a generator without a truth to compare with.
-        ValueError: a loss that is not finite, a readout that cannot be probed.
+        InvalidRequest: If the truth of the generator is unknown.
+        ValueError: If a loss is not finite or a readout cannot be probed.
     """
     training, world = training or Training(), generator or EVERYTHING
     if not math.isfinite(world.truth.total):
-        raise InvalidRequest(f"{world.name} states no truth: check needs a generator that knows its own")
+        raise InvalidRequest(
+            f"--generator {world.name}: its truth is unknown; choose a generator with a known one"
+        )
     frames = []
     for other in (other for other in baselines if other != name):
         on_objective(other)
-        frames.append(_examined(load_objective(other), other, world, training, probes))
+        frames.append(_measure(load_objective(other), other, world, training, probes))
     on_objective(name)
     members = _members(world)
     began = time.perf_counter()
@@ -101,12 +104,12 @@ def profile(
     per_step = (time.perf_counter() - began) / TRIAL_STEPS
     steps = min(training.steps, max(TRIAL_STEPS, int(SECONDS / per_step)))
     cut = replace(training, steps=steps)
-    frames.append(_examined(make, name, world, cut, probes))
+    frames.append(_measure(make, name, world, cut, probes))
     table = pd.concat(frames, ignore_index=True)
     verdict = _verdict(table, name)
     if generator is None:
-        alone = _examined(make, name, SYNERGY_ALONE, cut, probes).set_index("term").loc["synergy"]
-        verdict.append(f"of synergy without R and U beside it {alone['captured']:.2f} of 1 bit")
+        alone = _measure(make, name, SYNERGY_ONLY, cut, probes).set_index("term").loc["synergy"]
+        verdict.append(f"{alone['captured']:.2f} of 1 bit of synergy if the data contain nothing else")
     if steps < training.steps:
         verdict.append(f"trained for {steps} of {training.steps} steps, to keep the check short")
     return Profile(table, "; ".join(verdict), steps)
@@ -117,7 +120,7 @@ def _members(generator: Generator) -> list[Member]:
     return [Member(world, seed) for seed, world in enumerate(worlds)]
 
 
-def _examined(
+def _measure(
     make: MakeObjective, name: str, generator: Generator, training: Training, probes: str
 ) -> pd.DataFrame:
     members = _members(generator)
@@ -129,7 +132,7 @@ def _examined(
         found = capture_cohort(
             fitted.represent, [m.generator for m in members], [m.seed for m in members], probes
         )
-    except InvalidRequest as error:  # it is the objective that errs, not who asks about it
+    except InvalidRequest as error:  # a fault of the objective and not of the request
         raise ValueError(f"{name}: {error}") from None
     rows = pd.concat([pd.DataFrame(member) for member in found], ignore_index=True)
     rows = rows[(rows["readout"] == "z12") & (rows["quantity"] == "mi")]
@@ -154,7 +157,7 @@ def _examined(
 
 
 def _verdict(table: pd.DataFrame, name: str) -> list[str]:
-    """Which targets were captured whole, in part or not at all, in words."""
+    """Describe which targets were captured completely, in part or not at all."""
 
     def column(objective: str, key: str) -> dict[str, float]:
         rows = table[table["objective"] == objective]
@@ -175,16 +178,18 @@ def _verdict(table: pd.DataFrame, name: str) -> list[str]:
         )
     if none:
         words = _listed(SYMBOLS.get(t, t) for t in none)
-        parts.append(f"of {words} no more than an untrained network lets one read")
+        parts.append(f"no more {words} than the untrained baseline")
     for t in own:
         if f"{t}:1" not in everything:
             continue
         made = SYMBOLS.get(t, t)
         if t not in none and plain[t] < own[t] - MORE:
-            parts.append(f"{made} only for a reader who knows how it is made ({plain[t]:.2f} bits otherwise)")
+            parts.append(
+                f"{made} only with structured probes ({plain[t]:.2f} bits with linear and MLP probes)"
+            )
         elif t in none:
             one, two = everything[f"{t}:1"], everything[f"{t}:2"]
-            parts.append(f"of the two ingredients of {made} {one:.2f} and {two:.2f} bits")
+            parts.append(f"{one:.2f} and {two:.2f} bits of the two ingredients of {made}")
     return parts
 
 

@@ -1,4 +1,4 @@
-"""`pidlab check`: is this objective well formed, and what does it capture?"""
+"""`pidlab check`: contract and profile of an objective."""
 
 import json
 from typing import Annotated, Any
@@ -14,14 +14,14 @@ def check(
     ],
     generator: Annotated[
         str | None,
-        typer.Option(metavar="G", help="Another world than the standard ones: factorcl, trifeature, ..."),
+        typer.Option(metavar="G", help="Generator of the data, such as factorcl or trifeature."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Try an objective's contract, then train it on a world with one bit of everything.
+    """Check the contract of an objective and measure which information it captures.
 
-    The contract: gradients, devices, randomness, vmap and loop. The profile: captured bits per term beside
-    CLIP, FactorCL, CoMM, an untrained and a supervised network. Takes a minute.
+    The contract covers gradients, devices, randomness, vmap and loop. The profile compares captured bits per
+    term with those of CLIP, FactorCL, CoMM, an untrained and a supervised network. Takes a minute.
     """
     from rich.console import Console
 
@@ -34,7 +34,7 @@ def check(
     make = load_objective(objective)
     world = load_generator(generator) if generator else None
     findings = []
-    with notes.status("trying the contract"):
+    with notes.status("checking the contract"):
         for finding in contract(make, world):
             findings.append(finding)
             if not as_json:

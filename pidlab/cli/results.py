@@ -4,9 +4,10 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from enum import StrEnum
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
@@ -44,7 +45,7 @@ def plot(
         str,
         typer.Option(
             help="Kind of figure: capture, profile, leakage, tradeoff, learning, decomposition; readability, "
-            "oracle, estimators and known-answers are drawn from the files of these commands."
+            "oracle and known-answers are drawn from the files of these commands."
         ),
     ] = "capture",
     venue: Annotated[str, typer.Option(help="Page format: neurips, iclr, icml or icml-column.")] = "neurips",
@@ -96,17 +97,46 @@ def plot(
         **{key: value for key, value in options.items() if value is not None},
         **more,
     )
-    where = out or directories[0]
-    try:
-        where.mkdir(parents=True, exist_ok=True)
-        for form in formats:
-            save(figure, where / f"{stem}.{form}")
-        (where / f"{stem}.csv").write_text(shown.to_csv(index=False), encoding="utf-8")
-        (where / f"{stem}.txt").write_text(caption(kind, shown) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise InvalidRequest(f"{where}: cannot be written ({error.strerror}); choose another --out") from None
-    for suffix in (*formats, "csv", "txt"):
-        typer.echo(where / f"{stem}.{suffix}")
+    folder = out or directories[0]
+    outputs: dict[Path, Callable[[Path], None]] = {
+        folder / f"{stem}.{form}": partial(save, figure) for form in formats
+    }
+    outputs[folder / f"{stem}.csv"] = partial(_write_text, shown.to_csv(index=False))
+    outputs[folder / f"{stem}.txt"] = partial(_write_text, caption(kind, shown) + "\n")
+    _write_outputs(outputs)
+
+
+def _write_text(text: str, path: Path) -> None:
+    with atomic_write(path) as file:
+        file.write(text)
+
+
+def _write_outputs(outputs: dict[Path, Callable[[Path], None]]) -> None:
+    """Write files independently of each other, print the names of those written and report the others.
+
+    Raises:
+        InvalidRequest: If no file can be written.
+        typer.Exit: If some files cannot be written.
+    """
+    failures: dict[Path, str] = {}
+    for path, write in outputs.items():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(path)
+        except OSError as error:
+            failures[path] = error.strerror or str(error)
+        except (ValueError, RuntimeError) as error:  # matplotlib cannot draw a text
+            failures[path] = str(error).strip().splitlines()[0]
+    if len(failures) == len(outputs):
+        path, why = next(iter(failures.items()))
+        raise InvalidRequest(f"{path.parent}: cannot be written ({why}); choose another --out")
+    for path in outputs:
+        if path not in failures:
+            typer.echo(path)
+    for path, why in failures.items():
+        typer.echo(f"error: {path}: not written ({why})", err=True)
+    if failures:
+        raise typer.Exit(1)
 
 
 def _tables(
@@ -158,22 +188,13 @@ def table(
     look_up("format", format_, FORMATS)
     rows, axis_groups = read_together(directories)
     captured = captured_table(
-        rows,
-        axis_groups,
-        readout=readout or "z12",
-        objectives=objective or (),
-        terms=term or (),
-        at=points,
+        rows, axis_groups, readout=readout or "z12", objectives=objective or (), terms=term or (), at=points
     )
     text = format_table(captured, format_)
     if out is None:
         typer.echo(text, nl=False)
         return
-    try:
-        out.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InvalidRequest(f"{out}: cannot be written ({error.strerror}); choose another --out") from None
-    typer.echo(out)
+    _write_outputs({out: partial(_write_text, text)})
 
 
 def report(

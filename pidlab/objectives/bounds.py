@@ -1,4 +1,4 @@
-"""Critics: networks that score every a against every b."""
+"""Bounds on mutual information, and critics: networks that score every pair (a, b)."""
 
 import math
 from collections.abc import Mapping
@@ -15,19 +15,29 @@ from pidlab.objectives.contrastive import checked_temperature
 def one_hot(
     targets: Mapping[str, Int[Tensor, " n"]], classes: Mapping[str, int], like: Tensor
 ) -> Float[Tensor, "n codes"]:
-    """The one-hot codes of all targets side by side: as wide as their classes' sum, not product.
+    """Return the concatenated one-hot codes of all targets.
 
     Args:
-        targets: class numbers by target.
-        classes: how many classes each has.
-        like: whose type of numbers the codes get.
+        targets: Class index by target, each (n,).
+        classes: Number of classes of each target. The width of the codes is their sum.
+        like: Tensor with the device and floating-point type of the codes.
+
+    Example:
+        >>> one_hot({"y": torch.tensor([1, 0])}, {"y": 2}, torch.zeros(1))
+        tensor([[0., 1.],
+                [1., 0.]])
     """
     codes = [targets[name][:, None] == torch.arange(k, device=like.device) for name, k in classes.items()]
     return torch.cat(codes, dim=1).to(like.dtype)
 
 
 def every_class(classes: Mapping[str, int], like: Tensor) -> Float[Tensor, "k codes"]:
-    """`one_hot` of every joint label, in the order of `Batch.y`: the last target's digit runs fastest."""
+    """Return `one_hot` of every joint label, in the order of `Batch.y`: the last target changes fastest.
+
+    Args:
+        classes: Number of classes of each target; the number of rows is their product.
+        like: Tensor with the device and floating-point type of the codes.
+    """
     y = torch.arange(math.prod(classes.values()), device=like.device)
     digits = {}
     for name, k in reversed(list(classes.items())):
@@ -36,14 +46,19 @@ def every_class(classes: Mapping[str, int], like: Tensor) -> Float[Tensor, "k co
 
 
 def infonce(scores: Float[Tensor, "n n"], allowed: Bool[Tensor, "n n"] | None = None) -> Float[Tensor, ""]:
-    """InfoNCE, a lower bound on I(A;B) capped at log n (van den Oord et al. 2018; Poole et al. 2019).
+    """Compute InfoNCE, a lower bound on I(A;B) that is at most log n, in nats.
 
-    mean_i F_ii - mean_j [log sum_i exp F_ij - log n]: each b_j has every a_i as a candidate, its own
-    included. With `allowed` the candidates of j are the rows of its class, and n is their number.
+    mean_i F_ii - mean_j [log sum_i exp F_ij - log n]. The candidates of b_j are all a_i, including a_j. With
+    `allowed` they are the rows of its class, and n is their number (van den Oord et al. 2018; Poole et al.
+    2019).
 
     Args:
-        scores: F.
-        allowed: which rows i are candidates of j; all by default.
+        scores: Scores F of all pairs, shape (n, n).
+        allowed: Whether row i is a candidate of j, shape (n, n); all rows by default.
+
+    Example:
+        >>> infonce(torch.zeros(4, 4))
+        tensor(0.)
     """
     if allowed is None:
         normaliser = torch.logsumexp(scores, 0) - math.log(scores.shape[0])
@@ -54,28 +69,28 @@ def infonce(scores: Float[Tensor, "n n"], allowed: Bool[Tensor, "n n"] | None = 
 
 
 def infonce_of_classes(scores: Float[Tensor, "n k"], y: Int[Tensor, " n"]) -> Float[Tensor, ""]:
-    """InfoNCE of A and a class label Y, from n times k scores instead of n times n.
+    """Compute InfoNCE of A and a class label Y from n × k scores instead of n × n, in nats.
 
-    The same number as `infonce(scores[:, y])`: columns of equal class have equal normalisers.
+    Equal to `infonce(scores[:, y])`, since columns of one class have one normalizer.
 
     Args:
-        scores: f(a_i, class c).
-        y: the class of every row.
+        scores: Scores f(a_i, class c), shape (n, k).
+        y: Class index of each row, shape (n,).
     """
     normaliser = torch.logsumexp(scores, 0) - math.log(scores.shape[0])
     return (scores.gather(1, y[:, None])[:, 0] - normaliser[y]).mean()
 
 
 def club(scores: Float[Tensor, "n n"], allowed: Bool[Tensor, "n n"] | None = None) -> Float[Tensor, ""]:
-    """CLUB of a critic: mean_i F_ii - mean_ij F_ij (Cheng et al. 2020, arXiv 2006.12013).
+    """Compute CLUB of a critic: mean_i F_ii - mean_ij F_ij, in nats (Cheng et al. 2020, arXiv 2006.12013).
 
-    NCE-CLUB is its value at the critic that maximises `infonce` (FactorCL, arXiv 2306.05268, Eq. 10).
-    With that critic at its optimum it is KL(p‖q) + KL(q‖p), joint against product: an upper bound on I,
-    never tight unless I = 0.
+    NCE-CLUB is its value for the critic that maximizes `infonce` (FactorCL, arXiv 2306.05268, Eq. 10). For
+    the optimal critic it equals KL(p‖q) + KL(q‖p) of the joint distribution p and the product q of its
+    marginals: an upper bound on I, tight only if I = 0.
 
     Args:
-        scores: F.
-        allowed: which rows i the mean over pairs takes for j; all by default.
+        scores: Scores F of all pairs, shape (n, n).
+        allowed: Whether pair (i, j) counts in the second mean, shape (n, n); all pairs by default.
     """
     if allowed is None:
         return scores.diagonal().mean() - scores.mean()
@@ -85,10 +100,12 @@ def club(scores: Float[Tensor, "n n"], allowed: Bool[Tensor, "n n"] | None = Non
 
 
 def nwj(scores: Float[Tensor, "n n"]) -> Float[Tensor, ""]:
-    """NWJ, a lower bound on I(A;B): mean_i F_ii - mean_(i≠j) exp(F_ij - 1) (Nguyen et al. 2010).
+    """Compute NWJ, a lower bound on I(A;B) in nats: mean_i F_ii - mean_(i≠j) exp(F_ij - 1).
+
+    Source: Nguyen et al. 2010.
 
     Args:
-        scores: F; the bound is tight at F = 1 + log p(a, b) / p(a) p(b).
+        scores: Scores F of all pairs, shape (n, n). The bound is tight at F = 1 + log p(a, b) / p(a) p(b).
     """
     n = scores.shape[0]
     joint = scores.diagonal()
@@ -97,22 +114,22 @@ def nwj(scores: Float[Tensor, "n n"]) -> Float[Tensor, ""]:
 
 
 def same_class(y: Int[Tensor, " n"]) -> Bool[Tensor, "n n"]:
-    """Which pairs of rows have one label."""
+    """Return whether two rows have equal labels, for every pair of rows."""
     return y[:, None] == y[None, :]
 
 
 class Separable(nn.Module):
-    """f(a, b) = cos(g(a), h(b)) / temperature with MLPs g and h: n + m passes score n times m pairs.
+    """A separable critic f(a, b) = cos(g(a), h(b)) / temperature with MLPs g and h.
 
-    Vectors of unit length bound the scores. Raw products g·h do not: networks that lower a CLUB value
-    then outrun its critic, and the loss diverges.
+    It scores n × m pairs with n + m passes. Vectors of unit length bound the scores. With products g·h of
+    unbounded vectors, networks that minimize CLUB change faster than its critic, and the loss diverges.
 
     Args:
-        first: width of a.
-        second: width of b.
-        temperature: of the cosines.
-        hidden: width of the one hidden layer of g and of h.
-        width: of the vectors that are multiplied.
+        first: Width of a.
+        second: Width of b.
+        temperature: Temperature of the cosines, at least 0.0125.
+        hidden: Width of the hidden layer of g and of h.
+        width: Width of the outputs of g and h.
     """
 
     def __init__(
@@ -123,12 +140,12 @@ class Separable(nn.Module):
         self.g, self.h = mlp(first, hidden, width), mlp(second, hidden, width)
 
     def forward(self, a: Float[Tensor, "n _"], b: Float[Tensor, "m _"]) -> Float[Tensor, "n m"]:
-        """The score of every pair."""
+        """Compute the score of every pair, shape (n, m)."""
         g, h = self._vectors(a, b)
         return g @ h.mT
 
     def club(self, a: Float[Tensor, "n _"], b: Float[Tensor, "n _"]) -> Float[Tensor, ""]:
-        """`club` of the scores, from n and not n² products: the mean of all is ḡ·h̄."""
+        """Compute `club` of the scores from n instead of n² products: the mean over all pairs is ḡ·h̄."""
         g, h = self._vectors(a, b)
         return (g * h).sum(-1).mean() - (g.mean(0) * h.mean(0)).sum()
 
@@ -137,14 +154,15 @@ class Separable(nn.Module):
 
 
 class Concat(nn.Module):
-    """f(a, b) = MLP([a, b]) with two hidden layers, for every pair.
+    """A critic f(a, b) = MLP([a, b]) with two hidden layers.
 
-    The first layer is linear in each side: it is applied to a and to b, and the sums are broadcast.
+    The first layer is linear in each input, so it is applied to a and b separately, and the results are
+    added for every pair.
 
     Args:
-        first: width of a.
-        second: width of b.
-        hidden: width of the hidden layers.
+        first: Width of a.
+        second: Width of b.
+        hidden: Width of the hidden layers.
     """
 
     def __init__(self, first: int, second: int, *, hidden: int = 64) -> None:
@@ -154,12 +172,12 @@ class Concat(nn.Module):
         self.rest = mlp(hidden, hidden, 1)
 
     def forward(self, a: Float[Tensor, "n _"], b: Float[Tensor, "m _"]) -> Float[Tensor, "n m"]:
-        """The score of every pair."""
+        """Compute the score of every pair, shape (n, m)."""
         pairs = (self.first(a)[:, None] + self.second(b)[None]).relu_()
         return self.rest(pairs.flatten(0, 1)).view(a.shape[0], b.shape[0])
 
     def club(self, a: Float[Tensor, "n _"], b: Float[Tensor, "n _"]) -> Float[Tensor, ""]:
-        """`club` of the scores."""
+        """Compute `club` of the scores."""
         return club(self(a, b))
 
 

@@ -1,4 +1,4 @@
-"""CoMM: every subset of modalities against all of them, in one fused space."""
+"""CoMM: contrast between each modality and all modalities in one fused space."""
 
 import torch
 from jaxtyping import Float
@@ -21,17 +21,23 @@ class CoMM(BuiltIn):
 
     z_m = g(f(X; mask m)) for the masks m = e1, …, en (one modality) and P (all). With two views,
     loss = mean over m of ½ [NTXent(z′_m, z″_P) + NTXent(z″_m, z′_P)].
-    Synergy can enter by the term m = P alone; the terms m = e_i carry redundancy and uniqueness.
+    Only the term m = P rewards synergy; the terms m = e_i reward redundancy and uniqueness.
 
     Args:
-        encoders: the towers, whose codes are fused.
-        temperature: of the similarities.
-        terms: which masks count: `"all"`, `"joint"` (P) or `"unimodal"` (e_i).
-        fusion: `"mlp"` on the codes side by side, zeros for a masked one; or `"transformer"`, one
-            pre-norm block with a CLS token over one token a modality, masked ones left out.
+        encoders: The encoders, whose embeddings are fused.
+        temperature: Temperature of the similarities, at least 0.0125.
+        terms: Masks in the loss: `"all"`, `"joint"` (P) or `"unimodal"` (e_i).
+        fusion: `"mlp"`: an MLP on the concatenated embeddings, with zeros for a masked modality.
+            `"transformer"`: a pre-norm block with a CLS token and one token for each modality that is not
+            masked.
 
     Raises:
-        ValueError: unknown `terms` or `fusion`.
+        ValueError: If `terms` or `fusion` is unknown.
+
+    Example:
+        >>> from pidlab import fit
+        >>> fit("comm(terms='joint')", "atoms", steps=2, batch=16).losses.shape
+        torch.Size([2])
     """
 
     name = "comm"
@@ -58,16 +64,15 @@ class CoMM(BuiltIn):
         self.everything = everything
 
     def forward(self, batch: Batch) -> Float[Tensor, ""]:
-        """The loss of a batch with two views."""
-        both = [torch.cat(pair) for pair in zip(*batch.views, strict=True)]
-        codes = [tower(x) for tower, x in zip(self.encoders, both, strict=True)]
+        """Compute the loss of a batch with two views."""
+        codes = self._encode_views(batch)
         masks = list(dict.fromkeys([*self.masks, self.everything]))
-        fused = self.fusion.many(codes, masks)
+        fused = self.fusion.fuse(codes, masks)
         z = dict(zip(masks, self.head(torch.cat(fused)).chunk(len(masks)), strict=True))
         first, second = z[self.everything].chunk(2)
         losses = []
         for mask in self.masks:
-            if mask == self.everything:  # both halves of this term are the same number
+            if mask == self.everything:  # both halves of this term are equal
                 losses.append(nt_xent(first, second, self.temperature))
             else:
                 a, b = z[mask].chunk(2)
@@ -76,24 +81,28 @@ class CoMM(BuiltIn):
         return torch.stack(losses).mean()
 
     def represent(self, *x: Tensor) -> dict[str, Tensor]:
-        """z1, z2, ...: the towers' codes; z12: the fused code of all modalities."""
-        codes = [tower(xi) for tower, xi in zip(self.encoders, x, strict=True)]
-        fused = self.fusion.many(codes, [self.everything])[0]
+        """Return z1, z2, ... (the embeddings) and z12 (the fused embedding of all modalities)."""
+        codes = self.encode(x)
+        fused = self.fusion.fuse(codes, [self.everything])[0]
         return {**{f"z{i + 1}": z for i, z in enumerate(codes)}, "z12": fused}
+
+    def _encode_views(self, batch: Batch) -> list[Tensor]:
+        """Encode both views of every modality in one pass, each (2n, dim)."""
+        return self.encode([torch.cat(pair) for pair in zip(*batch.views, strict=True)])
 
 
 class CoMMSup(CoMM):
-    """CoMM with labels: SupCon on the fused code of all modalities of two views, in nats.
+    """CoMM with labels: SupCon on the fused embeddings of two views of all modalities, in nats.
 
-    loss = `similarity.supcon` of [z′_P, z″_P] with the joint label (arXiv 2409.07402, supervised variant).
+    loss = `contrastive.supcon` of [z′_P, z″_P] with the joint label (arXiv 2409.07402, supervised variant).
 
     Args:
-        encoders: the towers, whose codes are fused.
-        temperature: of the similarities.
-        fusion: `"mlp"` or `"transformer"`.
+        encoders: The encoders, whose embeddings are fused.
+        temperature: Temperature of the similarities, at least 0.0125.
+        fusion: `"mlp"` or `"transformer"` (see `CoMM`).
 
     Raises:
-        ValueError: unknown `fusion`.
+        ValueError: If `fusion` is unknown.
     """
 
     name = "comm-sup"
@@ -103,39 +112,61 @@ class CoMMSup(CoMM):
         super().__init__(encoders, temperature=temperature, terms="joint", fusion=fusion)
 
     def forward(self, batch: Batch) -> Float[Tensor, ""]:
-        """The loss of a labelled batch with two views."""
-        both = [torch.cat(pair) for pair in zip(*batch.views, strict=True)]
-        codes = [tower(x) for tower, x in zip(self.encoders, both, strict=True)]
-        first, second = self.head(self.fusion.many(codes, [self.everything])[0]).chunk(2)
+        """Compute the loss of a labeled batch with two views."""
+        fused = self.fusion.fuse(self._encode_views(batch), [self.everything])[0]
+        first, second = self.head(fused).chunk(2)
         return supcon([first, second], batch.y, self.temperature)
 
 
 class MLPFusion(nn.Module):
-    """An MLP with one hidden layer on the codes side by side; a masked modality is zeros."""
+    """An MLP with one hidden layer on the concatenated embeddings, with zeros for a masked modality.
+
+    Args:
+        dim: Width of an embedding.
+        modalities: Number of modalities.
+        hidden: Width of the hidden layer.
+    """
 
     def __init__(self, dim: int, modalities: int, hidden: int) -> None:
         super().__init__()
         self.network = mlp(dim * modalities, hidden, dim * modalities)
 
-    def many(self, codes: list[Tensor], masks: list[tuple[int, ...]]) -> list[Tensor]:
-        """The fused code under every mask, each (n, dim * modalities)."""
+    def fuse(self, codes: list[Tensor], masks: list[tuple[int, ...]]) -> list[Tensor]:
+        """Compute the fused embedding under every mask.
+
+        Args:
+            codes: Embedding of each modality, each (n, dim).
+            masks: Indices of the visible modalities.
+
+        Returns:
+            Fused embeddings, each (n, dim * modalities).
+        """
         blank = torch.zeros_like(codes[0])
         rows = [torch.cat([z if i in mask else blank for i, z in enumerate(codes)], dim=-1) for mask in masks]
         return list(self.network(torch.cat(rows)).chunk(len(masks)))
 
 
 class TransformerFusion(nn.Module):
-    """A pre-norm transformer block over [CLS, one token a modality], read at CLS."""
+    """A pre-norm transformer block on a CLS token and one token per modality, with its output at CLS.
+
+    Args:
+        dim: Width of an embedding.
+        modalities: Number of modalities.
+        hidden: Not used; the block has the width of the readout.
+
+    Raises:
+        ValueError: If the width is not divisible by the number of attention heads.
+    """
 
     HEADS, EXPANSION = 8, 4
 
     def __init__(self, dim: int, modalities: int, hidden: int) -> None:
         super().__init__()
-        del hidden  # the block's width is the readout's
+        del hidden
         width = dim * modalities
         if width % self.HEADS:
             raise ValueError(
-                f"fusion 'transformer' needs a readout width divisible by {self.HEADS}, got {width}: "
+                f"fusion 'transformer': the readout width {width} is not divisible by {self.HEADS}; "
                 "choose another dim"
             )
         self.tokens = nn.ModuleList(Linear(dim, width) for _ in range(modalities))
@@ -144,12 +175,12 @@ class TransformerFusion(nn.Module):
         self.query, self.key, self.value, self.out = (Linear(width, width) for _ in range(4))
         self.feed = mlp(width, self.EXPANSION * width, width)
 
-    def many(self, codes: list[Tensor], masks: list[tuple[int, ...]]) -> list[Tensor]:
-        """The fused code under every mask, each (n, dim * modalities)."""
+    def fuse(self, codes: list[Tensor], masks: list[tuple[int, ...]]) -> list[Tensor]:
+        """Compute the fused embedding under every mask (see `MLPFusion.fuse`)."""
         n = codes[0].shape[0]
         cls = self.cls.expand(n, -1)
         tokens = [embed(z) for embed, z in zip(self.tokens, codes, strict=True)]
-        # Keys and values of a token do not depend on the mask; only CLS asks.
+        # Only CLS is a query, so keys and values are computed once for all masks.
         normed = [self.norm1(t) for t in [cls, *tokens]]
         query = self._heads(self.query(normed[0]))
         keys = [self._heads(self.key(t)) for t in normed]

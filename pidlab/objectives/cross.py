@@ -1,4 +1,4 @@
-"""CLIP: the two modalities of a sample against those of the others."""
+"""CLIP: contrast between the two modalities of a sample."""
 
 import math
 
@@ -7,30 +7,37 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pidlab.encoders import Encoders
-from pidlab.objectives.base import Batch, BuiltIn, projection
+from pidlab.objectives.base import Batch, BuiltIn
 from pidlab.objectives.contrastive import checked_temperature, clip_loss, over_pairs
 
 
 class Cross(BuiltIn):
-    """Symmetric InfoNCE between modalities with a learnt scale (CLIP, Radford et al. 2021).
+    """Symmetric InfoNCE between modalities with a learned scale (CLIP, Radford et al. 2021).
 
     loss = ½ CE(rows of S) + ½ CE(columns of S), S = scale · cos(g1(e1(x1)), g2(e2(x2))), in nats.
 
     Args:
-        encoders: the towers e_i; more than two are averaged over pairs.
-        temperature: inverse of the scale at the start; the scale is learnt, up to 100.
+        encoders: The encoders e_i. More than two modalities are averaged over pairs.
+        temperature: Inverse of the initial scale. The scale is learned, with a maximum of 100.
+
+    Raises:
+        ValueError: If the temperature is lower than 0.0125.
+
+    Example:
+        >>> from pidlab import fit
+        >>> fit("cross(temperature=0.1)", "atoms", steps=2, batch=16).losses.shape
+        torch.Size([2])
     """
 
     name = "cross"
 
     def __init__(self, encoders: Encoders, *, temperature: float = 0.2) -> None:
         super().__init__(encoders)
-        self.heads = nn.ModuleList(projection(encoders.dim) for _ in encoders)
+        self.heads = self.make_heads()
         self.log_scale = nn.Parameter(torch.full((), -math.log(checked_temperature(temperature))))
 
     def forward(self, batch: Batch) -> Float[Tensor, ""]:
-        """The loss of a batch of pairs."""
-        triples = zip(self.heads, self.encoders, batch.x, strict=True)
-        z = [head(tower(x)) for head, tower, x in triples]
+        """Compute the loss of a batch of pairs."""
+        # 100 is the limit of CLIP's released code: without it the scale can grow until float32 overflows.
         scale = self.log_scale.exp().clamp(max=100.0)
-        return over_pairs(z, lambda a, b: clip_loss(a, b, scale))
+        return over_pairs(self.project(batch.x), lambda a, b: clip_loss(a, b, scale))

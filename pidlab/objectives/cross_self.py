@@ -1,23 +1,23 @@
-"""Cross-modal and self-supervised contrast, each with networks of its own."""
+"""Contrast between modalities and within each modality, with shared or separate networks."""
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from pidlab.encoders import Encoders
-from pidlab.objectives.base import Batch, BuiltIn, projection
+from pidlab.objectives.base import Batch, BuiltIn, encode, name_readouts, projection
 from pidlab.objectives.contrastive import checked_temperature, nt_xent, over_pairs
 
 
 class CrossSelf(BuiltIn):
-    """NTXent(x1, x2) + λ ½ [NTXent(x1′, x1″) + NTXent(x2′, x2″)], in nats (FactorCL, CoMM baselines).
+    """NTXent(x1, x2) + λ ½ [NTXent(x1′, x1″) + NTXent(x2′, x2″)], in nats (baseline of FactorCL and CoMM).
 
-    Towers and heads are shared between the two parts.
+    Both parts use the same encoders and heads.
 
     Args:
-        encoders: the towers.
-        temperature: of all similarities.
-        weight: λ.
+        encoders: The encoders e_i.
+        temperature: Temperature of all similarities, at least 0.0125.
+        weight: The weight λ of the part within modalities.
     """
 
     name = "cross+self"
@@ -26,15 +26,15 @@ class CrossSelf(BuiltIn):
     def __init__(self, encoders: Encoders, *, temperature: float = 0.2, weight: float = 1.0) -> None:
         super().__init__(encoders)
         self.temperature, self.weight = checked_temperature(temperature), weight
-        self.heads = nn.ModuleList(projection(encoders.dim) for _ in encoders)
+        self.heads = self.make_heads()
 
     def forward(self, batch: Batch) -> Float[Tensor, ""]:
-        """The loss of a batch with two views."""
-        clean, within = [], []
-        for i, (x, first, second) in enumerate(zip(batch.x, *batch.views, strict=True)):
-            z, a, b = self.heads[i](self.encoders[i](torch.cat([x, first, second]))).chunk(3)
-            clean.append(z)
-            within.append(nt_xent(a, b, self.temperature))
+        """Compute the loss of a batch with two views."""
+        # One pass of each network over the clean observations and both views.
+        stacked = [torch.cat(rows) for rows in zip(batch.x, *batch.views, strict=True)]
+        clean, first, second = zip(*(z.chunk(3) for z in self.project(stacked)), strict=True)
+        pairs = zip(first, second, strict=True)
+        within = [nt_xent(a, b, self.temperature) for a, b in pairs]
         across = over_pairs(clean, lambda a, b: nt_xent(a, b, self.temperature))
         return across + self.weight * torch.stack(within).mean()
 
@@ -42,16 +42,16 @@ class CrossSelf(BuiltIn):
 class CrossSelfFact(BuiltIn):
     """`cross+self` with separate encoders and heads for its two parts (FactorCL's Cross+Self+Fact).
 
-    loss = NTXent(x1, x2) + λ ½ [NTXent(x1′, x1″) + NTXent(x2′, x2″)], in nats; each part's codes are
-    half as wide, and a modality's readout is both of them side by side.
+    loss = NTXent(x1, x2) + λ ½ [NTXent(x1′, x1″) + NTXent(x2′, x2″)], in nats. The embeddings of each part
+    have half the width, and the readout of a modality concatenates both.
 
     Args:
-        encoders: the modalities and sizes that both sets of towers are made with.
-        temperature: of all similarities.
-        weight: λ.
+        encoders: The modalities and sizes, from which both sets of encoders are made.
+        temperature: Temperature of all similarities, at least 0.0125.
+        weight: The weight λ of the part within modalities.
 
     Raises:
-        ValueError: a dim of 1, which has no halves.
+        ValueError: If dim is 1, which cannot be halved.
     """
 
     name = "cross+self+fact"
@@ -59,19 +59,17 @@ class CrossSelfFact(BuiltIn):
 
     def __init__(self, encoders: Encoders, *, temperature: float = 0.2, weight: float = 1.0) -> None:
         if encoders.dim < 2:
-            raise ValueError(f"cross+self+fact halves a code of dim {encoders.dim}: expected 2 or more")
+            raise ValueError(f"dim {encoders.dim}: cross+self+fact halves it; expected 2 or more")
         shared = encoders.dim // 2
         super().__init__(encoders.fresh(shared))
         self.own = encoders.fresh(encoders.dim - shared)
         self.temperature, self.weight = checked_temperature(temperature), weight
-        self.heads = nn.ModuleList(projection(shared) for _ in encoders)
-        self.own_heads = nn.ModuleList(projection(self.own.dim) for _ in encoders)
+        self.heads = self.make_heads()
+        self.own_heads = torch.nn.ModuleList(projection(self.own.dim) for _ in encoders)
 
     def forward(self, batch: Batch) -> Float[Tensor, ""]:
-        """The loss of a batch with two views."""
-        triples = zip(self.heads, self.encoders, batch.x, strict=True)
-        clean = [head(tower(x)) for head, tower, x in triples]
-        across = over_pairs(clean, lambda a, b: nt_xent(a, b, self.temperature))
+        """Compute the loss of a batch with two views."""
+        across = over_pairs(self.project(batch.x), lambda a, b: nt_xent(a, b, self.temperature))
         within = []
         for i, pair in enumerate(zip(*batch.views, strict=True)):
             a, b = self.own_heads[i](self.own[i](torch.cat(pair))).chunk(2)
@@ -79,10 +77,7 @@ class CrossSelfFact(BuiltIn):
         return across + self.weight * torch.stack(within).mean()
 
     def represent(self, *x: Tensor) -> dict[str, Tensor]:
-        """z1, z2: the cross and the own code of a modality; z12; shared, unique: one part's codes."""
-        shared = [tower(xi) for tower, xi in zip(self.encoders, x, strict=True)]
-        unique = [tower(xi) for tower, xi in zip(self.own, x, strict=True)]
+        """Return z1, z2 (both embeddings of a modality), z12, `shared` and `unique` (one part each)."""
+        shared, unique = self.encode(x), encode(self.own, x)
         z = [torch.cat(pair, dim=-1) for pair in zip(shared, unique, strict=True)]
-        readouts = {"z12": z, "shared": shared, "unique": unique}
-        joined = {name: torch.cat(parts, dim=-1) for name, parts in readouts.items()}
-        return {f"z{i + 1}": zi for i, zi in enumerate(z)} | joined
+        return name_readouts(z) | {"shared": torch.cat(shared, dim=-1), "unique": torch.cat(unique, dim=-1)}

@@ -1,4 +1,4 @@
-"""FactorCL: six bounds on mutual information, in heads of their own for what is shared and unique."""
+"""FactorCL: six bounds on mutual information, with separate heads for shared and unique information."""
 
 import math
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ from pidlab.objectives.base import (
     BuiltIn,
     Phase,
     check_option,
+    name_readouts,
     projection,
 )
 from pidlab.objectives.bounds import CRITICS, every_class, one_hot
@@ -26,12 +27,12 @@ class Term:
     """One bound of the objective.
 
     Args:
-        name: of its critic; y stands for the label, or for the view in its place.
-        bound: `"nce"` (raised) or `"club"` (lowered).
-        factor: what it is about: `"shared"` or `"unique"`.
-        modalities: one, held against y, or both, held against each other.
-        given: whether it is conditional on y.
-        counted: how often it stands in S + U1 + U2.
+        name: Name of its critic, where y is the label or the view that replaces it.
+        bound: `"nce"` (a lower bound, maximized) or `"club"` (an upper bound, minimized).
+        factor: `"shared"` or `"unique"`, the kind of information.
+        modalities: One modality, compared with y, or both, compared with each other.
+        given: Whether the bound is conditional on y.
+        counted: Weight in S + U1 + U2.
     """
 
     name: str
@@ -42,8 +43,8 @@ class Term:
     counted: int = 1
 
 
-# S = I(X1;X2) - I(X1;X2|Y) and U_i = I(X_i;Y) - I(X1;X2) + I(X1;X2|Y), each information by the bound
-# from below where it is raised and from above where it is lowered.
+# S = I(X1;X2) - I(X1;X2|Y) and U_i = I(X_i;Y) - I(X1;X2) + I(X1;X2|Y). An information with a positive sign
+# is replaced by its lower bound, one with a negative sign by its upper bound.
 TERMS = (
     Term("nce_12", "nce", "shared", (0, 1)),
     Term("club_12_given_y", "club", "shared", (0, 1), given=True),
@@ -57,14 +58,25 @@ Heads = dict[str, dict[int, Tensor]]
 
 
 class FactorCL(BuiltIn):
-    """What both variants of factorized contrastive learning share (Liang et al. 2023, arXiv 2306.05268).
+    """Base class of factorized contrastive learning (Liang et al. 2023, arXiv 2306.05268).
 
-    loss = -(S + U1 + U2), in nats, over the table `TERMS` (Algorithm 2). The variants say what stands for
-    y. Each step is followed by one step of the CLUB critics alone, which maximise InfoNCE on a fresh
-    batch; in the main phase they are constants.
+    loss = -(S + U1 + U2), in nats, with the terms of `TERMS` (Algorithm 2). The subclasses define y. Each
+    step is followed by one step of the CLUB critics, which maximize InfoNCE on a new batch. In the main
+    phase these critics are constants.
 
-    Readouts: `z1`, `z2`, `z12`, the factorised heads; `shared`, `unique`, those of one factor;
-    `encoder`, the codes that the heads stand on.
+    Readouts: `z1`, `z2` and `z12` are the outputs of the heads of both factors; `shared` and `unique` those
+    of one factor; `encoder` is the concatenation of the embeddings.
+
+    Args:
+        encoders: The encoders e1, e2.
+        critic: `"separable"` or `"concat"`.
+        temperature: Temperature of separable critics, at least 0.0125.
+        sum: `"algorithm2"` or `"appendix"`.
+        heads: `"factor"` or `"term"`.
+        keep: Parts of z12: `"all"`, `"shared"`, `"unique1"` or `"unique2"`.
+
+    Raises:
+        ValueError: If an option is unknown, if dim is 1, or if there are not two modalities.
     """
 
     phases: tuple[Phase, ...] = (
@@ -89,8 +101,8 @@ class FactorCL(BuiltIn):
         check_option("keep", keep, ("all", "shared", "unique1", "unique2"))
         if encoders.dim < 2 or len(encoders) != 2:
             raise ValueError(
-                f"FactorCL halves the codes of two modalities, got {len(encoders)} of dim {encoders.dim}: "
-                "expected a dim of 2 or more"
+                f"FactorCL: expected two modalities and a dim of 2 or more, got {len(encoders)} of "
+                f"dim {encoders.dim}"
             )
         self.keep, self.per_term = keep, heads == "term"
         self.weights = {term.name: term.counted if sum == "algorithm2" else 1 for term in TERMS}
@@ -101,7 +113,7 @@ class FactorCL(BuiltIn):
         if critic == "separable":
             settings["temperature"] = temperature
         for term in TERMS:
-            name = self._heads_of(term)
+            name = self._head_name(term)
             if name not in self.heads:
                 sides = term.modalities if self.per_term else (0, 1)
                 made = {str(i): projection(encoders.dim, outputs=width[term.factor]) for i in sides}
@@ -111,7 +123,7 @@ class FactorCL(BuiltIn):
             )
 
     def terms(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
-        """The six bounds, in nats, by the names in `TERMS`."""
+        """Compute the six bounds, in nats, by their names in `TERMS`."""
         z, values = self._encode(batch), {}
         for term in TERMS:
             critic: Any = self._critics(term.bound)[term.name]
@@ -125,13 +137,13 @@ class FactorCL(BuiltIn):
         return values
 
     def forward(self, batch: Batch) -> Float[Tensor, ""]:
-        """Minus the sum of S, U1 and U2."""
+        """Compute minus the sum of S, U1 and U2."""
         values = self.terms(batch)
         signs = {"nce": -1.0, "club": 1.0}
         return torch.stack([signs[t.bound] * self.weights[t.name] * values[t.name] for t in TERMS]).sum()
 
     def club_loss(self, batch: Batch) -> Float[Tensor, ""]:
-        """Minus InfoNCE of the CLUB critics, which is what makes their value an upper bound."""
+        """Compute minus InfoNCE of the CLUB critics. At its minimum their CLUB value is an upper bound."""
         z = self._encode(batch)
         values = [
             self._infonce(term, self._critics("club")[term.name], *self._sides(term, z, batch), batch)
@@ -141,11 +153,11 @@ class FactorCL(BuiltIn):
         return -torch.stack(values).sum()
 
     def represent(self, *x: Tensor) -> dict[str, Tensor]:
-        """Every readout; `keep` narrows z12 to one factor."""
-        codes = [tower(xi) for tower, xi in zip(self.encoders, x, strict=True)]
+        """Compute all readouts; `keep` selects the factors in z12."""
+        codes = self.encode(x)
         z = self._through_heads(codes)
         factors = {
-            (factor, i): torch.cat([z[name][i] for name in self._names(factor) if i in z[name]], dim=-1)
+            (factor, i): torch.cat([z[name][i] for name in self._head_names(factor) if i in z[name]], dim=-1)
             for factor in ("shared", "unique")
             for i in (0, 1)
         }
@@ -156,19 +168,19 @@ class FactorCL(BuiltIn):
         return {name: torch.cat(parts, dim=-1) for name, parts in readouts.items()}
 
     def _encode(self, batch: Batch) -> Heads:
-        """What each head makes of what it is given of a batch."""
+        """Compute the output of every head."""
         raise NotImplementedError
 
     def _widths(self, term: Term, width: int) -> tuple[int, int]:
-        """The widths of a critic's two sides."""
+        """Return the widths of the two inputs of a critic."""
         raise NotImplementedError
 
     def _sides(self, term: Term, z: Heads, batch: Batch) -> tuple[Tensor, Tensor]:
-        """What a critic compares."""
+        """Return the two inputs of a critic."""
         raise NotImplementedError
 
     def _allowed(self, term: Term, batch: Batch) -> Tensor | None:
-        """Which pairs a conditional bound may use."""
+        """Return the pairs that a conditional bound uses, or None for all pairs."""
         return None
 
     def _infonce(self, term: Term, critic: nn.Module, a: Tensor, b: Tensor, batch: Batch) -> Tensor:
@@ -180,11 +192,11 @@ class FactorCL(BuiltIn):
             for name, heads in self.heads.items()
         }
 
-    def _heads_of(self, term: Term) -> str:
+    def _head_name(self, term: Term) -> str:
         return term.name if self.per_term else term.factor
 
-    def _names(self, factor: str) -> list[str]:
-        return list(dict.fromkeys(self._heads_of(term) for term in TERMS if term.factor == factor))
+    def _head_names(self, factor: str) -> list[str]:
+        return list(dict.fromkeys(self._head_name(term) for term in TERMS if term.factor == factor))
 
     def _critics(self, bound: str) -> nn.ModuleDict:
         critics = self.critics[bound]
@@ -195,25 +207,26 @@ class FactorCL(BuiltIn):
 class FactorCLSup(FactorCL):
     """FactorCL with labels: y is the label (arXiv 2306.05268, Algorithm 2, Eqs. 13-16), in nats.
 
-    S = N(x1, x2) - CLUB(x1, x2 given y) and U_i = N(x_i, y) - CLUB(x1, x2) + N(x1, x2 given y), N being
-    InfoNCE; U_i contains synergy. A critic g(a)·h(b) of a conditional bound is given y beside x1, and
-    with `conditional="class"` candidates are the rows of the same class (log of whose number caps it).
+    S = N(x1, x2) - CLUB(x1, x2 given y) and U_i = N(x_i, y) - CLUB(x1, x2) + N(x1, x2 given y), where N is
+    InfoNCE. U_i contains synergy. The first input of the critic of a conditional bound is [x1, y]. With
+    `conditional="class"` the candidates are the rows of the same class, and the log of their number limits
+    the bound.
 
     Args:
-        encoders: the towers.
-        critic: `"separable"`, g(a)·h(b) (the paper's §3.2), or `"concat"`, an MLP on every pair (its
+        encoders: The encoders e1, e2.
+        critic: `"separable"`: g(a)·h(b) (section 3.2 of the paper). `"concat"`: an MLP on every pair (its
             appendix and released code).
-        temperature: of separable critics, whose vectors have unit length.
-        conditional: `"class"`, negatives from p(x2|y); or `"concat"`, all negatives, as released, which
-            estimates I(X1,Y;X2) instead.
-        sum: `"algorithm2"`, S + U1 + U2; or `"appendix"` (Eqs. 94-99), CLUB(x1, x2) and
-            N(x1, x2 given y) once each.
-        heads: `"factor"`, one per factor and modality (Eqs. 6-7), half a code wide each; or `"term"`, of
-            every term its own (appendix D.1), which makes z12 five halves as wide as without heads.
-        keep: what z12 holds: `"all"`, or the paper's ablation `"shared"`, `"unique1"`, `"unique2"`.
+        temperature: Temperature of separable critics, whose vectors have unit length; at least 0.0125.
+        conditional: `"class"`: negatives from p(x2|y). `"concat"`: all negatives, as in the released code,
+            which estimates I(X1,Y;X2) instead.
+        sum: `"algorithm2"`: S + U1 + U2. `"appendix"` (Eqs. 94-99): CLUB(x1, x2) and N(x1, x2 given y) once
+            each.
+        heads: `"factor"`: one per factor and modality, half the width of an embedding (Eqs. 6-7). `"term"`:
+            one per term and modality (appendix D.1); z12 is then 2.5 times as wide as the embeddings.
+        keep: Parts of z12: `"all"`, or the paper's ablation `"shared"`, `"unique1"`, `"unique2"`.
 
     Raises:
-        ValueError: an unknown option, a dim of 1.
+        ValueError: If an option is unknown or if dim is 1.
     """
 
     name = "factorcl-sup"
@@ -235,7 +248,7 @@ class FactorCLSup(FactorCL):
         self.conditional = conditional
 
     def _encode(self, batch: Batch) -> Heads:
-        return self._through_heads([tower(x) for tower, x in zip(self.encoders, batch.x, strict=True)])
+        return self._through_heads(self.encode(batch.x))
 
     def _widths(self, term: Term, width: int) -> tuple[int, int]:
         codes = sum(self.encoders.classes.values())
@@ -244,7 +257,7 @@ class FactorCLSup(FactorCL):
         return width + codes * term.given, width
 
     def _sides(self, term: Term, z: Heads, batch: Batch) -> tuple[Tensor, Tensor]:
-        sides = z[self._heads_of(term)]
+        sides = z[self._head_name(term)]
         if len(term.modalities) == 1:
             few = self._few_classes(batch)
             codes = every_class(self.encoders.classes, batch.x1) if few else self._codes(batch)
@@ -268,35 +281,35 @@ class FactorCLSup(FactorCL):
 
 
 class FactorCLSSL(FactorCL):
-    """FactorCL without labels: a view of each modality stands for y (arXiv 2306.05268, §3.3), in nats.
+    """FactorCL without labels: a view of each modality replaces y (arXiv 2306.05268, section 3.3), in nats.
 
-    As `factorcl-sup` with N(x_i, x_i′) in place of N(x_i, y), one head for x_i and x_i′, and the pair
-    (x1′, x2′) as the condition: critics g([x1, x1′])·h([x2, x2′]), all negatives.
+    Differences from `factorcl-sup`: N(x_i, x_i′) replaces N(x_i, y), with one head for x_i and x_i′. The
+    condition is the pair (x1′, x2′), with critics g([x1, x1′])·h([x2, x2′]) and all negatives.
 
     Args:
-        encoders: the towers.
-        critic: `"separable"` or `"concat"`.
-        temperature: of separable critics.
+        encoders: The encoders e1, e2.
+        critic: `"separable"` or `"concat"` (see `FactorCLSup`).
+        temperature: Temperature of separable critics, at least 0.0125.
         sum: `"algorithm2"` or `"appendix"`.
         heads: `"factor"` or `"term"`.
         keep: `"all"`, `"shared"`, `"unique1"` or `"unique2"`.
 
     Raises:
-        ValueError: an unknown option, a dim of 1.
+        ValueError: If an option is unknown or if dim is 1.
     """
 
     name = "factorcl-ssl"
     needs = ("view",)
 
     def _encode(self, batch: Batch) -> Heads:
-        both = zip(self.encoders, batch.x, batch.views[0], strict=True)
-        return self._through_heads([tower(torch.cat([x, view])) for tower, x, view in both])
+        pairs = zip(batch.x, batch.views[0], strict=True)
+        return self._through_heads(self.encode([torch.cat(pair) for pair in pairs]))
 
     def _widths(self, term: Term, width: int) -> tuple[int, int]:
         return (2 * width, 2 * width) if term.given else (width, width)
 
     def _sides(self, term: Term, z: Heads, batch: Batch) -> tuple[Tensor, Tensor]:
-        sides = [z[self._heads_of(term)][i].chunk(2) for i in term.modalities]
+        sides = [z[self._head_name(term)][i].chunk(2) for i in term.modalities]
         if len(sides) == 1:
             x, view = sides[0]
             return x, view
@@ -307,21 +320,20 @@ class FactorCLSSL(FactorCL):
 
 
 class OurCL(FactorCL):
-    """The same fit, read in front of its heads: z1, z2 and z12 are the encoders' codes."""
+    """FactorCL with the encoders' outputs as readouts instead of the outputs of the heads."""
 
     def represent(self, *x: Tensor) -> dict[str, Tensor]:
-        """Every tower's code, and z12, the codes side by side."""
-        z1, z2 = (tower(xi) for tower, xi in zip(self.encoders, x, strict=True))
-        return {"z1": z1, "z2": z2, "z12": torch.cat([z1, z2], dim=-1)}
+        """Return z1, z2 (the embeddings) and z12 (their concatenation)."""
+        return name_readouts(self.encode(x))
 
 
 class OurCLSup(OurCL, FactorCLSup):
-    """`factorcl-sup`, read at the encoders' outputs instead of the factorised heads."""
+    """`factorcl-sup` with the encoders' outputs as readouts."""
 
     name = "ourcl-sup"
 
 
 class OurCLSSL(OurCL, FactorCLSSL):
-    """`factorcl-ssl`, read at the encoders' outputs instead of the factorised heads."""
+    """`factorcl-ssl` with the encoders' outputs as readouts."""
 
     name = "ourcl-ssl"

@@ -1,11 +1,11 @@
-"""SimCLR between the modalities: FactorCL's reading of it."""
+"""SimCLR, between the views of a modality or between the modalities of a sample."""
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from pidlab.encoders import Encoders
-from pidlab.objectives.base import Batch, BuiltIn, projection
+from pidlab.objectives.base import Batch, BuiltIn
 from pidlab.objectives.contrastive import checked_temperature, nt_xent, over_pairs
 
 
@@ -15,8 +15,8 @@ class SimCLR(BuiltIn):
     loss = mean_i NTXent(g_i(e_i(x_i′)), g_i(e_i(x_i″)); temperature), in nats.
 
     Args:
-        encoders: the towers e_i.
-        temperature: of the similarities.
+        encoders: The encoders e_i.
+        temperature: Temperature of the similarities, at least 0.0125.
     """
 
     name = "simclr"
@@ -25,26 +25,25 @@ class SimCLR(BuiltIn):
     def __init__(self, encoders: Encoders, *, temperature: float = 0.2) -> None:
         super().__init__(encoders)
         self.temperature = checked_temperature(temperature)
-        self.heads = nn.ModuleList(projection(encoders.dim) for _ in encoders)
+        self.heads = self.make_heads()
 
     def forward(self, batch: Batch) -> Float[Tensor, ""]:
-        """The loss of a batch with two views."""
-        losses = []
-        for i, (first, second) in enumerate(zip(*batch.views, strict=True)):
-            a, b = self.heads[i](self.encoders[i](torch.cat([first, second]))).chunk(2)
-            losses.append(nt_xent(a, b, self.temperature))
+        """Compute the loss of a batch with two views."""
+        # One pass of each network over both views.
+        z = self.project([torch.cat(pair) for pair in zip(*batch.views, strict=True)])
+        losses = [nt_xent(*zi.chunk(2), temperature=self.temperature) for zi in z]
         return torch.stack(losses).mean()
 
 
 class SimCLRCross(BuiltIn):
     """NT-Xent with the modalities of a sample as its views (FactorCL's "SimCLR"), in nats.
 
-    loss = NTXent(g1(e1(x1)), g2(e2(x2)); temperature), averaged over the pairs where modalities are more
-    than two (CMC). Unlike in `cross`, candidates of a row are those of its own modality too.
+    loss = NTXent(g1(e1(x1)), g2(e2(x2)); temperature), averaged over pairs of modalities (CMC). In contrast
+    to `cross`, the candidates of a row include the other rows of its own modality.
 
     Args:
-        encoders: the towers e_i.
-        temperature: of the similarities.
+        encoders: The encoders e_i.
+        temperature: Temperature of the similarities, at least 0.0125.
     """
 
     name = "simclr-cross"
@@ -52,10 +51,8 @@ class SimCLRCross(BuiltIn):
     def __init__(self, encoders: Encoders, *, temperature: float = 0.2) -> None:
         super().__init__(encoders)
         self.temperature = checked_temperature(temperature)
-        self.heads = nn.ModuleList(projection(encoders.dim) for _ in encoders)
+        self.heads = self.make_heads()
 
     def forward(self, batch: Batch) -> Float[Tensor, ""]:
-        """The loss of a batch of pairs."""
-        triples = zip(self.heads, self.encoders, batch.x, strict=True)
-        z = [head(tower(x)) for head, tower, x in triples]
-        return over_pairs(z, lambda a, b: nt_xent(a, b, self.temperature))
+        """Compute the loss of a batch of pairs."""
+        return over_pairs(self.project(batch.x), lambda a, b: nt_xent(a, b, self.temperature))

@@ -1,4 +1,4 @@
-"""The ceiling: one network on both modalities, trained on every target."""
+"""Baselines: an untrained network (floor) and a supervised network on both modalities (ceiling)."""
 
 import torch
 import torch.nn.functional as F
@@ -10,21 +10,28 @@ from pidlab.objectives.base import Batch, BuiltIn, Phase
 
 
 class Untrained(BuiltIn):
-    """Encoders that are never trained: what a random network of this width lets a probe read."""
+    """Encoders that are not trained: the information that a probe extracts from a random network.
+
+    Args:
+        encoders: The encoders e_i.
+    """
 
     name = "untrained"
     phases: tuple[Phase, ...] = ()
 
     def forward(self, batch: Batch) -> Float[Tensor, ""]:
-        """Zero, whatever the batch."""
+        """Return zero."""
         return torch.zeros((), device=batch.x1.device)
 
 
 class Supervised(BuiltIn):
-    """Cross-entropy of every target from `encoders.joint(x1, x2)`, through one linear head.
+    """Cross-entropy of every target from `encoders.joint(x1, x2)` with one linear head, in nats.
 
-    loss = sum over targets of -mean log softmax(head(z12))[target], in nats. Towers with late fusion
-    do not learn the XOR; the joint network does. Its one readout is z12.
+    loss = sum over targets of -mean log softmax(head(z12))[target]. Separate encoders with late fusion do
+    not learn the XOR; the joint network does. The only readout is z12.
+
+    Args:
+        encoders: Encoders with a joint network.
     """
 
     name = "supervised"
@@ -37,7 +44,7 @@ class Supervised(BuiltIn):
         self.head = Linear(encoders.dim * len(encoders), sum(self.classes.values()))
 
     def forward(self, batch: Batch) -> Float[Tensor, ""]:
-        """The summed cross-entropy of a batch with `targets`."""
+        """Compute the summed cross-entropy of a labeled batch."""
         logits = self.head(self.joint(*batch.x)).split(list(self.classes.values()), dim=-1)
         losses = [
             F.cross_entropy(logit, batch.targets[name])
@@ -46,5 +53,5 @@ class Supervised(BuiltIn):
         return torch.stack(losses).sum()
 
     def represent(self, *x: Tensor) -> dict[str, Tensor]:
-        """z12, the joint network's output."""
+        """Return z12, the output of the joint network."""
         return {"z12": self.joint(*x)}

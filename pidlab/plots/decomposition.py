@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from pidlab.decomposition import TERMS, Decomposition
 from pidlab.errors import InvalidRequest
 from pidlab.plots.parts import fix_ticks
-from pidlab.plots.style import GREY, TERM_COLORS, style
+from pidlab.plots.style import GREY, TERM_COLORS, escape_math, style
 from pidlab.results.formatting import format_point
 from pidlab.results.means import list_points, point_columns
 from pidlab.results.panels import SYMBOLS, describe_term, require_columns, symbol_of
@@ -40,11 +40,7 @@ def decomposition_table(decompositions: Mapping[str, Decomposition]) -> pd.DataF
 
 
 def decomposition_figure(
-    table: pd.DataFrame,
-    axis_groups: Sequence[Sequence[str]] = (),
-    *,
-    venue: str = "neurips",
-    title: str = "",
+    table: pd.DataFrame, axis_groups: Sequence[Sequence[str]] = (), *, venue: str = "neurips", title: str = ""
 ) -> tuple[Figure, pd.DataFrame]:
     """Draw a horizontal bar of the four terms for each decomposition.
 
@@ -96,13 +92,13 @@ def decomposition_figure(
         rows = np.arange(len(names))
         panel.vlines(shown["total"], rows - 0.45, rows + 0.45, color=GREY, linewidth=0.9)
         panel.axvline(0.0, color="black", linewidth=0.6)
-        panel.set_yticks(rows, names)
+        panel.set_yticks(rows, map(escape_math, names))
         panel.set_ylim(len(names) - 0.5, -0.5)
         panel.tick_params(axis="y", length=0)
         panel.spines["left"].set_visible(False)
         panel.set_xlabel("information about $Y$ [bits]")
         if title:
-            panel.set_title(title, loc="left")
+            panel.set_title(escape_math(title), loc="left")
         swatches = [panel.barh(0, 0, color=TERM_COLORS[term], label=describe_term(term)) for term in TERMS]
         line = panel.plot([], [], color=GREY, linewidth=0.9, label="total $I(X_1,X_2;Y)$")
         figure.legend(

@@ -1,4 +1,4 @@
-"""Figures "known-answers" and "estimators": examinations of the probes and of other estimators."""
+"""The figure "known-answers": errors of captured bits, and coverage of their intervals."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from pidlab.decomposition import TERMS
-from pidlab.plots.parts import fix_ticks, legend, truth_handle
+from pidlab.plots.parts import fix_ticks, legend
 from pidlab.plots.style import (
     BLACK,
     BLUE,
@@ -117,64 +117,5 @@ def _draw_coverage(panel: Axes, rates: pd.DataFrame) -> None:
     panel.set_ylabel("coverage of the 95 % interval")
 
 
-ESTIMATOR_COLUMNS = ("estimator", "task", "truth", "estimate", "low", "high")
 _MARKS = ("o", "s", "D", "^", "v", "P", "X", "*")
 _COLORS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK)
-
-
-def estimators_figure(
-    table: pd.DataFrame, axis_groups: Sequence[Sequence[str]] = (), *, venue: str = "neurips"
-) -> tuple[Figure, pd.DataFrame]:
-    """Draw a row per task: the truth as a grey line, and each estimate with its interval.
-
-    Args:
-        table: A row per (task, estimator) with columns `estimator, task, truth, estimate, low, high`, bits.
-        axis_groups: Not used, since each row states its task.
-        venue: One of `VENUES`.
-
-    Returns:
-        The figure, and the rows that it shows, sorted by truth.
-
-    Raises:
-        InvalidRequest: If a column is missing.
-    """
-    require_columns(table, ESTIMATOR_COLUMNS, "estimators figure")
-    shown = table[list(ESTIMATOR_COLUMNS)].sort_values("truth", kind="stable").reset_index(drop=True)
-    tasks = {name: i for i, name in enumerate(dict.fromkeys(shown["task"]))}
-    names = list(dict.fromkeys(table["estimator"].astype(str)))
-    with style(venue):
-        height = 0.12 + 0.07 * len(names)
-        figure = Figure(figsize=(width_of(venue), 0.75 + height * len(tasks)))
-        panel = figure.subplots()
-        fix_ticks(panel)
-        truths = shown.drop_duplicates("task")
-        rows = truths["task"].map(tasks)
-        panel.vlines(truths["truth"], rows - 0.45, rows + 0.45, **TRUTH)
-        handles = []
-        for i, name in enumerate(names):
-            mine = shown[shown["estimator"].astype(str) == name]
-            shift = (i - (len(names) - 1) / 2) * 0.75 / len(names)
-            mark: dict[str, Any] = {
-                "color": _COLORS[i % len(_COLORS)],
-                "marker": _MARKS[i % len(_MARKS)],
-                "markersize": 2.8,
-            }
-            reach = [mine["estimate"] - mine["low"], mine["high"] - mine["estimate"]]
-            panel.errorbar(
-                mine["estimate"],
-                mine["task"].map(tasks) + shift,
-                xerr=np.clip(np.array(reach, dtype=float), 0.0, None),
-                linestyle="none",
-                elinewidth=0.6,
-                markeredgewidth=0,
-                **mark,
-            )
-            handles.append(Line2D([], [], linestyle="none", label=name, **mark))
-        panel.set_yticks(list(tasks.values()), [str(name) for name in tasks])
-        panel.set_ylim(len(tasks) - 0.5, -0.5)
-        panel.tick_params(axis="y", length=0)
-        panel.set_xlabel("information [bits]")
-        panel.grid(axis="x", color="0.92", linewidth=0.5)
-        panel.set_axisbelow(True)
-        legend(figure, [*handles, truth_handle()])
-    return figure, shown

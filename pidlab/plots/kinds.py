@@ -67,11 +67,6 @@ KINDS = {
         "learning:learning_figure",
         "Captured information during training; dots are single seeds, grey lines are the truth.",
     ),
-    "estimators": Kind(
-        "examination:estimators_figure",
-        "Estimates with their 95 % intervals against the truth, in bits.",
-        ("estimators.csv",),
-    ),
     "decomposition": Kind(
         "decomposition:decomposition_figure", "Decompositions of known distributions, in bits."
     ),

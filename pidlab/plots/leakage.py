@@ -9,22 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pidlab.errors import InvalidRequest, nearest
-from pidlab.plots.parts import fix_ticks, point_title
-from pidlab.plots.style import style, width_of
-from pidlab.results.formatting import (
-    format_bits,
-    format_objective,
-    format_parameter,
-    format_value,
-)
-from pidlab.results.means import (
-    list_points,
-    mean_over_seeds,
-    parameters,
-    point_columns,
-    rows_at,
-    thin_points,
-)
+from pidlab.plots.parts import fix_ticks, objective_label, point_title
+from pidlab.plots.style import escape_math, style, width_of
+from pidlab.results.formatting import format_bits, format_parameter, format_value
+from pidlab.results.means import list_points, mean_over_seeds, parameters, point_columns, rows_at, thin_points
 from pidlab.results.panels import READOUTS, headlines, is_auxiliary, symbol_of
 
 NUISANCE = "nuisance:"
@@ -96,7 +84,7 @@ def leakage_figure(
         for panel, part, point in zip(grid, parts, points, strict=True):
             _draw_heatmap(panel, part, rows, values, columns, top)
             point = dict(point)
-            objective = [format_objective(str(point.pop("objective")))] if "objective" in point else []
+            objective = [objective_label(str(point.pop("objective")))] if "objective" in point else []
             panel.set_title("\n".join([*objective, *([point_title(point)] if point else [])]))
         if count > len(parts):
             figure.suptitle(f"{len(parts)} of {count} panels")
@@ -121,7 +109,7 @@ def _select_headlines(table: pd.DataFrame, readout: str, rows: str, terms: Seque
 
 
 def _row_label(rows: str, value: Any) -> str:
-    return format_objective(str(value)) if rows == "objective" else format_value(value)
+    return objective_label(str(value)) if rows == "objective" else escape_math(format_value(value))
 
 
 def _grid(venue: str, count: int, columns: int, labels: list[str], rows: str) -> tuple[Figure, list[Axes]]:
@@ -167,7 +155,7 @@ def _draw_heatmap(
         fmt="",
         # Numbers stay in their cells, so that the layout need not measure them.
         annot_kws={"fontsize": NUMBER_FONT, "in_layout": False},
-        xticklabels=[symbol_of(name) or name for name in columns],
+        xticklabels=[symbol_of(name) or escape_math(name) for name in columns],
         yticklabels=labels,
         ax=panel,
     )

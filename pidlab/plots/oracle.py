@@ -6,9 +6,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pidlab.plots.parts import draw_rows, panel_grid
+from pidlab.plots.parts import draw_rows, objective_label, panel_grid
 from pidlab.plots.style import TRUTH, Look, looks, style
-from pidlab.results.formatting import format_bits, format_objective
+from pidlab.results.formatting import format_bits
 from pidlab.results.means import half_width
 from pidlab.results.panels import FITTED, OWN_FUSION, SCRATCH, TRAINED, WARM, require_columns
 
@@ -62,7 +62,7 @@ def oracle_figure(
                     panel.remove()
                     continue
                 _draw_panel(panel, here, seeds, names, look)
-                panel.set_title(f"{format_objective(objective)}\n{views} views")
+                panel.set_title(f"{objective_label(objective)}\n{views} views")
                 panel.set_xlabel("loss [nats]")
     return figure, shown
 

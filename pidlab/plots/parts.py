@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from pidlab.plots.style import TEXT_WIDTH, TRUTH, Look, style, width_of
+from pidlab.plots.style import TEXT_WIDTH, TRUTH, Look, escape_math, style, width_of
 from pidlab.results.formatting import format_objective, format_parameter, format_value
 from pidlab.results.means import t_interval
 from pidlab.results.panels import symbol_of
@@ -157,12 +157,7 @@ def draw_objectives(
 
 
 def draw_rows(
-    panel: Axes,
-    rows: pd.DataFrame,
-    x: str,
-    y: str,
-    palette: Mapping[str, Look],
-    hollow: Sequence[str] = (),
+    panel: Axes, rows: pd.DataFrame, x: str, y: str, palette: Mapping[str, Look], hollow: Sequence[str] = ()
 ) -> None:
     """Draw means over seeds with 95 % t-intervals and single seeds as dots, in a row per category.
 
@@ -206,7 +201,7 @@ def label_values(panel: Axes, positions: Mapping[Any, float], letters: int = 16)
         positions: Positions by value.
         letters: Number of letters that fit beneath a panel.
     """
-    words = [format_value(value) for value in positions]
+    words = [escape_math(format_value(value)) for value in positions]
     tilted: dict[str, Any] = {"rotation": 35, "ha": "right"} if sum(map(len, words)) > letters else {}
     panel.set_xticks(list(positions.values()), words, **tilted)
 
@@ -226,23 +221,30 @@ def label_row(panel: Axes, text: str) -> None:
 
 def axis_label(name: str) -> str:
     """Return the label of an axis along a parameter; unique terms are written as U."""
-    return f"true {_parameter_symbol(name)} [bits]" if symbol_of(name) else format_parameter(name)
+    symbol = _parameter_symbol(name)
+    return f"true {symbol} [bits]" if symbol_of(name) else symbol
 
 
 def point_title(point: Mapping[str, Any], separator: str = ", ") -> str:
     """Return a point of a sweep as a title, with symbols for terms."""
     return separator.join(
-        f"{_parameter_symbol(name)} = {format_value(value) or 'default'}" for name, value in point.items()
+        f"{_parameter_symbol(name)} = {escape_math(format_value(value)) or 'default'}"
+        for name, value in point.items()
     )
 
 
 def _parameter_symbol(name: str) -> str:
-    return "$U$" if name in ("unique1", "unique2") else symbol_of(name) or format_parameter(name)
+    return "$U$" if name in ("unique1", "unique2") else symbol_of(name) or escape_math(format_parameter(name))
 
 
 def objective_handles(palette: Mapping[str, Look]) -> list[Artist]:
     """Return the legend entries of objectives."""
-    return [Line2D([], [], **look.line, label=format_objective(name)) for name, look in palette.items()]
+    return [Line2D([], [], **look.line, label=objective_label(name)) for name, look in palette.items()]
+
+
+def objective_label(name: str) -> str:
+    """Return the name of an objective as text for matplotlib."""
+    return escape_math(format_objective(name))
 
 
 def truth_handle(label: str = "truth") -> Line2D:

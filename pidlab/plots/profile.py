@@ -7,9 +7,16 @@ from matplotlib.figure import Figure
 
 from pidlab.errors import InvalidRequest
 from pidlab.plots.capture import bits_limits
-from pidlab.plots.parts import draw_rows, label_row, legend, panel_grid, point_title, truth_handle
+from pidlab.plots.parts import (
+    draw_rows,
+    label_row,
+    legend,
+    objective_label,
+    panel_grid,
+    point_title,
+    truth_handle,
+)
 from pidlab.plots.style import TRUTH, looks, style
-from pidlab.results.formatting import format_objective
 from pidlab.results.means import list_points, mean_over_seeds, point_columns, rows_at, thin_points
 from pidlab.results.panels import panels
 
@@ -64,7 +71,7 @@ def profile_figure(
                 panel.set_xlim(bits_limits(shown))
             if point:
                 label_row(strip[-1], point_title(point, "\n"))
-            strip[0].set_yticks(range(len(palette)), [format_objective(name) for name in palette])
+            strip[0].set_yticks(range(len(palette)), [objective_label(name) for name in palette])
         for part, panel in zip(divided, grid[0], strict=True):
             panel.set_title(part.title)
         for panel in grid[-1]:

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from tueplots import figsizes, fontsizes
 
 from pidlab.errors import InvalidRequest, nearest
+from pidlab.io import atomic_write
 from pidlab.results.means import CEILING, FLOOR, base_name
 
 FORMATS = ("pdf", "svg", "png")
@@ -212,7 +213,7 @@ def style(venue: str = "neurips") -> Generator[None]:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure in the format of the file's suffix, with the same bytes every time.
+    """Write a figure in the format of the file's suffix, atomically and with the same bytes every time.
 
     Args:
         figure: The figure.
@@ -226,6 +227,22 @@ def save(figure: Figure, path: Path) -> None:
         figure.dpi = mpl.rcParams["savefig.dpi"]
         # `Figure.savefig` would draw the figure twice.
         writer: Any = get_registered_canvas_class(form)(figure)
-        getattr(writer, f"print_{form}")(path, metadata=metadata.get(form, {}))
-    figure.dpi = dpi
-    figure.set_canvas(canvas)
+        try:
+            with atomic_write(path, "wb") as file:
+                getattr(writer, f"print_{form}")(file, metadata=metadata.get(form, {}))
+        finally:
+            figure.dpi = dpi
+            figure.set_canvas(canvas)
+
+
+def escape_math(text: str) -> str:
+    r"""Escape dollar signs, which would start a formula of matplotlib.
+
+    Args:
+        text: Text from a user, such as the name of an objective.
+
+    Example:
+        >>> print(escape_math("mine(unit='$')"))
+        mine(unit='\$')
+    """
+    return text.replace("$", r"\$")

@@ -127,9 +127,14 @@ def panels(
     divided = []
     for term in dict.fromkeys(rows["term"].astype(str)):
         for name in readouts:
-            symbol = f"$I(z_{{{name[1:]}}};{term.upper()})$"
+            symbol = f"$I(z_{{{name[1:]}}};{_in_formula(term.upper())})$"
             divided.append(Panel(name, term, symbol, symbol))
     return rows[rows["readout"].isin(readouts)], divided
+
+
+def _in_formula(text: str) -> str:
+    """Escape or drop the characters of a user's target name that have a meaning in a formula."""
+    return re.sub(r"[\\^#~$%_{}|]", lambda found: f"\\{found[0]}" if found[0] in "$%_{}|" else " ", text)
 
 
 def headlines(table: pd.DataFrame, quantity: str = "mi") -> pd.DataFrame:

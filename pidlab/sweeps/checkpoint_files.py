@@ -19,10 +19,10 @@ from pidlab.doubling import doubled, doubled_readouts
 from pidlab.errors import InvalidRequest
 from pidlab.generators import Generator, load_generator
 from pidlab.generators.base import generators
-from pidlab.io import Clock, atomic_write
+from pidlab.io import Stopwatch, atomic_write
 from pidlab.objectives import load_objective
 from pidlab.objectives.load import source_digest
-from pidlab.probes.data import Represent, draw
+from pidlab.probes.data import Represent, draw_split
 from pidlab.probes.levels import Level
 from pidlab.registry import look_up
 from pidlab.sweeps.plan import Run
@@ -123,10 +123,9 @@ def representations(
         device: Device type.
     """
     if len(runs) == 1:  # a single member would use other kernels than two, so it is doubled
-        alone = doubled_readouts(represent)
-        twice = representations(alone, doubled(runs), doubled(generators), doubled(seeds), level, device)
-        return dict(list(twice.items())[:1])
-    rows = draw(represent, generators, seeds, "test", level.test, torch.device(device), Clock())
+        both = doubled(runs), doubled(generators), doubled(seeds)
+        return representations(doubled_readouts(represent), *both, level, device)
+    rows = draw_split(represent, generators, seeds, "test", level.test, torch.device(device), Stopwatch())
     files = {}
     for i, run in enumerate(runs):
         tensors = {f"readouts.{name}": z[i] for name, z in rows.readouts.items()}
@@ -173,12 +172,15 @@ def load_run(directory: Path | str, run: str, device: torch.device | str = "cpu"
         saved = restore(store.specification(run))
     tensors, about = load(directory, "weights", run, device)
     template = build(
-        load_objective(saved.objective), Member(saved.generator, saved.seed), saved.training, "cpu"
+        load_objective(saved.objective, saved.source),
+        Member(saved.generator, saved.seed),
+        saved.training,
+        "cpu",
     )
     program = Program(template, about["program"] or None)
     losses = tensors.pop("losses")[:, None].cpu()
     # A single member would use other kernels than two, so it is doubled, as in training.
-    stacked = {name: torch.stack([t, t]) if program.vectorised else t for name, t in tensors.items()}
+    stacked = {name: torch.stack(doubled([t])) if program.vectorised else t for name, t in tensors.items()}
     params, buffers = (
         {name.removeprefix(f"{kind}."): t for name, t in stacked.items() if name.startswith(f"{kind}.")}
         for kind in _KINDS

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from pidlab.errors import InvalidRequest, reason
-from pidlab.io import Clock
+from pidlab.io import Stopwatch
 from pidlab.objectives import load_objective
 from pidlab.probes.capture import capture_cohort
 from pidlab.probes.data import Represent
@@ -226,7 +226,7 @@ def _joined(parts: Sequence[Outcome]) -> Outcome:
 
 def _run_cohort(cohort: Cohort, progress: Progress, keep: Sequence[str] = ()) -> Outcome:
     """Train and probe a cohort; an exception fails all of its runs."""
-    clock, runs = Clock(), cohort.runs
+    clock, runs = Stopwatch(), cohort.runs
     device = runs[0].device
     failed: dict[str, str] = {}
     rows: dict[str, list[dict[str, Any]]] = {}
@@ -237,7 +237,7 @@ def _run_cohort(cohort: Cohort, progress: Progress, keep: Sequence[str] = ()) ->
     half = cohort.training.steps // 2
     try:
         fitted = train(
-            load_objective(cohort.objective),
+            load_objective(cohort.objective, runs[0].source),
             [Member(run.generator, run.seed) for run in runs],
             cohort.training,
             device,

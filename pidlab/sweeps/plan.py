@@ -19,16 +19,16 @@ from pidlab.defaults import Training
 from pidlab.encoders import rows_at_once
 from pidlab.generators import Generator
 from pidlab.objectives import load_objective
-from pidlab.objectives.load import source_digest
 from pidlab.probes.capture import capture_cohort
 from pidlab.probes.data import DRAW_ROWS
 from pidlab.probes.levels import LEVELS
-from pidlab.probes.trajectory import PROBES, checkpoints
+from pidlab.probes.trajectory import PROBES
 from pidlab.registry import parse
 from pidlab.results.means import thin_grid
 from pidlab.seeds import child
 from pidlab.sweeps.request import Request, canonical_json, digest_text
 from pidlab.training import FittedCohort, Member, train
+from pidlab.training.checkpoints import checkpoint_steps
 from pidlab.training.cohort import member_bytes
 
 
@@ -61,7 +61,7 @@ class Run:
     @property
     def checkpoints(self) -> tuple[int, ...]:
         """The training steps after which quick probes are fitted."""
-        return checkpoints(self.training.steps, self.track)
+        return checkpoint_steps(self.training.steps, self.track)
 
     @property
     def truth(self) -> dict[str, Any]:
@@ -136,7 +136,7 @@ class Runs(Sequence[Run]):
         seeds = range(request.first_seed, request.first_seed + request.seeds)
         has_world = "world" in parse(request.generator).arguments
         self._seeds = [(seed, None if has_world else child(seed, "world")) for seed in seeds]
-        self._objectives = [(objective, source_digest(objective)) for objective in request.objectives]
+        self._objectives = [*request.sources.items()]
         self._varied = [name for axis in request.varied for name in axis.names]
         # The runs of a point follow each other, so the last point is kept.
         self._last: tuple[int, Any] = (-1, None)
@@ -271,7 +271,7 @@ def filter_runs(cohort: Cohort, wanted: Sequence[int]) -> Cohort:
 def _bytes_per_run(run: Run) -> int:
     """Return the most memory that a run takes while it is trained, probed, or its data are drawn."""
     try:
-        make = load_objective(run.objective)
+        make = load_objective(run.objective, run.source)
     except Exception:
         trained = 0  # user code that cannot be loaded; its run reports the reason
     else:
@@ -318,7 +318,9 @@ def _timed_training(cohort: Cohort, steps: int) -> tuple[float, FittedCohort]:
     members = [Member(run.generator, run.seed) for run in cohort.runs]
     training = dataclasses.replace(cohort.training, steps=steps)
     start = time.perf_counter()
-    fitted = train(load_objective(cohort.objective), members, training, cohort.runs[0].device)
+    fitted = train(
+        load_objective(cohort.objective, cohort.runs[0].source), members, training, cohort.runs[0].device
+    )
     return time.perf_counter() - start, fitted
 
 

@@ -88,7 +88,7 @@ def strained(cohort: Cohort, sigmas: Sequence[float], parts: Sequence[float] = P
     generators, seeds = [run.generator for run in runs], [run.seed for run in runs]
     members = [Member(run.generator, run.seed) for run in runs]
     device = runs[0].device
-    fitted = train(load_objective(cohort.objective), members, cohort.training, device)
+    fitted = train(load_objective(cohort.objective, runs[0].source), members, cohort.training, device)
     if fitted.failed:
         raise FloatingPointError(f"loss not finite at step {min(fitted.failed.values())}")
     captured = readability_cohort(

@@ -17,14 +17,14 @@ from pidlab.decomposition import TERMS
 from pidlab.defaults import Training
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.generators import Generator, generators, load_generator
-from pidlab.generators.base import check_policy, parameters_of
+from pidlab.generators.parameters import check_policy, parameters_of
 from pidlab.objectives.load import load_objective, source_digest
 from pidlab.probes.levels import LEVELS
-from pidlab.probes.trajectory import checkpoints
 from pidlab.registry import parse
 from pidlab.sweeps.axes import AxisValues, axis_values, resolve_settings
 from pidlab.training import Member
-from pidlab.training.cohort import build
+from pidlab.training.checkpoints import checkpoint_steps
+from pidlab.training.cohort import run_trial
 
 _TRAINING_FIELDS = tuple(f.name for f in dataclasses.fields(Training))
 
@@ -195,7 +195,7 @@ class Request:
         for point in self.points():
             generator, training = self.at(point, world=0)
             check_policy(generator, training.views)
-            checkpoints(training.steps, self.track)
+            checkpoint_steps(training.steps, self.track)
             _check_memory(generator, training)
         for objective in self.objectives:
             self._check_objective(objective)
@@ -205,15 +205,20 @@ class Request:
         """Build an objective once, so that invalid arguments are refused before any run starts."""
         generator, training = self.at(next(self.points()), world=0)
         try:
-            build(load_objective(objective), Member(generator, 0), training, "cpu")
+            run_trial(load_objective(objective, self.sources[objective]), Member(generator, 0), training)
         except InvalidRequest:
             raise
         except (TypeError, ValueError) as error:
             raise InvalidRequest(f"objective {objective!r}: {error}") from None
         except Exception:
             # An exception in a user's own code fails only its own runs; the other objectives are trained.
-            if source_digest(objective) is None:
+            if self.sources[objective] is None:
                 raise
+
+    @cached_property
+    def sources(self) -> dict[str, str | None]:
+        """The digest of the user's code of each objective; None for objectives of pidlab."""
+        return {objective: source_digest(objective) for objective in map(str, map(parse, self.objectives))}
 
     @property
     def varied(self) -> list[Axis]:

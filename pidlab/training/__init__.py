@@ -1,4 +1,4 @@
-"""Fitting objectives: many models as one tensor program."""
+"""Training of objectives: many models as one tensor program."""
 
 from pidlab.training.cohort import FittedCohort, Member, train
 from pidlab.training.fit import Fitted, fit

@@ -1,4 +1,4 @@
-"""The cohort: many models of one shape, trained as one tensor program."""
+"""Cohorts: models of one shape, trained as one tensor program."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,9 +9,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pidlab.defaults import Training
+from pidlab.doubling import doubled
 from pidlab.encoders import Encoders
 from pidlab.generators import Generator
-from pidlab.io import Clock, keep_freed_memory
+from pidlab.io import Stopwatch, disable_malloc_trimming
 from pidlab.objectives.base import (
     Batch,
     MakeObjective,
@@ -19,44 +20,28 @@ from pidlab.objectives.base import (
     needs_of,
     phases_of,
 )
+from pidlab.objectives.load import LoadedObjective
 from pidlab.seeds import child, temporary_seed
 from pidlab.training.program import (
     Program,
     State,
-    begun,
-    check_alike,
+    check_equal_attributes,
     choose_program,
+    replace_by_name,
     stacked_state,
 )
 from pidlab.training.stream import Stream, tree_map
 
 
-def step_bytes(model: nn.Module, batch: Batch) -> int:
-    """What one model's training step keeps: tensors saved for `backward()` and the optimiser's state.
-
-    Measured on one forward pass of every phase; the largest counts, and once more for what the
-    backward pass makes while it goes.
-    """
-    most = 0
-    for phase in phases_of(model):
-        kept: dict[int, int] = {}
-
-        def keep(tensor: Tensor, kept: dict[int, int] = kept) -> Tensor:
-            storage = tensor.untyped_storage()
-            kept[storage.data_ptr()] = storage.nbytes()
-            return tensor
-
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            loss = loss_of(model, phase.loss, batch)
-        most = max(most, sum(kept.values()))
-        del loss
-    weights = sum(p.nbytes for p in model.parameters())
-    return 2 * most + 4 * weights  # a gradient and two moments beside each weight
-
-
 @dataclass(frozen=True)
 class Member:
-    """One run's place in a cohort: its generator and its seed, and what makes the encoders."""
+    """One model of a cohort.
+
+    Args:
+        generator: Generator of the data.
+        seed: Seed of weights, data, batches and views.
+        encoders: Builds the encoders from the modalities and the classes of the targets.
+    """
 
     generator: Generator
     seed: int
@@ -65,15 +50,16 @@ class Member:
 
 @dataclass
 class FittedCohort:
-    """Trained models, in the order of the members they were made for.
+    """The trained models of a cohort, in the order of its members.
 
     Args:
-        program: how they are computed.
-        states: parameters and buffers; one pair with a member axis, or one pair per member.
-        members: how many there are (padding excluded).
-        losses: (steps, members) of the first phase; empty where nothing is trained.
-        failed: the step at which a member's loss stopped being finite, by member.
-        snapshots: `states` as they were after the steps that were asked for, by step.
+        program: Computes the models.
+        states: Parameters and buffers: one pair with a member axis, or one pair per member.
+        members: Number of members, without padding.
+        losses: Losses of the first phase in the objective's unit, shape (steps, members); empty if nothing
+            is trained.
+        failed: Step at which the loss of a member stopped being finite, by index of the member.
+        snapshots: Copies of `states` after the requested steps, by step.
     """
 
     program: Program
@@ -84,12 +70,19 @@ class FittedCohort:
     snapshots: dict[int, list[tuple[State, State]]] = field(default_factory=dict)
 
     def at(self, step: int) -> "FittedCohort":
-        """The same models after so many steps; as they are where nothing is trained, and after the last."""
+        """Return the models after `step` steps; untrained models are the same at every step."""
         last = len(self.losses)
         return self if step == last or last == 0 else replace(self, states=self.snapshots[step])
 
     def represent(self, x: Sequence[Float[Tensor, "members n ..."]]) -> dict[str, Tensor]:
-        """Every readout of every member, each (members, n, width)."""
+        """Compute the readouts of every member.
+
+        Args:
+            x: Observations of each modality, each (members, n, ...).
+
+        Returns:
+            Readouts by name, each (members, n, width).
+        """
         with self.program.evaluating():
             if self.program.vectorised:
                 params, buffers = self.states[0]
@@ -110,51 +103,59 @@ def train(
     training: Training,
     device: torch.device | str = "cpu",
     *,
-    clock: Clock | None = None,
+    clock: Stopwatch | None = None,
     on_step: Callable[[int], None] = lambda _: None,
     say: Callable[[str], None] = lambda _: None,
     snapshots: Sequence[int] = (),
     start: Sequence[tuple[State, State]] = (),
 ) -> FittedCohort:
-    """Fits one model of an objective for every member.
+    """Train one model of an objective for every member.
 
-    Members' generators share a signature. A member's numbers depend on its generator and its seed
-    alone: initial weights, data, views and batches come from children of the seed.
+    The generators of the members have one shape key. The numbers of a member depend only on its generator
+    and its seed: initial weights, data, views and batches come from children of the seed.
 
     Args:
-        make: makes the objective from encoders.
-        members: what to fit it to.
-        training: views, steps, batch and sizes.
-        device: where to train.
-        clock: counts seconds of `"data"` and `"training"`.
-        on_step: called after every step with the number of members that took it.
-        say: told, in a line, why members are trained one by one, where they are.
-        snapshots: steps after which the models are kept as they are (see `FittedCohort.at`).
-        start: `FittedCohort.states` of as many members to begin with, by name; what they lack is drawn.
+        make: Builds the objective from encoders.
+        members: Generator and seed of each model.
+        training: Views, steps, batch size, network sizes and learning rate.
+        device: Device to train on.
+        clock: Accumulates the seconds of `"data"` and `"training"`.
+        on_step: Called after every step with the number of members that made it.
+        say: Called with one line if the members are trained one by one, which states the reason.
+        snapshots: Steps after which the models are copied (see `FittedCohort.at`).
+        start: Initial states, as `FittedCohort.states` of as many members. Tensors are matched by name;
+            the others are drawn.
+
+    Returns:
+        The trained models and their losses.
 
     Raises:
-        ValueError: an objective without encoders, a loss that is not a single number.
+        ValueError: If the objective has no encoders, or if a loss is not a single number.
+
+    Example:
+        >>> from pidlab import Atoms, load_objective
+        >>> members = [Member(Atoms(), seed) for seed in (0, 1)]
+        >>> train(load_objective("cross"), members, Training(steps=2, batch=16)).losses.shape
+        torch.Size([2, 2])
     """
-    keep_freed_memory()
-    device, clock = torch.device(device), clock or Clock()
+    disable_malloc_trimming()
+    device, clock = torch.device(device), clock or Stopwatch()
     with clock("training"):
         models = [build(make, member, training, device) for member in members]
         template = models[0]
-        check_alike(models)
+        check_equal_attributes(models)
         with temporary_seed(0, device):
             program = choose_program(template, _first_batch(template, members[0], training, device))
     count = len(members)
     if not program.vectorised:
         say(f"trained one model at a time: {program.reason}")
         groups = [([member], [model]) for member, model in zip(members, models, strict=True)]
-    elif count == 1:  # a cohort of one takes other kernels, so it is trained twice over
-        groups = [([*members] * 2, [template, template])]
     else:
-        groups = [([*members], models)]
-    states, losses, kept = [], [], []
-    took = lambda n: on_step(min(n, count))  # noqa: E731 - padding is no progress
+        groups = [(doubled(members), doubled(models))]
+    states, losses, snapshot_parts = [], [], []
+    count_steps = lambda n: on_step(min(n, count))  # noqa: E731 - padding is not progress
     for place, (group, group_models) in enumerate(groups):
-        # Only a loss that is looped over can draw on its own: vmap refuses.
+        # Only a loss in a loop can draw random numbers: vmap refuses them.
         with temporary_seed(child(group[0].seed, "loss"), device):
             state, early, loss = _train_group(
                 program,
@@ -164,25 +165,35 @@ def train(
                 training,
                 device,
                 clock,
-                took,
+                count_steps,
                 snapshots,
                 start[place] if start else ({}, {}),
             )
         states.append(state)
         losses.append(loss)
-        kept.append(early)
-    every = torch.cat(losses, dim=1)[:, :count]
-    bad = ~every.isfinite()
+        snapshot_parts.append(early)
+    history = torch.cat(losses, dim=1)[:, :count]
+    bad = ~history.isfinite()
     failed = {i: int(bad[:, i].int().argmax()) for i in range(count) if bool(bad[:, i].any())}
-    early = {step: [group[step] for group in kept] for step in kept[0]}
-    return FittedCohort(program, states, count, every, failed, early)
+    copies = {step: [part[step] for part in snapshot_parts] for step in snapshot_parts[0]}
+    return FittedCohort(program, states, count, history, failed, copies)
 
 
 def build(make: MakeObjective, member: Member, training: Training, device: torch.device | str) -> nn.Module:
-    """The untrained model of one member, its weights drawn from the child `"weights"` of its seed."""
-    # What the generator says of itself is worked out before tensors are made elsewhere.
+    """Build the untrained model of one member, with weights from the child `"weights"` of its seed.
+
+    Args:
+        make: Builds the objective from encoders.
+        member: Generator and seed.
+        training: Network sizes.
+        device: Device of the parameters.
+
+    Raises:
+        ValueError: If the result is not a `torch.nn.Module`.
+    """
+    # The specification is computed on the CPU, before the default device changes.
     modalities = member.generator.modalities
-    classes = {name: target.classes for name, target in member.generator.targets.items()}
+    classes = {name: target.classes for name, target in member.generator.target_specs.items()}
     with temporary_seed(child(member.seed, "weights"), device), torch.device(device):
         encoders = member.encoders(
             modalities,
@@ -193,24 +204,91 @@ def build(make: MakeObjective, member: Member, training: Training, device: torch
         )
         objective = make(encoders)
     if not isinstance(objective, nn.Module):
-        raise ValueError(f"{objective!r} is not a torch.nn.Module: an objective is one, built from encoders")
+        raise ValueError(f"{objective!r}: expected a torch.nn.Module, built from encoders")
     return objective
 
 
-def member_bytes(make: MakeObjective, member: Member, training: Training, snapshots: int = 0) -> int:
-    """The memory that one more member takes in training; 0 where its objective cannot be tried."""
-    try:
+@dataclass(frozen=True)
+class Trial:
+    """The memory of one model, measured once on an untrained model.
+
+    Args:
+        step_bytes: Bytes of one training step; 0 if the loss cannot be computed.
+        parameter_bytes: Bytes of the parameters.
+    """
+
+    step_bytes: int
+    parameter_bytes: int
+
+
+def run_trial(make: MakeObjective, member: Member, training: Training) -> Trial:
+    """Build one model and measure its memory, once for each shape of a `LoadedObjective`.
+
+    Args:
+        make: Builds the objective from encoders.
+        member: Generator and seed.
+        training: Batch and network sizes.
+
+    Returns:
+        The measured memory. An exception in the loss gives 0 bytes, since the run itself reports it.
+
+    Raises:
+        Exception: Any exception of the objective's constructor.
+    """
+    trials: dict[Any, Trial] = make.trials if isinstance(make, LoadedObjective) else {}
+    shape = (member.generator.name, member.generator.shape_key, member.encoders, training)
+    if shape not in trials:
         model = build(make, member, training, "cpu")
-        with temporary_seed(0):
-            batch = _first_batch(model, member, training, torch.device("cpu"))
-            kept = snapshots * sum(p.nbytes for p in model.parameters())
-            return step_bytes(model, Batch(**tree_map(lambda t: t[0], batch))) + kept
-    except Exception:
-        return 0  # whatever is wrong with it is for its run to report
+        parameter_bytes = sum(p.nbytes for p in model.parameters())
+        try:
+            with temporary_seed(0):
+                batch = _first_batch(model, member, training, torch.device("cpu"))
+                used = _step_bytes(model, Batch(**tree_map(lambda t: t[0], batch)))
+        except Exception:
+            used = 0
+        trials[shape] = Trial(used, parameter_bytes)
+    return trials[shape]
+
+
+def member_bytes(make: MakeObjective, member: Member, training: Training, snapshots: int = 0) -> int:
+    """Return the bytes that one more member takes in training; 0 if its objective raises an exception.
+
+    Args:
+        make: Builds the objective from encoders.
+        member: Generator and seed.
+        training: Batch and network sizes.
+        snapshots: Number of copies of the parameters.
+    """
+    try:
+        trial = run_trial(make, member, training)
+    except Exception:  # the run itself reports it
+        return 0
+    return trial.step_bytes + snapshots * trial.parameter_bytes if trial.step_bytes else 0
+
+
+def _step_bytes(model: nn.Module, batch: Batch) -> int:
+    """Return the bytes of one training step: tensors saved for `backward()` and the optimizer's state."""
+    most = 0
+    for phase in phases_of(model):
+        saved: dict[int, int] = {}
+
+        def save(tensor: Tensor, saved: dict[int, int] = saved) -> Tensor:
+            storage = tensor.untyped_storage()
+            saved[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
+            loss = loss_of(model, phase.loss, batch)
+        most = max(most, sum(saved.values()))
+        del loss
+    weights = sum(p.nbytes for p in model.parameters())
+    # The backward pass makes about as much again; each weight has a gradient and two moments.
+    return 2 * most + 4 * weights
 
 
 def _first_batch(template: nn.Module, member: Member, training: Training, device: torch.device) -> Any:
-    generators, seeds = [member.generator] * 2, [member.seed] * 2
+    """Draw a minibatch of two equal members."""
+    generators, seeds = doubled([member.generator]), doubled([member.seed])
     return Stream(generators, seeds, training, needs_of(template), device).next()
 
 
@@ -221,20 +299,20 @@ def _train_group(
     models: Sequence[nn.Module],
     training: Training,
     device: torch.device,
-    clock: Clock,
+    clock: Stopwatch,
     on_step: Callable[[int], None],
     snapshots: Sequence[int],
     start: tuple[State, State],
 ) -> tuple[tuple[State, State], dict[int, tuple[State, State]], Float[Tensor, "steps members"]]:
-    """Trains members together; without vmap there is one, and no member axis.
+    """Train members together; without vmap there is one member and no member axis.
 
     Returns:
-        States at the end, states after the steps of `snapshots`, losses.
+        The final states, the states after the steps of `snapshots`, and the losses.
     """
     with clock("training"):
         drawn = stacked_state(models, program.vectorised)
-        params, buffers = (begun(*pair) for pair in zip(drawn, start, strict=True))
-        phases = [_Optimised(phase, params, device, training.rate) for phase in phases_of(template)]
+        params, buffers = (replace_by_name(*pair) for pair in zip(drawn, start, strict=True))
+        phases = [PhaseOptimizer(phase, params, device, training.rate) for phase in phases_of(template)]
     steps = training.steps if phases else 0
     seeds = [member.seed for member in members]
     stream = Stream([m.generator for m in members], seeds, training, needs_of(template), device)
@@ -245,44 +323,44 @@ def _train_group(
             drawn = stream.next()
             return drawn if program.vectorised else tree_map(lambda t: t[0], drawn)
 
-    kept = {}
+    copies = {}
     for step in range(steps):
         if step in snapshots:
-            kept[step] = tree_map(lambda t: t.detach().clone(), (params, buffers))
+            copies[step] = tree_map(lambda t: t.detach().clone(), (params, buffers))
         current = batch()
-        for place, phase in enumerate(phases):
+        for number, phase in enumerate(phases):
             for _ in range(phase.spec.repeat):
                 drawn = batch() if phase.spec.fresh_batch else current
                 with clock("training"):
                     loss, buffers = phase.step(program, params, buffers, drawn)
-                if place == 0:
+                if number == 0:
                     losses[step] = loss
         on_step(len(members))
-    return (params, buffers), kept, losses.cpu()
+    return (params, buffers), copies, losses.cpu()
 
 
-class _Optimised:
-    """A phase with its own optimiser over the parameters it moves."""
+class PhaseOptimizer:
+    """A phase with its own optimizer over the parameters it trains."""
 
     def __init__(self, phase: Any, params: State, device: torch.device, rate: float) -> None:
         self.spec = phase
         self._moved = [name for name in params if phase.moves(name.removeprefix("objective."))]
         if not self._moved:
-            raise ValueError(f"phase {phase.name!r} trains no parameter: {phase.train} match none")
+            raise ValueError(f"phase {phase.name!r} trains no parameter: no name begins with {phase.train}")
         fused = device.type in ("cpu", "cuda")
         moved = [params[name] for name in self._moved]
         self._adam = torch.optim.Adam(moved, lr=rate, fused=fused)
 
     def step(self, program: Program, params: State, buffers: State, batch: Any) -> tuple[Tensor, State]:
-        """One optimiser step; other phases' parameters are constants in it."""
+        """Make one optimizer step; the parameters of other phases are constants in it."""
         moved = set(self._moved)
-        seen = {name: p if name in moved else p.detach() for name, p in params.items()}
-        loss, buffers = program(self.spec.loss, seen, buffers, batch)
+        visible = {name: p if name in moved else p.detach() for name, p in params.items()}
+        loss, buffers = program(self.spec.loss, visible, buffers, batch)
         leaves = [params[name] for name in self._moved]
         for leaf, grad in zip(
             leaves, torch.autograd.grad(loss.sum(), leaves, allow_unused=True), strict=True
         ):
-            # Fused Adam reads memory in order, whatever the strides; a product can come out transposed.
+            # Fused Adam on the CPU ignores strides, and the gradient of a product can be transposed.
             leaf.grad = None if grad is None else grad.contiguous()
         self._adam.step()
         return loss.detach(), {name: buffer.detach() for name, buffer in buffers.items()}

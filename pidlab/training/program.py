@@ -1,4 +1,4 @@
-"""One model's computation, and how many models are computed: by vmap, or one after the other."""
+"""Computation of one model, and of many: by vmap, or one after the other."""
 
 import copy
 from collections.abc import Generator, Sequence
@@ -24,10 +24,10 @@ ORDERED = torch.contiguous_format
 
 
 class Call(nn.Module):
-    """One model's loss, together with its buffers afterwards.
+    """The loss of one model together with its updated buffers.
 
-    The buffers are returned because under `functional_call` an assignment such as `self.q = ...`
-    reaches the module for the length of the call only, and would be lost.
+    The buffers are returned because `functional_call` discards an assignment such as `self.q = ...` at the
+    end of the call.
     """
 
     def __init__(self, objective: nn.Module) -> None:
@@ -35,7 +35,7 @@ class Call(nn.Module):
         self.objective = objective
 
     def forward(self, method: str, batch: dict[str, Any]) -> tuple[Any, State]:
-        """The loss that `method` computes (readouts for `represent`), and every buffer after it."""
+        """Compute the loss of `method` (readouts for `represent`) and return it with the updated buffers."""
         if method == "represent":
             return represent(self.objective, batch["x"]), {}
         loss = loss_of(self.objective, method, Batch(**batch))
@@ -43,22 +43,24 @@ class Call(nn.Module):
 
 
 class Program:
-    """How a cohort's tensors are computed: all members at once by vmap, or one after the other.
+    """The computation of a cohort: all members at once by vmap, or one after the other.
 
-    Chosen from the objective alone: vmap unless there are convolutions, which it makes slower, or a
-    trial step on two members shows an operation that it cannot take. With vmap parameters and batches
-    carry a leading member axis.
+    With vmap, parameters, buffers and batches have a leading member axis.
+
+    Args:
+        template: A model of the cohort. Only its structure is used.
+        reason: Reason to compute one member after the other, or None for vmap.
     """
 
     def __init__(self, template: nn.Module, reason: str | None) -> None:
-        # Structure only: the numbers come with each call. `.to("meta")` would part tensors that are shared.
-        held = (*template.parameters(), *template.buffers())
-        self._call = Call(copy.deepcopy(template, {id(t): _empty(t) for t in held}))
+        # Without numbers, which come with each call. `.to("meta")` would separate shared tensors.
+        tensors = (*template.parameters(), *template.buffers())
+        self._call = Call(copy.deepcopy(template, {id(t): _empty(t) for t in tensors}))
         self.reason = reason
 
     @property
     def vectorised(self) -> bool:
-        """Whether members are computed by vmap."""
+        """Whether the members are computed by vmap."""
         return self.reason is None
 
     @property
@@ -72,7 +74,17 @@ class Program:
         return "vmap" if self.reason is None else f"loop ({self.reason})"
 
     def __call__(self, method: str, params: State, buffers: State, batch: Any) -> tuple[Any, State]:
-        """The result of `method` and the buffers after it, for one model or for all members."""
+        """Compute `method` for one model or for all members.
+
+        Args:
+            method: Name of a loss, or `represent`.
+            params: Parameters by name.
+            buffers: Buffers by name.
+            batch: Tensors of the minibatch, as keyword arguments of `Batch`.
+
+        Returns:
+            The loss or the readouts, and the updated buffers.
+        """
 
         def one(params: State, buffers: State, batch: Any) -> tuple[Any, State]:
             return functional_call(self._call, {**params, **buffers}, (method, batch))
@@ -83,7 +95,7 @@ class Program:
 
     @contextmanager
     def evaluating(self) -> Generator[None]:
-        """Modules in evaluation mode, without gradients."""
+        """Set the modules to evaluation mode and disable gradients."""
         self._call.eval()
         try:
             with torch.no_grad():
@@ -93,13 +105,13 @@ class Program:
 
 
 def _empty(tensor: Tensor) -> Tensor:
-    """The tensor without its numbers."""
+    """Return the tensor without its numbers."""
     bare = tensor.detach().to("meta")
     return nn.Parameter(bare, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else bare
 
 
 def stacked_state(models: Sequence[nn.Module], stacked: bool) -> tuple[State, State]:
-    """Parameters, as leaves of their own, and buffers: with a member axis, or of one model."""
+    """Return copies of parameters (as leaves) and buffers, with a member axis if `stacked`."""
     calls = [Call(model) for model in models]
     if stacked:
         params, buffers = stack_module_state(calls)  # type: ignore[arg-type]
@@ -110,8 +122,8 @@ def stacked_state(models: Sequence[nn.Module], stacked: bool) -> tuple[State, St
     return fresh, {name: b.detach().clone() for name, b in buffers.items()}
 
 
-def begun(drawn: State, start: State) -> State:
-    """A state with the tensors of another in place of its own, copied, where their names are the same."""
+def replace_by_name(drawn: State, start: State) -> State:
+    """Return a state in which tensors that `start` has, too, are copies of those in `start`."""
     return {
         name: start[name].detach().clone(memory_format=ORDERED).requires_grad_(tensor.requires_grad)
         if name in start
@@ -120,8 +132,12 @@ def begun(drawn: State, start: State) -> State:
     }
 
 
-def check_alike(models: Sequence[nn.Module]) -> None:
-    """Under vmap a plain number on a module is member 0's for everybody: it must not differ."""
+def check_equal_attributes(models: Sequence[nn.Module]) -> None:
+    """Check that plain attributes are equal: under vmap all members use those of member 0.
+
+    Raises:
+        ValueError: If a number, a word or a tuple differs between members.
+    """
     plain = (bool, int, float, str, tuple, type(None))
     for name, first in models[0].named_modules():
         for attribute, value in vars(first).items():
@@ -133,20 +149,23 @@ def check_alike(models: Sequence[nn.Module]) -> None:
 
 
 def choose_program(template: nn.Module, batch: Any) -> Program:
-    """Vmap, unless there are convolutions or a trial on two members shows an operation it cannot take.
+    """Choose vmap unless it is slower (convolutions) or does not support an operation of a loss.
 
-    The trial is of every phase's loss.
+    The loss of every phase is computed for two members.
 
     Args:
-        template: the objective's model.
-        batch: a minibatch of two members.
+        template: A model of the objective.
+        batch: A minibatch of two members.
+
+    Returns:
+        The program, which states its reason if it is a loop.
 
     Raises:
-        ValueError: a loss that is not a single number, or has no gradient; whatever else the objective
-            itself raises.
+        ValueError: If a loss is not a single number or has no gradient. Other exceptions of the objective
+            are not changed.
     """
     convolutions = any(isinstance(module, _ConvNd) for module in template.modules())
-    reason = "convolutions are no faster side by side" if convolutions else None
+    reason = "convolutions are not faster with vmap" if convolutions else None
     trial = Program(template, reason)
     params, buffers = stacked_state([template, template], True)
     for phase in phases_of(template):
@@ -158,7 +177,7 @@ def choose_program(template: nn.Module, batch: Any) -> Program:
             loss, _ = trial(phase.loss, params, buffers, batch)
         except (RuntimeError, ValueError, TypeError) as error:
             loop = Program(template, _operation(error))
-            # If this raises too, the mistake is the objective's own.
+            # An exception here, too, is a fault of the objective and not of vmap.
             loss, _ = loop(phase.loss, *tree_map(lambda t: t[0], (params, buffers, batch)))
             _check_loss(phase, loss, 0)
             return loop
@@ -167,9 +186,9 @@ def choose_program(template: nn.Module, batch: Any) -> Program:
 
 
 def _operation(error: Exception) -> str:
-    # The first sentence names the operation; the rest is advice to authors of torch.
+    # The first sentence names the operation; the rest is advice to developers of torch.
     first = str(error).strip().splitlines()[0].removeprefix("vmap: ")
-    return f"vmap cannot take it: {first.split('. ')[0][:200]}"
+    return f"not supported by vmap: {first.split('. ')[0][:200]}"
 
 
 def _check_loss(phase: Phase, loss: Any, leading: int) -> None:

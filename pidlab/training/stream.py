@@ -1,4 +1,4 @@
-"""Minibatches for a cohort, drawn in chunks of several steps."""
+"""Minibatches of a cohort, drawn in chunks of several steps."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,18 +11,25 @@ from pidlab.encoders import rows_at_once
 from pidlab.generators import Generator, Sample
 from pidlab.seeds import child, torch_generator
 
-# Rows drawn at once, fewer of large images (`rows_at_once`). It depends on nothing else, so that
-# neither do the numbers.
+# Rows drawn at once, fewer for large images (`rows_at_once`). Draws depend on this constant, so it must
+# not depend on the cohort or on the machine.
 CHUNK_ROWS = 1024
 
 
 class Stream:
     """An endless sequence of minibatches, each a dict of tensors with a leading member axis.
 
-    Chunk c of a member is drawn from the children `("data", c)` and `("views", c, v)` of its seed:
-    members of equal seed see the same draws, and whoever else is in the cohort changes nothing. With
-    `samples`, a set of that size is drawn once and passed over in random order (`("batches", epoch)`);
-    views are always fresh.
+    Chunk c of a member is drawn from the children `("data", c)` and `("views", c, v)` of its seed. Members
+    with equal seeds get equal draws, which do not depend on the rest of the cohort. If `samples` is set, a
+    training set of that size is drawn once and visited in random order (child `("batches", epoch)`); views
+    are always new.
+
+    Args:
+        generators: Generator of each member; all have one shape key.
+        seeds: Seed of each member.
+        training: Views, batch size and size of the training set.
+        needs: Parts of a batch that the objective reads in addition to x.
+        device: Device of the tensors.
     """
 
     def __init__(
@@ -43,7 +50,7 @@ class Stream:
             self._set = self._draw(training.samples, "data")
 
     def next(self) -> dict[str, Any]:
-        """The next minibatch: `x`, and `views`, `y`, `targets` where the objective needs them."""
+        """Return the next minibatch: `x`, and `views`, `y`, `targets` if the objective needs them."""
         place = self._step % self._per_chunk
         if place == 0:
             self._chunk = self._make_chunk(self._step // self._per_chunk)
@@ -57,7 +64,7 @@ class Stream:
         else:
             sample = self._set.take(self._order(c, self._set.x[0].shape[1]))
         chunk: dict[str, Any] = {"x": sample.x}
-        # A view's seed is its own: who needs one has the first of the two that others have.
+        # Each view has its own seed, so a single view equals the first of two.
         if views := 2 * ("views" in self._needs) or 1 * ("view" in self._needs):
             chunk["views"] = tuple(
                 self._stack.view(sample, self._training.views, self._children("views", c, v)).x
@@ -65,13 +72,20 @@ class Stream:
             )
         if "labels" in self._needs:
             chunk |= {"y": sample.y, "targets": sample.targets}
+        if "random" in self._needs:
+            rows = sample.x[0].shape[1]
+            chunk["keys"] = torch.stack([self._keys(seed, rows) for seed in self._children("random", c)])
         return chunk
+
+    def _keys(self, seed: int, rows: int) -> Tensor:
+        generator = torch_generator(seed, self._device)
+        return torch.randint(-(2**63), 2**63 - 1, (rows,), generator=generator, device=self._device)
 
     def _draw(self, n: int, *path: str | int) -> Sample:
         return self._stack.sample(n, self._children(*path), "train", self._device)
 
     def _order(self, c: int, n: int) -> Tensor:
-        # Each batch lies within one pass over the set; what is left over of a pass is dropped.
+        # Each batch lies within one pass over the set; the last incomplete batch of a pass is dropped.
         batch = self._training.batch
         per_pass = n // batch
         rows: dict[int, Tensor] = {}
@@ -90,7 +104,16 @@ class Stream:
 
 
 def tree_map(function: Any, tree: Any) -> Any:
-    """Applies a function to every tensor of nested dicts and tuples."""
+    """Apply a function to every tensor of nested dicts and tuples.
+
+    Args:
+        function: Maps a leaf to its replacement.
+        tree: A leaf, or dicts and tuples of leaves.
+
+    Example:
+        >>> tree_map(len, {"x": ("ab", "c")})
+        {'x': (2, 1)}
+    """
     if isinstance(tree, dict):
         return {key: tree_map(function, value) for key, value in tree.items()}
     if isinstance(tree, tuple):

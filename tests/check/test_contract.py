@@ -170,7 +170,7 @@ def test_a_sound_objective_keeps_every_rule():
         (Faulty, NUMBER, 'return {}["missing"]'),
         (Unreached, REACH, "spare.weight, spare.bias"),
         (Detached, REACH, "without a gradient"),
-        (NothingToTrain, REACH, "('head',) match none"),
+        (NothingToTrain, REACH, "no name begins with ('head',)"),
         (Numpy, RANDOM, "draw with torch"),
         (Python, RANDOM, "draw with torch"),
         (OtherDevice, DEVICE, "Device"),

@@ -14,7 +14,7 @@ from pidlab.cli import main
 from pidlab.cli.results import FORMATS
 from pidlab.plots.kinds import KINDS
 from pidlab.plots.style import FORMATS as SAVED
-from pidlab.plots.style import VENUES
+from pidlab.plots.style import VENUES, save
 
 
 @pytest.fixture
@@ -65,11 +65,6 @@ def test_kinds_drawn_from_results(pidlab, folder, kind):
 
 
 def test_kinds_drawn_from_other_files(pidlab, tmp_path):
-    columns = ["estimator", "task", "truth", "estimate", "low", "high"]
-    pd.DataFrame([("a", "t", 1.0, 0.9, 0.8, 1.0)], columns=columns).to_csv(
-        tmp_path / "estimators.csv", index=False
-    )
-    assert pidlab("plot", tmp_path, "--kind", "estimators")[0] == 0
     code, _, err = pidlab("plot", tmp_path, "--kind", "known-answers")
     assert code == 2
     assert "table.csv: not found" in err
@@ -154,3 +149,48 @@ def test_axis_groups_are_those_of_the_sweep(pidlab, tmp_path):
     folder = write(tmp_path / "a", rows, [["noise"], *DIRECTIONS])
     assert pidlab("plot", folder)[0] == 0
     assert pd.read_csv(folder / "capture.csv").columns[:2].tolist() == ["noise", "unique1"]
+
+
+HOSTILE = ["mine.py:Loss(unit='$')", "mine.py:Loss(unit='$x^{')", "[red]a_b\\c & #%[/]"]
+
+
+@pytest.mark.parametrize("kind", ["capture", "profile", "leakage", "tradeoff", "learning"])
+def test_markup_in_names_is_drawn_as_text(pidlab, tmp_path, kind):
+    rows = pd.concat([table(points=(0.0, 1.0)), tracked(points=(0.0, 1.0))])
+    names = dict(zip(("untrained", "cross", "comm"), HOSTILE, strict=True))
+    rows = rows.assign(objective=rows["objective"].replace(names), views="$a$ {b")
+    rows = pd.concat([rows, rows.assign(views="c$")])
+    folder = write(tmp_path / "a", rows, [*DIRECTIONS, ["views"]])
+    assert pidlab("plot", folder, "--kind", kind, "--format", "svg", "--format", "pdf")[0] == 0
+    text = (folder / f"{kind}.svg").read_text()
+    assert "Loss (unit='$')" in text or kind == "profile"
+
+
+def test_targets_with_markup_are_drawn_as_text(pidlab, tmp_path):
+    rows = table(points=(0.0, 1.0), readouts=("z1", "z12"))
+    rows = rows[rows["term"] == "redundant"].assign(term="a$_b^{c\\d")
+    assert pidlab("plot", write(tmp_path / "a", rows))[0] == 0
+
+
+def test_outputs_are_written_independently(pidlab, folder, monkeypatch):
+    def fail(figure, path):
+        if path.suffix == ".svg":
+            raise OSError(28, "No space left on device")
+        save(figure, path)
+
+    monkeypatch.setattr("pidlab.plots.style.save", fail)
+    code, out, err = pidlab("plot", folder, "--format", "svg", "--format", "pdf")
+    assert code == 1
+    assert err == f"error: {folder}/capture.svg: not written (No space left on device)\n"
+    assert out.split() == [str(folder / f"capture.{suffix}") for suffix in ("pdf", "csv", "txt")]
+
+
+def test_a_failed_write_keeps_the_old_file(pidlab, folder, monkeypatch):
+    assert pidlab("table", folder, "--out", folder / "t.md")[0] == 0
+    before = (folder / "t.md").read_text()
+    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
+    code, _, err = pidlab("table", folder, "--objective", "comm", "--out", folder / "t.md")
+    assert code == 2
+    assert "No space left" in err
+    assert (folder / "t.md").read_text() == before
+    assert [path.name for path in folder.iterdir() if "partial" in path.name] == []

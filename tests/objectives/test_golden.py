@@ -175,7 +175,7 @@ class GivenFusion(torch.nn.Module):
         super().__init__()
         self.both = [torch.cat(pair) for pair in zip(view1, view2, strict=True)]
 
-    def many(self, codes, masks):
+    def fuse(self, codes, masks):
         return [self.both[-1] if len(mask) > 1 else self.both[mask[0]] for mask in masks]
 
 

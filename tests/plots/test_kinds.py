@@ -12,10 +12,6 @@ from pidlab import InvalidRequest
 from pidlab.plots.kinds import KINDS, caption, draw
 from pidlab.plots.style import LOOKS, looks, save, width_of
 
-ESTIMATES = pd.DataFrame(
-    [("a", "t1", 1.0, 0.9, 0.8, 1.0), ("b", "t1", 1.0, 1.1, 1.0, 1.2), ("a", "t0", 0.0, 0.1, 0.0, 0.2)],
-    columns=["estimator", "task", "truth", "estimate", "low", "high"],
-)
 OF_RESULTS = [name for name, kind in KINDS.items() if not kind.files]
 
 
@@ -58,7 +54,6 @@ def test_figures_fit_the_page_and_have_the_same_bytes(kind, tmp_path):
         ({"kind": "learning"}, "--track"),
         ({"kind": "tradeoff", "terms": ["synergy"]}, "needs two terms"),
         ({"kind": "leakage", "rows": "readut"}, "did you mean 'readout'"),
-        ({"kind": "estimators"}, "lacks estimator"),
     ],
 )
 def test_invalid_requests_are_refused_with_the_nearest_name(asked, words):
@@ -193,17 +188,6 @@ def test_learning_curves_follow_the_steps_on_a_logarithmic_axis():
     assert [t.get_text() for t in panel.get_xticklabels()] == ["0", "1", "10", "100"]
     assert len(dots(panel)) == 4 * 3
     assert set(shown["step"]) == {0, 1, 10, 100}
-
-
-def test_estimates_are_drawn_by_task_in_the_order_of_the_truth():
-    figure, shown = draw("estimators", ESTIMATES)
-    (panel,) = figure.axes
-    assert [t.get_text() for t in panel.get_yticklabels()] == ["t0", "t1"]
-    assert shown["truth"].tolist() == [0.0, 1.0, 1.0]
-    points = [list(c.lines[0].get_xdata()) for c in panel.containers]
-    assert points == [[0.1, 0.9], [1.1]]
-    chosen, _ = draw("estimators", ESTIMATES, at={"estimator": "b"})
-    assert len(chosen.axes[0].containers) == 1
 
 
 def test_the_decomposition_of_results_is_their_truth():

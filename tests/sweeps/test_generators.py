@@ -9,7 +9,7 @@ from swept import run_and_draw
 from pidlab import capture
 from pidlab.defaults import Training
 from pidlab.generators import load_generator
-from pidlab.generators.arrays import arrays
+from pidlab.generators.arrays import export_arrays
 from pidlab.generators.factorcl import FactorCL
 from pidlab.results.panels import panels
 from pidlab.sweeps import Axis, Request
@@ -64,7 +64,7 @@ def test_figures_show_the_targets_of_the_generator(tmp_path, generator, terms):
 
 
 def test_data_without_ground_truth_have_none_in_results(tmp_path):
-    np.savez(tmp_path / "rows.npz", **arrays(load_generator("symile(0.2)"), 2000))
+    np.savez(tmp_path / "rows.npz", **export_arrays(load_generator("symile(0.2)"), 2000))
     training = Training(steps=3, batch=32, hidden=16, views="generic")
     result = run_and_draw(request(f"arrays({str(tmp_path / 'rows.npz')!r})", training=training), tmp_path)
     assert not result.failures

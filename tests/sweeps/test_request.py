@@ -58,7 +58,7 @@ def test_tracking_changes_keys_and_names_only_if_it_is_used():
     tracked = dataclasses.replace(plain, track=4)
     assert tracked.name != plain.name
     assert {r.key for r in Runs(tracked)}.isdisjoint(r.key for r in Runs(plain))
-    with pytest.raises(InvalidRequest, match="track = 5: expected 0 or 2 to 4 checkpoints"):
+    with pytest.raises(InvalidRequest, match="--track 5: must be 0 or 2 to 4"):
         dataclasses.replace(plain, track=5, training=Training(steps=3)).validate()
 
 

@@ -180,14 +180,14 @@ def test_runs_do_not_depend_on_the_cohorts_they_are_in(finished, tmp_path, monke
 def test_a_failing_objective_fails_its_own_runs_only(tmp_path, monkeypatch):
     load = cohort_module.load_objective
 
-    def sabotaged(name):
+    def sabotaged(name, source=None):
         if name == "cross":
 
             def make(encoders):
                 raise RuntimeError("a mistake\nin two lines")
 
             return make
-        return load(name)
+        return load(name, source)
 
     monkeypatch.setattr(cohort_module, "load_objective", sabotaged)
     result = run_sweep(small(seeds=1), tmp_path)

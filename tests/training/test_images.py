@@ -18,7 +18,7 @@ IMAGES = load_generator("trifeature(size=25)")
 @pytest.mark.parametrize("name", list(objectives()))
 def test_every_objective_takes_images(name):
     fitted = train(load_objective(name), [Member(IMAGES, 0)], SETTINGS)
-    assert fitted.program.name == "loop (convolutions are no faster side by side)"
+    assert fitted.program.name == "loop (convolutions are not faster with vmap)"
     assert not fitted.failed
     readouts = fitted.represent([x[None] for x in IMAGES.sample(5).x])
     assert readouts["z12"].shape == (1, 5, 8)
@@ -30,7 +30,7 @@ def test_a_member_does_not_depend_on_who_is_beside_it():
     members = [Member(IMAGES, 0), Member(load_generator("trifeature(size=25, world=3)"), 1)]
     told = []
     together = train(make, members, SETTINGS, say=told.append)
-    assert told == ["trained one model at a time: convolutions are no faster side by side"]
+    assert told == ["trained one model at a time: convolutions are not faster with vmap"]
     x = IMAGES.sample(6).x
     for i, member in enumerate(members):
         alone = train(make, [member], SETTINGS)
