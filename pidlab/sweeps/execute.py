@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 
 from pidlab.errors import InvalidRequest, reason
@@ -67,6 +68,8 @@ class Outcome:
         files: Contents of the files that `--save` keeps, by name.
         threads: Number of threads that computed it; 0 if it was not computed.
         whole: False if one exception failed all runs.
+        losses: Loss curve of every trained run, by key (`pack_losses`).
+        environment: Version of torch and instruction set that computed it.
     """
 
     objective: str
@@ -78,6 +81,8 @@ class Outcome:
     files: Mapping[str, bytes] = field(default_factory=dict)
     threads: int = 0
     whole: bool = True
+    losses: Mapping[str, bytes] = field(default_factory=dict)
+    environment: str | None = None
 
 
 Work = Callable[[Cohort, Progress], Outcome]
@@ -214,6 +219,8 @@ def _joined(parts: Sequence[Outcome]) -> Outcome:
         failed={key: why for part in parts for key, why in part.failed.items()},
         files={name: file for part in parts for name, file in part.files.items()},
         threads=parts[0].threads,
+        losses={key: curve for part in parts for key, curve in part.losses.items()},
+        environment=parts[0].environment,
     )
 
 
@@ -224,6 +231,7 @@ def _run_cohort(cohort: Cohort, progress: Progress, keep: Sequence[str] = ()) ->
     failed: dict[str, str] = {}
     rows: dict[str, list[dict[str, Any]]] = {}
     files: dict[str, bytes] = {}
+    losses: dict[str, bytes] = {}
     program, whole = "none", True
     level, tracked = get_level(runs[0].probes), runs[0].checkpoints
     half = cohort.training.steps // 2
@@ -240,6 +248,8 @@ def _run_cohort(cohort: Cohort, progress: Progress, keep: Sequence[str] = ()) ->
             snapshots=[*tracked, *[half] * level.controls],
         )
         program = fitted.program.name
+        if len(fitted.losses):
+            losses = {run.key: pack_losses(fitted.losses[:, i].numpy()) for i, run in enumerate(runs)}
         failed = {runs[i].key: f"loss not finite at step {step}" for i, step in fitted.failed.items()}
         sound = [i for i, run in enumerate(runs) if run.key not in failed]
         if sound:
@@ -264,7 +274,7 @@ def _run_cohort(cohort: Cohort, progress: Progress, keep: Sequence[str] = ()) ->
         # An exception in a user's code fails only the runs of this cohort.
         whole = False
         failed = dict.fromkeys((run.key for run in runs), reason(error))
-        rows, files = {}, {}
+        rows, files, losses = {}, {}, {}
     progress.advance(len(runs) * probing_steps(runs[0]))
     return Outcome(
         objective=cohort.objective,
@@ -276,7 +286,49 @@ def _run_cohort(cohort: Cohort, progress: Progress, keep: Sequence[str] = ()) ->
         files=files,
         threads=torch.get_num_threads(),
         whole=whole,
+        losses=losses,
+        environment=environment(device),
     )
+
+
+def environment(device: str) -> str:
+    """Return what rounding depends on: the version of torch, and the instruction set or the GPU."""
+    if device == "cuda" and torch.cuda.is_available():
+        return f"torch {torch.__version__}, {torch.cuda.get_device_name()}"
+    return f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}"
+
+
+# Largest number of points of a stored loss curve.
+CURVE_POINTS = 200
+
+
+def pack_losses(losses: np.ndarray) -> bytes:
+    """Return a loss curve as float32, little-endian: means over blocks of steps, at most 200 of them.
+
+    Args:
+        losses: Loss of every step, shape (steps,).
+    """
+    starts = np.arange(0, len(losses), _block(len(losses)))
+    sizes = np.diff(np.append(starts, len(losses)))
+    return (np.add.reduceat(losses.astype(float), starts) / sizes).astype("<f4").tobytes()
+
+
+def unpack_losses(curve: bytes, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the steps and the mean losses of a curve that `pack_losses` made.
+
+    Args:
+        curve: The curve.
+        steps: Number of training steps.
+
+    Returns:
+        The last step of every block, counted from 0, and the mean loss of the block.
+    """
+    block = _block(steps)
+    return np.minimum(np.arange(block, steps + block, block), steps) - 1, np.frombuffer(curve, "<f4")
+
+
+def _block(steps: int) -> int:
+    return -(-steps // CURVE_POINTS)
 
 
 def _readouts(fitted: FittedCohort, sound: list[int], members: int) -> Represent:

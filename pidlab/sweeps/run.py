@@ -21,7 +21,16 @@ from pidlab.io import atomic_write, ensure_writable, lock_folder
 from pidlab.results.folder import RECORD, TABLE
 from pidlab.results.means import RUN
 from pidlab.sweeps import checkpoint_files
-from pidlab.sweeps.execute import Engine, Local, Progress, Silent, Work, run_cohort
+from pidlab.sweeps.execute import (
+    Engine,
+    Local,
+    Progress,
+    Silent,
+    Work,
+    environment,
+    run_cohort,
+    unpack_losses,
+)
 from pidlab.sweeps.plan import Runs, RunSubset, filter_runs, plan
 from pidlab.sweeps.provenance import outcome_record, provenance
 from pidlab.sweeps.request import Request
@@ -129,6 +138,16 @@ def _note_missing_files(store: Store, directory: Path, save: Sequence[str], prog
         )
 
 
+def _note_other_environments(store: Store, device: str, progress: Progress) -> None:
+    here = environment(device)
+    for other, count in store.environments().items():
+        if other != here:
+            progress.note(
+                f"{count} finished runs were computed with {other}, new runs use {here}: numbers can differ "
+                "by rounding; a new --out avoids the mixture"
+            )
+
+
 def _train_missing(
     runs: Runs,
     store: Store,
@@ -144,6 +163,8 @@ def _train_missing(
     # An earlier request with other runs may have grouped the runs differently, so cohorts can be half done.
     cohorts = [filter_runs(cohort, missing) for cohort in plan(runs, parts=engine.at_once)]
     todo = [cohort for cohort in cohorts if cohort.runs]
+    if todo:
+        _note_other_environments(store, todo[0].runs[0].device, progress)
     progress.start(todo, len(runs) - sum(missing), len(runs))
     # Closing the generator makes the engine cancel the cohorts that it has started.
     with closing(engine.outcomes(todo, work, progress)) as outcomes:
@@ -164,6 +185,7 @@ def _write_files(
     measured: dict[str, Any],
 ) -> SweepResult:
     """Write results.csv and provenance.json from the store."""
+    store.check_rows()
     with atomic_write(directory / TABLE) as text:
         write_results(text, request, runs, runs, store)
     sample = runs.few(MOST_SHOWN)
@@ -179,6 +201,7 @@ def _write_files(
         "axis_groups": request.axis_groups,
         **outcome_record(runs, failures),
         "cohorts": store.seconds(),
+        "environments": store.environments(),
         "seconds": total_seconds(store.seconds()),
         **measured,
     }
@@ -239,6 +262,21 @@ def read_rows(source: Path | IO[str]) -> pd.DataFrame:
     """Read rows that `write_results` wrote."""
     kinds: dict[str, Any] = {"run": str, "headline": bool, "converged": "boolean", "step": "Int64"}
     return pd.read_csv(source, dtype=kinds)
+
+
+def read_losses(store: Store) -> pd.DataFrame:
+    """Return the loss curves of all trained runs: columns `run`, `objective`, `seed`, `step`, `loss`.
+
+    Args:
+        store: The store of a sweep.
+    """
+    parts = []
+    for key, objective, seed, steps, curve in store.losses():
+        at, losses = unpack_losses(curve, steps)
+        about = {"run": key, "objective": objective, "seed": seed}
+        parts.append(pd.DataFrame({"step": at, "loss": losses}).assign(**about))
+    columns = ["run", "objective", "seed", "step", "loss"]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
 
 def csv_header(columns: Sequence[str], parameters: Sequence[str]) -> tuple[str, ...]:

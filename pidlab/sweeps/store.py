@@ -76,6 +76,11 @@ DROP TABLE captured;
 ALTER TABLE renewed RENAME TO captured;
 CREATE UNIQUE INDEX captured_once ON captured (run, readout, term, quantity, probe, coalesce(step, -1));
 """,
+    """
+ALTER TABLE cohorts ADD COLUMN environment TEXT;
+ALTER TABLE runs ADD COLUMN rows INTEGER;
+ALTER TABLE runs ADD COLUMN losses BLOB;
+""",
 )
 SCHEMA = len(_STEPS)
 
@@ -194,7 +199,8 @@ def _identity(db: sqlite3.Connection) -> tuple[int, int, int]:
 
 STATES = ("planned", "done", "failed")
 # The runs of the request, in its order.
-_ASKED = "asked CROSS JOIN runs USING (key) ORDER BY place"
+_ASKED_RUNS = "asked CROSS JOIN runs USING (key)"
+_ASKED = f"{_ASKED_RUNS} ORDER BY place"
 # Columns of a run that `plan` sets; `commit` sets the others.
 _PLANNED = ("key", "specification", "objective", "seed", "point", *TERMS)
 
@@ -303,21 +309,25 @@ class Store:
         places = ", ".join("?" * (len(ROW_COLUMNS) + 1))
         with self._clearly(), self._db:
             cursor = self._db.execute(
-                "INSERT INTO cohorts (objective, members, program, seconds) VALUES (?, ?, ?, ?)",
+                "INSERT INTO cohorts (objective, members, program, seconds, environment) "
+                "VALUES (?, ?, ?, ?, ?)",
                 (
                     outcome.objective,
                     len(outcome.keys),
                     outcome.program,
                     json.dumps(dict(outcome.seconds)),
+                    outcome.environment,
                 ),
             )
             self._db.executemany(
-                "UPDATE runs SET cohort = ?, state = ?, reason = ? WHERE key = ?",
+                "UPDATE runs SET cohort = ?, state = ?, reason = ?, rows = ?, losses = ? WHERE key = ?",
                 [
                     (
                         cursor.lastrowid,
                         "failed" if key in outcome.failed else "done",
                         outcome.failed.get(key),
+                        len(outcome.rows.get(key, ())),
+                        outcome.losses.get(key),
                         key,
                     )
                     for key in outcome.keys
@@ -331,6 +341,44 @@ class Store:
                     for row in outcome.rows.get(key, ())
                 ],
             )
+
+    def check_rows(self) -> None:
+        """Check that the rows of the requested runs are complete and hold numbers.
+
+        Raises:
+            InvalidRequest: If rows are missing, or a value has the wrong type.
+        """
+        stored = "(SELECT count(*) FROM captured WHERE run = runs.key)"
+        lost = (
+            f"SELECT key, rows, {stored} FROM {_ASKED_RUNS} WHERE state = 'done' AND rows != {stored} LIMIT 1"
+        )
+        numbers = ("truth", "captured", "low", "high")
+        wrong = " OR ".join(f"typeof({name}) NOT IN ('real', 'integer', 'null')" for name in numbers)
+        with self._clearly():
+            if found := self._db.execute(lost).fetchone():
+                key, rows, count = found
+                raise ValueError(f"run {key} has {count} of {rows} rows")
+            query = f"SELECT run FROM asked JOIN captured ON run = key WHERE {wrong} LIMIT 1"
+            if found := self._db.execute(query).fetchone():
+                raise ValueError(f"run {found[0]} has a value that is not a number")
+
+    def environments(self) -> dict[str, int]:
+        """Count the finished runs that were requested, by the environment that computed them."""
+        query = (
+            f"SELECT environment, count(*) FROM {_ASKED_RUNS} JOIN cohorts ON cohort = cohorts.id "
+            "WHERE state = 'done' AND environment IS NOT NULL GROUP BY environment"
+        )
+        with self._clearly():
+            return dict(self._db.execute(query))
+
+    def losses(self) -> Iterator[tuple[str, str, int, int, bytes]]:
+        """Yield key, objective, seed, number of training steps and loss curve of every trained run."""
+        query = (
+            "SELECT key, objective, seed, json_extract(specification, '$.training.steps'), losses FROM runs "
+            "WHERE losses IS NOT NULL ORDER BY rowid"
+        )
+        with self._clearly():
+            yield from self._db.execute(query)
 
     def rows(
         self, keys: Iterable[str], columns: Sequence[str] = ROW_COLUMNS

@@ -1,0 +1,88 @@
+"""Loss curves, row counts and environments in the store."""
+
+import sqlite3
+from contextlib import closing
+
+import numpy as np
+import pytest
+
+from pidlab import InvalidRequest, fit
+from pidlab.defaults import Training
+from pidlab.sweeps import Request, run_sweep
+from pidlab.sweeps import run as run_module
+from pidlab.sweeps.execute import CURVE_POINTS, Silent, pack_losses, unpack_losses
+from pidlab.sweeps.plan import Runs
+from pidlab.sweeps.run import read_losses
+from pidlab.sweeps.store import Store
+
+REQUEST = Request(
+    objectives=("untrained", "cross"),
+    seeds=2,
+    training=Training(steps=6, batch=16, hidden=8),
+    probes="quick",
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    run_sweep(REQUEST, tmp_path)
+    return tmp_path
+
+
+def change(folder, statement):
+    with closing(sqlite3.connect(folder / "results.sqlite")) as db:
+        db.execute(statement)
+        db.commit()
+
+
+@pytest.mark.parametrize("steps", [1, 7, CURVE_POINTS, CURVE_POINTS + 1, 5 * CURVE_POINTS])
+def test_a_curve_holds_means_over_blocks_of_steps(steps):
+    losses = np.linspace(0, 1, steps) ** 2
+    at, means = unpack_losses(pack_losses(losses), steps)
+    assert len(at) == len(means) <= CURVE_POINTS
+    assert at[-1] == steps - 1
+    starts = [0, *(at[:-1] + 1)]
+    expected = [losses[a : b + 1].mean() for a, b in zip(starts, at, strict=True)]
+    np.testing.assert_allclose(means, expected, rtol=1e-6)
+
+
+def test_every_trained_run_keeps_its_losses(folder):
+    with closing(Store(folder / "results.sqlite", reading=True)) as store:
+        table = read_losses(store)
+    assert set(table["objective"]) == {"cross"}
+    assert len(table) == 2 * 6
+    run = next(run for run in Runs(REQUEST) if run.objective == "cross" and run.seed == 1)
+    live = fit("cross", run.generator, 1, steps=6, batch=16, hidden=8)
+    stored = table[table["run"] == run.key]["loss"].to_numpy()
+    assert stored.tolist() == live.losses.flatten().tolist()
+
+
+def test_a_store_without_loss_curves_gives_an_empty_table(tmp_path):
+    with closing(Store(tmp_path / "results.sqlite")) as store:
+        assert list(read_losses(store).columns) == ["run", "objective", "seed", "step", "loss"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("DELETE FROM captured WHERE id = 3", "of .* rows"),
+        ("UPDATE captured SET captured = 'much' WHERE id = 3", "not a number"),
+        ("UPDATE runs SET rows = 1000 WHERE rowid = 1", "of 1000 rows"),
+    ],
+)
+def test_changed_rows_are_refused(folder, statement, message):
+    change(folder, statement)
+    with pytest.raises(InvalidRequest, match=f"cannot use .*{message}.*restore it from a copy"):
+        run_sweep(REQUEST, folder)
+
+
+def test_resuming_in_another_environment_is_reported(folder, monkeypatch):
+    change(folder, "UPDATE cohorts SET environment = 'torch 1.0, AVX'")
+    change(folder, "UPDATE runs SET state = 'planned' WHERE objective = 'cross'")
+    change(folder, "DELETE FROM captured WHERE run IN (SELECT key FROM runs WHERE state = 'planned')")
+    notes, progress = [], Silent()
+    monkeypatch.setattr(progress, "note", notes.append, raising=False)
+    result = run_sweep(REQUEST, folder, progress=progress)
+    here = run_module.environment("cpu")
+    assert notes[0].startswith(f"2 finished runs were computed with torch 1.0, AVX, new runs use {here}")
+    assert result.record["environments"] == {"torch 1.0, AVX": 2, here: 2}
