@@ -31,12 +31,32 @@ def reason(error: BaseException) -> str:
 
     Frames of pidlab and of the libraries it stands on are left out.
     """
-    line = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+    line = printable(f"{type(error).__name__}: {_message(error)}".strip()).splitlines()[0]
     frames = traceback.extract_tb(error.__traceback__)
-    theirs = [frame for frame in frames if _is_theirs(frame.filename)]
+    theirs = [frame for frame in frames if _is_theirs(frame.filename)][-FRAMES:]
     if not theirs or isinstance(error, InvalidRequest):
         return line
-    return "\n".join([line, *"".join(traceback.format_list(theirs)).rstrip().splitlines()])
+    lines = [printable(text) for text in "".join(traceback.format_list(theirs)).rstrip().splitlines()]
+    return "\n".join([line, *lines])
+
+
+# Longest message that is stored and shown, in characters.
+LONGEST = 500
+# Frames of a traceback that are shown, the last ones.
+FRAMES = 20
+
+
+def printable(text: str) -> str:
+    """Return a text that can be stored and printed: shortened, without NUL and without lone surrogates."""
+    shown = text if len(text) <= LONGEST else f"{text[:LONGEST]}... ({len(text):,} characters)"
+    return shown.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except BaseException as other:  # an exception whose __str__ raises
+        return f"(its message raises {type(other).__name__})"
 
 
 def _is_theirs(filename: str) -> bool:

@@ -5,6 +5,7 @@ import importlib
 import inspect
 import os
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache, lru_cache, partial
 from typing import Any
@@ -16,6 +17,7 @@ from pidlab.errors import InvalidRequest
 from pidlab.objectives import session, source
 from pidlab.objectives.adapters import PairLoss
 from pidlab.objectives.base import MakeObjective
+from pidlab.objectives.guard import Guard
 from pidlab.registry import Reference, look_up, parse, scan
 
 
@@ -27,12 +29,14 @@ class LoadedObjective:
         reference: Reference that it was loaded from.
         make: Builds the objective from encoders.
         source: Digest of the user's code, or None for objectives of pidlab.
+        guard: Context in which the user's code runs, or None for objectives of pidlab.
         trials: Results of trial builds, kept so that each is made once (`pidlab.training.cohort`).
     """
 
     reference: str
     make: MakeObjective
     source: str | None = None
+    guard: Guard | None = field(default=None, compare=False, repr=False)
     trials: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __call__(self, encoders: Encoders) -> nn.Module:
@@ -86,16 +90,22 @@ def _load_once(reference: str, digest: str, _folder: str) -> LoadedObjective:
 
 def _load(reference: str, digest: str | None) -> LoadedObjective:
     parsed = parse(reference)
+    if not _is_foreign(parsed.name):
+        return LoadedObjective(reference, _make(parsed, None))
+    with Guard() as guard:
+        return LoadedObjective(reference, _make(parsed, digest), digest, guard)
+
+
+def _make(parsed: Reference, digest: str | None) -> MakeObjective:
     target = _find(parsed.name, digest)
     if _takes_encoders(target):
-        make: MakeObjective = _Factory(target, _arguments(parsed, target, skip=1))
-    elif inspect.isclass(target):
+        return _Factory(target, _arguments(parsed, target, skip=1))
+    if inspect.isclass(target):
         make_loss = _Factory(target, _arguments(parsed, target))
-        make = lambda encoders: PairLoss(encoders, make_loss())  # noqa: E731 - one expression
-    else:
-        arguments = _arguments(parsed, target, skip=2)
-        make = as_objective(partial(target, **copy.deepcopy(arguments)) if arguments else target)
-    return LoadedObjective(reference, make, digest)
+        return lambda encoders: PairLoss(encoders, make_loss())
+    arguments = _arguments(parsed, target, skip=2)
+    loss = partial(target, **copy.deepcopy(arguments)) if arguments else target
+    return lambda encoders: PairLoss(encoders, loss)
 
 
 class _Factory:
@@ -118,6 +128,19 @@ def _find(name: str, digest: str | None) -> Callable[..., Any]:
     if source.is_user_defined(name):
         return source.find_attribute(name, digest)
     return look_up("objective", name, objectives())
+
+
+def _is_foreign(name: str) -> bool:
+    """Return whether a name refers to code that is not part of pidlab."""
+    if session.is_session_defined(name) or source.is_user_defined(name):
+        return True
+    return not look_up("objective", name, objectives()).__module__.startswith("pidlab.")
+
+
+def guard_of(make: MakeObjective) -> AbstractContextManager[Any]:
+    """Return the context in which a factory and its models must run."""
+    guard = make.guard if isinstance(make, LoadedObjective) else None
+    return nullcontext() if guard is None else guard
 
 
 def source_digest(reference: str) -> str | None:
@@ -179,13 +202,15 @@ def as_objective(target: Callable[..., Any]) -> MakeObjective:
     Args:
         target: A class or function that takes encoders, or a loss(z1, z2).
     """
-    return target if _takes_encoders(target) else lambda encoders: PairLoss(encoders, target)
+    if isinstance(target, LoadedObjective):
+        return target
+    make = target if _takes_encoders(target) else lambda encoders: PairLoss(encoders, target)
+    foreign = not getattr(target, "__module__", "").startswith("pidlab.")
+    return LoadedObjective(getattr(target, "__name__", "loss"), make, guard=Guard() if foreign else None)
 
 
 def _takes_encoders(target: Callable[..., Any]) -> bool:
     """Return whether a parameter is named `encoders`, or a function has one required parameter."""
-    if isinstance(target, LoadedObjective):
-        return True
     parameters = [p for p in _parameters(target) if p.kind is not inspect.Parameter.VAR_KEYWORD]
     required = [p for p in parameters if p.default is inspect.Parameter.empty]
     return any(p.name == "encoders" for p in parameters) or (
