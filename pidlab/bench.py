@@ -1,4 +1,4 @@
-"""Our BROJA solver beside a general conic solver and beside dit's, on the same distributions and one core."""
+"""Benchmarks of training, probing, sampling and the BROJA solver (`pidlab bench`)."""
 
 import importlib
 import importlib.util
@@ -23,12 +23,11 @@ from pidlab.generators import Atoms
 from pidlab.generators.blocks import VARIANCE
 from pidlab.generators.factorcl import FactorCL
 from pidlab.info.broja import broja
-from pidlab.io import Clock
+from pidlab.io import Stopwatch
 from pidlab.objectives import load_objective
 from pidlab.objectives.base import (
     Batch,
     MakeObjective,
-    Phase,
     loss_of,
     needs_of,
     phases_of,
@@ -41,61 +40,84 @@ from pidlab.validation.examination import as_readouts
 
 COMPARED_STEPS = 20
 WARM_UP = 5
+# Members whose operations are counted, which is slower than executing them; timings use a whole cohort.
+COUNTED = 3
 
 
 def matrix_rate(size: int = 2048, repeats: int = 5) -> float:
-    """Gflop/s of a float32 matrix product on all threads, the best of a few."""
+    """Measure the rate of a float32 matrix product on all threads.
+
+    Args:
+        size: Rows and columns of the matrices.
+        repeats: Number of products; the fastest counts.
+
+    Returns:
+        Gflop/s.
+    """
     a = torch.randn(size, size, generator=torch.Generator().manual_seed(0))
-    best = min(_timed(lambda: a @ a) for _ in range(repeats))
+    best = min(_seconds(lambda: a @ a) for _ in range(repeats))
     return 2 * size**3 / best / 1e9
 
 
 def sampling_ms(samples: int = 30_000, repeats: int = 5) -> float:
-    """Milliseconds that one thread takes to draw `samples` default samples, the best of a few."""
-    threads, generator = torch.get_num_threads(), Atoms()
-    torch.set_num_threads(1)
-    try:
-        return min(_timed(lambda: generator.sample(samples)) for _ in range(repeats)) * 1e3
-    finally:
-        torch.set_num_threads(threads)
+    """Measure the time to draw samples of the default generator on one thread.
+
+    Args:
+        samples: Number of samples.
+        repeats: Number of draws; the fastest counts.
+
+    Returns:
+        Milliseconds.
+    """
+    generator = Atoms()
+    with _one_thread():
+        return min(_seconds(lambda: generator.sample(samples)) for _ in range(repeats)) * 1e3
 
 
 def sampling_ratio(samples: int = 30_000, looped: int = 3_000) -> dict[str, float]:
-    """Milliseconds for `samples` pairs of `factorcl` on one thread: drawn at once, and one by one.
+    """Compare drawing `factorcl` pairs at once with a loop over pairs, on one thread.
 
-    The loop is what the released code does: for every pair, a draw of each block, its transforms and the
-    label, in numpy; `looped` pairs are timed and scaled up.
+    The loop follows the released code: for every pair, numpy draws each block, applies the transforms and
+    computes the label.
+
+    Args:
+        samples: Number of pairs.
+        looped: Number of pairs that the loop draws; its time is scaled to `samples`.
+
+    Returns:
+        `at_once_ms`, `loop_ms` and their `ratio`.
     """
-    generator, threads = FactorCL(), torch.get_num_threads()
+    generator = FactorCL()
     t1, t2 = (transform.double().numpy() for transform in generator.transforms)
     rng = np.random.default_rng(0)
     blocks = [(np.zeros(d), VARIANCE * np.eye(d)) for d in generator.features]
 
     def loop() -> None:
         for _ in range(looped):
-            shared, own1, own2 = (rng.multivariate_normal(mean, cov) for mean, cov in blocks)
-            _ = np.concatenate([shared, own1]) @ t1, np.concatenate([shared, own2]) @ t2
-            _ = int(np.concatenate([shared, own1, own2]).mean() >= 0)
+            shared, unique1, unique2 = (rng.multivariate_normal(mean, cov) for mean, cov in blocks)
+            _ = np.concatenate([shared, unique1]) @ t1, np.concatenate([shared, unique2]) @ t2
+            _ = int(np.concatenate([shared, unique1, unique2]).mean() >= 0)
 
-    torch.set_num_threads(1)
-    try:
+    with _one_thread():
         generator.sample(samples)
-        at_once = min(_timed(lambda: generator.sample(samples)) for _ in range(5))
-        one_by_one = min(_timed(loop) for _ in range(2)) * samples / looped
-    finally:
-        torch.set_num_threads(threads)
+        at_once = min(_seconds(lambda: generator.sample(samples)) for _ in range(5))
+        one_by_one = min(_seconds(loop) for _ in range(2)) * samples / looped
     return {"at_once_ms": at_once * 1e3, "loop_ms": one_by_one * 1e3, "ratio": one_by_one / at_once}
 
 
 def compare(objective: str, steps: int) -> dict[str, Any]:
-    """One default cohort (`pidlab sweep --unique 0..1`) against a plain loop over its first member.
+    """Compare training of the default cohort (`pidlab sweep --unique 0..1`) with a plain loop for one member.
 
-    The loop is what one writes without pidlab: the module itself, `backward()`, fused Adam, batches
-    made ready beforehand (their time is not counted on either side).
+    The loop is plain PyTorch: the module, `backward()` and fused Adam, with batches drawn beforehand. The
+    time to draw batches is excluded on both sides.
+
+    Args:
+        objective: Reference of the objective.
+        steps: Number of training steps.
 
     Returns:
-        Milliseconds per run and step of both, of the cohort's data, its Gflop/s, and the largest
-        difference of the member's losses over the first 20 steps.
+        Milliseconds per run and step of the cohort, its data and the single member, the Gflop/s of the
+        cohort, and the largest difference of the member's losses over the first 20 steps.
     """
     points = [i / (defaults.RANGE_POINTS - 1) for i in range(defaults.RANGE_POINTS)]
     members = [
@@ -105,9 +127,9 @@ def compare(objective: str, steps: int) -> dict[str, Any]:
     ]
     make = load_objective(objective)
     train(make, members, Training(steps=WARM_UP))
-    clock = Clock()
+    clock = Stopwatch()
     fitted = train(make, members, Training(steps=steps), clock=clock)
-    single, losses = _plain(make, members[0], steps)
+    single, losses = _train_single(make, members[0], steps)
     runs = steps * len(members)
     compared = min(COMPARED_STEPS, steps)
     difference = (fitted.losses[:compared, 0] - losses[:compared]).abs().max()
@@ -122,18 +144,25 @@ def compare(objective: str, steps: int) -> dict[str, Any]:
     }
 
 
-def _plain(make: Any, member: Member, steps: int) -> tuple[float, Tensor]:
+def _train_single(make: Any, member: Member, steps: int) -> tuple[float, Tensor]:
+    """Train one member in a plain loop; return the seconds and the losses."""
     training = Training()
     model = build(make, member, training, "cpu")
-    phases = [(phase, _parameters(model, phase)) for phase in phases_of(model)]
-    adams = [torch.optim.Adam(moved, lr=training.rate, fused=True) for _, moved in phases]
-    drawn = sum(phase.repeat if phase.fresh_batch else 0 for phase, _ in phases) + 1
-    batches = iter(_batches(model, member, training, steps * drawn))
+    phases = phases_of(model)
+    adams = [
+        torch.optim.Adam(
+            [p for name, p in model.named_parameters() if phase.moves(name)], lr=training.rate, fused=True
+        )
+        for phase in phases
+    ]
+    per_step = sum(phase.repeat if phase.fresh_batch else 0 for phase in phases) + 1
+    stream = Stream([member.generator], [member.seed], training, needs_of(model), torch.device("cpu"))
+    batches = iter([_first_member(stream.next()) for _ in range(steps * per_step)])
     losses = torch.zeros(steps)
     start = time.perf_counter()
     for step in range(steps):
         batch = next(batches)
-        for place, ((phase, _), adam) in enumerate(zip(phases, adams, strict=True)):
+        for place, (phase, adam) in enumerate(zip(phases, adams, strict=True)):
             for _ in range(phase.repeat):
                 model.zero_grad()
                 loss = loss_of(model, phase.loss, next(batches) if phase.fresh_batch else batch)
@@ -144,23 +173,30 @@ def _plain(make: Any, member: Member, steps: int) -> tuple[float, Tensor]:
     return time.perf_counter() - start, losses
 
 
-def _parameters(model: Any, phase: Phase) -> list[torch.nn.Parameter]:
-    return [p for name, p in model.named_parameters() if phase.moves(name)]
-
-
-def _batches(model: Any, member: Member, training: Training, steps: int) -> list[Batch]:
-    stream = Stream([member.generator], [member.seed], training, needs_of(model), torch.device("cpu"))
-    return [Batch(**tree_map(lambda t: t[0], stream.next())) for _ in range(steps)]
+def _first_member(batch: Any, device: str = "cpu") -> Batch:
+    """Return the batch of the first member of a stream."""
+    return Batch(**tree_map(lambda t: t[0].to(device), batch))
 
 
 def step_flops(make: MakeObjective, member: Member, training: Training, device: str = "cpu") -> int:
-    """Floating-point operations in the matrix products of one training step, all phases, of one model.
+    """Count the floating-point operations in the matrix products of one training step of one model.
 
-    On the `meta` device they are counted without being done.
+    Args:
+        make: Factory of the objective.
+        member: Generator and seed.
+        training: Training settings.
+        device: Device of the step; on `meta` the operations are counted without being executed.
+
+    Returns:
+        The operations of all phases.
+
+    Example:
+        >>> step_flops(load_objective("cross"), Member(Atoms(), 0), Training(batch=8), "meta") > 0
+        True
     """
     model = build(make, member, training, device)
     stream = Stream([member.generator], [member.seed], training, needs_of(model), torch.device("cpu"))
-    batch = Batch(**tree_map(lambda t: t[0].to(device), stream.next()))
+    batch = _first_member(stream.next(), device)
     with FlopCounterMode(display=False) as counter:
         for phase in phases_of(model):
             for name, parameter in model.named_parameters():
@@ -170,31 +206,21 @@ def step_flops(make: MakeObjective, member: Member, training: Training, device: 
     return counter.get_total_flops()
 
 
-def _timed(work: Any) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-# Members whose operations are counted, which takes longer than doing them; those timed are a cohort.
-COUNTED = 3
-
-
 def probing(level: str, members: int = defaults.RANGE_POINTS * defaults.SEEDS) -> dict[str, Any]:
-    """Probes slices of the observations, as wide as a default readout, like one cohort of a sweep.
+    """Measure probing of one cohort, on slices of the observations of the width of a default readout.
 
     Args:
-        level: the effort.
-        members: representations that are probed together.
+        level: Probe level: `quick`, `standard` or `thorough`.
+        members: Number of representations that are probed together.
 
     Returns:
-        Level, members, ms per representation, its Gflop in matrix products, and Gflop/s.
+        Level, members, milliseconds and Gflop per representation (matrix products only), and Gflop/s.
     """
-    clock = Clock()
-    _probe(level, COUNTED, Clock())
+    clock = Stopwatch()
+    _probe(level, COUNTED, Stopwatch())  # warm-up
     _probe(level, members, clock)
     with FlopCounterMode(display=False) as counter:
-        _probe(level, COUNTED, Clock())
+        _probe(level, COUNTED, Stopwatch())
     gflop = counter.get_total_flops() / COUNTED / 1e9
     seconds = clock.seconds["probing"]
     return {
@@ -206,28 +232,30 @@ def probing(level: str, members: int = defaults.RANGE_POINTS * defaults.SEEDS) -
     }
 
 
-def _probe(level: str, members: int, clock: Clock) -> None:
+def _probe(level: str, members: int, clock: Stopwatch) -> None:
+    """Probe one cohort of default generators."""
     points = [i / max(1, members - 1) for i in range(members)]
     worlds = [Atoms(unique1=u, unique2=u, world=child(i, "world")) for i, u in enumerate(points)]
     capture_cohort(_readouts, worlds, range(members), level, clock=clock)
 
 
 def _readouts(x: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Return the leading columns of the observations."""
     return as_readouts([xi[..., : Training().dim] for xi in x])
 
 
 @dataclass(frozen=True)
-class Row:
-    """Seconds per distribution of one size, medians, and what the solvers got wrong, in bits.
+class SolverTiming:
+    """Median seconds per distribution of one size, and differences between the solvers.
 
     Args:
-        size: symbols of X1, of X2 and of Y.
-        batch: distributions in one call of ours; the others take them one by one.
-        ours: seconds of ours.
-        cvxpy: seconds of cvxpy with Clarabel, problem built and solved, warm.
-        clarabel: seconds that Clarabel itself reports.
-        gap: our largest certified gap.
-        difference: largest distance of Clarabel's union information from ours.
+        size: Number of symbols of X1, of X2 and of Y.
+        batch: Distributions in one call of `broja`; the other solvers take them one by one.
+        ours: Seconds of `broja`.
+        cvxpy: Seconds of cvxpy with Clarabel to build and solve the problem, after a warm-up.
+        clarabel: Seconds that Clarabel reports for itself.
+        gap: Largest certified gap of `broja`, in bits.
+        difference: Largest difference of Clarabel's union information from ours, in bits.
     """
 
     size: int
@@ -240,57 +268,53 @@ class Row:
 
     @property
     def over_cvxpy(self) -> float:
-        """How many times faster ours is than a user's way."""
+        """Ratio of the times of cvxpy and `broja`."""
         return self.cvxpy / self.ours
 
     @property
     def over_clarabel(self) -> float:
-        """How many times faster ours is than the conic solver's own time."""
+        """Ratio of the times of Clarabel and `broja`."""
         return self.clarabel / self.ours
 
 
-def benchmark(
+def time_solvers(
     sizes: tuple[tuple[int, int], ...] = ((8, 1), (10, 1), (4, 256)),
     *,
     rivals: int = 5,
     repeats: int = 11,
     seed: int = 0,
-) -> list[Row]:
-    """Times `broja` against cvxpy + Clarabel on uniform Dirichlet distributions, side by side on one core.
+) -> list[SolverTiming]:
+    """Time `broja` and cvxpy with Clarabel on uniform Dirichlet distributions, in turn on one core.
 
     Args:
-        sizes: pairs (symbols an axis, batch).
-        rivals: distributions that the conic solver is given at each size, each once more to warm up.
-        repeats: calls of ours with each of these distributions, or with the batch; the median counts.
-        seed: of the distributions.
+        sizes: Pairs (symbols per axis, batch).
+        rivals: Number of distributions per size that the conic solver solves, each after a warm-up.
+        repeats: Calls of `broja` per distribution or batch; the median counts.
+        seed: Seed of the distributions.
+
+    Returns:
+        One record per size.
 
     Raises:
-        InvalidRequest: cvxpy or Clarabel is not installed.
+        InvalidRequest: If cvxpy or Clarabel is not installed.
     """
     if not (importlib.util.find_spec("cvxpy") and importlib.util.find_spec("clarabel")):
-        raise InvalidRequest("the benchmark needs the rivals: pip install cvxpy clarabel")
+        raise InvalidRequest("--solver: needs cvxpy and Clarabel; pip install cvxpy clarabel")
     with _one_core():
-        return [_row(size, batch, rivals, repeats, seed) for size, batch in sizes]
-
-
-@contextmanager
-def _one_core() -> Generator[None]:
-    """One thread of torch's, and one core for all: Clarabel's own threads, on two cores, double its time."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()  # Linux alone has it
-    if cores:
-        os.sched_setaffinity(0, {min(cores)})
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        if cores:
-            os.sched_setaffinity(0, cores)
+        return [_time_size(size, batch, rivals, repeats, seed) for size, batch in sizes]
 
 
 def dit_errors(size: int, number: int, seed: int = 0) -> list[float]:
-    """Distances of dit's default solver from ours, in bits, on uniform Dirichlet pmfs; empty without dit."""
+    """Compute the differences of dit's default solver from `broja` on uniform Dirichlet pmfs.
+
+    Args:
+        size: Number of symbols per axis.
+        number: Number of pmfs.
+        seed: Seed of the pmfs.
+
+    Returns:
+        Absolute differences of the redundancy in bits; empty if dit is not installed.
+    """
     if not importlib.util.find_spec("dit"):
         return []
     dit = importlib.import_module("dit")
@@ -298,57 +322,86 @@ def dit_errors(size: int, number: int, seed: int = 0) -> list[float]:
     errors = []
     for pmf in _distributions(size, number, seed):
         outcomes = list(np.ndindex(*pmf.shape))
-        found = pid.PID_BROJA(dit.Distribution(outcomes, list(pmf.ravel())), ((0,), (1,)), (2,))
-        redundant = float(found.get_pi(((0,), (1,))))
+        result = pid.PID_BROJA(dit.Distribution(outcomes, list(pmf.ravel())), ((0,), (1,)), (2,))
+        redundant = float(result.get_pi(((0,), (1,))))
         errors.append(abs(redundant - float(broja(pmf).redundant)))
     return errors
 
 
-def conic_union(pmf: np.ndarray) -> tuple[float, float, float]:
-    """Union information in bits by cvxpy + Clarabel, seconds in all, seconds that Clarabel reports."""
+def _conic_union(pmf: np.ndarray) -> tuple[float, float, float]:
+    """Return the union information in bits by cvxpy with Clarabel, the seconds, and those of Clarabel."""
     cp = importlib.import_module("cvxpy")
     n1, n2, ny = pmf.shape
-    began = time.perf_counter()
+    start = time.perf_counter()
     q = cp.Variable((n1 * n2, ny), nonneg=True)
     rows = np.kron(np.eye(n1), np.ones((1, n2)))
     columns = np.kron(np.ones((1, n1)), np.eye(n2))
     loss = cp.sum(cp.rel_entr(q, cp.sum(q, axis=1, keepdims=True) @ np.ones((1, ny))))
     problem = cp.Problem(cp.Minimize(loss), [rows @ q == pmf.sum(1), columns @ q == pmf.sum(0)])
     problem.solve(solver=cp.CLARABEL)
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - start
     py = pmf.sum((0, 1))
     union = problem.value / np.log(2) - (py[py > 0] * np.log2(py[py > 0])).sum()
     return float(union), seconds, float(problem.solver_stats.solve_time)
 
 
 def _distributions(size: int, number: int, seed: int) -> np.ndarray:
+    """Draw uniform Dirichlet pmfs."""
     rng = np.random.default_rng(seed)
     return rng.dirichlet(np.ones(size**3), size=number).reshape(number, size, size, size)
 
 
-def _row(size: int, batch: int, rivals: int, repeats: int, seed: int) -> Row:
+def _time_size(size: int, batch: int, rivals: int, repeats: int, seed: int) -> SolverTiming:
+    """Time both solvers on distributions of one size."""
     pmfs = _distributions(size, max(batch, rivals), seed)
     found = broja(pmfs)
     unions = np.asarray(found.mi1 + found.unique2)
     theirs, ours = [], []
-    for pmf in pmfs[:rivals]:  # in turn, as the machine's pace drifts, and each warm
-        conic_union(pmf)
-        theirs.append(conic_union(pmf))
-        mine = pmfs[:batch] if batch > 1 else pmf
-        broja(mine)
-        ours += [_seconds(partial(broja, mine)) / batch for _ in range(repeats)]
-    return Row(
+    # In turn, because the speed of a machine drifts; each solver is warmed up.
+    for pmf in pmfs[:rivals]:
+        _conic_union(pmf)
+        theirs.append(_conic_union(pmf))
+        problem = pmfs[:batch] if batch > 1 else pmf
+        broja(problem)
+        ours += [_seconds(partial(broja, problem)) / batch for _ in range(repeats)]
+    return SolverTiming(
         size=size,
         batch=batch,
         ours=statistics.median(ours),
         cvxpy=statistics.median(seconds for _, seconds, _ in theirs),
         clarabel=statistics.median(reported for _, _, reported in theirs),
         gap=float(np.max(found.gap)),
-        difference=max(abs(union - ours) for (union, _, _), ours in zip(theirs, unions, strict=False)),
+        difference=max(abs(conic - union) for (conic, _, _), union in zip(theirs, unions, strict=False)),
     )
 
 
 def _seconds(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
+    """Return the wall-clock seconds of a call."""
+    start = time.perf_counter()
     work()
-    return time.perf_counter() - began
+    return time.perf_counter() - start
+
+
+@contextmanager
+def _one_thread() -> Generator[None]:
+    """Limit torch to one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def _one_core() -> Generator[None]:
+    """Limit all solvers to one core; on two cores Clarabel's own threads double its time."""
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()  # Linux only
+    if cores:
+        os.sched_setaffinity(0, {min(cores)})
+    try:
+        with _one_thread():
+            yield
+    finally:
+        if cores:
+            os.sched_setaffinity(0, cores)

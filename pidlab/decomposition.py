@@ -1,4 +1,4 @@
-"""The record that everybody in pidlab speaks in: a partial information decomposition, in bits."""
+"""Partial information decompositions, in bits: the common result type of the package."""
 
 import html
 import math
@@ -12,30 +12,34 @@ Bits: TypeAlias = float | NDArray[np.float64]
 
 TERMS = ("redundant", "unique1", "unique2", "synergy")
 
-# Distributions of a batch that a notebook shows.
+# Rows that a notebook shows of a batch.
 MOST_ROWS = 10
 
-# Measures that add up over independent parts (Bertschinger et al. 2014 for BROJA; the common variable
-# of independent parts is that of each of them).
+# Measures whose terms add up over independent parts (Bertschinger et al. 2014 for BROJA; for `gk`, the
+# common variable of independent parts is the tuple of their common variables).
 ADDITIVE = frozenset({"broja", "gk"})
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Decomposition:
-    """Information that two sources X1, X2 hold about a target Y, split in four terms, in bits.
+    """Information of two sources X1, X2 about a target Y, decomposed into four terms, in bits.
 
-    I(X1,X2;Y) = redundant + unique1 + unique2 + synergy, I(Xi;Y) = redundant + unique_i.
+    I(X1,X2;Y) = redundant + unique1 + unique2 + synergy and I(Xi;Y) = redundant + unique_i (Williams & Beer
+    2010). Terms are floats for one distribution and float64 arrays of equal shape for a batch.
 
     Args:
-        redundant: bits about Y that each source holds.
-        unique1: bits that only X1 holds.
-        unique2: bits that only X2 holds.
-        synergy: bits that only both together hold.
-        measure: the definition of redundancy that is meant, `"broja"` unless said otherwise.
-        how: how the numbers are known: `"design"`, `"closed form"`, `"solver"`, `"quadrature"`.
-        gap: certified bound on the error of every term, in bits; 0 where exact.
+        redundant: Information about Y that both sources contain.
+        unique1: Information that only X1 contains.
+        unique2: Information that only X2 contains.
+        synergy: Information that only X1 and X2 together contain.
+        measure: Definition of redundancy (`pidlab list measures`).
+        how: How the terms are known: `"design"`, `"closed form"`, `"solver"` or `"quadrature"`.
+        gap: Bound on the error of each term; 0 for exact terms.
 
-    Terms are floats for one distribution, float64 arrays of equal shape for a batch.
+    Example:
+        >>> truth = Decomposition(redundant=1.0, unique1=0.25, unique2=0.0, synergy=0.5)
+        >>> truth.total, truth.mi1
+        (1.75, 1.25)
     """
 
     redundant: Bits
@@ -48,7 +52,7 @@ class Decomposition:
 
     @property
     def terms(self) -> dict[str, Bits]:
-        """The four terms by name, in bits."""
+        """Four terms by name, in bits."""
         return {term: getattr(self, term) for term in TERMS}
 
     @property
@@ -82,17 +86,17 @@ class Decomposition:
         return self.unique2 + self.synergy
 
     def __add__(self, other: "Decomposition") -> "Decomposition":
-        """The decomposition of two independent parts side by side: terms and gaps add.
+        """Return the decomposition of two independent parts together: terms and gaps add.
 
         Raises:
-            ValueError: the parts are of different measures, or of one that does not add up.
+            ValueError: If the measures differ, or the measure is not additive.
         """
         if not isinstance(other, Decomposition):
             return NotImplemented
         if self.measure != other.measure or self.measure not in ADDITIVE:
             raise ValueError(
-                f"cannot add a {self.measure!r} and a {other.measure!r} decomposition: "
-                f"only parts of one additive measure add up ({', '.join(sorted(ADDITIVE))})"
+                f"cannot add a {self.measure!r} and a {other.measure!r} decomposition; "
+                f"both must use one additive measure ({', '.join(sorted(ADDITIVE))})"
             )
         how = self.how if self.how == other.how else f"{self.how} + {other.how}"
         return Decomposition(
@@ -116,7 +120,7 @@ class Decomposition:
     __hash__ = None  # type: ignore[assignment]  # terms may be arrays
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dict: terms, total, mi1, mi2, co_information, gap (bits), measure, how."""
+        """Return a JSON-ready dict: terms, total, mi1, mi2, co_information, gap (bits), measure, how."""
         numbers = {
             **self.terms,
             "total": self.total,
@@ -136,32 +140,36 @@ class Decomposition:
         return f"Decomposition({terms} bits; {self.measure} by {self.how}, gap {show(self.gap)})"
 
     def _repr_html_(self) -> str:
-        """A table for notebooks: a row per distribution, the first ones of a large batch."""
+        """Return an HTML table for notebooks: one row per distribution, only the first of a large batch."""
         columns = {**self.terms, "total": self.total, "gap": self.gap}
         size = int(np.prod(np.shape(self.total)))
         shape = np.shape(self.total)
         cells = {name: np.broadcast_to(bits, shape).reshape(-1) for name, bits in columns.items()}
         head = "".join(f"<th>{name} [bits]</th>" for name in cells)
         rows = (
-            f"<tr>{''.join(f'<td>{found[i]:.6g}</td>' for found in cells.values())}</tr>"
+            f"<tr>{''.join(f'<td>{column[i]:.6g}</td>' for column in cells.values())}</tr>"
             for i in range(min(size, MOST_ROWS))
         )
-        some = f", {MOST_ROWS} of {size} shown" if size > MOST_ROWS else ""
-        about = f"<p>{html.escape(self.measure)} by {html.escape(self.how)}{some}</p>"
+        omitted = f", {MOST_ROWS} of {size} shown" if size > MOST_ROWS else ""
+        about = f"<p>{html.escape(self.measure)} by {html.escape(self.how)}{omitted}</p>"
         return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>{about}"
 
 
 @dataclass(frozen=True)
 class Planted:
-    """What is known by design of more than two sources: bits of independent factors.
+    """Information of independent factors planted in more than two sources, in bits.
 
-    A factor is held redundantly (by each of some sources), uniquely (by one) or synergistically (by some
-    together, and by fewer not at all); its name says by which: `redundant`, `redundant12`, `unique3`,
-    `synergy13`. No measure is needed, and none of two sources would do: what any set of sources holds is
-    the sum over the factors that it holds.
+    A factor is redundant (each of several sources contains it), unique (one source contains it) or
+    synergistic (only several sources together contain it). Its name lists these sources: `redundant`,
+    `redundant12`, `unique3`, `synergy13`. No measure is needed: the information of any set of sources is the
+    sum over the factors that the set contains.
 
     Args:
-        terms: bits by factor.
+        terms: Information of each factor by name, in bits.
+
+    Example:
+        >>> Planted({"redundant": 1.0, "synergy13": 0.5}).total
+        1.5
     """
 
     terms: dict[str, float]
@@ -171,9 +179,9 @@ class Planted:
 
     @property
     def total(self) -> float:
-        """I(X1,X2,X3;Y) in bits."""
+        """I(X1,X2,...;Y) in bits."""
         return math.fsum(self.terms.values())
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dict: every factor, total, gap (bits), measure, how."""
+        """Return a JSON-ready dict: every factor, total, gap (bits), measure, how."""
         return {**self.terms, "total": self.total, "gap": self.gap, "measure": self.measure, "how": self.how}

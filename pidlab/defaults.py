@@ -1,11 +1,11 @@
-"""The one table of defaults. Nothing here imports torch."""
+"""Defaults of all settings. This module does not import torch."""
 
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from pidlab.errors import InvalidRequest
 
-# Raised by every change that moves numbers; stored results of another version are not reused.
+# Increased by every change of results; stored results of another version are not reused.
 RESULT_VERSION = 3
 
 
@@ -21,13 +21,25 @@ ADDED_SETTINGS = ("optimizer", "weight_decay", "schedule", "warmup", "clip")
 
 @dataclass(frozen=True)
 class Training:
-    """How an objective is fitted."""
+    """Settings of the training of an objective.
+
+    The meaning and the unit of each field are in its metadata (see `meaning`).
+
+    Raises:
+        InvalidRequest: If a value is out of range.
+
+    Example:
+        >>> Training(steps=100).batch
+        128
+    """
 
     views: str = _setting("task", "what a view preserves: task, noise, unique, independent or generic")
-    steps: int = _setting(600, "optimiser steps")
-    batch: int = _setting(128, "samples in a minibatch")
-    samples: int | None = _setting(None, "size of a finite training set; none: fresh data each step")
-    dim: int = _setting(8, "width of z1 and z2; z12 has twice that")
+    steps: int = _setting(600, "optimizer steps")
+    batch: int = _setting(128, "rows in a minibatch")
+    samples: int | None = _setting(
+        None, "rows of a finite training set; by default every step draws new rows"
+    )
+    dim: int = _setting(8, "width of z1 and of z2; z12 has twice this width")
     hidden: int = _setting(64, "width of a hidden layer of an encoder")
     layers: int = _setting(2, "hidden layers of an encoder")
     rate: float = _setting(2e-3, "learning rate")
@@ -77,7 +89,7 @@ class Training:
         if self.samples is not None and self.samples < self.batch:
             raise InvalidRequest(
                 f"samples = {self.samples}: fewer than a batch of {self.batch}; "
-                "ask for more samples or a smaller batch"
+                "use more samples or a smaller batch"
             )
 
 
@@ -88,12 +100,12 @@ def training_specification(training: Training) -> dict[str, Any]:
     return {k: v for k, v in settings.items() if k not in added or v != added[k]}
 
 
-# Effort of the probes: quick, standard or thorough.
+# Level of the probes: quick, standard or thorough.
 PROBES = "standard"
-# Deviations of the noise that a readout is read through, in units of a whitened coordinate's.
+# Standard deviations of the noise added to a readout, relative to a whitened coordinate.
 SIGMAS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)
 
-# The default generator: bits of its terms, then what else its data are made of.
+# The default generator: bits of its terms, then its other parameters.
 ATOMS = {
     "redundant": 1.0,
     "unique1": 1.0,
@@ -112,13 +124,18 @@ GENERATOR = "atoms"
 SEEDS = 3
 RANGE_POINTS = 11
 
-# What --quick changes.
+# Settings of --quick.
 QUICK = {"points": 5, "seeds": 1, "steps": 300, "probes": "quick"}
 
-# A cohort's tensors stay within this.
+# Largest total size of a cohort's tensors, in bytes.
 COHORT_BYTES = 1_000_000_000
 
 
 def meaning(setting: str) -> str:
-    """What a training setting does, in a line."""
+    """Return the one-line meaning of a training setting.
+
+    Example:
+        >>> meaning("rate")
+        'learning rate of Adam'
+    """
     return next(f.metadata["meaning"] for f in fields(Training) if f.name == setting)

@@ -1,4 +1,4 @@
-"""Networks made from the specification of the modalities."""
+"""Encoder networks, built from the specification of the modalities."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,22 +13,39 @@ from torch import Tensor, nn
 
 from pidlab.errors import InvalidRequest
 
+# Widths of matrix products are padded to multiples of this; then a member's results have the same bits in
+# every cohort.
+ALIGN = 8
+
+# Most numbers in a chunk of observations: 64 MiB of float32.
+CHUNK_NUMBERS = 2**24
+
 
 @dataclass(frozen=True)
 class Vector:
-    """A modality whose samples are vectors of `dim` numbers."""
+    """A modality whose samples are vectors.
+
+    Args:
+        dim: Numbers in a vector.
+    """
 
     dim: int
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of one sample."""
+        """Shape of one sample."""
         return (self.dim,)
 
 
 @dataclass(frozen=True)
 class Image:
-    """A modality whose samples are images, numbers from 0 to 1."""
+    """A modality whose samples are images with values from 0 to 1.
+
+    Args:
+        channels: Number of channels.
+        height: Pixels per column.
+        width: Pixels per row.
+    """
 
     channels: int
     height: int
@@ -36,33 +53,96 @@ class Image:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of one sample."""
+        """Shape of one sample."""
         return (self.channels, self.height, self.width)
 
 
 Modality: TypeAlias = Vector | Image
 
 
-def rows_at_once(modalities: tuple[Modality, ...], most: int) -> int:
-    """How many rows to draw at once: `most`, or fewer where they would take more than 64 MiB.
+class Encoders(nn.Module):
+    """One network per modality and one joint network on all modalities.
 
-    A function of the specification alone, because draws, and so results, follow from it.
+    ``encoders[i]`` maps modality i, shape (n, ...), to a code of shape (n, dim). ``encoders.joint(x1, x2)``
+    maps all modalities to shape (n, dim * modalities), the width of the concatenated codes.
+
+    Args:
+        modalities: Specifications of the modalities.
+        classes: Number of classes of every target, for supervised objectives.
+        dim: Width of a code.
+        hidden: Width of a hidden layer.
+        layers: Number of hidden layers.
+
+    Example:
+        >>> encoders = Encoders([Vector(32), Vector(32)], {"y": 2}, dim=8, hidden=64, layers=2)
+        >>> tuple(encoders[0](torch.zeros(5, 32)).shape)
+        (5, 8)
+        >>> tuple(encoders.joint(torch.zeros(5, 32), torch.zeros(5, 32)).shape)
+        (5, 16)
     """
-    numbers = sum(math.prod(m.shape) for m in modalities)
-    return max(1, min(most, 2**24 // numbers))
+
+    def __init__(
+        self,
+        modalities: Sequence[Modality],
+        classes: Mapping[str, int],
+        *,
+        dim: int,
+        hidden: int,
+        layers: int,
+    ) -> None:
+        super().__init__()
+        self.modalities, self.classes = tuple(modalities), dict(classes)
+        self.dim, self.hidden, self.layers = dim, hidden, layers
+        n = len(modalities)
+        self.towers = nn.ModuleList(tower(m, *[hidden] * layers, dim) for m in modalities)
+        # The joint network concatenates features of images and raw vectors.
+        stems = [stem(m, hidden) for m in modalities]
+        total = sum(width for _, width in stems)
+        self.joint = Joint([s for s, _ in stems], mlp(total, *[hidden * n] * layers, dim * n))
+
+    def fresh(self, dim: int) -> "Encoders":
+        """Build new networks for the same modalities with codes of width `dim`."""
+        sizes = {"dim": dim, "hidden": self.hidden, "layers": self.layers}
+        return Encoders(self.modalities, self.classes, **sizes)
+
+    def __len__(self) -> int:
+        return len(self.towers)
+
+    def __getitem__(self, i: int) -> nn.Module:
+        return self.towers[i]
+
+    def __iter__(self) -> Iterator[nn.Module]:
+        return iter(self.towers)
+
+
+class Joint(nn.Module):
+    """A network on the concatenation of all modalities.
+
+    Args:
+        stems: One network per modality that maps it to features.
+        network: Network on the concatenated features.
+    """
+
+    def __init__(self, stems: Sequence[nn.Module], network: nn.Module) -> None:
+        super().__init__()
+        self.stems, self.network = nn.ModuleList(stems), network
+
+    def forward(self, *x: Float[Tensor, "n ..."]) -> Float[Tensor, "n k"]:
+        return self.network(torch.cat([stem(xi) for stem, xi in zip(self.stems, x, strict=True)], dim=-1))
 
 
 class SmallCNN(nn.Module):
-    """For small images: convolutions of stride 2, down to 4 to 7 places a side; then pooled.
+    """A convolutional network for small images with global pooling.
 
-    The first has 5 x 5 pixels and half the channels, the others 3 x 3 pixels and all of them.
+    Convolutions of stride 2 reduce the image to 4 to 7 positions per side. The first has 5 x 5 kernels and
+    half the channels, the others have 3 x 3 kernels and all channels.
 
     Args:
-        image: what it reads.
-        channels: of all convolutions but the first.
+        image: Specification of the images.
+        channels: Channels of all convolutions but the first.
 
     Raises:
-        InvalidRequest: an image of less than 8 pixels a side.
+        InvalidRequest: If the image has less than 8 pixels per side.
     """
 
     LEAST: ClassVar[int] = 8
@@ -82,20 +162,24 @@ class SmallCNN(nn.Module):
         self.outputs = 2 * inputs
 
     def forward(self, x: Float[Tensor, "n channels height width"]) -> Float[Tensor, "n features"]:
-        return pooled(self.layers(x))
+        return pool(self.layers(x))
 
 
 class AlexNet(nn.Module):
-    """For large images: the five convolutions of AlexNet (Krizhevsky 2014), then pooled.
+    """The five convolutions of AlexNet for large images, with global pooling.
 
-    They have 1, 3, 6, 4 and 4 times the given channels; 64 make AlexNet's own.
+    The convolutions have 1, 3, 6, 4 and 4 times the given channels; 64 channels give the original network.
 
     Args:
-        image: what it reads.
-        channels: of the first convolution.
+        image: Specification of the images.
+        channels: Channels of the first convolution.
 
     Raises:
-        InvalidRequest: an image of less than 128 pixels a side.
+        InvalidRequest: If the image has less than 128 pixels per side.
+
+    Source:
+        A. Krizhevsky, One weird trick for parallelizing convolutional neural networks, 2014
+        (arXiv 1404.5997).
     """
 
     LEAST: ClassVar[int] = 128
@@ -116,71 +200,62 @@ class AlexNet(nn.Module):
         )
 
     def forward(self, x: Float[Tensor, "n channels height width"]) -> Float[Tensor, "n features"]:
-        return pooled(self.layers(x))
-
-
-def convolution(
-    inputs: int, outputs: int, kernel: int, *, stride: int = 1, padding: int = 0
-) -> list[nn.Module]:
-    """A convolution, normalised over the batch, and a ReLU; its weights start at He's scale."""
-    made = nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False)
-    with torch.no_grad():
-        nn.init.kaiming_normal_(made.weight, nonlinearity="relu")
-    return [made, nn.BatchNorm2d(outputs), nn.ReLU()]
-
-
-def pooled(features: Float[Tensor, "n channels height width"]) -> Float[Tensor, "n twice_channels"]:
-    """Mean and maximum over places, side by side: a texture is everywhere, a corner is somewhere."""
-    return torch.cat([features.mean((-2, -1)), features.amax((-2, -1))], dim=-1)
-
-
-def _side(image: Image, least: int) -> int:
-    side = min(image.height, image.width)
-    if side < least:
-        raise InvalidRequest(
-            f"an image of {image.height} x {image.width}: encoders need {least} pixels a side or more"
-        )
-    return side
-
-
-# Matrix products of widths divisible by this give a member the same bits in every cohort.
-ALIGN = 8
-
-
-def aligned(width: int) -> int:
-    """The least width that is divisible by `ALIGN` and holds this one."""
-    return -(-width // ALIGN) * ALIGN
+        return pool(self.layers(x))
 
 
 class Linear(nn.Module):
-    """x W + b with W stored (in, out), which batches over members faster than `nn.Linear`.
+    """x W + b with W stored as (in, out), which batches over members faster than `nn.Linear`.
 
-    Widths are padded to multiples of 8 inside; the padding meets zeros and stays out of sight.
+    Widths are padded to multiples of `ALIGN` internally; the padded inputs are zeros and the padded outputs
+    are dropped.
 
     Args:
-        inputs: width of x.
-        outputs: width of the result.
-        fan_in: inputs that the result is a sum over, where others are added to it later.
-        bias: whether b is there.
+        inputs: Width of x.
+        outputs: Width of the result.
+        fan_in: Number of inputs for the scale of the initial weights, if more terms are added to the result
+            later; equal to ``inputs`` by default.
+        bias: Whether there is a b.
+
+    Example:
+        >>> tuple(Linear(3, 5)(torch.zeros(2, 3)).shape)
+        (2, 5)
     """
 
     def __init__(self, inputs: int, outputs: int, *, fan_in: int | None = None, bias: bool = True) -> None:
         super().__init__()
         self.inputs, self.outputs = inputs, outputs
         weight = torch.zeros(aligned(inputs), aligned(outputs))
+        # He initialization of the unpadded part.
         weight[:inputs, :outputs] = torch.randn(inputs, outputs) * math.sqrt(2.0 / (fan_in or inputs))
         self.weight = nn.Parameter(weight)
         self.bias = nn.Parameter(torch.zeros(aligned(outputs))) if bias else None
 
     def forward(self, x: Float[Tensor, "n inputs"]) -> Float[Tensor, "n outputs"]:
-        short = self.weight.shape[0] - self.inputs
-        x = F.pad(x, (0, short)) if short else x
+        padding = self.weight.shape[0] - self.inputs
+        x = F.pad(x, (0, padding)) if padding else x
         x = x @ self.weight if self.bias is None else torch.addmm(self.bias, x, self.weight)
         return x if x.shape[-1] == self.outputs else x[:, : self.outputs]
 
 
+def aligned(width: int) -> int:
+    """Round a width up to a multiple of `ALIGN`.
+
+    Example:
+        >>> aligned(20)
+        24
+    """
+    return -(-width // ALIGN) * ALIGN
+
+
 def mlp(*widths: int) -> nn.Sequential:
-    """Linear layers of the given widths with ReLUs between them."""
+    """Build linear layers of the given widths with ReLUs between them.
+
+    Args:
+        *widths: Width of the input, of the hidden layers and of the output.
+
+    Returns:
+        The network.
+    """
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
         layers += [Linear(inputs, outputs), nn.ReLU()]
@@ -188,12 +263,15 @@ def mlp(*widths: int) -> nn.Sequential:
 
 
 def tower(modality: Modality, *widths: int) -> nn.Module:
-    """The network of one modality: an MLP on a vector or on what convolutions make of an image.
+    """Build the encoder of one modality: an MLP on the vector or on convolutional features of the image.
 
     Args:
-        modality: what it reads.
-        widths: of its hidden layers, and last of its code; without hidden layers convolutions have as
-            many channels as the code is wide.
+        modality: Specification of the modality.
+        *widths: Widths of the hidden layers and of the code. The convolutions have as many channels as the
+            first of these widths.
+
+    Returns:
+        The network.
     """
     if not isinstance(modality, Image):
         return mlp(modality.dim, *widths)
@@ -202,7 +280,15 @@ def tower(modality: Modality, *widths: int) -> nn.Module:
 
 
 def stem(modality: Modality, channels: int) -> tuple[nn.Module, int]:
-    """What stands in front of an MLP, and the width that it hands on: nothing for a vector."""
+    """Build the part of an encoder before its MLP: the identity for a vector, convolutions for an image.
+
+    Args:
+        modality: Specification of the modality.
+        channels: Channels of the convolutions.
+
+    Returns:
+        The network and the width of its output.
+    """
     if not isinstance(modality, Image):
         return nn.Identity(), modality.dim
     kind = AlexNet if min(modality.height, modality.width) >= AlexNet.LEAST else SmallCNN
@@ -210,60 +296,59 @@ def stem(modality: Modality, channels: int) -> tuple[nn.Module, int]:
     return features, features.outputs
 
 
-class Encoders(nn.Module):
-    """One network per modality, and one on everything.
-
-    `encoders[i]` maps modality i, (n, ...), to (n, dim). `encoders.joint(x1, x2)` maps all modalities
-    to (n, dim * modalities), the width of the separate codes side by side.
+def convolution(
+    inputs: int, outputs: int, kernel: int, *, stride: int = 1, padding: int = 0
+) -> list[nn.Module]:
+    """Build a convolution with He initialization, batch normalization and a ReLU.
 
     Args:
-        modalities: what the networks read.
-        classes: number of classes of every target, for objectives that are given labels.
-        dim: width of a code.
-        hidden: width of a hidden layer.
-        layers: number of hidden layers.
+        inputs: Channels of the input.
+        outputs: Channels of the output.
+        kernel: Side of the kernel, in pixels.
+        stride: Stride, in pixels.
+        padding: Padding on each side, in pixels.
+
+    Returns:
+        The three layers.
     """
-
-    def __init__(
-        self,
-        modalities: Sequence[Modality],
-        classes: Mapping[str, int],
-        *,
-        dim: int,
-        hidden: int,
-        layers: int,
-    ) -> None:
-        super().__init__()
-        self.modalities, self.classes = tuple(modalities), dict(classes)
-        self.dim, self.hidden, self.layers = dim, hidden, layers
-        n = len(modalities)
-        self.towers = nn.ModuleList(tower(m, *[hidden] * layers, dim) for m in modalities)
-        # Images meet as features, vectors as they are.
-        stems = [stem(m, hidden) for m in modalities]
-        wide = sum(width for _, width in stems)
-        self.joint = Joint([s for s, _ in stems], mlp(wide, *[hidden * n] * layers, dim * n))
-
-    def fresh(self, dim: int) -> "Encoders":
-        """Other networks for the same modalities, with codes of width `dim`."""
-        sizes = {"dim": dim, "hidden": self.hidden, "layers": self.layers}
-        return Encoders(self.modalities, self.classes, **sizes)
-
-    def __len__(self) -> int:
-        return len(self.towers)
-
-    def __getitem__(self, i: int) -> nn.Module:
-        return self.towers[i]
-
-    def __iter__(self) -> Iterator[nn.Module]:
-        return iter(self.towers)
+    layer = nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False)
+    with torch.no_grad():
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    return [layer, nn.BatchNorm2d(outputs), nn.ReLU()]
 
 
-class Joint(nn.Module):
-    """A network on the concatenation of all modalities, each behind its stem."""
+def pool(features: Float[Tensor, "n channels height width"]) -> Float[Tensor, "n twice_channels"]:
+    """Concatenate the mean and the maximum over positions.
 
-    def __init__(self, stems: Sequence[nn.Module], network: nn.Module) -> None:
-        super().__init__()
-        self.stems, self.network = nn.ModuleList(stems), network
+    The mean represents a texture, which is everywhere; the maximum represents a corner, which is somewhere.
+    """
+    return torch.cat([features.mean((-2, -1)), features.amax((-2, -1))], dim=-1)
 
-    def forward(self, *x: Float[Tensor, "n ..."]) -> Float[Tensor, "n k"]:
-        return self.network(torch.cat([stem(xi) for stem, xi in zip(self.stems, x, strict=True)], dim=-1))
+
+def rows_at_once(modalities: tuple[Modality, ...], most: int) -> int:
+    """Return the number of rows to draw at once, limited to 64 MiB of observations.
+
+    It is a function of the specification only, because draws, and therefore results, depend on it.
+
+    Args:
+        modalities: Specifications of the modalities.
+        most: Largest number of rows.
+
+    Returns:
+        The number of rows.
+
+    Example:
+        >>> rows_at_once((Vector(2**20), Vector(2**20)), most=1000)
+        8
+    """
+    numbers = sum(math.prod(m.shape) for m in modalities)
+    return max(1, min(most, CHUNK_NUMBERS // numbers))
+
+
+def _side(image: Image, least: int) -> int:
+    side = min(image.height, image.width)
+    if side < least:
+        raise InvalidRequest(
+            f"an image of {image.height} x {image.width}: encoders need {least} pixels per side or more"
+        )
+    return side

@@ -1,4 +1,4 @@
-"""What pidlab says when a request cannot be met."""
+"""Errors of invalid requests, hints and one-line reasons."""
 
 import difflib
 import sysconfig
@@ -6,19 +6,34 @@ import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
-_STANDARD = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
+_STANDARD_LIBRARY = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
 
 
-class InvalidRequest(ValueError):  # noqa: N818 - it is the request that is wrong
-    """A request that is wrong as asked.
+class InvalidRequest(ValueError):  # noqa: N818 - the request is invalid, not the program
+    """An invalid request of the user.
 
-    The message is one line: the value, what was expected, how to mend it. The command line prints it
-    and exits with 2.
+    The message is one line: the value, what is wrong with it, how to fix it. The command line prints the
+    message and exits with code 2.
     """
 
 
 def nearest(name: str, known: Iterable[str], most: int = 1) -> str:
-    """A hint with the up to `most` known spellings nearest to `name`, or with them all."""
+    """Return a hint with the known names nearest to `name`, or with all known names.
+
+    Args:
+        name: The unknown name.
+        known: The known names.
+        most: Largest number of names in the hint.
+
+    Returns:
+        The hint.
+
+    Example:
+        >>> nearest("syngery", ["redundant", "synergy"])
+        "did you mean 'synergy'?"
+        >>> nearest("q", ["redundant", "synergy"])
+        'known: redundant, synergy'
+    """
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=most, cutoff=0.5)
     if not close:
@@ -27,13 +42,23 @@ def nearest(name: str, known: Iterable[str], most: int = 1) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """What went wrong, in a line; where it went wrong in somebody else's code, with their traceback.
+    """Describe an exception in one line, followed by the part of its traceback in the user's code.
 
-    Frames of pidlab and of the libraries it stands on are left out.
+    Frames of pidlab and of installed libraries are omitted.
+
+    Args:
+        error: The exception.
+
+    Returns:
+        The description; several lines if the user's code is in the traceback.
+
+    Example:
+        >>> reason(ValueError("bad value"))
+        'ValueError: bad value'
     """
     line = printable(f"{type(error).__name__}: {_message(error)}".strip()).splitlines()[0]
     frames = traceback.extract_tb(error.__traceback__)
-    theirs = [frame for frame in frames if _is_theirs(frame.filename)][-FRAMES:]
+    theirs = [frame for frame in frames if _is_user_code(frame.filename)][-FRAMES:]
     if not theirs or isinstance(error, InvalidRequest):
         return line
     lines = [printable(text) for text in "".join(traceback.format_list(theirs)).rstrip().splitlines()]
@@ -59,8 +84,10 @@ def _message(error: BaseException) -> str:
         return f"(its message raises {type(other).__name__})"
 
 
-def _is_theirs(filename: str) -> bool:
+def _is_user_code(filename: str) -> bool:
     path = Path(filename)
-    ours = Path(__file__).parent in path.parents
-    library = "site-packages" in path.parts or any(Path(base) in path.parents for base in _STANDARD)
-    return not (ours or library or filename.startswith("<"))
+    is_pidlab = Path(__file__).parent in path.parents
+    is_library = "site-packages" in path.parts or any(
+        Path(base) in path.parents for base in _STANDARD_LIBRARY
+    )
+    return not (is_pidlab or is_library or filename.startswith("<"))

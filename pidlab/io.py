@@ -1,4 +1,4 @@
-"""Memory: what is freed is kept, for fresh pages cost more than the arithmetic in between."""
+"""Writing results safely: writable folders, atomic files and locks. Also timing and memory of a process."""
 
 import ctypes
 import os
@@ -15,12 +15,27 @@ from filelock import FileLock, Timeout
 
 from pidlab.errors import InvalidRequest
 
+# Options of glibc's mallopt, from malloc.h, and the largest threshold that it accepts.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_LARGEST_THRESHOLD = 2**31 - 1
+
 
 def ensure_writable(directory: Path) -> Path:
-    """The folder, made where there is none.
+    """Create a folder if it does not exist, and require that files can be created in it.
+
+    Args:
+        directory: The folder.
+
+    Returns:
+        The folder.
 
     Raises:
-        InvalidRequest: it cannot be written to.
+        InvalidRequest: If it cannot be written to.
+
+    Example:
+        >>> import tempfile
+        >>> ensure_writable(Path(tempfile.mkdtemp()) / "new").is_dir()
+        True
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -36,11 +51,24 @@ def ensure_writable(directory: Path) -> Path:
 
 @contextmanager
 def atomic_write(path: Path, mode: str = "w") -> Generator[IO[Any]]:
-    """A file to be written: readers see the old one or the new one, never half of it.
+    """Open a temporary file that replaces `path` when the block ends without an exception.
+
+    Readers see the old file or the new file, never a part of it.
 
     Args:
-        path: the file.
-        mode: `w` for text, `wb` for bytes.
+        path: The file.
+        mode: ``"w"`` for text in UTF-8, ``"wb"`` for bytes.
+
+    Yields:
+        The temporary file, open for writing.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "note.txt"
+        >>> with atomic_write(path) as file:
+        ...     _ = file.write("done")
+        >>> path.read_text()
+        'done'
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -53,17 +81,20 @@ def atomic_write(path: Path, mode: str = "w") -> Generator[IO[Any]]:
 
 @contextmanager
 def lock_folder(directory: Path) -> Generator[None]:
-    """Holds a folder for this process; the system lets go of it however the process ends.
+    """Lock a folder for this process; the operating system releases the lock when the process ends.
+
+    Args:
+        directory: The folder.
 
     Raises:
-        InvalidRequest: another process holds it, or its file system has no locks.
+        InvalidRequest: If another process has the lock, or the file system has no locks.
     """
     lock = FileLock(directory / ".lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
         raise InvalidRequest(
-            f"another sweep is writing to {directory}: wait until it is over, or choose another --out"
+            f"another sweep is writing to {directory}: wait until it ends, or choose another --out"
         ) from None
     except OSError as error:
         raise InvalidRequest(f"cannot lock {directory} ({error.strerror}): choose another --out") from None
@@ -73,15 +104,23 @@ def lock_folder(directory: Path) -> Generator[None]:
         lock.release()
 
 
-class Clock:
-    """Seconds of wall time by activity. Activities do not nest."""
+class Stopwatch:
+    """Wall time in seconds by activity; activities do not nest.
+
+    Example:
+        >>> stopwatch = Stopwatch()
+        >>> with stopwatch("training"):
+        ...     pass
+        >>> stopwatch.seconds["training"] >= 0.0
+        True
+    """
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
 
     @contextmanager
     def __call__(self, activity: str) -> Generator[None]:
-        """Counts the time of the block to `activity`."""
+        """Add the time of the block to `activity`."""
         start = time.perf_counter()
         try:
             yield
@@ -89,16 +128,13 @@ class Clock:
             self.seconds[activity] += time.perf_counter() - start
 
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_KEEP = 2**31 - 1
-
-
 @cache
-def keep_freed_memory() -> None:
-    """Tells glibc to reuse large blocks instead of giving them back to the system at each free.
+def disable_malloc_trimming() -> None:
+    """Make glibc reuse large blocks instead of returning them to the system at each free.
 
-    A training step frees and allocates the same blocks hundreds of times a minute; with the default
-    thresholds each one is mapped and zeroed anew. Does nothing where the C library is not glibc.
+    A training step frees and allocates the same blocks hundreds of times a minute. With the default
+    thresholds each block is mapped and zeroed again, which costs more than the arithmetic on it. This has no
+    effect if the C library is not glibc.
     """
     if sys.platform != "linux":
         return
@@ -106,5 +142,5 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return
-    mallopt(_M_MMAP_THRESHOLD, _KEEP)
-    mallopt(_M_TRIM_THRESHOLD, _KEEP)
+    mallopt(_M_MMAP_THRESHOLD, _LARGEST_THRESHOLD)
+    mallopt(_M_TRIM_THRESHOLD, _LARGEST_THRESHOLD)

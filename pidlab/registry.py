@@ -1,4 +1,8 @@
-"""Finding what a package offers: its own modules are scanned, other packages bring entry points."""
+"""References such as ``comm(temperature=0.1)``, and discovery of the classes that they name.
+
+A reference is a name with optional literal arguments. Names are resolved among the classes of a package's own
+modules and the entry points of installed packages (plug-ins).
+"""
 
 import ast
 import cmath
@@ -15,12 +19,20 @@ from typing import Any, TypeVar
 
 from pidlab.errors import InvalidRequest, nearest
 
+T = TypeVar("T")
+
 _FORM = re.compile(r"\s*(?P<name>[^()]+?)\s*(?:\((?P<arguments>.*)\))?\s*", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A name with arguments, as a user writes it: `comm(temperature=0.1)`, `gate('and')`."""
+    """A name with literal arguments, such as ``comm(temperature=0.1)`` or ``gate('and')``.
+
+    Args:
+        name: Name of a generator, an objective or another object.
+        arguments: Keyword arguments.
+        positional: Positional arguments.
+    """
 
     name: str
     arguments: dict[str, Any] = field(default_factory=dict)
@@ -32,10 +44,20 @@ class Reference:
         return f"{self.name}({inner})" if inner else self.name
 
     def bind(self, parameters: Sequence[str]) -> dict[str, Any]:
-        """All arguments by name, those without one taken in the order of `parameters`.
+        """Assign all arguments to parameters.
+
+        Args:
+            parameters: Names of the parameters, in the order of positional arguments.
+
+        Returns:
+            Arguments by parameter.
 
         Raises:
-            InvalidRequest: an argument that no parameter takes, or two for one.
+            InvalidRequest: If an argument matches no parameter, or two match one.
+
+        Example:
+            >>> parse("gate('and', noise=0.1)").bind(["pmf", "noise"])
+            {'pmf': 'and', 'noise': 0.1}
         """
         if len(self.positional) > len(parameters):
             raise InvalidRequest(f"{self}: {self.name} takes at most {len(parameters)} arguments")
@@ -77,12 +99,22 @@ def _is_finite(value: Any) -> bool:
             return True
 
 
-@lru_cache(maxsize=256)  # a sweep reads its references once for every run
+@lru_cache(maxsize=256)  # a sweep reads its references once per run
 def parse(text: str) -> Reference:
-    """Reads a reference.
+    """Parse a reference; arguments are literals and are never evaluated.
+
+    Args:
+        text: The reference as the user writes it.
+
+    Returns:
+        The reference.
 
     Raises:
-        InvalidRequest: the text is not of that form.
+        InvalidRequest: If the text is not a name with optional literal arguments.
+
+    Example:
+        >>> str(parse(" comm( temperature = 0.1 ) "))
+        'comm(temperature=0.1)'
     """
     match = _FORM.fullmatch(text)
     if match is None:
@@ -95,9 +127,9 @@ def parse(text: str) -> Reference:
         if not isinstance(call, ast.Call) or ast.unparse(call.func) != "f":
             raise ValueError("more than one call")
         if any(k.arg is None for k in call.keywords):
-            raise ValueError("** is no argument")
+            raise ValueError("** is not an argument")
         if len({k.arg for k in call.keywords}) < len(call.keywords):
-            raise ValueError("an argument twice")
+            raise ValueError("repeated argument")
         named = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
         positional = tuple(ast.literal_eval(value) for value in call.args)
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
@@ -109,32 +141,50 @@ def parse(text: str) -> Reference:
     return Reference(match["name"], named, positional)
 
 
-T = TypeVar("T")
-
-
-def scan(package: ModuleType, base: type) -> dict[str, type]:
-    """Concrete subclasses of `base` defined in the modules of `package`, by their `name`.
-
-    Classes that installed packages declare as entry points of the group `package.__name__` follow.
-    """
-    found: dict[str, type] = {}
-    for info in pkgutil.iter_modules(package.__path__):
-        module = importlib.import_module(f"{package.__name__}.{info.name}")
-        for value in vars(module).values():
-            own = isinstance(value, type) and value.__module__ == module.__name__
-            if own and issubclass(value, base) and "name" in vars(value) and not inspect.isabstract(value):
-                found[value.name] = value
-    for point in entry_points(group=package.__name__):
-        found.setdefault(point.name, point.load())
-    return dict(sorted(found.items()))
-
-
 def look_up(kind: str, name: str, known: Mapping[str, T]) -> T:
-    """What `known` holds under `name`.
+    """Return the entry of a name.
+
+    Args:
+        kind: What the name is of, for the message.
+        name: The name.
+        known: Entries by name.
+
+    Returns:
+        The entry.
 
     Raises:
-        InvalidRequest: nothing; the nearest name is offered.
+        InvalidRequest: If the name is unknown; the message suggests the nearest name.
+
+    Example:
+        >>> look_up("gate", "xor", {"xor": 1})
+        1
     """
     if name not in known:
         raise InvalidRequest(f"unknown {kind} {name!r}: {nearest(name, known)}")
     return known[name]
+
+
+def scan(package: ModuleType, base: type) -> dict[str, type]:
+    """Collect the concrete subclasses of `base` by their `name`.
+
+    Args:
+        package: Package whose modules are imported; its name is also the group of the entry points through
+            which installed packages register classes.
+        base: Base class.
+
+    Returns:
+        Classes by name, in alphabetical order; the package's own classes take precedence.
+    """
+    classes: dict[str, type] = {}
+    for info in pkgutil.iter_modules(package.__path__):
+        module = importlib.import_module(f"{package.__name__}.{info.name}")
+        for value in vars(module).values():
+            # Classes that the module only imports belong to the module that defines them.
+            is_defined_here = isinstance(value, type) and value.__module__ == module.__name__
+            if not is_defined_here or not issubclass(value, base) or inspect.isabstract(value):
+                continue
+            if "name" in vars(value):
+                classes[value.name] = value
+    for point in entry_points(group=package.__name__):
+        classes.setdefault(point.name, point.load())
+    return dict(sorted(classes.items()))

@@ -1,7 +1,7 @@
-"""Randomness: every draw comes from a named child of the run's seed, so that children never mix.
+"""Named streams of randomness, derived from the seed of a run.
 
-A child is `SeedSequence(seed, spawn_key=...)` (numpy), reduced to one integer that seeds a
-`torch.Generator`. Names are hashed, so adding one changes no other.
+Every draw uses a child of the run's seed: `SeedSequence(seed, spawn_key=...)` (numpy), reduced to one
+integer that seeds a `torch.Generator`. Names are hashed, so that a new name changes no other stream.
 """
 
 import random
@@ -14,14 +14,39 @@ import torch
 
 
 def child(seed: int, *path: str | int) -> int:
-    """The 63-bit integer seed of the child of `seed` at `path`, such as `("data", 3)`."""
+    """Derive the seed of a child.
+
+    Args:
+        seed: Seed of the parent.
+        *path: Names or numbers of the child, such as ``"data", 3``.
+
+    Returns:
+        A 63-bit integer.
+
+    Example:
+        >>> child(0, "data", 3)
+        2431150562229390269
+    """
     key = tuple(zlib.crc32(part.encode()) if isinstance(part, str) else part for part in path)
     (state,) = np.random.SeedSequence(seed, spawn_key=key).generate_state(1, np.uint64)
+    # torch takes signed 64-bit seeds.
     return int(state >> np.uint64(1))
 
 
 def torch_generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """A fresh torch generator on `device`, seeded with `seed`."""
+    """Return a new torch generator.
+
+    Args:
+        seed: Its seed.
+        device: Its device.
+
+    Returns:
+        The generator.
+
+    Example:
+        >>> torch.rand(1, generator=torch_generator(0))
+        tensor([0.4963])
+    """
     return torch.Generator(device=device).manual_seed(seed)
 
 
@@ -29,14 +54,24 @@ def torch_generator(seed: int, device: torch.device | str = "cpu") -> torch.Gene
 def temporary_seed(
     seed: int, device: torch.device | str = "cpu", *, everywhere: bool = False
 ) -> Generator[None]:
-    """The global generators, seeded for the length of the block and put back afterwards.
+    """Seed torch's global generators inside the block and restore their states afterwards.
 
-    For code that can draw from nowhere else: modules that initialise themselves, dropout.
+    It serves code that draws only from the global generators: initialization of modules, dropout.
+
+    Args:
+        seed: Seed inside the block.
+        device: A CUDA device also seeds and restores the generators of all CUDA devices.
+        everywhere: Whether to seed and restore numpy's and Python's global generators, too.
+
+    Example:
+        >>> with temporary_seed(0):
+        ...     torch.rand(1)
+        tensor([0.4963])
     """
-    accelerated = torch.device(device).type == "cuda"
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if accelerated else []):
+    is_cuda = torch.device(device).type == "cuda"
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if is_cuda else []):
         torch.default_generator.manual_seed(seed)
-        if accelerated:
+        if is_cuda:
             torch.cuda.manual_seed_all(seed)
         if not everywhere:
             yield

@@ -26,7 +26,7 @@ MISSING = DRIVER is None or CHROMIUM is None
 
 
 class Browser:
-    """A session of a running chromedriver."""
+    """A session of chromedriver."""
 
     def __init__(self, port, profile):
         self.base = f"http://127.0.0.1:{port}"
@@ -45,14 +45,14 @@ class Browser:
         self._ask("POST", "/url", {"url": url})
 
     def until(self, script, seconds=10.0):
-        """Whether a script says so within the time: what follows a link comes as an event of its own."""
+        """Wait until a script returns true; return its last value."""
         end = time.monotonic() + seconds
         while not self.run(script) and time.monotonic() < end:
             time.sleep(0.02)
         return self.run(script)
 
     def run(self, script, *arguments):
-        """What a function body returns in the page."""
+        """Run a function body in the page and return its result."""
         return self._ask("POST", "/execute/sync", {"script": script, "args": list(arguments)})
 
     def find(self, selector):
@@ -66,7 +66,7 @@ class Browser:
         self._ask("POST", f"/element/{self.find(selector)}/value", {"text": text})
 
     def press(self, key):
-        """A key, to whatever has the focus."""
+        """Press a key in the focused element."""
         keys = [{"type": kind, "value": key} for kind in ("keyDown", "keyUp")]
         self._ask("POST", "/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": keys}]})
 
@@ -83,7 +83,7 @@ class Browser:
         return self._ask("POST", "/goog/cdp/execute", {"cmd": method, "params": parameters})
 
     def logged(self):
-        """What the console said since this was last asked."""
+        """Return the messages of the console since the last call."""
         return self._ask("POST", "/se/log", {"type": "browser"})
 
     def picture(self, path):
@@ -98,7 +98,7 @@ class Browser:
 
 @contextmanager
 def browser(profile):
-    """A browser with a profile folder of its own, ended with its driver."""
+    """Start a browser with its own profile folder; end it with its driver."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

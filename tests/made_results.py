@@ -56,7 +56,7 @@ def results(directory=Path(), points=(0.0, 0.5, 1.0), seeds=(0, 1, 2), objective
 
 
 def drawn(directory, **more):
-    """As `results`, with its figure in the folder."""
+    """Return `results` with its figure in the folder."""
     found = results(directory, **more)
     figure, _ = capture_figure(found.table, found.axis_groups)
     for suffix in ("svg", "png"):

@@ -1,9 +1,13 @@
-"""Distributions that the tests of exact information share."""
+"""Distributions shared by the tests of exact information."""
 
 import numpy as np
 from golden_numbers import golden_cases as golden
+from scipy.special import ndtri
 
-__all__ = ["golden", "golden_pmf", "independent_product", "random_pmf", "table"]
+from pidlab.info.gates import independent_product
+from pidlab.info.gaussian import bin_probabilities, equal_edges
+
+__all__ = ["golden", "golden_pmf", "independent_product", "quantized_source", "random_pmf", "table"]
 
 
 def table(rows, shape):
@@ -11,14 +15,6 @@ def table(rows, shape):
     for x1, x2, y, p in rows:
         pmf[x1, x2, y] = p
     return pmf
-
-
-def independent_product(a, b):
-    """Two independent parts as one distribution, the first the most significant on every axis."""
-    product = np.einsum("...abc,...def->...adbecf", a, b)
-    return product.reshape(
-        *product.shape[:-6], *(m * n for m, n in zip(a.shape[-3:], b.shape[-3:], strict=True))
-    )
 
 
 def golden_pmf(case):
@@ -33,7 +29,7 @@ def golden_pmf(case):
 
 
 def random_pmf(rng, shape=None, concentration=None, zeros=None):
-    """Dirichlet of concentration .1, .3 or 1 on 2 to 6 symbols an axis, a third of them with exact zeros."""
+    """Draw a Dirichlet pmf with 2 to 6 symbols per axis; a third have exact zeros."""
     shape = tuple(rng.integers(2, 7, 3)) if shape is None else shape
     concentration = rng.choice([0.1, 0.3, 1.0]) if concentration is None else concentration
     zeros = rng.random() < 1 / 3 if zeros is None else zeros
@@ -43,3 +39,21 @@ def random_pmf(rng, shape=None, concentration=None, zeros=None):
         kept[pmf.argmax()] = True
         pmf = pmf * kept / (pmf * kept).sum()
     return pmf.reshape(shape)
+
+
+def quantized_source(r2, classes, bins):
+    """Return p(bin of T, Y) for T cut into bins of equal mass and Y as in `quantized_information`.
+
+    Merging values of T never adds information, so informations of this law are lower bounds that converge as
+    bins are added.
+    """
+    edges = equal_edges(classes)
+    if r2 >= 1.0:
+        low = np.maximum.outer(np.arange(bins) / bins, np.arange(classes) / classes)
+        high = np.minimum.outer(np.arange(1, bins + 1) / bins, np.arange(1, classes + 1) / classes)
+        return np.maximum(high - low, 0.0)
+    nodes, weights = np.polynomial.legendre.leggauss(64)
+    # In quantiles of T every bin is an interval of equal length.
+    u = (np.arange(bins)[:, None] + (nodes + 1.0) / 2.0) / bins
+    probabilities = bin_probabilities(np.sqrt(r2) * ndtri(u), np.sqrt(1.0 - r2), edges)
+    return np.einsum("bnc,n->bc", probabilities, weights / 2.0) / bins

@@ -58,6 +58,16 @@ def tracked(steps=(0, 1, 10, 100), **more):
     return pd.concat(parts, ignore_index=True)
 
 
+def run_and_draw(request, directory, **options):
+    """Run a sweep and write its figure and page, as the command line does."""
+    from pidlab.api import write_sweep_files
+    from pidlab.sweeps import run_sweep
+
+    result = run_sweep(request, directory, **options)
+    write_sweep_files(result)
+    return result
+
+
 def write(directory, rows, axis_groups=DIRECTIONS, version=defaults.RESULT_VERSION, **training):
     """A folder as a sweep leaves it."""
     directory.mkdir(parents=True)

@@ -26,7 +26,7 @@ def test_independent_parts_add(a, b):
     assert both == b + a
 
 
-def test_only_additive_measures_add():
+def test_decompositions_of_other_measures_do_not_add():
     with pytest.raises(ValueError, match="additive"):
         Decomposition(1, 0, 0, 0, measure="mmi") + Decomposition(1, 0, 0, 0, measure="mmi")
     with pytest.raises(ValueError, match="'broja' and a 'mmi'"):
@@ -40,7 +40,7 @@ def test_batches_keep_their_shape():
     assert d == Decomposition(*(np.full((2, 3), float(i)) for i in range(4)), gap=np.zeros((2, 3)))
 
 
-def test_reads_well_and_is_frozen():
+def test_repr_is_readable_and_fields_are_frozen():
     d = Decomposition(1.0, 0.25, 0.0, 0.5)
     text = "Decomposition(redundant=1, unique1=0.25, unique2=0, synergy=0.5 bits; broja by design, gap 0)"
     assert repr(d) == text

@@ -15,7 +15,7 @@ def encoders(*modalities, **sizes):
 
 @pytest.mark.parametrize(("side", "kind"), [(8, SmallCNN), (32, SmallCNN), (64, SmallCNN), (224, AlexNet)])
 @pytest.mark.parametrize("layers", [0, 2])
-def test_images_of_every_size_have_codes(side, kind, layers):
+def test_images_of_every_size_are_encoded(side, kind, layers):
     image = Image(3, side, side)
     made = encoders(image, image, layers=layers)
     assert isinstance(made[0][0], kind)
@@ -24,7 +24,7 @@ def test_images_of_every_size_have_codes(side, kind, layers):
     assert made.joint(x, x).shape == (2, 2 * SIZES["dim"])
 
 
-def test_images_need_not_be_square_and_stand_beside_vectors():
+def test_rectangular_images_combine_with_vectors():
     made = encoders(Image(1, 20, 33), Vector(5), Vector(2))
     x = (torch.ones(3, 1, 20, 33), torch.ones(3, 5), torch.ones(3, 2))
     assert [tower(xi).shape for tower, xi in zip(made, x, strict=True)] == [(3, 4)] * 3
@@ -32,18 +32,18 @@ def test_images_need_not_be_square_and_stand_beside_vectors():
 
 
 def test_small_images_are_refused():
-    with pytest.raises(InvalidRequest, match="an image of 7 x 40: encoders need 8 pixels a side or more"):
+    with pytest.raises(InvalidRequest, match="an image of 7 x 40: encoders need 8 pixels per side or more"):
         encoders(Image(3, 7, 40))
 
 
-def test_alexnet_is_of_its_own_widths():
+def test_alexnet_has_its_published_widths():
     with temporary_seed(0):
         net = AlexNet(Image(3, 224, 224), 64)
     widths = [layer.out_channels for layer in net.layers if isinstance(layer, torch.nn.Conv2d)]
     assert widths == [64, 192, 384, 256, 256]
 
 
-def test_rows_drawn_at_once_fit_the_memory():
+def test_rows_at_once_are_limited_by_memory():
     assert rows_at_once((Vector(32), Vector(32)), 4096) == 4096
     image = Image(3, 224, 224)
     assert rows_at_once((image, image), 4096) == 2**24 // (2 * 3 * 224**2)

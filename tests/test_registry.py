@@ -18,7 +18,7 @@ from pidlab.registry import parse
         ("f(a=1, b=(1, 2), c=None, d=-2.5)", "f", {"a": 1, "b": (1, 2), "c": None, "d": -2.5}),
     ],
 )
-def test_reads_what_users_write(text, name, arguments):
+def test_valid_references(text, name, arguments):
     reference = parse(text)
     assert (reference.name, reference.arguments) == (name, arguments)
     assert parse(str(reference)) == reference
@@ -41,13 +41,13 @@ def test_reads_what_users_write(text, name, arguments):
         "f(a=1 if 1 else 2)",
     ],
 )
-def test_refuses_the_rest_in_one_line(text):
+def test_invalid_references_are_refused_in_one_line(text):
     with pytest.raises(InvalidRequest) as caught:
         parse(text)
     assert "\n" not in str(caught.value)
 
 
-def test_values_without_a_name_are_bound_in_order():
+def test_positional_arguments_are_bound_in_order():
     assert parse("gate('and')").bind(["pmf", "noise"]) == {"pmf": "and"}
     assert str(parse("gate( 'and' , noise=1)")) == "gate('and', noise=1)"
     for text, says in (
@@ -60,6 +60,6 @@ def test_values_without_a_name_are_bound_in_order():
 
 
 @given(st.text())
-def test_never_fails_otherwise(text):
+def test_parse_raises_only_invalid_requests(text):
     with suppress(InvalidRequest):
         parse(text)

@@ -1,7 +1,7 @@
 from pidlab.seeds import child
 
 
-def test_children_differ_by_name_by_number_and_by_seed():
+def test_children_differ_by_name_number_and_seed():
     children = [
         child(0, "data", 0),
         child(0, "data", 1),

@@ -27,8 +27,8 @@ from pidlab.objectives.base import (
 from pidlab.probes.capture import capture
 from pidlab.seeds import temporary_seed
 from pidlab.training import Member, train
-from pidlab.training.cohort import build
 from pidlab.training.choose import choose_program
+from pidlab.training.cohort import build
 from pidlab.training.program import Call, Program, stacked_state
 from pidlab.training.stream import Stream, tree_map
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
-from scipy import stats
 
 from pidlab import defaults
 from pidlab.defaults import Training
@@ -15,6 +14,7 @@ from pidlab.generators import Atoms, Generator
 from pidlab.objectives import load_objective
 from pidlab.objectives.base import MakeObjective
 from pidlab.probes.capture import capture_cohort
+from pidlab.results.means import half_width
 from pidlab.seeds import child
 from pidlab.training import Member, train
 
@@ -140,7 +140,7 @@ def _measure(
     records = []
     for term, group in rows[rows["headline"]].groupby("term", sort=False):
         captured = group["captured"]
-        half = stats.t.ppf(0.975, len(captured) - 1) * captured.std() / len(captured) ** 0.5
+        half = half_width(captured.to_numpy())
         records.append(
             {
                 "objective": name,

@@ -1,4 +1,4 @@
-"""`pidlab bench`: how close to this machine's limit."""
+"""`pidlab bench`: training and probing speed relative to the limits of this machine."""
 
 import json
 from dataclasses import asdict
@@ -13,41 +13,41 @@ from pidlab.errors import InvalidRequest
 
 def bench(
     objective: Annotated[
-        list[str] | None, typer.Option(metavar="O", help="Objectives; by default the trained default ones.")
+        list[str] | None,
+        typer.Option(
+            metavar="O", help="Objective to train; repeat the option for several. Default: all default ones."
+        ),
     ] = None,
     steps: Annotated[int, typer.Option(help="Training steps per measurement.")] = 100,
     solver: Annotated[
-        bool, typer.Option("--solver", help="BROJA beside cvxpy, Clarabel and dit instead, if installed.")
+        bool,
+        typer.Option(
+            "--solver", help="Time the BROJA solver against cvxpy, Clarabel and dit (if installed) instead."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure cohort training against one model at a time; it and probing against the matrix rate."""
+    """Compare cohort training with one model at a time, and training and probing with the matrix rate."""
     if solver:
         if objective:
-            raise InvalidRequest("--solver takes no --objective: it times the decomposition of pmfs")
+            raise InvalidRequest("--solver takes no --objective; it times the decomposition of pmfs")
         _solvers(as_json)
         return
-    from pidlab.bench import (
-        compare,
-        matrix_rate,
-        probing,
-        sampling_ms,
-        sampling_ratio,
-    )
+    from pidlab.bench import compare, matrix_rate, probing, sampling_ms, sampling_ratio
 
-    chosen = objective or [name for name in defaults.OBJECTIVES if name != "untrained"]
+    objectives = objective or [name for name in defaults.OBJECTIVES if name != "untrained"]
     rate, sampling, factorcl = matrix_rate(), sampling_ms(), sampling_ratio()
-    rows = [compare(name, steps) for name in chosen]
-    probed = [probing(level) for level in ("quick", defaults.PROBES)]
-    together, alone = sum(r["cohort_ms"] for r in rows), sum(r["single_ms"] for r in rows)
+    rows = [compare(name, steps) for name in objectives]
+    probes = [probing(level) for level in ("quick", defaults.PROBES)]
+    cohort, single = sum(r["cohort_ms"] for r in rows), sum(r["single_ms"] for r in rows)
     if as_json:
         document = {
             "matrix_gflops": rate,
             "sampling_30000_ms": sampling,
             "factorcl_30000": factorcl,
             "objectives": rows,
-            "probing": probed,
-            "ratio": alone / together,
+            "probing": probes,
+            "ratio": single / cohort,
         }
         typer.echo(json.dumps(document, indent=2))
         return
@@ -55,18 +55,10 @@ def bench(
     from rich.table import Table
 
     table = Table(
-        title=f"ms per run and step, {rows[0]['members']} together and one alone; peak: {rate:.0f} Gflop/s",
+        title=f"ms per run and step, cohort of {rows[0]['members']} and one model; peak {rate:.0f} Gflop/s",
         title_justify="left",
     )
-    for column in (
-        "objective",
-        "cohort",
-        "data",
-        "alone",
-        "ratio",
-        "of peak",
-        "loss differs",
-    ):
+    for column in ("objective", "cohort", "data", "single", "ratio", "of peak", "loss difference"):
         table.add_column(column, justify="left" if column == "objective" else "right", no_wrap=True)
     for row in rows:
         table.add_row(
@@ -79,9 +71,9 @@ def bench(
             f"{row['loss_difference']:.1e}",
         )
     table.add_section()
-    table.add_row("sum", f"{together:.3f}", "", f"{alone:.3f}", f"{alone / together:.2f}x", "", "")
+    table.add_row("sum", f"{cohort:.3f}", "", f"{single:.3f}", f"{single / cohort:.2f}x", "", "")
     Console().print(table)
-    for row in probed:
+    for row in probes:
         typer.echo(
             f"{row['level']} probes, {row['members']} representations at once: {row['ms']:.0f} ms each, "
             f"{row['gflop']:.1f} Gflop in matrix products, {row['gflops'] / rate:.0%} of peak"
@@ -94,20 +86,21 @@ def bench(
 
 
 def _solvers(as_json: bool) -> None:
-    from pidlab.bench import benchmark, dit_errors
+    """Print the timings of the BROJA solvers."""
+    from pidlab.bench import dit_errors, time_solvers
 
-    rows = benchmark()
+    rows = time_solvers()
     wrong = {size: dit_errors(size, 5) for size in (2, 3, 4)}
     if as_json:
-        found = [
+        solvers = [
             {**asdict(row), "over_cvxpy": row.over_cvxpy, "over_clarabel": row.over_clarabel} for row in rows
         ]
-        typer.echo(json.dumps({"solvers": found, "dit_errors": wrong}, indent=2))
+        typer.echo(json.dumps({"solvers": solvers, "dit_errors": wrong}, indent=2))
         return
     from rich.console import Console
     from rich.table import Table
 
-    title = "BROJA, ms per pmf on one core; Clarabel is its own part of cvxpy's"
+    title = "BROJA, ms per pmf on one core; Clarabel is the solver part of cvxpy"
     table = Table(title=title, title_justify="left")
     for column in ("symbols", "at once", "pidlab", "cvxpy", "Clarabel", "faster", "gap [bits]"):
         table.add_column(column, justify="right", no_wrap=True)

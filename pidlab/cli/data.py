@@ -1,4 +1,4 @@
-"""`pidlab list`: what there is to choose from."""
+"""Commands on generators and catalogs: `pidlab truth`, `generate`, `picture` and `list`."""
 
 import json
 import shlex
@@ -19,18 +19,21 @@ from pidlab.cli.options import (
     Unique,
     Unique1,
     Unique2,
-    asked_bits,
+    term_axes,
 )
 from pidlab.cli.terminal import bits
 from pidlab.decomposition import Decomposition
 from pidlab.errors import InvalidRequest
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from pidlab.generators import Generator
 
-
-# What a decomposition of two sources says beside its terms.
+# Informations of two sources that are shown besides the terms.
 PAIR = ("mi1", "mi2", "co_information")
+
+GENERATED_SPLIT = "Distribution to draw from: train, or eval, whose truth is reported."
 
 
 def truth(
@@ -46,103 +49,108 @@ def truth(
     from pidlab.generators import load_generator
     from pidlab.sweeps.axes import parse_axis
 
-    given = asked_bits(redundant, unique, unique1, unique2, synergy)
     parameters: dict[str, float] = {}
-    for terms, text in given.items():
+    for terms, text in term_axes(redundant, unique, unique1, unique2, synergy).items():
         name = " and ".join(terms)
-        value, *more = parse_axis(name, text, defaults.RANGE_POINTS)
-        if more:
+        value, *others = parse_axis(name, text, defaults.RANGE_POINTS)
+        if others:
             raise InvalidRequest(f"{name} {text!r}: truth takes one number; ranges are for sweep")
         parameters |= dict.fromkeys(terms, value)
     made = load_generator(generator, **parameters)
-    found = made.truth
-    if found.how == "unknown":
-        raise InvalidRequest(f"{made.name} has no known truth: its law is known by its rows alone")
-    solved, note = _solved(made)
+    if made.truth.how == "unknown":
+        raise InvalidRequest(f"{made.name} has no known truth: its distribution is given only by its rows")
+    solved, note = _solve(made)
     if as_json:
         solver = {} if solved is None else {"solver": solved.to_dict()}
-        typer.echo(json.dumps(found.to_dict() | solver, indent=2))
+        typer.echo(json.dumps(made.truth.to_dict() | solver, indent=2))
         if note:
             typer.echo(note, err=True)
         return
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table(
-        title=f"{made.name}: information about Y, in bits ({found.measure}, by {found.how})",
-        title_justify="left",
-    )
-    sets = _sets(made)
-    names = (",".join(f"X{m + 1}" for m in key) for key in sets)
-    held = names if len(made.modalities) > 2 else (f"I({name};T)" for name in names)
-    for column in ("target", "H(target)", *held):
-        table.add_column(column, justify="left" if column == "target" else "right")
-    for target in made.targets.values():
-        known = (target.entropy, *(target.information[key] for key in sets))
-        table.add_row(target.name, *(f"{bits:.6g}" for bits in known))
     console = Console()
-    console.print(table)
-    if not isinstance(found, Decomposition):
+    console.print(_target_table(made))
+    if not isinstance(made.truth, Decomposition):
         console.print(
-            f"{found.total:.6g} bits in all; a column per set of modalities, its I(set;T)", highlight=False
+            f"{made.truth.total:.6g} bits in all; a column per set of modalities, its I(set;T)",
+            highlight=False,
         )
         return
-    names = (*found.terms, "total", *PAIR)
-    table = Table(title="Designed, and solved on the law", title_justify="left")
-    table.add_column("bits")
-    within = f", within {float(found.gap):.0e}" if found.gap else ""
-    table.add_column(f"designed ({found.how}{within})", justify="right")
-    if solved is not None:
-        table.add_column(f"solver (gap {float(solved.gap):.0e})", justify="right")
-    for name in names:
-        values = [float(getattr(known, name)) for known in (found, solved) if known is not None]
-        table.add_row(name, *(bits(value) for value in values))
-    console.print(table)
+    console.print(_truth_table(made.truth, solved))
     if note:
         console.print(note, highlight=False)
 
 
-def _sets(made: "Generator") -> list[tuple[int, ...]]:
-    """Every set of modalities, the smallest first."""
-    modalities = range(len(made.modalities))
-    return [s for size in modalities for s in combinations(modalities, size + 1)]
-
-
-def _solved(made: "Generator") -> tuple[Decomposition | None, str]:
-    """The solver's decomposition of the generator's joint law, or a word on why there is none."""
+def _solve(made: "Generator") -> tuple[Decomposition | None, str]:
+    """Return the solver's decomposition of the generator's joint law, or a note why there is none."""
     if not isinstance(made.truth, Decomposition):
-        return None, "no solver's value: it decomposes what two modalities hold"
+        return None, "no solver's value: it decomposes the information of two modalities"
     if made.truth.how == "solver":
         return None, ""
     try:
-        found = made.solved()
+        solved = made.solve()
     except InvalidRequest as error:
         return None, f"no solver's value: {error}"
-    if found is None:
+    if solved is None:
         return None, f"no solver's value: {made.name} has no joint law of finitely many symbols"
-    return found, ""
+    return solved, ""
+
+
+def _target_table(made: "Generator") -> "Table":
+    """Tabulate entropy and information of every target."""
+    from rich.table import Table
+
+    table = Table(
+        title=f"{made.name}: information about Y, in bits ({made.truth.measure}, by {made.truth.how})",
+        title_justify="left",
+    )
+    modalities = range(len(made.modalities))
+    sets = [s for size in modalities for s in combinations(modalities, size + 1)]
+    names = [",".join(f"X{m + 1}" for m in key) for key in sets]
+    if len(modalities) == 2:
+        names = [f"I({name};T)" for name in names]
+    for column in ("target", "H(target)", *names):
+        table.add_column(column, justify="left" if column == "target" else "right")
+    for target in made.target_specs.values():
+        values = (target.entropy, *(target.information[key] for key in sets))
+        table.add_row(target.name, *(f"{value:.6g}" for value in values))
+    return table
+
+
+def _truth_table(designed: Decomposition, solved: Decomposition | None) -> "Table":
+    """Tabulate the terms of the design, next to those of the solver."""
+    from rich.table import Table
+
+    table = Table(title="Designed, and solved on the law", title_justify="left")
+    table.add_column("bits")
+    within = f", within {float(designed.gap):.0e}" if designed.gap else ""
+    table.add_column(f"designed ({designed.how}{within})", justify="right")
+    if solved is not None:
+        table.add_column(f"solver (gap {float(solved.gap):.0e})", justify="right")
+    for name in (*designed.terms, "total", *PAIR):
+        values = [float(getattr(one, name)) for one in (designed, solved) if one is not None]
+        table.add_row(name, *(bits(value) for value in values))
+    return table
 
 
 def generate(
     generator: Annotated[
         str, typer.Argument(metavar="GENERATOR", help='Such as factorcl or "atoms(unique1=0.5)".')
     ],
-    samples: Annotated[int, typer.Option(help="How many rows.")],
-    out: Annotated[Path, typer.Option(metavar="FILE.npz", help="Where to write; must not exist.")],
+    samples: Annotated[int, typer.Option(help="Number of rows.")],
+    out: Annotated[Path, typer.Option(metavar="FILE.npz", help="File to write; it must not exist.")],
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
-    split: Annotated[
-        str, typer.Option(help="The law to draw from: train or eval, to which the truth belongs.")
-    ] = "eval",
+    split: Annotated[str, typer.Option(help=GENERATED_SPLIT)] = "eval",
     as_json: AsJson = False,
 ) -> None:
     """Write samples with their truth to an .npz file: x1, x2, y, factors, truth, seed.
 
-    [b]generator "arrays('FILE.npz')"[/b] reads such files, or any with x1, x2 and y.
+    [b]--generator "arrays('FILE.npz')"[/b] reads such files, or any with x1, x2 and y.
     """
     import numpy as np
 
     from pidlab.generators import load_generator
-    from pidlab.generators.arrays import arrays
+    from pidlab.generators.arrays import export_arrays
 
     if out.suffix != ".npz":
         raise InvalidRequest(f"--out {out}: expected a name that ends in .npz")
@@ -150,14 +158,15 @@ def generate(
         raise InvalidRequest(f"--out {out}: the file exists; choose another name or remove it")
     if seed < 0:
         raise InvalidRequest(f"--seed {seed}: expected 0 or more")
-    made = arrays(load_generator(generator), samples, seed, split)
+    exported = export_arrays(load_generator(generator), samples, seed, split)
     try:
-        np.savez(out, **made)  # type: ignore[arg-type]
+        np.savez(out, **exported)  # type: ignore[arg-type]
     except OSError as error:
         raise InvalidRequest(f"cannot write {out} ({error.strerror}): choose another --out") from None
-    shapes = {name: list(array.shape) for name, array in made.items() if array.ndim}
+    shapes = {name: list(array.shape) for name, array in exported.items() if array.ndim}
     if as_json:
-        typer.echo(json.dumps({"file": str(out), "arrays": shapes, "truth": json.loads(str(made["truth"]))}))
+        record = {"file": str(out), "arrays": shapes, "truth": json.loads(str(exported["truth"]))}
+        typer.echo(json.dumps(record))
         return
     typer.echo(f"{out}: " + ", ".join(f"{name} {'x'.join(map(str, s))}" for name, s in shapes.items()))
 
@@ -166,13 +175,15 @@ def picture(
     generator: Annotated[
         str, typer.Argument(metavar="GENERATOR", help='One of images, such as "trifeature(size=64)".')
     ],
-    out: Annotated[Path, typer.Option(metavar="FILE.png", help="Where to write: .png, .pdf or .svg.")],
-    samples: Annotated[int, typer.Option(help="How many, side by side.")] = 8,
-    views: Annotated[list[str] | None, typer.Option(help="Views to show beneath; repeatable.")] = None,
+    out: Annotated[Path, typer.Option(metavar="FILE.png", help="File to write: .png, .pdf or .svg.")],
+    samples: Annotated[int, typer.Option(help="Number of samples, side by side.")] = 8,
+    views: Annotated[
+        list[str] | None, typer.Option(help="View policy to show below; repeat the option for several.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
-    split: Annotated[str, typer.Option(help="The law to draw from: train or eval.")] = "eval",
+    split: Annotated[str, typer.Option(help="Distribution to draw from: train or eval.")] = "eval",
 ) -> None:
-    """Draw a few samples of a generator of images, a row per modality, and views of them."""
+    """Draw a few samples of a generator of images, one row per modality, and views of them."""
     from pidlab.encoders import Image
     from pidlab.generators import load_generator
     from pidlab.plots.parts import images_figure
@@ -183,88 +194,91 @@ def picture(
         raise InvalidRequest(f"--out {out}: expected a name that ends in .{', .'.join(FORMATS)}")
     made = load_generator(generator)
     if not all(isinstance(m, Image) for m in made.modalities):
-        raise InvalidRequest(f"{made.name} does not draw images: there is nothing to see")
-    sample, other = made.sample(samples, seed, split), child(seed, "views")
-    shown = [("", sample), *((policy, made.view(sample, policy, other)) for policy in views or ())]
+        raise InvalidRequest(f"{made.name} does not draw images: there is nothing to show")
+    sample, view_seed = made.sample(samples, seed, split), child(seed, "views")
+    shown = [("", sample), *((policy, made.view(sample, policy, view_seed)) for policy in views or ())]
     rows = [
         (f"$x_{m + 1}$ {policy}".strip(), drawn.x[m].numpy())
         for policy, drawn in shown
         for m in range(len(made.modalities))
     ]
-    about = {
+    record = {
         "command": shlex.join(["pidlab", *sys.argv[1:]]),
         "generator": repr(made),
         "labels": {name: y.tolist() for name, y in sample.targets.items()},
     }
     try:
         save(images_figure(rows), out)
-        out.with_suffix(".json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        out.with_suffix(".json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise InvalidRequest(f"cannot write {out} ({error.strerror}): choose another --out") from None
-    typer.echo(f"{out}, and how it was made in {out.with_suffix('.json')}")
+    typer.echo(f"{out}, and its provenance in {out.with_suffix('.json')}")
 
 
 class Kind(StrEnum):
-    """What can be listed."""
+    """Kinds of things that can be listed."""
 
     objectives = "objectives"
     generators = "generators"
     gates = "gates"
     measures = "measures"
-    estimators = "estimators"
 
 
 def catalogue(
     kind: Annotated[Kind, typer.Argument(help="What to list.")],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """List objectives and generators with their parameters, gates, measures, or estimators."""
-    named = {Kind.gates: _info, Kind.measures: _info, Kind.estimators: _estimators}
-    entries = named.get(kind, _registered)(kind)
+    """List objectives or generators with their parameters, gates, or measures."""
+    entries = {Kind.gates: _gates, Kind.measures: _measures}.get(
+        kind, _objectives if kind is Kind.objectives else _generators
+    )()
     if as_json:
         typer.echo(json.dumps(entries, indent=2))
         return
     for entry in entries:
-        known = entry.get("parameters", {})
-        arguments = ", ".join([*entry.get("required", []), *(f"{key}={known[key]!r}" for key in known)])
+        parameters = entry.get("parameters", {})
+        optional = (f"{key}={value!r}" for key, value in parameters.items())
+        arguments = ", ".join([*entry.get("required", []), *optional])
         typer.secho(entry["name"], bold=True, nl=False)
         typer.echo(f"({arguments})" if arguments else "")
         typer.echo(f"    {entry['about']}")
 
 
-def _registered(kind: Kind) -> list[dict[str, Any]]:
-    import inspect
-
-    from pidlab.generators import generators
+def _objectives() -> list[dict[str, Any]]:
     from pidlab.objectives import objectives
 
-    known = objectives() if kind is Kind.objectives else generators()
-    entries = []
-    for name, cls in known.items():
-        taken = inspect.signature(cls).parameters.items()
-        default = {key: p.default for key, p in taken if key not in ("encoders", "world")}
-        required = [key for key, value in default.items() if value is inspect.Parameter.empty]
-        parameters = {key: value for key, value in default.items() if key not in required}
-        about = (inspect.getdoc(cls) or "").split("\n")[0]
-        entry = {"name": name, "about": about, "parameters": parameters}
-        entries.append(entry | ({"required": required} if required else {}))
-    return entries
+    return [_describe(name, cls) for name, cls in objectives().items()]
 
 
-def _estimators(kind: Kind) -> list[dict[str, Any]]:
-    from pidlab.validation.estimators import ESTIMATORS
+def _generators() -> list[dict[str, Any]]:
+    from pidlab.generators import generators
 
-    return [
-        {"name": name, "about": f"{estimator.about}; {estimator.kind}", "kind": estimator.kind}
-        for name, estimator in ESTIMATORS.items()
-    ]
+    return [_describe(name, cls) for name, cls in generators().items()]
 
 
-def _info(kind: Kind) -> list[dict[str, Any]]:
-    from pidlab.info import MEASURES, gates
+def _describe(name: str, cls: Any) -> dict[str, Any]:
+    """Return the first line of a class's docstring, its parameters with their defaults, and required ones."""
+    import inspect
 
-    if kind is Kind.gates:
-        return [{"name": name, "about": about} for name, about in gates().items()]
+    taken = inspect.signature(cls).parameters.items()
+    default = {key: p.default for key, p in taken if key not in ("encoders", "world")}
+    required = [key for key, value in default.items() if value is inspect.Parameter.empty]
+    parameters = {key: value for key, value in default.items() if key not in required}
+    about = (inspect.getdoc(cls) or "").split("\n")[0]
+    return {"name": name, "about": about, "parameters": parameters} | (
+        {"required": required} if required else {}
+    )
+
+
+def _gates() -> list[dict[str, Any]]:
+    from pidlab.info import gates
+
+    return [{"name": name, "about": about} for name, about in gates().items()]
+
+
+def _measures() -> list[dict[str, Any]]:
+    from pidlab.info import MEASURES
+
     return [
         {
             "name": name,

@@ -1,4 +1,4 @@
-"""`pidlab estimate`: captured bits of a user's own representations."""
+"""`pidlab decompose` and `pidlab estimate`: information of distributions and of representations."""
 
 import json
 from pathlib import Path
@@ -15,266 +15,215 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-# Larger tables show the asked measure only: maximum-entropy laws of many cells take their time.
-MOST_CELLS_SIDE_BY_SIDE = 4096
+# Larger distributions are decomposed by the selected measure only, because maximum-entropy laws are slow.
+MOST_CELLS_OF_ALL_MEASURES = 4096
 PICTURES = (".pdf", ".svg", ".png")
 EPILOG = (
     "FILE is a table x1,x2,y,p (.csv, any symbols), rows or nested lists (.json) or an array (.npy), Y last. "
-    "`pidlab list gates` and `pidlab list measures` say what there is."
+    "See `pidlab list gates` and `pidlab list measures` for the names."
 )
 
 
 def decompose(
-    what: Annotated[str, typer.Argument(metavar="GATE|FILE", help="A named gate, or a file.")],
-    measure: Annotated[str, typer.Option(metavar="M", help="Which definition of redundancy.")] = "broja",
+    what: Annotated[str, typer.Argument(metavar="GATE|FILE", help="Name of a gate, or path of a file.")],
+    measure: Annotated[str, typer.Option(metavar="M", help="Definition of redundancy.")] = "broja",
     samples: Annotated[
-        bool, typer.Option("--samples", help="FILE is a CSV x1,x2,y with a row per sample.")
+        bool, typer.Option("--samples", help="FILE is a CSV file x1,x2,y with one row per sample.")
     ] = False,
     normalize: Annotated[
-        bool, typer.Option("--normalize", help="Accept counts: divide by their sum.")
+        bool, typer.Option("--normalize", help="Accept counts or weights; divide by their sum.")
     ] = False,
     plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw the terms as bars: .pdf, .svg or .png.")
+        Path | None, typer.Option(metavar="FILE", help="Draw the terms as bars; .pdf, .svg or .png.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Print the exact decomposition of a distribution, in bits."""
     from pidlab.info import MEASURES
     from pidlab.info import decompose as solve
-    from pidlab.info.tabular import load_pmf, read_samples
+    from pidlab.info.pmf_files import load_pmf, read_samples
 
     if measure not in MEASURES:
         raise InvalidRequest(f"unknown measure {measure!r}: {nearest(measure, MEASURES)}")
     if plot is not None and plot.suffix not in PICTURES:
-        raise InvalidRequest(f"--plot {plot}: expected a name that ends in {', '.join(PICTURES)}")
+        raise InvalidRequest(f"--plot {plot}: unknown format; use {', '.join(PICTURES)}")
     extra: dict[str, Any] = {}
-    drawn: Any = None
+    estimates: Any = None
     if samples:
         from pidlab.info.samples import decompose_samples
 
         codes, counted = read_samples(what)
         pmf = counted.values / counted.values.sum()
-        drawn = decompose_samples(codes, measure)
-        found = drawn.plug_in
+        estimates = decompose_samples(codes, measure)
+        result = estimates.plug_in
         extra = {
-            "samples": drawn.n,
-            "cells": drawn.cells,
-            "samples_per_cell": drawn.n_per_cell,
-            "corrected": drawn.corrected.to_dict(),
-            "null_mean": drawn.null_mean,
-            "null_high": drawn.null_high,
-            "p_value": drawn.p_value,
+            "samples": estimates.n,
+            "cells": estimates.cells,
+            "samples_per_cell": estimates.n_per_cell,
+            "corrected": estimates.corrected.to_dict(),
+            "null_mean": estimates.null_mean,
+            "null_high": estimates.null_high,
+            "p_value": estimates.p_value,
         }
     else:
         pmf = load_pmf(what, normalize).values
-        found = solve(pmf, measure)
-    others = [] if pmf.size > MOST_CELLS_SIDE_BY_SIDE else [name for name in MEASURES if name != measure]
-    every = {measure: found}
-    if plot is not None or not as_json:
-        every |= {name: solve(pmf, name) for name in others}
+        result = solve(pmf, measure)
+    by_measure = {measure: result}
+    if (plot is not None or not as_json) and pmf.size <= MOST_CELLS_OF_ALL_MEASURES:
+        by_measure |= {name: solve(pmf, name) for name in MEASURES if name != measure}
     if plot is not None:
-        _draw(every, Path(what).name, plot)
+        _draw(by_measure, Path(what).name, plot)
     if as_json:
-        typer.echo(json.dumps(found.to_dict() | extra, indent=2))
+        typer.echo(json.dumps(result.to_dict() | extra, indent=2))
         return
-    _show(what, pmf, every, drawn)
+    _show(what, pmf, by_measure, estimates)
 
 
-def _draw(every: dict[str, Decomposition], title: str, path: Path) -> None:
+def _draw(by_measure: dict[str, Decomposition], title: str, path: Path) -> None:
+    """Draw the terms of every measure as bars."""
     from pidlab.plots.decomposition import decomposition_figure, decomposition_table
     from pidlab.plots.style import save
 
     try:
-        figure, _ = decomposition_figure(decomposition_table(every), title=title)
+        figure, _ = decomposition_figure(decomposition_table(by_measure), title=title)
         save(figure, path)
     except OSError as error:
-        raise InvalidRequest(f"--plot {path}: cannot be written ({error.strerror})") from None
+        raise InvalidRequest(
+            f"--plot {path}: cannot be written ({error.strerror}); choose another path"
+        ) from None
     typer.echo(f"drew {path}", err=True)
 
 
-def _show(what: str, pmf: "np.ndarray", every: dict[str, Decomposition], drawn: Any) -> None:
+def _show(what: str, pmf: "np.ndarray", by_measure: dict[str, Decomposition], estimates: Any) -> None:
+    """Print the tables of one decomposition."""
     from rich.console import Console
     from rich.markup import escape
 
     from pidlab.info import entropy, gates
 
     console = Console(highlight=False)
-    measure, found = next(iter(every.items()))
+    measure, result = next(iter(by_measure.items()))
     sizes = " x ".join(map(str, pmf.shape))
     about = f": {gates()[what]}" if what in gates() else ""
     console.print(f"[bold]{escape(what)}[/bold]{about}")
     console.print(
-        f"I(X1,X2;Y) = {bits(found.total)} bits of H(Y) = {bits(entropy(pmf.sum((0, 1))))}; "
+        f"I(X1,X2;Y) = {bits(result.total)} bits of H(Y) = {bits(entropy(pmf.sum((0, 1))))}; "
         f"{sizes} symbols of X1, X2, Y\n"
     )
-    if drawn is None:
-        console.print(_terms(measure, found))
+    if estimates is None:
+        console.print(_terms(measure, result))
     else:
-        console.print(_sampled(measure, drawn))
-    console.print(_informations(found))
-    if len(every) > 1:
-        console.print(_side_by_side(every))
+        console.print(_estimates(measure, estimates))
+    console.print(_informations(result))
+    if len(by_measure) > 1:
+        console.print(_all_measures(by_measure))
 
 
-def _known(found: Decomposition) -> str:
-    gap = float(found.gap)
-    return f"by {found.how}, gap {gap:.1e}" if gap else f"by {found.how}"
-
-
-def _plain(title: str) -> Any:
+def _table(title: str) -> Any:
+    """Return an empty table in the style of this command."""
     from rich import box
     from rich.table import Table
 
     return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
 
 
-def _terms(measure: str, found: Decomposition) -> Any:
-    table = _plain(f"{measure}, {_known(found)}")
+def _terms(measure: str, result: Decomposition) -> Any:
+    """Tabulate the terms with a bar for each."""
+    gap = float(result.gap)
+    table = _table(f"{measure}, by {result.how}" + (f", gap {gap:.1e}" if gap else ""))
     table.add_column("term")
     table.add_column("bits", justify="right")
     table.add_column("")
-    scale = 36 / max(1e-9, *(abs(float(value)) for value in found.terms.values()))
-    for term, value in found.terms.items():
+    scale = 36 / max(1e-9, *(abs(float(value)) for value in result.terms.values()))
+    for term, value in result.terms.items():
         length = round(abs(float(value)) * scale)
         table.add_row(term, bits(value), ("█" if value > 0 else "░") * length)
     return table
 
 
-def _sampled(measure: str, drawn: Any) -> Any:
-    table = _plain(f"{measure} of {drawn.n} samples, {drawn.n_per_cell:.3g} per cell ({drawn.cells} cells)")
+def _estimates(measure: str, estimates: Any) -> Any:
+    """Tabulate the terms estimated from samples."""
+    per_cell = f"{estimates.n_per_cell:.3g} per cell ({estimates.cells} cells)"
+    table = _table(f"{measure} of {estimates.n} samples, {per_cell}")
     table.add_column("term")
     for column in ("plug-in", "corrected", "null mean", "null 95 %", "p"):
         table.add_column(column, justify="right")
     for term in TERMS:
-        values = (source[term] for source in (drawn.plug_in.terms, drawn.corrected.terms))
-        null = (drawn.null_mean[term], drawn.null_high[term])
-        table.add_row(term, *map(bits, (*values, *null)), f"{drawn.p_value[term]:.3f}")
-    table.caption = (
-        "corrected: jackknife; null: Y shuffled, so no information at all reads this much by chance"
-    )
+        values = (source[term] for source in (estimates.plug_in.terms, estimates.corrected.terms))
+        null = (estimates.null_mean[term], estimates.null_high[term])
+        table.add_row(term, *map(bits, (*values, *null)), f"{estimates.p_value[term]:.3f}")
+    table.caption = "corrected: jackknife; null: Y shuffled, so that there is no information"
     table.caption_justify = "left"
     return table
 
 
-def _informations(found: Decomposition) -> Any:
-    table = _plain("What every measure agrees on")
+def _informations(result: Decomposition) -> Any:
+    """Tabulate the informations that do not depend on the measure."""
+    table = _table("Independent of the measure")
     for column in ("", "bits", "", "bits"):
         table.add_column(column, justify="right" if column else "left")
     table.show_header = False
-    table.add_row("I(X1;Y)", bits(found.mi1), "I(X1;Y|X2) = U1 + S", bits(found.conditional_mi1))
-    table.add_row("I(X2;Y)", bits(found.mi2), "I(X2;Y|X1) = U2 + S", bits(found.conditional_mi2))
-    table.add_row("I(X1,X2;Y)", bits(found.total), "co-information = R - S", bits(found.co_information))
+    table.add_row("I(X1;Y)", bits(result.mi1), "I(X1;Y|X2) = U1 + S", bits(result.conditional_mi1))
+    table.add_row("I(X2;Y)", bits(result.mi2), "I(X2;Y|X1) = U2 + S", bits(result.conditional_mi2))
+    table.add_row("I(X1,X2;Y)", bits(result.total), "co-information = R - S", bits(result.co_information))
     return table
 
 
-def _side_by_side(every: dict[str, Decomposition]) -> Any:
+def _all_measures(by_measure: dict[str, Decomposition]) -> Any:
+    """Tabulate the terms of every measure."""
     from pidlab.info import MEASURES
 
-    table = _plain("Every measure")
-    table.caption = ">= 0: no term is ever negative; adds: over independent parts"
+    table = _table("All measures")
+    table.caption = ">= 0: terms are never negative; additive: terms of independent parts add up"
     table.caption_justify = "left"
-    for column in ("measure", *TERMS, ">= 0", "adds"):
-        table.add_column(column, justify="left" if column in ("measure", ">= 0", "adds") else "right")
-    for i, (name, found) in enumerate(every.items()):
-        has = (MEASURES[name].nonnegative, MEASURES[name].additive)
-        row = (name, *map(bits, found.terms.values()), *("yes" if true else "no" for true in has))
+    for column in ("measure", *TERMS, ">= 0", "additive"):
+        table.add_column(column, justify="left" if column in ("measure", ">= 0", "additive") else "right")
+    for i, (name, result) in enumerate(by_measure.items()):
+        flags = (MEASURES[name].nonnegative, MEASURES[name].additive)
+        row = (name, *map(bits, result.terms.values()), *("yes" if flag else "no" for flag in flags))
         table.add_row(*row, style="bold" if i == 0 else "")
     return table
 
 
-# Of floats, beyond which they are no longer whole numbers one by one.
-LARGEST = 2**53
-READOUTS = ("z1", "z2", "z12")
 ESTIMATE_EPILOG = (
-    "FILE.npz holds z1 (n, d1), z2 (n, d2) and y (n,) or (n, k), whole numbers, one target per column; "
-    "z12 (n, d) is z1 and z2 side by side unless given. With z1_test, z2_test, y_test (and z12_test) only "
-    "those rows are scored; without, five folds are cross-fitted."
+    "FILE.npz contains z1 (n, d1), z2 (n, d2) and y (n,) or (n, targets) of whole numbers or strings. z12 "
+    "(n, d) is z1 and z2 concatenated unless given. With z1_test, z2_test and y_test (and z12_test) only "
+    "the test rows are scored; otherwise five folds are cross-fitted."
 )
 
 
 def estimate(
     file: Annotated[Path, typer.Argument(metavar="FILE.npz", help="Representations and targets.")],
-    seed: Annotated[int, typer.Option(help="Seeds the folds and the probes.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the folds and the probes.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Estimate, in bits, what probes read about targets from your own frozen representations.
+    """Estimate the information that probes read from your own frozen representations, in bits.
 
-    There is no truth to compare with. Scores are held-out log-ratios to the frequencies of y in the file.
+    There is no known truth to compare with. Scores are held-out log-ratios to the class frequencies in
+    the file.
     """
-    from pidlab.probes.cross_fit import estimate as estimated
+    from pidlab.probes.cross_fit import estimate_representations
+    from pidlab.probes.representations import load_representations
 
     if seed < 0:
-        raise InvalidRequest(f"--seed {seed}: expected 0 or more")
-    arrays = _load(file)
-    readouts, y = _rows(arrays, "")
-    test = _rows(arrays, "_test") if any(name.endswith("_test") for name in arrays) else None
-    if test and ("z12" in arrays) != ("z12_test" in arrays):
-        raise InvalidRequest("z12 and z12_test: expected both in the file, or neither")
-    found = estimated(readouts, y, test, seed)
-    for line in found.warnings:
+        raise InvalidRequest(f"--seed {seed}: must be at least 0")
+    train, test = load_representations(file)
+    result = estimate_representations(train, test, seed)
+    for line in result.warnings:
         typer.echo(f"warning: {line}", err=True)
     if as_json:
-        typer.echo(json.dumps(found.rows, indent=2))
+        typer.echo(json.dumps(result.rows, indent=2))
         return
-    _show_estimate(file, found.rows, len(y))
-
-
-def _load(file: Path) -> dict[str, "np.ndarray"]:
-    import zipfile
-    import zlib
-
-    import numpy as np
-
-    if file.is_file() and not zipfile.is_zipfile(file):
-        raise InvalidRequest(f"{file} is no .npz archive: save z1, z2 and y with numpy.savez")
-    try:
-        with np.load(file, allow_pickle=False) as archive:
-            held = {name: archive[name] for name in archive.files}
-            return {name: array for name, array in held.items() if isinstance(array, np.ndarray)}
-    except OSError as error:
-        raise InvalidRequest(f"{file}: cannot be read ({error.strerror or error})") from None
-    except (ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, EOFError) as error:
-        if "pickle" in str(error).lower():
-            raise InvalidRequest(
-                f"{file} holds pickled objects, which are never loaded: save plain arrays of numbers"
-            ) from None
-        raise InvalidRequest(f"{file} cannot be read as arrays ({error})") from None
-
-
-def _rows(arrays: dict[str, "np.ndarray"], suffix: str) -> tuple[dict[str, "np.ndarray"], "np.ndarray"]:
-    """Readouts by name, and the targets one per column."""
-    import numpy as np
-
-    for name in ("z1", "z2", "y"):
-        if name + suffix not in arrays:
-            held = ", ".join(sorted(arrays)) or "nothing"
-            raise InvalidRequest(f"no {name + suffix!r} in the file: it holds {held}")
-    y = arrays[f"y{suffix}"]
-    if (
-        y.ndim not in (1, 2)
-        or y.dtype.kind not in "biuf"
-        or (y.dtype.kind == "f" and not np.all((y == np.round(y)) & (np.abs(y) <= LARGEST)))
-    ):
-        raise InvalidRequest(
-            f"y{suffix} has shape {y.shape} of {y.dtype}: expected whole numbers, (n,) or (n, targets)"
-        )
-    readouts = {name: arrays[name + suffix] for name in READOUTS if name + suffix in arrays}
-    sound = all(readouts[z].ndim == 2 and readouts[z].dtype.kind in "biuf" for z in ("z1", "z2"))
-    if "z12" not in readouts and sound:
-        if len(readouts["z1"]) != len(readouts["z2"]):
-            raise InvalidRequest(
-                f"z1{suffix} has {len(readouts['z1'])} rows but z2{suffix} has {len(readouts['z2'])}"
-            )
-        readouts["z12"] = np.concatenate([readouts["z1"], readouts["z2"]], axis=1)
-    return readouts, (y if y.ndim == 2 else y[:, None]).astype(np.int64)
+    _show_estimate(file, result.rows, len(train.y))
 
 
 def _show_estimate(file: Path, rows: list[dict[str, Any]], n: int) -> None:
+    """Print the rows as a table."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(
-        title=f"{file.name}, {n} rows: estimated bits that probes read; no truth is known",
+        title=f"{file.name}, {n} rows: estimated bits that probes read (ground truth unknown)",
         title_justify="left",
     )
     for column in ("target", "readout", "probe", "bits", "95 % of the score", "converged", "headline"):
@@ -291,6 +240,4 @@ def _show_estimate(file: Path, rows: list[dict[str, Any]], n: int) -> None:
             style="bold" if row["headline"] else "",
         )
     Console().print(table)
-    typer.echo(
-        "Held-out log-ratios to y's own frequencies: what these probes read, not the information itself."
-    )
+    typer.echo("Mean held-out log-ratio to the class frequencies: what the probes read, a lower bound.")

@@ -1,4 +1,4 @@
-"""`pidlab`: one line for what went wrong, 0 done, 1 some runs failed, 2 the request was wrong."""
+"""`pidlab`: the commands and their exit codes: 0 done, 1 some runs failed, 2 invalid request."""
 
 import sys
 from typing import Any
@@ -19,15 +19,15 @@ from pidlab.cli.terminal import code_of, stoppable
 from pidlab.cli.validation import known_answers, readability
 from pidlab.errors import InvalidRequest
 
-# typer carries a click of its own; this is the base of all its complaints about arguments.
+# typer bundles its own click; this is the base class of its errors about arguments.
 UsageError: Any = typer.BadParameter.__base__
 
 
 class Commands(TyperGroup):
-    """Says that a command was stopped, and by which signal; typer would leave both unsaid."""
+    """The group of commands; it reports a stop and exits with the signal's code, which typer does not."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Runs the command that is asked for."""
+        """Run a command."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as stop:
@@ -38,7 +38,7 @@ class Commands(TyperGroup):
 app = typer.Typer(
     name="pidlab",
     cls=Commands,
-    help="What a multimodal objective captures, in bits, on data whose information is known.",
+    help="Measure, in bits, what a multimodal objective captures on data whose information is known.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -64,7 +64,7 @@ app.command("known-answers", hidden=True)(known_answers)
 
 @app.callback()
 def _pidlab(
-    version: bool = typer.Option(False, "--version", help="Print the version and leave.", is_eager=True),
+    version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
 ) -> None:
     if version:
         import pidlab
@@ -74,18 +74,18 @@ def _pidlab(
 
 
 def main() -> None:
-    """Entry point."""
+    """Run the command line and exit."""
     try:
         with stoppable():
             code = app(standalone_mode=False)
     except UsageError as error:
-        code = _complain(error.format_message())
+        code = _report_error(error.format_message())
     except InvalidRequest as error:
-        code = _complain(str(error))
+        code = _report_error(str(error))
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _complain(message: str) -> int:
+def _report_error(message: str) -> int:
     if message:
         typer.echo(f"error: {' '.join(message.split())}", err=True)
     return 2

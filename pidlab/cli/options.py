@@ -1,10 +1,10 @@
-"""The folder of a sweep, as commands that only read take it."""
+"""Options and arguments that several commands share."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,52 +14,41 @@ from pidlab.sweeps.axes import spread
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pidlab.sweeps.execute import Engine
     from pidlab.sweeps.store import Store
 
 
 AXIS = "A number, a range [b]0..1[/b] or [b]0..1:5[/b], or a list [b]0,0.25,1[/b]."
-BITS = "Bits of the four terms"
 
-Redundant = Annotated[
-    str | None, typer.Option(metavar="AXIS", help=f"Bits in both modalities. {AXIS}", rich_help_panel=BITS)
-]
-Unique = Annotated[
-    str | None,
-    typer.Option(
-        metavar="AXIS", help="Bits in one modality only; sets both unique terms.", rich_help_panel=BITS
-    ),
-]
-Unique1 = Annotated[
-    str | None, typer.Option(metavar="AXIS", help="Bits in the first only.", rich_help_panel=BITS)
-]
-Unique2 = Annotated[
-    str | None, typer.Option(metavar="AXIS", help="Bits in the second only.", rich_help_panel=BITS)
-]
-Synergy = Annotated[
-    str | None, typer.Option(metavar="AXIS", help="Bits in neither alone.", rich_help_panel=BITS)
-]
+
+def _bits(help_: str) -> Any:
+    return typer.Option(metavar="AXIS", help=help_, rich_help_panel="Information of the four terms, in bits")
+
+
+Redundant = Annotated[str | None, _bits(f"Bits in both modalities. {AXIS}")]
+Unique = Annotated[str | None, _bits("Bits in one modality only; sets both unique terms.")]
+Unique1 = Annotated[str | None, _bits("Bits in the first modality only.")]
+Unique2 = Annotated[str | None, _bits("Bits in the second modality only.")]
+Synergy = Annotated[str | None, _bits("Bits in neither modality alone.")]
 GeneratorOption = Annotated[
-    str, typer.Option("--generator", metavar="G", help='Where the data come from: atoms, "atoms(noise=0.1)".')
+    str, typer.Option("--generator", metavar="G", help='Generator of the data: atoms, "atoms(noise=0.1)".')
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
-
-MACHINES = "Machines"
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 
 
 class EngineName(StrEnum):
-    """What can train cohorts."""
+    """Engines that train cohorts."""
 
     local = "local"
     dask = "dask"
 
 
+MACHINES = "Machines"
 EngineOption = Annotated[
     EngineName | None,
     typer.Option(
         "--engine",
-        help="Where cohorts are trained: in this process, or by workers of Dask. Default: local, dask "
-        "where --workers or --scheduler is given.",
+        help="Train in this process (local) or in workers of Dask. Default: local; dask with --workers or "
+        "--scheduler.",
         rich_help_panel=MACHINES,
         show_default=False,
     ),
@@ -68,7 +57,7 @@ Workers = Annotated[
     int | None,
     typer.Option(
         metavar="N",
-        help="Worker processes on this machine, one thread each. Default: one for each core.",
+        help="Number of worker processes on this machine, with one thread each. Default: one per core.",
         rich_help_panel=MACHINES,
     ),
 ]
@@ -76,7 +65,7 @@ Scheduler = Annotated[
     str | None,
     typer.Option(
         metavar="ADDRESS",
-        help="Dask scheduler of your own: tcp://HOST:8786, or its file.",
+        help="Running Dask scheduler: tcp://HOST:8786, or its file.",
         rich_help_panel=MACHINES,
     ),
 ]
@@ -84,32 +73,22 @@ Threads = Annotated[
     int | None,
     typer.Option(
         metavar="N",
-        help="Threads to compute with, here or in every worker. Default: what torch chooses.",
+        help="Number of threads, in this process or in every worker. Default: torch's choice.",
         rich_help_panel=MACHINES,
     ),
 ]
 
 
-def chosen_engine(
-    name: EngineName | None, workers: int | None, scheduler: str | None, threads: int | None
-) -> "Engine":
-    """The engine that these options ask for."""
-    if threads is not None and threads < 1:
-        raise InvalidRequest(f"--threads {threads}: expected 1 or more")
-    elsewhere = workers is not None or scheduler is not None
-    if name is EngineName.dask or (name is None and elsewhere):
-        from pidlab.sweeps.cluster import Dask
+def vary_axes(vary: list[str] | None, form: str) -> list[tuple[tuple[str, ...], str]]:
+    """Return the axes of `--vary` as parameter names and text.
 
-        return Dask(workers, scheduler, threads)
-    if elsewhere:
-        raise InvalidRequest("--workers and --scheduler are of Dask: leave --engine local out")
-    from pidlab.sweeps.execute import Local
+    Args:
+        vary: NAME=AXIS texts.
+        form: The expected form, for error messages.
 
-    return Local(threads)
-
-
-def asked_axes(vary: list[str] | None, form: str) -> list[tuple[tuple[str, ...], str]]:
-    """The axes after `--vary`; `form` says how they are written, for those that are not."""
+    Raises:
+        InvalidRequest: If a text has no name or no `=`.
+    """
     axes = []
     for text in vary or []:
         name, equals, values = text.partition("=")
@@ -119,67 +98,76 @@ def asked_axes(vary: list[str] | None, form: str) -> list[tuple[tuple[str, ...],
     return axes
 
 
-def asked_bits(
+def term_axes(
     redundant: str | None, unique: str | None, unique1: str | None, unique2: str | None, synergy: str | None
 ) -> dict[tuple[str, ...], str]:
-    """The axis texts that were given, by the terms they set; `--unique1/2` override `--unique`."""
-    given = {
+    """Return the text of every axis that is given, by the terms that it sets."""
+    axes = {
         "redundant": redundant,
         "unique": unique,
         "unique1": unique1,
         "unique2": unique2,
         "synergy": synergy,
     }
-    return dict(spread((name, text) for name, text in given.items() if text is not None))
+    return dict(spread((name, text) for name, text in axes.items() if text is not None))
 
 
 Folders = Annotated[
     list[Path],
-    typer.Argument(metavar="DIR...", help="Folders of sweeps, shown together.", show_default=False),
+    typer.Argument(
+        metavar="DIR...", help="Folders of sweeps; several are shown together.", show_default=False
+    ),
 ]
-Readout = Annotated[str | None, typer.Option(metavar="Z", help="Which readout. Default: z12.")]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a sweep.", show_default=False)]
+Readout = Annotated[str | None, typer.Option(metavar="Z", help="Readout to show. Default: z12.")]
 Objectives = Annotated[
-    list[str] | None, typer.Option("--objective", metavar="O", help="Only these, in this order; repeatable.")
+    list[str] | None,
+    typer.Option("--objective", metavar="O", help="Objective to show; repeat for several, in this order."),
 ]
 Terms = Annotated[
     list[str] | None,
     typer.Option(
-        "--term", metavar="T", help="Only these, in this order; repeatable. Also such as nuisance:1."
+        "--term",
+        metavar="T",
+        help="Term, or auxiliary target such as nuisance:1, to show; repeat for several, in this order.",
     ),
 ]
 At = Annotated[
     list[str] | None,
-    typer.Option("--at", metavar="NAME=VALUE", help="Only points of this value; repeatable."),
+    typer.Option(
+        "--at", metavar="NAME=VALUE", help="Show only points with this parameter value; repeat for several."
+    ),
 ]
 
 
 def values_of(pairs: list[str] | None, option: str = "--at") -> dict[str, str]:
-    """NAME=VALUE pairs by name."""
-    found: dict[str, str] = {}
+    """Parse NAME=VALUE texts into a dictionary.
+
+    Raises:
+        InvalidRequest: If a text has another form, or a name is given twice.
+    """
+    values: dict[str, str] = {}
     for pair in pairs or []:
         name, sign, value = pair.partition("=")
         if not (sign and name.strip() and value.strip()):
             raise InvalidRequest(f"{option} {pair!r}: expected NAME=VALUE, such as unique1=0.5")
-        if name.strip() in found:
+        if name.strip() in values:
             raise InvalidRequest(f"{option} {name.strip()} is given twice: give each name once")
-        found[name.strip()] = value.strip()
-    return found
+        values[name.strip()] = value.strip()
+    return values
 
 
 def read_together(directories: list[Path]) -> tuple["pd.DataFrame", list[list[str]]]:
-    """The rows of all folders, and the directions they vary along."""
+    """Read several sweeps; return their rows and the groups of columns that change together."""
     from pidlab.results.folder import merge_axis_groups, merge_results, read_results
 
-    found = [read_results(directory) for directory in directories]
-    return merge_results(found), merge_axis_groups(found)
-
-
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a sweep.", show_default=False)]
+    parts = [read_results(directory) for directory in directories]
+    return merge_results(parts), merge_axis_groups(parts)
 
 
 @contextmanager
 def reading(directory: Path) -> Generator["Store"]:
-    """Opens a sweep's results without touching them, also while it runs."""
+    """Open the store of a sweep for reading, also while the sweep runs."""
     from pidlab.sweeps.store import Store
 
     store = Store(directory / "results.sqlite", reading=True)

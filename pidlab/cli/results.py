@@ -1,12 +1,13 @@
-"""`pidlab export`: the rows of a sweep, finished or not, in other programs' formats."""
+"""Commands that read results: `plot`, `table`, `report`, `status` and `export`."""
 
 import io
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from enum import StrEnum
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
@@ -43,41 +44,40 @@ def plot(
     kind: Annotated[
         str,
         typer.Option(
-            help="capture, profile, leakage, tradeoff, learning, decomposition; from tables of their own "
-            "estimators, known-answers."
+            help="Kind of figure: capture, profile, leakage, tradeoff, learning, decomposition; readability, "
+            "oracle and known-answers are drawn from the files of these commands."
         ),
     ] = "capture",
-    venue: Annotated[
-        str, typer.Option(help="Whose page it is for: neurips, iclr, icml, icml-column.")
-    ] = "neurips",
+    venue: Annotated[str, typer.Option(help="Page format: neurips, iclr, icml or icml-column.")] = "neurips",
     format_: Annotated[
-        list[str] | None, typer.Option("--format", help="pdf, svg or png; repeatable. Default: pdf.")
+        list[str] | None,
+        typer.Option("--format", help="pdf, svg or png; repeat the option for several. Default: pdf."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where to. Default: the first folder.")
+        Path | None, typer.Option(metavar="DIR", help="Output folder. Default: the first folder.")
     ] = None,
     name: Annotated[
-        str | None, typer.Option(metavar="STEM", help="Name of the files. Default: the kind.")
+        str | None, typer.Option(metavar="STEM", help="Name of the files without suffix. Default: the kind.")
     ] = None,
     readout: Readout = None,
     objective: Objectives = None,
     term: Terms = None,
     at: At = None,
     rows: Annotated[
-        str | None, typer.Option(help="Of a leakage figure: objective, readout or a parameter.")
+        str | None, typer.Option(help="Rows of a leakage figure: objective, readout or a parameter.")
     ] = None,
 ) -> None:
-    """Draw results of one sweep, or of several together, and write the numbers that are shown.
+    """Draw a figure from the results of one or several sweeps.
 
-    Files: STEM.pdf (or .svg, .png), STEM.csv with every number in it, STEM.txt with a caption.
+    Writes STEM.pdf (or .svg, .png), STEM.csv with all numbers of the figure, and STEM.txt with a caption.
     """
     formats = list(dict.fromkeys(format_ or ["pdf"]))
     for form in formats:
         if form not in FORMATS:
-            raise InvalidRequest(f"unknown format {form!r}: {nearest(form, FORMATS)}")
+            raise InvalidRequest(f"--format {form}: unknown format {form!r}; {nearest(form, FORMATS)}")
     stem = name or kind
     if Path(stem).name != stem:
-        raise InvalidRequest(f"--name {stem!r}: expected a plain name; --out says where it goes")
+        raise InvalidRequest(f"--name {stem}: expected a name without a folder; set the folder with --out")
     points = values_of(at)
     from pidlab.plots.kinds import KINDS, caption, draw
     from pidlab.plots.style import save
@@ -97,57 +97,89 @@ def plot(
         **{key: value for key, value in options.items() if value is not None},
         **more,
     )
-    where = out or directories[0]
-    try:
-        where.mkdir(parents=True, exist_ok=True)
-        for form in formats:
-            save(figure, where / f"{stem}.{form}")
-        (where / f"{stem}.csv").write_text(shown.to_csv(index=False), encoding="utf-8")
-        (where / f"{stem}.txt").write_text(caption(kind, shown) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise InvalidRequest(f"cannot write to {where} ({error.strerror}): choose another --out") from None
-    for suffix in (*formats, "csv", "txt"):
-        typer.echo(where / f"{stem}.{suffix}")
+    folder = out or directories[0]
+    outputs: dict[Path, Callable[[Path], None]] = {
+        folder / f"{stem}.{form}": partial(save, figure) for form in formats
+    }
+    outputs[folder / f"{stem}.csv"] = partial(_write_text, shown.to_csv(index=False))
+    outputs[folder / f"{stem}.txt"] = partial(_write_text, caption(kind, shown) + "\n")
+    _write_outputs(outputs)
+
+
+def _write_text(text: str, path: Path) -> None:
+    with atomic_write(path) as file:
+        file.write(text)
+
+
+def _write_outputs(outputs: dict[Path, Callable[[Path], None]]) -> None:
+    """Write files independently of each other, print the names of those written and report the others.
+
+    Raises:
+        InvalidRequest: If no file can be written.
+        typer.Exit: If some files cannot be written.
+    """
+    failures: dict[Path, str] = {}
+    for path, write in outputs.items():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(path)
+        except OSError as error:
+            failures[path] = error.strerror or str(error)
+        except (ValueError, RuntimeError) as error:  # matplotlib cannot draw a text
+            failures[path] = str(error).strip().splitlines()[0]
+    if len(failures) == len(outputs):
+        path, why = next(iter(failures.items()))
+        raise InvalidRequest(f"{path.parent}: cannot be written ({why}); choose another --out")
+    for path in outputs:
+        if path not in failures:
+            typer.echo(path)
+    for path, why in failures.items():
+        typer.echo(f"error: {path}: not written ({why})", err=True)
+    if failures:
+        raise typer.Exit(1)
 
 
 def _tables(
     kind: "Kind", directories: list[Path]
 ) -> tuple["pd.DataFrame", list[list[str]], dict[str, "pd.DataFrame"]]:
-    """The table that a kind is drawn from, its directions, and its further tables by name."""
+    """Return the table that a kind is drawn from, its axis groups, and further tables by name."""
     if not kind.files:
         return *read_together(directories), {}
     import pandas as pd
 
     if len(directories) > 1:
-        raise InvalidRequest(f"this kind is drawn from one folder with {', '.join(kind.files)}: name one")
-    found = {}
+        raise InvalidRequest(
+            f"DIR: this kind of figure is drawn from one folder with {', '.join(kind.files)}; name one folder"
+        )
+    tables = {}
     for file in kind.files:
         path = directories[0] / file
         try:
-            found[path.stem] = pd.read_csv(path)
+            tables[path.stem] = pd.read_csv(path)
         except FileNotFoundError:
-            raise InvalidRequest(f"no {file} in {directories[0]}: this kind is drawn from it") from None
+            raise InvalidRequest(f"{path}: not found; this kind of figure is drawn from it") from None
         except (OSError, ValueError) as error:
-            raise InvalidRequest(f"cannot read {path} as a table ({error})") from None
-    first, *rest = found
-    return found[first], [], {stem: found[stem] for stem in rest}
+            raise InvalidRequest(f"{path}: not a readable CSV file ({error}); write it again") from None
+    first, *others = tables
+    return tables[first], [], {stem: tables[stem] for stem in others}
 
 
 def table(
     directories: Folders,
-    format_: Annotated[str, typer.Option("--format", help="latex, markdown or csv.")] = "markdown",
+    format_: Annotated[str, typer.Option("--format", help="Format: latex, markdown or csv.")] = "markdown",
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where to; otherwise stdout.", show_default=False)
+        Path | None,
+        typer.Option(metavar="FILE", help="Output file. Default: standard output.", show_default=False),
     ] = None,
     readout: Readout = None,
     objective: Objectives = None,
     term: Terms = None,
     at: At = None,
 ) -> None:
-    """Write captured bits, mean ± half of the 95 % t-interval over seeds, truth first, the best in bold.
+    """Write a table of captured bits: mean ± half the 95 % t-interval over seeds.
 
-    Best is what captured most, floor and ceiling apart, and above the untrained floor where one is shown.
-    The LaTeX needs the package booktabs.
+    The largest value of each column is bold if it lies above the untrained floor; floor and ceiling do not
+    compete. LaTeX tables need the package booktabs.
     """
     points = values_of(at)
     from pidlab.registry import look_up
@@ -155,23 +187,14 @@ def table(
 
     look_up("format", format_, FORMATS)
     rows, axis_groups = read_together(directories)
-    found = captured_table(
-        rows,
-        axis_groups,
-        readout=readout or "z12",
-        objectives=objective or (),
-        terms=term or (),
-        at=points,
+    captured = captured_table(
+        rows, axis_groups, readout=readout or "z12", objectives=objective or (), terms=term or (), at=points
     )
-    text = format_table(found, format_)
+    text = format_table(captured, format_)
     if out is None:
         typer.echo(text, nl=False)
         return
-    try:
-        out.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InvalidRequest(f"cannot write {out} ({error.strerror}): choose another --out") from None
-    typer.echo(out)
+    _write_outputs({out: partial(_write_text, text)})
 
 
 def report(
@@ -182,28 +205,30 @@ def report(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Where report.html is written. Default: the folder, where there is one.",
+            help="Folder for report.html. Default: the folder of the sweep.",
             show_default=False,
         ),
     ] = None,
-    title: Annotated[str, typer.Option(help="Of the page.", show_default=False)] = "",
+    title: Annotated[str, typer.Option(help="Title of the page.", show_default=False)] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Write report.html of a finished sweep, or one page of several: no browser needs anything else."""
+    """Write report.html, a self-contained page about one or several finished sweeps."""
     from pidlab.report import write_report
     from pidlab.results.folder import read_results
 
     if out is None and len(directories) > 1:
         raise InvalidRequest(
-            f"{len(directories)} folders: say with --out DIR where their page is to be written"
+            f"DIR: {len(directories)} folders have no common place for the page; choose one with --out DIR"
         )
-    found = [read_results(directory) for directory in directories]
-    place = out or directories[0]
+    results = [read_results(directory) for directory in directories]
+    folder = out or directories[0]
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        page = write_report(found[0] if len(found) == 1 else found, place, title=title)
+        folder.mkdir(parents=True, exist_ok=True)
+        page = write_report(results[0] if len(results) == 1 else results, folder, title=title)
     except OSError as error:
-        raise InvalidRequest(f"cannot write to {place} ({error.strerror}): choose another --out") from None
+        raise InvalidRequest(
+            f"{folder}: cannot be written ({error.strerror}); choose another --out"
+        ) from None
     typer.echo(json.dumps({"report": str(page)}) if as_json else str(page))
 
 
@@ -211,7 +236,7 @@ MOST_REASONS = 20
 
 
 def status(directory: Folder, as_json: AsJson = False) -> None:
-    """Count what is planned, done and failed in a sweep, with reasons and seconds; also while it runs."""
+    """Show how many runs of a sweep are planned, done and failed, and the time spent; also while it runs."""
     from pidlab.sweeps.store import total_seconds
 
     with reading(directory) as store:
@@ -236,19 +261,19 @@ def status(directory: Folder, as_json: AsJson = False) -> None:
         runs = (
             f"run {failure['run']}"
             if failure["runs"] == 1
-            else f"{failure['runs']} runs, one {failure['run']}"
+            else f"{failure['runs']} runs, for example {failure['run']}"
         )
         typer.echo(f"failed: {failure['objective']} ({runs}): {failure['reason']}")
     if len(reasons) > MOST_REASONS:
-        typer.echo(f"and {len(reasons) - MOST_REASONS} more reasons: --json has all")
+        typer.echo(f"and {len(reasons) - MOST_REASONS} further reasons; use --json to list all")
 
 
-WORDS = ("run", "objective", "readout", "term", "quantity", "probe")
+TEXT_COLUMNS = ("run", "objective", "readout", "term", "quantity", "probe")
 PARQUET_ROWS = 100_000
 
 
 class Format(StrEnum):
-    """What can be written."""
+    """A format of exported rows."""
 
     csv = "csv"
     json = "json"
@@ -257,38 +282,41 @@ class Format(StrEnum):
 
 def export(
     directory: Folder,
-    format_: Annotated[Format, typer.Option("--format", help="Of the rows.")] = Format.csv,
+    format_: Annotated[Format, typer.Option("--format", help="Format of the rows.")] = Format.csv,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where to; otherwise stdout.", show_default=False)
+        Path | None,
+        typer.Option(metavar="FILE", help="Output file. Default: standard output.", show_default=False),
     ] = None,
 ) -> None:
-    """Write every row that a sweep has so far, with the columns of results.csv."""
+    """Write all rows that a sweep has so far, with the columns of results.csv."""
     from pidlab.sweeps.run import csv_header
     from pidlab.sweeps.store import ROW_COLUMNS
 
     if format_ is Format.parquet:
         _check_parquet(out)
     if out is not None and out.exists():
-        raise InvalidRequest(f"--out {out}: the file exists; choose another name or remove it")
+        raise InvalidRequest(f"--out {out}: the file exists; choose another name or remove the file")
     with reading(directory) as store:
         columns = ROW_COLUMNS if store.tracked() else [name for name in ROW_COLUMNS if name != "step"]
         parameters = store.parameters()
         names = csv_header(columns, parameters)
         if lacking := store.lacking_truth():
             typer.echo(
-                f"{lacking} runs were stored without their four terms by an older pidlab; the sweep's "
-                "command, run again, adds them and trains nothing",
+                f"{lacking} runs were stored by an older pidlab without the four terms; rerun the command of "
+                "the sweep to add them without training",
                 err=True,
             )
         write = {Format.csv: _csv, Format.json: _json, Format.parquet: _parquet}[format_]
         try:
             with nullcontext(sys.stdout.buffer) if out is None else atomic_write(out, "wb") as file:
                 write(file, names, store, columns, parameters)
-        except BrokenPipeError:  # `| head` has read enough
+        except BrokenPipeError:  # a reader such as `head` has closed the pipe
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(1) from None
         except OSError as error:
-            raise InvalidRequest(f"cannot write {out} ({error.strerror}): choose another --out") from None
+            raise InvalidRequest(
+                f"{out}: cannot be written ({error.strerror}); choose another --out"
+            ) from None
 
 
 def _csv(
@@ -305,7 +333,7 @@ def _csv(
 
 
 def _rows(store: "Store", columns: Sequence[str], parameters: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    """Every row as in results.csv: what it is about, `columns`, terms, `parameters`."""
+    """Yield the rows of results.csv: run columns, `columns`, terms, `parameters`."""
     from pidlab.results.means import RUN
     from pidlab.sweeps.store import FLAGS
 
@@ -313,9 +341,9 @@ def _rows(store: "Store", columns: Sequence[str], parameters: Sequence[str]) -> 
     keys = (run[0] for run in store.runs(()))
     for run, rows in zip(store.runs(parameters), store.rows(keys, columns), strict=True):
         before, after = run[: len(RUN)], run[len(RUN) :]
-        for found in rows:
-            row = list(found)
-            for i in flags:  # which SQLite keeps as 1 or 0
+        for values in rows:
+            row = list(values)
+            for i in flags:  # SQLite stores booleans as 1 and 0
                 row[i] = None if row[i] is None else bool(row[i])
             yield (*before, *row, *after)
 
@@ -334,9 +362,9 @@ def _check_parquet(out: Path | None) -> None:
     try:
         import pyarrow.parquet  # noqa: F401  # pyright: ignore[reportMissingImports, reportUnusedImport]
     except ImportError:
-        raise InvalidRequest("--format parquet needs pyarrow: pip install pyarrow, or use csv") from None
+        raise InvalidRequest("--format parquet: pyarrow is not installed; install it or use csv") from None
     if out is None:
-        raise InvalidRequest("--format parquet is no text: name a file with --out FILE")
+        raise InvalidRequest("--format parquet: cannot be written to standard output; set --out FILE")
 
 
 def _parquet(
@@ -348,16 +376,16 @@ def _parquet(
     from pidlab.sweeps.store import FLAGS
 
     rows = _rows(store, columns, parameters)
-    some = list(islice(rows, PARQUET_ROWS))
-    # A parameter is a number or a word throughout; the first rows tell which.
-    kinds = {name: pa.string() for name in WORDS} | {"seed": pa.int64(), "step": pa.int64()}
-    kinds |= {name: pa.bool_() for name in FLAGS}
-    for name, column in zip(names, zip(*some, strict=True), strict=True) if some else ():
+    batch = list(islice(rows, PARQUET_ROWS))
+    # The first rows determine whether a parameter is text or a number.
+    types = {name: pa.string() for name in TEXT_COLUMNS} | {"seed": pa.int64(), "step": pa.int64()}
+    types |= {name: pa.bool_() for name in FLAGS}
+    for name, column in zip(names, zip(*batch, strict=True), strict=True) if batch else ():
         if any(isinstance(value, str) for value in column):
-            kinds[name] = pa.string()
-    schema = pa.schema([(name, kinds.get(name, pa.float64())) for name in names])
+            types[name] = pa.string()
+    schema = pa.schema([(name, types.get(name, pa.float64())) for name in names])
     with pq.ParquetWriter(file, schema) as writer:
-        while some:
-            columns = [pa.array(c, k) for c, k in zip(zip(*some, strict=True), schema.types, strict=True)]
+        while batch:
+            columns = [pa.array(c, k) for c, k in zip(zip(*batch, strict=True), schema.types, strict=True)]
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
-            some = list(islice(rows, PARQUET_ROWS))
+            batch = list(islice(rows, PARQUET_ROWS))

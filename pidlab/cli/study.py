@@ -1,8 +1,8 @@
-"""`pidlab study`: questions in TOML files, answered by sweeps, with figures and claims that are checked."""
+"""`pidlab study`: questions in TOML files, answered by experiments, with figures and tested claims."""
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,27 +10,31 @@ from pidlab.cli.options import AsJson
 from pidlab.cli.terminal import code_of
 from pidlab.errors import InvalidRequest
 
+if TYPE_CHECKING:
+    from pidlab.studies.store import NamedStudy
+
 study = typer.Typer(
-    help="Questions in TOML files: sweeps that answer them, figures, claims that are checked.",
+    help="Run studies: TOML files with sweeps, figures and claims that are tested on the results.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
 
 NAME = Annotated[
-    str, typer.Argument(metavar="NAME", help="A study by name, or the path of its .toml.", show_default=False)
+    str,
+    typer.Argument(metavar="NAME", help="Name of a study, or path of a .toml file.", show_default=False),
 ]
 FIGURES = Annotated[
     Path,
-    typer.Option("--figures", metavar="DIR", help="Figures, claims and results of NAME are in DIR/NAME."),
+    typer.Option("--figures", metavar="DIR", help="Write figures, claims and results to DIR/NAME."),
 ]
 
 
 @study.command("list")
 def list_(figures: FIGURES = Path("figures"), as_json: AsJson = False) -> None:
-    """List the studies: what they ask, whether they were run, how many of their claims are met."""
-    from pidlab.studies.store import studies
+    """List the studies: title, whether results exist, and how many claims are met."""
+    from pidlab.studies.store import study_files
 
-    rows = [_status(name, path, figures) for name, path in studies().items()]
+    rows = [_status(name, path, figures) for name, path in study_files().items()]
     if as_json:
         typer.echo(json.dumps(rows))
         return
@@ -47,9 +51,9 @@ def list_(figures: FIGURES = Path("figures"), as_json: AsJson = False) -> None:
     console.print(table)
     for row in rows:
         for claim in row["unmet"]:
-            said = f"{row['name']}: not met: {claim['claim']}"
-            found = f": {claim['finding']}" if claim["finding"] else ""
-            console.print(said + found, highlight=False, markup=False, soft_wrap=True)
+            finding = f": {claim['finding']}" if claim["finding"] else ""
+            line = f"{row['name']}: not met: {claim['claim']}{finding}"
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 @study.command()
@@ -57,122 +61,129 @@ def run(
     name: NAME,
     profile: Annotated[str, typer.Option(help="Effort: quick, laptop or paper.")] = "quick",
     out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Sweeps are in DIR/NAME/PROFILE, and resumed from there.")
+        Path, typer.Option(metavar="DIR", help="Store the experiments in DIR/NAME/PROFILE.")
     ] = Path("runs/studies"),
     figures: FIGURES = Path("figures"),
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Run a study's sweeps, draw its figures, judge its claims; rerunning goes on where it stopped.
+    """Run a study, draw its figures and test its claims. Rerun the same command to resume.
 
-    Exits with 1 where runs failed; claims that are not met are for [b]pidlab study check[/b].
+    Exits with 0, or with 1 if runs failed. Use [b]pidlab study check[/b] for an exit code that depends on the
+    claims.
     """
     from pidlab.studies.settings import PROFILES
 
-    named = _named(name)
+    named = _read(name)
     if profile not in PROFILES:
-        raise InvalidRequest(f"unknown profile {profile!r}: expected one of {', '.join(PROFILES)}")
-    from pidlab.cli.progress import progress
+        raise InvalidRequest(f"--profile {profile}: unknown profile; choose one of {', '.join(PROFILES)}")
     from pidlab.studies.run import run_study
+    from pidlab.sweeps.progress import show_progress
     from pidlab.sweeps.request import resolve_device
 
     try:
-        with progress() as shown:
-            done = run_study(named, profile, out, figures, device=resolve_device(device), progress=shown)
+        with show_progress() as shown:
+            result = run_study(named, profile, out, figures, device=resolve_device(device), progress=shown)
     except KeyboardInterrupt as stop:
-        typer.echo("stopped: finished cohorts are kept; the same command goes on from there", err=True)
+        typer.echo("stopped; finished cohorts are stored; rerun the same command to resume", err=True)
         raise typer.Exit(code_of(stop)) from None
     if as_json:
         document = {
             "study": named.name,
             "profile": profile,
-            "directory": str(done.directory),
-            "runs": done.runs,
-            "failed": done.failures,
-            "claims": [one.to_dict() for one in done.checked],
+            "directory": str(result.directory),
+            "runs": result.runs,
+            "failed": result.failures,
+            "claims": [verdict.to_dict() for verdict in result.verdicts],
         }
         _print_json(document)
     else:
-        for one in done.checked:
-            typer.echo(one)
-        met = sum(one.met for one in done.checked)
-        typer.echo(f"{done.directory}: {done.runs} runs, {met} of {len(done.checked)} claims met")
-    for experiment, failed in done.failures.items():
-        for objective, why in failed.items():
-            typer.echo(f"failed: {experiment}, {objective}: {why}", err=True)
-    if done.failures:
+        for verdict in result.verdicts:
+            typer.echo(verdict)
+        met = sum(verdict.met for verdict in result.verdicts)
+        typer.echo(f"{result.directory}: {result.runs} runs, {met} of {len(result.verdicts)} claims met")
+    for experiment, failures in result.failures.items():
+        for objective, reason in failures.items():
+            typer.echo(f"failed: {experiment}, {objective}: {reason}", err=True)
+    if result.failures:
         raise typer.Exit(1)
 
 
 @study.command()
-def check(name: NAME, figures: FIGURES = Path("figures"), as_json: AsJson = False) -> None:
-    """Hold a study's claims against its stored results: met or not, by how much; exits 1 if not all are."""
-    from pidlab.studies.evaluate import check as judged
+def check(
+    name: NAME,
+    figures: FIGURES = Path("figures"),
+    write: Annotated[
+        bool, typer.Option("--write", help="Update claims.json and claims.md in DIR/NAME.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Test the claims of a study on its stored results. Exits with 1 if a claim is not met."""
+    from pidlab.studies.verdicts import judge_study, write_verdicts
 
-    named = _named(name)
-    profile, checked = judged(named, figures / named.name)
-    met = sum(one.met for one in checked)
+    named = _read(name)
+    profile, verdicts = judge_study(named, figures / named.name)
+    if write:
+        write_verdicts(named, profile, verdicts, figures / named.name)
+    met = sum(verdict.met for verdict in verdicts)
     if as_json:
-        claims = [one.to_dict() for one in checked]
+        claims = [verdict.to_dict() for verdict in verdicts]
         _print_json(
-            {"study": named.name, "profile": profile, "met": met, "of": len(checked), "claims": claims}
+            {"study": named.name, "profile": profile, "met": met, "of": len(verdicts), "claims": claims}
         )
     else:
-        for one in checked:
-            typer.echo(one)
-        typer.echo(f"{named.name}, profile {profile}: {met} of {len(checked)} claims met")
-    if met < len(checked):
+        for verdict in verdicts:
+            typer.echo(verdict)
+        typer.echo(f"{named.name}, profile {profile}: {met} of {len(verdicts)} claims met")
+    if met < len(verdicts):
         raise typer.Exit(1)
 
 
 @study.command()
 def schema() -> None:
-    """Print the JSON Schema of a study's file, for editors."""
+    """Print the JSON Schema of study files, for editors."""
     from pidlab.studies.schema import Study
 
     typer.echo(json.dumps(Study.model_json_schema(), indent=2))
 
 
-def _named(name: str) -> Any:
+def _read(name: str) -> "NamedStudy":
     from pidlab.studies.schema import read_study
-    from pidlab.studies.store import Named, find
+    from pidlab.studies.store import NamedStudy, find_study
 
-    path = find(name)
-    return Named(path.stem, path, read_study(path))
+    path = find_study(name)
+    return NamedStudy(path.stem, path, read_study(path))
 
 
 def _status(name: str, path: Path, figures: Path) -> dict[str, Any]:
     from pidlab.studies.schema import read_study
-    from pidlab.studies.store import Named, differs, record_of
+    from pidlab.studies.store import NamedStudy, find_difference, read_record
 
     row: dict[str, Any] = {"name": name, "title": "", "profiles": ["quick", "laptop", "paper"], "unmet": []}
     row |= {"status": "not run", "profile": None, "met": None, "claims": None}
     try:
         found = read_study(path)
-    except InvalidRequest as error:  # one broken file must not hide the others
-        return row | {"status": f"broken: {error}"}
+    except InvalidRequest as error:  # an invalid file must not hide the others
+        return row | {"status": f"invalid: {error}"}
     row |= {"title": found.title, "claims": len(found.claim)}
-    record = record_of(figures / name)
+    record = read_record(figures / name)
     if record is None:
         return row
     row["profile"] = record["profile"]
-    stale = differs(Named(name, path, found), record)
-    if stale:
-        return row | {"status": f"stale: of {stale}"}
+    difference = find_difference(NamedStudy(name, path, found), record)
+    if difference:
+        return row | {"status": f"outdated: results of {difference}"}
     try:
         claims = json.loads((figures / name / "claims.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return row | {"status": f"stale: {record['profile']}, no claims.json"}
-    unmet = [{"claim": c["claim"], "finding": c["finding"]} for c in claims if not c["met"]]
-    return row | {
-        "status": f"run at {record['profile']}",
-        "met": len(claims) - len(unmet),
-        "claims": len(claims),
-        "unmet": unmet,
-    }
+        return row | {"status": f"outdated: {record['profile']}, no claims.json"}
+    unmet = [{"claim": claim["claim"], "finding": claim["finding"]} for claim in claims if not claim["met"]]
+    met = len(claims) - len(unmet)
+    status = f"run at {record['profile']}"
+    return row | {"status": status, "met": met, "claims": len(claims), "unmet": unmet}
 
 
 def _print_json(value: Any) -> None:
-    from pidlab.studies.store import finite
+    from pidlab.studies.store import replace_nonfinite
 
-    typer.echo(json.dumps(finite(value), allow_nan=False))
+    typer.echo(json.dumps(replace_nonfinite(value), allow_nan=False))

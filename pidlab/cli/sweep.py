@@ -1,10 +1,11 @@
-"""`pidlab sweep`: train, examine, draw."""
+"""`pidlab sweep`: train, probe and draw."""
 
 import json
 import sys
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,18 +23,23 @@ from pidlab.cli.options import (
     Unique1,
     Unique2,
     Workers,
-    asked_axes,
-    asked_bits,
-    chosen_engine,
+    term_axes,
+    vary_axes,
 )
 from pidlab.cli.terminal import code_of
 from pidlab.defaults import QUICK, Training, meaning
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from pidlab.sweeps.request import Request
+    from pidlab.sweeps.run import SweepResult
 
 _BASE = Training()
 
 
 class Saved(StrEnum):
-    """What can be kept of a run."""
+    """Files that can be kept of a run."""
 
     weights = "weights"
     representations = "representations"
@@ -41,15 +47,19 @@ class Saved(StrEnum):
 
 TRAINING, SCOPE, OUTPUT = "Training", "What is compared", "Output"
 EPILOG = (
-    f"Where nothing is asked: {', '.join(f'{name} {value:g}' for name, value in defaults.ATOMS.items())}; "
+    f"Defaults: {', '.join(f'{name} {value:g}' for name, value in defaults.ATOMS.items())}; "
     f"hidden {_BASE.hidden}, layers {_BASE.layers}, rate {_BASE.rate:g}. All of these can be varied. "
     f"A range has {defaults.RANGE_POINTS} points."
 )
 
 
-def _setting(name: str, flag: str) -> Any:
+def _option(panel: str, *flags: str, help_: str, **more: Any) -> Any:
+    return typer.Option(*flags, help=help_, rich_help_panel=panel, **more)
+
+
+def _setting(name: str) -> Any:
     words = meaning(name)
-    return typer.Option(flag, help=words[0].upper() + words[1:] + ".", rich_help_panel=TRAINING)
+    return _option(TRAINING, f"--{name}", help_=words[0].upper() + words[1:] + ".")
 
 
 def _complete(incomplete: str) -> list[str]:
@@ -64,109 +74,98 @@ def sweep(
     synergy: Synergy = None,
     vary: Annotated[
         list[str] | None,
-        typer.Option(
+        _option(
+            SCOPE,
+            help_=f"Any parameter of the generator or the training; repeat for several. {AXIS}",
             metavar="NAME=AXIS",
-            help=f"Any parameter of the generator or the training. {AXIS}",
-            rich_help_panel=SCOPE,
         ),
     ] = None,
     zipped: Annotated[
-        bool,
-        typer.Option(
-            "--zip", help="Axes go along together instead of in all combinations.", rich_help_panel=SCOPE
-        ),
+        bool, _option(SCOPE, "--zip", help_="Pair the values of the axes instead of combining them.")
     ] = False,
     generator: GeneratorOption = defaults.GENERATOR,
     objective: Annotated[
         list[str] | None,
-        typer.Option(
+        _option(
+            SCOPE,
+            help_='Objective to train; repeat the option for several: comm, "comm(temperature=0.1)", '
+            f"my_loss.py:MyLoss. Default: {' '.join(defaults.OBJECTIVES)}.",
             metavar="O",
-            help='An objective, again for more: comm, "comm(temperature=0.1)". '
-            f"Default: {' '.join(defaults.OBJECTIVES)}.",
             autocompletion=_complete,
-            rich_help_panel=SCOPE,
         ),
     ] = None,
     seeds: Annotated[
         int | None,
-        typer.Option(
-            help=f"Seeds per point and objective. Default: {defaults.SEEDS}.", rich_help_panel=SCOPE
-        ),
+        _option(SCOPE, help_=f"Number of seeds per point and objective. Default: {defaults.SEEDS}."),
     ] = None,
-    views: Annotated[str, _setting("views", "--views")] = _BASE.views,
+    views: Annotated[str, _setting("views")] = _BASE.views,
     steps: Annotated[
         int | None,
-        typer.Option(
-            help=f"{meaning('steps').capitalize()}. Default: {_BASE.steps}.", rich_help_panel=TRAINING
-        ),
+        _option(TRAINING, help_=f"{meaning('steps').capitalize()}. Default: {_BASE.steps}."),
     ] = None,
-    batch: Annotated[int, _setting("batch", "--batch")] = _BASE.batch,
+    batch: Annotated[int, _setting("batch")] = _BASE.batch,
     width: Annotated[
         int | None,
-        typer.Option(
-            help=f"Numbers in an observation of one modality. Default: {defaults.ATOMS['width']}.",
-            rich_help_panel=TRAINING,
+        _option(
+            TRAINING,
+            help_=f"Number of values in an observation of one modality. Default: {defaults.ATOMS['width']}.",
         ),
     ] = None,
-    dim: Annotated[int, _setting("dim", "--dim")] = _BASE.dim,
-    samples: Annotated[int | None, _setting("samples", "--samples")] = _BASE.samples,
+    dim: Annotated[int, _setting("dim")] = _BASE.dim,
+    samples: Annotated[int | None, _setting("samples")] = _BASE.samples,
     probes: Annotated[
         str | None,
-        typer.Option(
-            help=f"Effort of the probes: quick, standard or thorough. Default: {defaults.PROBES}.",
-            rich_help_panel=TRAINING,
+        _option(
+            TRAINING,
+            help_=f"Effort of the probes: quick, standard or thorough. Default: {defaults.PROBES}.",
         ),
     ] = None,
     track: Annotated[
         int,
-        typer.Option(
+        _option(
+            TRAINING,
+            help_="Probe each run at N checkpoints during training, from step 0 to the last step, with quick "
+            "probes. 0: only after training.",
             metavar="N",
-            help="Read every run by quick probes after N steps of its training as well, the first 0, the "
-            "last the end.",
-            rich_help_panel=TRAINING,
         ),
     ] = 0,
     out: Annotated[
         Path | None,
-        typer.Option(
+        _option(
+            OUTPUT,
+            help_="Folder of the results. Default: runs/NAME, with a name made from the request.",
             metavar="DIR",
-            help="Folder of the results. Default: runs/NAME, NAME from the request.",
-            rich_help_panel=OUTPUT,
         ),
     ] = None,
     quick: Annotated[
         bool,
-        typer.Option(
+        _option(
+            SCOPE,
             "--quick",
-            help=f"{QUICK['points']} points per range, {QUICK['seeds']} seed, {QUICK['steps']} steps, "
-            f"{QUICK['probes']} probes, where nothing else is asked.",
-            rich_help_panel=SCOPE,
+            help_=f"Use {QUICK['points']} points per range, {QUICK['seeds']} seed, {QUICK['steps']} steps "
+            f"and {QUICK['probes']} probes where these are not set.",
         ),
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=TRAINING)] = "auto",
+    device: Annotated[str, _option(TRAINING, help_="auto, cpu or cuda.")] = "auto",
     dry_run: Annotated[
         bool,
-        typer.Option(
-            "--dry-run", help="Print runs, cohorts and an estimate of the time.", rich_help_panel=OUTPUT
+        _option(
+            OUTPUT,
+            "--dry-run",
+            help_="Print the runs, the cohorts and an estimate of the time, and train nothing.",
         ),
     ] = False,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Train runs that failed once more.", rich_help_panel=SCOPE)
+        bool, _option(SCOPE, "--retry-failed", help_="Train failed runs once more.")
     ] = False,
     fail_fast: Annotated[
-        bool,
-        typer.Option(
-            "--fail-fast",
-            help="Train nothing more after a cohort in which a run fails.",
-            rich_help_panel=SCOPE,
-        ),
+        bool, _option(SCOPE, "--fail-fast", help_="Stop after the first cohort in which a run fails.")
     ] = False,
     save: Annotated[
         list[Saved] | None,
-        typer.Option(
-            help="What to keep of every run that is trained, as safetensors files beside the results; again "
-            "for both.",
-            rich_help_panel=OUTPUT,
+        _option(
+            OUTPUT,
+            help_="Files to keep of every run, in safetensors format; repeat the option for both.",
         ),
     ] = None,
     engine: EngineOption = None,
@@ -175,26 +174,27 @@ def sweep(
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train every objective at every point and measure, in bits, what its representation captured.
+    """Train every objective at every point and measure, in bits, what its representation captures.
 
-    [b]pidlab sweep --unique 0..1[/b] asks how many of 0 to 1 unique bits each default objective keeps.
-    Rerunning the same command goes on where it stopped, and trains nothing twice.
+    [b]pidlab sweep --unique 0..1[/b] measures how much of 0 to 1 bit of unique information each default
+    objective captures. Rerun the same command to resume; finished runs are not trained again.
     """
+    from pidlab.sweeps.execute import select_engine
     from pidlab.sweeps.request import build_request
 
     axes: list[tuple[tuple[str, ...], str | int]] = [
-        *asked_bits(redundant, unique, unique1, unique2, synergy).items()
+        *term_axes(redundant, unique, unique1, unique2, synergy).items()
     ]
     if width is not None:
         axes.append((("width",), width))
-    axes += asked_axes(vary, "NAME=AXIS, such as noise=0..1")
+    axes += vary_axes(vary, "NAME=AXIS, such as noise=0..1")
     request = build_request(
         axes,
         generator=generator,
         objectives=objective or None,
         zipped=zipped,
         device=device,
-        elsewhere=scheduler is not None,
+        remote=scheduler is not None,
         quick=quick,
         seeds=seeds,
         views=views,
@@ -205,62 +205,72 @@ def sweep(
         probes=probes,
         track=track,
     )
-    trained_by = chosen_engine(engine, workers, scheduler, threads)
+    selected = select_engine(engine and engine.value, workers, scheduler, threads)
     if dry_run:
-        _describe(request, as_json)
+        _print_plan(request, as_json)
         return
-    from pidlab.cli.progress import progress
+    from pidlab.api import write_sweep_files
     from pidlab.sweeps import run_sweep
+    from pidlab.sweeps.progress import show_progress
 
     try:
-        with progress() as shown:
+        with show_progress() as progress:
             result = run_sweep(
                 request,
                 out,
-                progress=shown,
+                progress=progress,
                 command=["pidlab", *sys.argv[1:]],
                 retry_failed=retry_failed,
                 fail_fast=fail_fast,
-                engine=trained_by,
+                engine=selected,
                 save=save or (),
             )
+        write_sweep_files(result)
     except KeyboardInterrupt as stop:
-        typer.echo("stopped: finished cohorts are kept; the same command goes on from there", err=True)
+        typer.echo("stopped: finished cohorts are kept; rerun the same command to resume", err=True)
         raise typer.Exit(code_of(stop)) from None
     if as_json:
-        rows = json.loads(result.table.to_json(orient="records", double_precision=15))
-        document = {
-            "directory": str(result.directory),
-            "runs": result.runs,
-            "failed": result.failures,
-            "rows": rows,
-        }
-        typer.echo(json.dumps(document))
+        typer.echo(_as_json(result))
     else:
-        from pidlab.cli.progress import print_captured
-
-        print_captured(result, request)
-    names = {run.key: run.objective for run in request.runs()} if result.failures else {}
-    for why, keys in _grouped(result.failures).items():
-        runs = f"run {keys[0]}" if len(keys) == 1 else f"{len(keys)} runs, the first {keys[0]}"
-        typer.echo(f"failed: {', '.join(dict.fromkeys(names[k] for k in keys))} ({runs}): {why}", err=True)
+        print_captured(result)
+    for line in _failure_lines(result):
+        typer.echo(line, err=True)
     if result.planned:
-        typer.echo(f"{result.planned} runs were not trained: --fail-fast; without it they are", err=True)
+        typer.echo(
+            f"{result.planned} runs were not trained because of --fail-fast; rerun without it to train them",
+            err=True,
+        )
     if result.failures:
         raise typer.Exit(1)
 
 
-def _grouped(failures: dict[str, str]) -> dict[str, list[str]]:
-    grouped: dict[str, list[str]] = {}
-    for key, reason in failures.items():
-        grouped.setdefault(reason, []).append(key)
-    return grouped
+def _as_json(result: "SweepResult") -> str:
+    document = {
+        "directory": str(result.directory),
+        "runs": result.runs,
+        "failed": result.failures,
+        "rows": json.loads(result.table.to_json(orient="records", double_precision=15)),
+    }
+    return json.dumps(document)
 
 
-def _describe(request: Any, as_json: bool) -> None:
-    from pidlab.sweeps.plan import estimate_seconds, plan
+def _failure_lines(result: "SweepResult") -> list[str]:
+    """Return one line per reason of failure."""
+    grouped: dict[str, list[Mapping[str, Any]]] = {}
+    for failure in result.record["failures"]:
+        grouped.setdefault(failure["reason"], []).append(failure)
+    lines = []
+    for reason, parts in grouped.items():
+        count, first = sum(part["runs"] for part in parts), parts[0]["run"]
+        runs = f"run {first}" if count == 1 else f"{count} runs, the first {first}"
+        lines.append(f"failed: {', '.join(part['objective'] for part in parts)} ({runs}): {reason}")
+    return lines
 
-    runs = request.runs()
+
+def _print_plan(request: "Request", as_json: bool) -> None:
+    from pidlab.sweeps.plan import Runs, estimate_seconds, plan
+
+    runs = Runs(request)
     cohorts = plan(runs)
     seconds = estimate_seconds(cohorts)
     listed = [{"objective": c.objective, "runs": len(c.runs)} for c in cohorts]
@@ -273,3 +283,63 @@ def _describe(request: Any, as_json: bool) -> None:
     )
     for cohort in listed:
         typer.echo(f"  {cohort['objective']}: {cohort['runs']} runs")
+
+
+def print_captured(result: "SweepResult") -> None:
+    """Print captured bits at up to three points, and the names of the sweep's files."""
+    from rich.console import Console
+
+    console = Console()
+    if len(result.shown):
+        console.print(_captured_table(result))
+    failed = f"; {len(result.failures)} runs failed" if result.failures else ""
+    console.print(
+        f"{result.runs} runs{failed}. Files in {result.directory}:", highlight=False, soft_wrap=True
+    )
+    files = "  report.html   captured.pdf .svg .png   results.csv   provenance.json   results.sqlite"
+    console.print(files, highlight=False, soft_wrap=True)
+
+
+def _captured_table(result: "SweepResult") -> "Table":
+    from rich.markup import escape
+    from rich.table import Table
+
+    from pidlab.results.formatting import format_interval
+    from pidlab.results.means import thin_points
+    from pidlab.results.panels import symbol_of
+    from pidlab.results.tables import TRUTH, captured_table
+
+    captured = captured_table(result.shown, result.request.axis_groups)
+    has_terms = all(symbol_of(column.term) for column in captured.columns)
+    table = Table(
+        title=f"Captured bits{' of z12' if has_terms else ''}, best probe by validation: mean ± half-width "
+        "of the 95 % t-interval over seeds",
+        title_justify="left",
+    )
+    points = list({tuple(row.point.items()): row.point for row in captured.rows}.values())
+    for name in points[0]:
+        table.add_column(name, justify="right")
+    table.add_column("objective")
+    for column in captured.columns:
+        label = column.term if has_terms else f"I({column.readout};{column.term.upper()})"
+        table.add_column(label, justify="right")
+    for point in thin_points(points):
+        rows = [
+            (row.objective, [format_interval(cell.mean, cell.half, " ±") for cell in row.cells])
+            for row in captured.rows
+            if row.point == point
+        ]
+        measured = [any(column) for column in zip(*(texts for _, texts in rows), strict=True)]
+        for objective, texts in rows:
+            if objective == TRUTH:
+                texts = [
+                    text or ("unknown" if known else "") for text, known in zip(texts, measured, strict=True)
+                ]
+                values = [
+                    f"{value:g}" if isinstance(value, float) else str(value) for value in point.values()
+                ]
+                table.add_row(*map(escape, values), TRUTH, *texts, style="bold")
+            else:
+                table.add_row(*("" for _ in point), escape(objective), *texts)
+        table.add_section()
+    return table

@@ -1,4 +1,4 @@
-"""Numbers and signals in a terminal."""
+"""Numbers in a terminal, and the signals that end a command."""
 
 import signal
 import threading
@@ -8,19 +8,19 @@ from typing import Any
 
 
 def bits(value: Any) -> str:
-    """Six decimals, without a minus before a zero."""
+    """Format bits with six decimals, without a minus sign before zero."""
     text = f"{float(value):.6f}"
     return text[1:] if text.startswith("-") and not text.strip("-0.") else text
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM came."""
+    """A SIGTERM, raised as Python raises `KeyboardInterrupt` for SIGINT."""
 
 
 @contextmanager
 def stoppable() -> Generator[None]:
-    """Raises `Terminated` where SIGTERM finds the program, as Python does `KeyboardInterrupt` for SIGINT."""
-    if threading.current_thread() is not threading.main_thread():  # which alone is told of signals
+    """Raise `Terminated` in the block when SIGTERM arrives."""
+    if threading.current_thread() is not threading.main_thread():  # other threads cannot set handlers
         yield
         return
     before = signal.signal(signal.SIGTERM, _terminated)
@@ -31,7 +31,7 @@ def stoppable() -> Generator[None]:
 
 
 def code_of(stop: KeyboardInterrupt) -> int:
-    """The exit code by which a shell knows the signal: 128 and its number."""
+    """Return the exit code that shells use for a signal: 128 plus its number."""
     return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
 
 

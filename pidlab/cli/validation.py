@@ -1,11 +1,10 @@
-"""`pidlab readability`: what survives noise, and what few rows suffice to read."""
+"""`pidlab known-answers` and `pidlab readability`."""
 
 import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import pandas as pd
 import typer
 
 from pidlab import defaults
@@ -17,89 +16,73 @@ from pidlab.cli.options import (
     Unique,
     Unique1,
     Unique2,
-    asked_axes,
-    asked_bits,
+    term_axes,
+    vary_axes,
 )
 from pidlab.defaults import Training
 
-OTHERS = ("coverage", "invariances", "estimators")
+OTHER_PARTS = ("coverage", "invariances")
 
 
 def known_answers(
     part: Annotated[
         list[str] | None,
         typer.Option(
-            help="quick, standard, thorough, exam: probes of that effort; coverage of intervals; "
-            "invariances; estimators of continuous information. Again for more. Default: all but the last."
+            help="Part to run: probes at level quick, standard, thorough or exam; coverage; invariances. "
+            "Repeat the option for several. Default: all."
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR", help="Default: figures/examination, or figures/estimators for those alone."
-        ),
+        typer.Option(metavar="DIR", help="Folder of the results. Default: figures/examination."),
     ] = None,
     case: Annotated[
-        list[str] | None, typer.Option(help="Known cases that probes are examined on. Default: all.")
-    ] = None,
-    estimator: Annotated[
-        list[str] | None, typer.Option(help="Estimators that are examined. Default: all.")
+        list[str] | None, typer.Option(help="Known case; repeat the option for several. Default: all.")
     ] = None,
     replicates: Annotated[int, typer.Option(help="Replicates of the coverage.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Seeds the rows and the probes.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the rows and the probes.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Examine probes and estimators where the information is known, and draw the result.
+    """Examine the probes on cases with known information, and draw the result.
 
-    A part replaces its own rows in DIR and leaves the others; provenance.json says of each how it was made.
-    Files: table.csv, levels.csv, coverage.csv, invariances.csv, known-answers.{pdf,svg,png}; estimators.csv,
-    estimators.md. Exits with 1 where a headline of the exam, an invariance, coverage by an exact posterior or
-    InfoNCE on a task with a gate lies outside what is allowed, or any row above its truth by more than
-    chance.
+    A part replaces its own rows in DIR and keeps the others; provenance.json records how each part was made.
+    Files: table.csv, levels.csv, coverage.csv, invariances.csv, known-answers.{pdf,svg,png}. The exit code is
+    1 if a headline of the exam, an invariance or the coverage of an exact posterior is outside its limits, or
+    a row exceeds its truth by more than chance allows.
     """
     import pandas as pd
 
     from pidlab import defaults
     from pidlab.errors import InvalidRequest, nearest
     from pidlab.sweeps.provenance import environment_record
-    from pidlab.validation.estimator_tasks import examine_estimators
-    from pidlab.validation.estimators import ESTIMATORS
     from pidlab.validation.examination import EXAMS, coverage, examine, invariances
     from pidlab.validation.known_cases import KNOWN
 
-    asked = part or [*EXAMS, *OTHERS[:2]]
-    for name in asked:
-        if name not in (*EXAMS, *OTHERS):
-            raise InvalidRequest(f"unknown part {name!r}: {nearest(name, [*EXAMS, *OTHERS])}")
-    for name in estimator or []:
-        if name not in ESTIMATORS:
-            raise InvalidRequest(f"unknown estimator {name!r}: {nearest(name, ESTIMATORS)}")
+    parts = part or [*EXAMS, *OTHER_PARTS]
+    for name in parts:
+        if name not in (*EXAMS, *OTHER_PARTS):
+            raise InvalidRequest(f"unknown part {name!r}: {nearest(name, [*EXAMS, *OTHER_PARTS])}")
     for name in case or []:
         if name not in KNOWN:
             raise InvalidRequest(f"unknown case {name!r}: {nearest(name, KNOWN)}")
     if replicates < 2:
-        raise InvalidRequest(f"{replicates} replicates: expected 2 or more")
-    out = out or Path("figures/estimators" if asked == ["estimators"] else "figures/examination")
+        raise InvalidRequest(f"--replicates {replicates}: must be at least 2")
+    out = out or Path("figures/examination")
     out.mkdir(parents=True, exist_ok=True)
-    for name in asked:
+    for name in parts:
         typer.echo(f"examining {name}", err=True)
-        how = environment_record(["pidlab", *sys.argv[1:]]) | {"seed": seed}
+        record = environment_record(["pidlab", *sys.argv[1:]]) | {"seed": seed}
         if name in EXAMS:
             cases = tuple(case or KNOWN)
-            _replace(out / "table.csv", examine(name, seed, cases), "level", [*EXAMS])
-            how["cases"] = cases
-        elif name == "estimators":
-            names = tuple(estimator or ESTIMATORS)
-            found = examine_estimators(names, seed=seed, say=lambda text: typer.echo(text, err=True))
-            _replace(out / "estimators.csv", found, "estimator", [*ESTIMATORS])
-            name = f"estimators: {', '.join(names)}"
+            _replace_level(out / "table.csv", examine(name, seed, cases), [*EXAMS])
+            record["cases"] = cases
         elif name == "coverage":
             coverage(replicates, seed=seed).to_csv(out / "coverage.csv", index=False)
         else:
-            moved = [invariances(level, seed) for level in (defaults.PROBES, "exam")]
-            pd.concat(moved, ignore_index=True).to_csv(out / "invariances.csv", index=False)
-        # Each part when it is done, so that one that is stopped takes no other along.
-        _record(out, name, how)
+            tables = [invariances(level, seed) for level in (defaults.PROBES, "exam")]
+            pd.concat(tables, ignore_index=True).to_csv(out / "invariances.csv", index=False)
+        # After each part, so that finished parts survive an interruption.
+        _record(out, name, record)
     faults, document = _verdict(out)
     if as_json:
         typer.echo(json.dumps(document))
@@ -109,72 +92,71 @@ def known_answers(
         raise typer.Exit(1)
 
 
-def _replace(file: Path, found: Any, key: str, order: list[str]) -> None:
-    """Writes rows to a table in place of those of the same level or estimator, in order."""
+def _replace_level(file: Path, rows: Any, order: list[str]) -> None:
+    """Replace the rows of one level in a table."""
     import pandas as pd
 
     if file.exists():
-        kept = pd.read_csv(file)
-        found = pd.concat([kept[~kept[key].isin(found[key])], found], ignore_index=True)
-    found.sort_values(key, key=lambda v: v.map(order.index), kind="stable").to_csv(file, index=False)
+        stored = pd.read_csv(file)
+        rows = pd.concat([stored[~stored["level"].isin(rows["level"])], rows], ignore_index=True)
+    rows.sort_values("level", key=lambda v: v.map(order.index), kind="stable").to_csv(file, index=False)
 
 
-def _record(out: Path, part: str, how: dict[str, Any]) -> None:
+def _record(out: Path, part: str, record: dict[str, Any]) -> None:
+    """Record in provenance.json how a part was made."""
     file = out / "provenance.json"
-    record = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    record.setdefault("parts", {})[part] = how
-    file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    document = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    document.setdefault("parts", {})[part] = record
+    file.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
 def _verdict(out: Path) -> tuple[list[str], dict[str, Any]]:
-    """What lies outside of what is allowed, in words, and all that a folder holds, summed up."""
+    """Return the violated limits in words, and a summary of all results in a folder."""
     import pandas as pd
 
-    from pidlab.validation.examination import family_wise, summary
-
-    pass
     from pidlab.plots.examination import LEAST, MOST, known_answers_figure
     from pidlab.plots.style import FORMATS, save
+    from pidlab.validation.examination import family_wise, summary
 
-    held = {
-        file.stem: pd.read_csv(file) for file in sorted(out.glob("*.csv")) if file.stem in ("table", *OTHERS)
+    tables = {
+        file.stem: pd.read_csv(file)
+        for file in sorted(out.glob("*.csv"))
+        if file.stem in ("table", *OTHER_PARTS)
     }
     faults: list[str] = []
     document: dict[str, Any] = {}
-    if "table" in held:
-        table = held["table"]
+    if "table" in tables:
+        table = tables["table"]
         levels, (excess, allowed) = summary(table), family_wise(table)
         levels.to_csv(out / "levels.csv", index=False)
-        last = table[
+        outside = table[
             (table["level"] == "exam") & table["headline"] & (table["within"].astype(str) == "False")
         ]
         document |= {"levels": levels.to_dict("records"), "excess": excess, "allowed": allowed}
-        document["outside"] = json.loads(last.to_json(orient="records"))
+        document["outside"] = json.loads(outside.to_json(orient="records"))
         faults += [
             f"outside its tolerance: {row['case']} {row['readout']} {row['term']}: {row['captured']:.4f} "
             f"for {row['truth']:.4f} ± {row['tolerance']:.3f}"
             f"{'' if row['converged'] in (True, 'True') else ', flagged as not converged'}"
-            for _, row in last.iterrows()
+            for _, row in outside.iterrows()
         ]
         if excess > allowed:
-            faults.append(
-                f"above its truth: by {excess:.2f} standard errors, where chance allows {allowed:.2f}"
-            )
-        if "coverage" in held:
-            figure, _ = known_answers_figure(table, coverage=held["coverage"])
+            faults.append(f"above its truth: by {excess:.2f} standard errors; chance allows {allowed:.2f}")
+        if "coverage" in tables:
+            figure, _ = known_answers_figure(table, coverage=tables["coverage"])
             for suffix in FORMATS:
                 save(figure, out / f"known-answers.{suffix}")
-    if "coverage" in held:
-        rates = held["coverage"]
-        wrong = (rates["probe"] == "exact posterior") & ~rates["coverage"].between(LEAST, MOST)
-        document["uncovered"] = json.loads(rates[wrong].to_json(orient="records"))
+    if "coverage" in tables:
+        rates = tables["coverage"]
+        is_wrong = (rates["probe"] == "exact posterior") & ~rates["coverage"].between(LEAST, MOST)
+        document["uncovered"] = json.loads(rates[is_wrong].to_json(orient="records"))
         faults += [
             f"coverage outside {LEAST} to {MOST}: {row['case']} {row['readout']} {row['term']}: "
             f"{row['coverage']:.3f} of {row['replicates']} intervals"
-            for _, row in rates[wrong].iterrows()
+            for _, row in rates[is_wrong].iterrows()
         ]
-    if "invariances" in held:
-        moved = held["invariances"]
+    if "invariances" in tables:
+        moved = tables["invariances"]
         moved = moved[~moved["within"].astype(bool)]
         document["moved"] = json.loads(moved.to_json(orient="records"))
         faults += [
@@ -182,52 +164,7 @@ def _verdict(out: Path) -> tuple[list[str], dict[str, Any]]:
             f"by {row['difference']:+.4f}, allowed {row['most']:.4f}"
             for _, row in moved.iterrows()
         ]
-    if "estimators" in held:
-        (out / "estimators.md").write_text(estimators_markdown(held["estimators"]), encoding="utf-8")
-        document["estimators"] = json.loads(held["estimators"].to_json(orient="records"))
-        faults += estimators_faults(held["estimators"])
     return faults, document
-
-
-# The estimator that gates are for; the others are shown beside it on the same samples.
-GATED = "infonce"
-
-
-def estimators_markdown(table: pd.DataFrame) -> str:
-    """A row per task, a column per estimator: bits and their interval, with the gate's verdict."""
-    names = list(dict.fromkeys(table["estimator"]))
-    lines = [
-        "Mutual information of continuous variables, in bits: estimates with 95 % intervals over fresh rows",
-        "(they know no bias). ✓ within the gate, ✗ not; gates are stated in nats (-.05 to +.05, of two",
-        "pairs in 25 dimensions -.15 to +.05) and converted; tasks without one are reported only. The gate",
-        "is `infonce`'s; `club` and `nce-club` bound from above, where their q is right, and are not meant",
-        "to meet it; `cca` is exact for normal variables alone. All estimators of a task see the same",
-        "samples, `ksg` uses 5,000 of them.",
-        "",
-        "| task | truth | gate | " + " | ".join(names) + " |",
-        "| --- " * (len(names) + 3) + "|",
-    ]
-    for task, rows in table.groupby("task", sort=False):
-        first, by_name = rows.iloc[0], rows.set_index("estimator")
-        gate = "" if pd.isna(first["least"]) else f"{first['least']:+.3f} … {first['most']:+.3f}"
-        cells = [_cell(by_name.loc[name]) if name in by_name.index else "" for name in names]
-        lines.append(f"| {task} | {first['truth']:.3f} | {gate} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def estimators_faults(table: pd.DataFrame) -> list[str]:
-    """The tasks on which the gated estimator fails, in words."""
-    asked = table[(table["estimator"] == GATED) & (table["within"].astype(str) == "False")]
-    return [
-        f"outside its gate: {GATED} on {row['task']}: {row['estimate']:.4f} bits for {row['truth']:.4f}, "
-        f"off by {row['error']:+.4f}, allowed {row['least']:+.4f} to {row['most']:+.4f}"
-        for _, row in asked.iterrows()
-    ]
-
-
-def _cell(row: pd.Series) -> str:
-    mark = {"True": " ✓", "False": " ✗"}.get(str(row["within"]), "")
-    return f"{row['estimate']:.3f} [{row['low']:.3f}, {row['high']:.3f}]{mark}"
 
 
 def readability(
@@ -238,37 +175,41 @@ def readability(
     synergy: Synergy = None,
     vary: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Any parameter of the generator or the training."),
+        typer.Option(metavar="NAME=VALUE", help="Parameter of the generator or the training; repeatable."),
     ] = None,
     generator: GeneratorOption = defaults.GENERATOR,
     objective: Annotated[
         list[str] | None,
-        typer.Option(metavar="O", help=f"Again for more. Default: {' '.join(defaults.OBJECTIVES)}."),
+        typer.Option(
+            metavar="O",
+            help=f"Objective to train; repeatable. Default: {' '.join(defaults.OBJECTIVES)}.",
+        ),
     ] = None,
-    seeds: Annotated[int, typer.Option(help="Seeds per objective.")] = defaults.SEEDS,
-    steps: Annotated[int, typer.Option(help="Optimiser steps.")] = Training().steps,
-    probes: Annotated[
-        str, typer.Option(help="Effort of the probes: quick, standard or thorough.")
-    ] = defaults.PROBES,
+    seeds: Annotated[int, typer.Option(help="Number of seeds per objective.")] = defaults.SEEDS,
+    steps: Annotated[int, typer.Option(help="Optimizer steps.")] = Training().steps,
+    probes: Annotated[str, typer.Option(help="Probe level: quick, standard or thorough.")] = defaults.PROBES,
     sigma: Annotated[
-        str | None, typer.Option(metavar="AXIS", help="Deviations of the noise. Default: 0 to 1.6, doubling.")
+        str | None,
+        typer.Option(metavar="AXIS", help="Standard deviations of the noise. Default: 0 to 1.6, doubling."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of the results. Default: runs/NAME.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read bits from z12 through growing noise and from ever fewer rows, beside an untrained network.
+    """Measure captured bits of z12 under added noise and with fewer training rows.
 
-    Takes one point of what `pidlab sweep` takes. A wide network keeps everything, trained or not; readable is
-    what survives noise on its whitened output, and what few rows suffice to learn.
+    Takes the options of `pidlab sweep` at one point. A wide network retains all information even without
+    training. Readability is what remains after noise on its whitened output, and what probes learn from few
+    rows.
     """
+    from pidlab.api import write_readability_files
     from pidlab.sweeps.axes import PLAIN, parse_axis
     from pidlab.sweeps.readability import run_readability
     from pidlab.sweeps.request import build_request
 
-    axes = [*asked_bits(redundant, unique, unique1, unique2, synergy).items()]
-    axes += asked_axes(vary, "NAME=VALUE, such as noise=0.3")
+    axes = [*term_axes(redundant, unique, unique1, unique2, synergy).items()]
+    axes += vary_axes(vary, "NAME=VALUE, such as noise=0.3")
     points = PLAIN["points"]
     request = build_request(
         axes, generator=generator, objectives=objective, seeds=seeds, steps=steps, probes=probes
@@ -281,14 +222,17 @@ def readability(
         ["pidlab", *sys.argv[1:]],
         lambda text: typer.echo(text, err=True),
     )
+    write_readability_files(table, directory)
     if as_json:
         rows = json.loads(table.to_json(orient="records", double_precision=15))
         typer.echo(json.dumps({"directory": str(directory), "failed": failed, "rows": rows}))
     else:
-        best = table[table["headline"]]
-        most = best[best["rows"] == best["rows"].max()]
-        means = most.pivot_table(index=["term", "objective"], columns="sigma", values="captured", sort=False)
-        typer.echo("bits read from whitened z12 + sigma * noise, means over seeds")
+        headlines = table[table["headline"]]
+        all_rows = headlines[headlines["rows"] == headlines["rows"].max()]
+        means = all_rows.pivot_table(
+            index=["term", "objective"], columns="sigma", values="captured", sort=False
+        )
+        typer.echo("captured bits of whitened z12 + sigma * noise, means over seeds")
         typer.echo(means.round(3).to_string())
         typer.echo(f"{directory}/readability.pdf")
     for name, why in failed.items():

@@ -1,4 +1,4 @@
-"""Distributions that know their own information. A module here that defines one registers it."""
+"""Distributions with exactly known information; each module registers the generators that it defines."""
 
 from pidlab.generators.arrays import dataset
 from pidlab.generators.atoms import Atoms

@@ -1,4 +1,4 @@
-"""A generator's samples for other frameworks: arrays with their truth, and a torch data set."""
+"""Rows of a file as a generator; samples of a generator as arrays and as a torch data set."""
 
 import hashlib
 import json
@@ -18,21 +18,13 @@ from torch.utils.data import TensorDataset
 from pidlab.decomposition import Decomposition
 from pidlab.encoders import Vector
 from pidlab.errors import InvalidRequest
-from pidlab.generators.base import (
-    Generator,
-    Sample,
-    Target,
-    ViewInformation,
-    check_policy,
-    check_sample,
-    check_whole,
-)
-from pidlab.generators.latent import corrupted
+from pidlab.generators.base import Generator, Sample, Target
+from pidlab.generators.parameters import check_sample, check_whole
 from pidlab.info import entropy
 from pidlab.seeds import child, torch_generator
 
-# How the rows are divided: half to train on, the other half to examine with.
-EXAMINED = {"probe": 0.25, "validation": 0.1, "test": 0.15}
+# Fractions of the rows for probes; the rest, half of the rows, is the training split.
+PROBED = {"probe": 0.25, "validation": 0.1, "test": 0.15}
 LEAST_ROWS = 100
 
 
@@ -40,26 +32,35 @@ LEAST_ROWS = 100
 class Arrays(Generator):
     """The rows of an .npz file with x1 (n, d1), x2 (n, d2) and integers y (n,) or (n, targets).
 
-    Nobody knows the law of such rows, so there is no truth: terms and informations are NaN, with an
-    infinite gap. Priors are the frequencies in the file. A world divides the rows at random into four
-    parts, to train on (half), to fit probes on, to choose and to score with; `"eval"` is the last three.
-    Rows are drawn from their part without replacement where it has enough of them, and a training set is
-    drawn from it again and again.
+    Distribution and truth are unknown: all terms and informations are NaN, with an infinite gap. Priors are
+    the frequencies in the file. The only view is `generic`.
+
+    A world divides the rows at random into four parts: ``"train"`` (half), ``"probe"``, ``"validation"`` and
+    ``"test"``; ``"eval"`` is the last three. Rows are drawn from their part without replacement if it has
+    enough of them, otherwise with replacement. A training set is drawn again at every step.
 
     Args:
-        file: the .npz file; `pidlab generate` writes such files.
-        world: which division.
+        file: The .npz file; `pidlab generate` writes such files.
+        world: Seed of the division.
 
     Raises:
-        InvalidRequest: no such file, arrays that are missing, do not fit or are not finite, too few rows.
+        InvalidRequest: If there is no such file, arrays are missing, do not fit or are not finite, or there
+            are too few rows.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "rows.npz"
+        >>> np.savez(file, x1=np.zeros((200, 3)), x2=np.zeros((200, 2)), y=np.arange(200) % 4)
+        >>> rows = Arrays(str(file))
+        >>> rows.rows("train"), rows.target_specs["y"].entropy
+        (100, 2.0)
     """
 
     name: ClassVar[str] = "arrays"
-    policies: ClassVar[tuple[str, ...]] = ("generic",)
 
     file: str
     world: int = 0
-    # A file can change under its name; results are kept by what was in it.
+    # Stored results are identified by the contents, because a file can change under its name.
     contents: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -77,12 +78,12 @@ class Arrays(Generator):
 
     @cached_property
     def _rows(self) -> dict[str, Tensor]:
-        """The rows of every part."""
+        """Row indices of every split."""
         n = len(self._arrays[2])
         order = torch.randperm(n, generator=torch_generator(child(self.world, "rows")))
-        sizes = [round(n * part) for part in EXAMINED.values()]
+        sizes = [round(n * part) for part in PROBED.values()]
         train, *parts = order.split([n - sum(sizes), *sizes])
-        return {"train": train, "eval": torch.cat(parts)} | dict(zip(EXAMINED, parts, strict=True))
+        return {"train": train, "eval": torch.cat(parts)} | dict(zip(PROBED, parts, strict=True))
 
     def rows(self, split: str) -> int:
         return len(self._rows[split])
@@ -93,19 +94,17 @@ class Arrays(Generator):
 
     @property
     def truth(self) -> Decomposition:
-        """Not known: NaN throughout."""
         nan = math.nan
         return Decomposition(nan, nan, nan, nan, how="unknown", gap=math.inf)
 
     @property
-    def targets(self) -> dict[str, Target]:
-        """The columns of y."""
-        found = {}
+    def target_specs(self) -> dict[str, Target]:
+        specs = {}
         for name, column in self._labels.items():
             prior = np.bincount(column) / len(column)
             unknown = {(0,): math.nan, (1,): math.nan, (0, 1): math.nan}
-            found[name] = Target(name, tuple(map(float, prior)), float(entropy(prior)), unknown)
-        return found
+            specs[name] = Target(name, tuple(map(float, prior)), float(entropy(prior)), unknown)
+        return specs
 
     @cached_property
     def _labels(self) -> dict[str, np.ndarray]:
@@ -116,20 +115,10 @@ class Arrays(Generator):
     def shape_key(self) -> Any:
         return self.contents
 
-    def view_information(self, policy: str) -> dict[str, ViewInformation]:
-        """Not known."""
-        check_policy(self, policy)
-        return {name: ViewInformation(None, None) for name in self._labels}
-
     def sample(
         self, n: int, seed: int = 0, split: str = "eval", device: torch.device | str = "cpu"
     ) -> Sample:
-        """Draws `n` rows of a split, each once where there are as many.
-
-        Raises:
-            InvalidRequest: fewer than one sample, or an unknown split.
-        """
-        check_sample(n, split, ("train", "eval", *EXAMINED))
+        check_sample(n, split, ("train", "eval", *PROBED))
         part, generator = self._rows[split], torch_generator(child(seed, "rows"))
         if n <= len(part):
             place = torch.randperm(len(part), generator=generator)[:n]
@@ -143,41 +132,40 @@ class Arrays(Generator):
             {name: int(y.max()) + 1 for name, y in self._labels.items()},
         )
 
-    def view(self, sample: Sample, policy: str, seed: int) -> Sample:
-        """Draws a `generic` view of every row.
-
-        Raises:
-            InvalidRequest: another policy.
-        """
-        check_policy(self, policy)
-        return corrupted(sample, seed)
-
 
 def read_arrays(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """x1, x2 as float32 (n, d) and y as int64 (n, targets).
+    """Read x1, x2 and y from an .npz file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        x1 and x2 as float32 of shape (n, d), y as int64 of shape (n, targets).
 
     Raises:
-        InvalidRequest: see `Arrays`.
+        InvalidRequest: See `Arrays`.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            held = {name: file[name] for name in ("x1", "x2", "y") if name in file}
+            arrays = {name: file[name] for name in ("x1", "x2", "y") if name in file}
     except OSError as error:
         raise InvalidRequest(f"cannot read {path}: {error.strerror or 'not an .npz file'}") from None
     except (ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError):
         raise InvalidRequest(f"cannot read {path}: expected an .npz file of plain numbers") from None
     for name in ("x1", "x2", "y"):
-        if name not in held:
+        if name not in arrays:
             raise InvalidRequest(f"{path} has no array {name!r}: expected x1, x2 and y")
-    x1, x2, y = held["x1"], held["x2"], held["y"]
+    x1, x2, y = arrays["x1"], arrays["x2"], arrays["y"]
     for name, x in (("x1", x1), ("x2", x2)):
         if x.ndim != 2 or x.dtype.kind not in "biuf" or 0 in x.shape:
-            raise InvalidRequest(f"{path}: {name} is {_what(x)}, expected numbers of shape (rows, columns)")
+            raise InvalidRequest(
+                f"{path}: {name} is {_describe(x)}, expected numbers of shape (rows, columns)"
+            )
         if not np.isfinite(x).all():
             raise InvalidRequest(f"{path}: {name} has values that are not finite")
     if y.ndim not in (1, 2) or y.dtype.kind not in "biu" or 0 in y.shape or (y < 0).any():
         raise InvalidRequest(
-            f"{path}: y is {_what(y)}, expected whole numbers from 0, (rows,) or (rows, targets)"
+            f"{path}: y is {_describe(y)}, expected whole numbers from 0, (rows,) or (rows, targets)"
         )
     check_lengths(path, {"x1": len(x1), "x2": len(x2), "y": len(y)})
     y = y.astype(np.int64)
@@ -185,34 +173,41 @@ def read_arrays(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def check_lengths(path: Path, lengths: dict[str, int]) -> None:
-    """Checks that arrays have equally many rows, and enough of them.
+    """Require equally many rows of all arrays, and at least `LEAST_ROWS`.
+
+    Args:
+        path: The file, for the message.
+        lengths: Number of rows of each array.
 
     Raises:
-        InvalidRequest: they do not.
+        InvalidRequest: If the numbers differ or are too small.
     """
-    said = ", ".join(f"{name} {length}" for name, length in lengths.items())
+    listing = ", ".join(f"{name} {length}" for name, length in lengths.items())
     rows: Sequence[int] = list(lengths.values())
     if len(set(rows)) > 1:
-        raise InvalidRequest(f"{path}: arrays have different numbers of rows: {said}")
+        raise InvalidRequest(f"{path}: arrays have different numbers of rows: {listing}")
     if rows[0] < LEAST_ROWS:
         raise InvalidRequest(f"{path}: {rows[0]} rows, expected {LEAST_ROWS} or more")
 
 
-def _what(array: np.ndarray) -> str:
+def _describe(array: np.ndarray) -> str:
     return f"{array.dtype} of shape {array.shape}"
 
 
 def dataset(generator: Generator, samples: int, seed: int = 0, split: str = "train") -> TensorDataset:
-    """A torch data set of `samples` rows (x1, x2, y), y the joint label; the same seed, the same rows.
+    """Draw samples as a torch data set of rows (x1, x2, y) with the joint label y.
 
     Args:
-        generator: what to draw from.
-        samples: how many rows.
-        seed: of the draw.
-        split: law to draw from, `"train"` or `"eval"`.
+        generator: Generator to sample.
+        samples: Number of rows.
+        seed: Seed of the draw; equal seeds give equal rows.
+        split: ``"train"`` or ``"eval"``.
+
+    Returns:
+        The data set.
 
     Raises:
-        InvalidRequest: fewer than one sample, or an unknown split.
+        InvalidRequest: If ``samples`` is below 1 or the split is unknown.
 
     Example:
         >>> import pidlab
@@ -226,13 +221,30 @@ def dataset(generator: Generator, samples: int, seed: int = 0, split: str = "tra
     return TensorDataset(*sample.x, sample.y)
 
 
-def arrays(generator: Generator, samples: int, seed: int = 0, split: str = "eval") -> dict[str, np.ndarray]:
-    """What `pidlab generate` writes: plain arrays without a pickle.
+def export_arrays(
+    generator: Generator, samples: int, seed: int = 0, split: str = "eval"
+) -> dict[str, np.ndarray]:
+    """Draw samples as plain arrays with their truth; `pidlab generate` writes them.
+
+    Args:
+        generator: Generator to sample.
+        samples: Number of rows.
+        seed: Seed of the draw.
+        split: ``"train"`` or ``"eval"``.
 
     Returns:
-        x1, x2, ...: the observations; `y`: class numbers, (n,) or (n, targets), with `targets` their
-        names; `factors`: what the rows are made of, (n, factors), with `factor_names`; `truth`: the
-        decomposition and every target's information in bits as JSON; `seed`, `split`, `generator`.
+        ``x1``, ``x2``, ...: observations; ``y``: class indices, shape (n,) or (n, targets), with their names
+        in ``targets``; ``factors``: latents, shape (n, factors), with their names in ``factor_names``;
+        ``truth``: decomposition and information of every target in bits, as JSON; ``seed``, ``split``,
+        ``generator``.
+
+    Raises:
+        InvalidRequest: If ``samples`` is below 1 or the split is unknown.
+
+    Example:
+        >>> from pidlab.generators.gate import Gate
+        >>> export_arrays(Gate("xor"), samples=3)["x1"].shape
+        (3, 32)
     """
     sample = generator.sample(samples, seed, split)
     factors, names = _factors(sample)
@@ -251,7 +263,7 @@ def arrays(generator: Generator, samples: int, seed: int = 0, split: str = "eval
 
 
 def truth_of(generator: Generator) -> dict[str, Any]:
-    """A generator's truth, JSON-ready: the decomposition, and what the targets hold; null where unknown."""
+    """Return a generator's decomposition and target specifications, ready for JSON; None where unknown."""
     targets = {
         name: {
             "prior": list(target.prior),
@@ -260,10 +272,10 @@ def truth_of(generator: Generator) -> dict[str, Any]:
                 "".join(f"x{m + 1}" for m in key): bits for key, bits in target.information.items()
             },
         }
-        for name, target in generator.targets.items()
+        for name, target in generator.target_specs.items()
     }
-    found = {**generator.truth.to_dict(), "targets": targets}
-    return json.loads(json.dumps(found), parse_constant=lambda _: None)
+    record = {**generator.truth.to_dict(), "targets": targets}
+    return json.loads(json.dumps(record), parse_constant=lambda _: None)
 
 
 def _factors(sample: Sample) -> tuple[np.ndarray, list[str]]:

@@ -1,4 +1,4 @@
-"""Many `Atoms` drawn as one tensor program: (members, symbols, samples)."""
+"""Stacked `Atoms`: their symbols, the laws of these, and one tensor program that draws many members."""
 
 from __future__ import annotations
 
@@ -15,24 +15,29 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pidlab.errors import InvalidRequest
-from pidlab.generators.base import Sample, Stack, check_sample
+from pidlab.generators.base import Sample, Stack, draw_corruption
 from pidlab.generators.latent import (
     Rendering,
-    corruption,
-    independent_draws,
+    draw_independent,
     independent_view,
     stack_maps,
     truncated_normal,
 )
+from pidlab.generators.parameters import check_sample
 from pidlab.info import binary_entropy, inverse_binary_entropy
 from pidlab.seeds import child, torch_generator
 
 if TYPE_CHECKING:
     from pidlab.generators.atoms import Atoms
 
-
-# Cells of the largest law that is assembled; the solver's own limit in time is near.
+# Largest joint pmf that is assembled; the solver takes minutes for more cells.
 MOST_CELLS = 2**14
+
+# Terms whose symbols each modality shows.
+TERMS_OF_MODALITY = (
+    ("redundant", "unique1", "synergy", "shared"),
+    ("redundant", "unique2", "synergy", "shared"),
+)
 
 
 @dataclass(frozen=True)
@@ -40,11 +45,11 @@ class Slot:
     """One binary symbol of a term.
 
     Args:
-        term: the term it belongs to; `"shared"` is nuisance that both modalities hold.
-        p: probability that the symbol is 1.
-        keep: probability that it is expressed (as ±1, else 0).
-        flip: probability that Y sees it flipped.
-        gap: least distance between two of its rendered values, which bounds its noise.
+        term: Term of the symbol; ``"shared"`` is nuisance in both modalities.
+        p: Probability that the symbol is 1.
+        keep: Probability that the symbol is shown (as ±1) and not erased (0).
+        flip: Probability that Y receives the flipped symbol.
+        gap: Least distance between two of its rendered values, which bounds its noise.
     """
 
     term: str
@@ -59,36 +64,54 @@ class Slot:
         return self.p + self.flip - 2.0 * self.p * self.flip
 
     def information(self, channel_uses: int = 1, redrawn: float = 0.0) -> float:
-        """Bits between the symbol and a copy behind `channel_uses` of Y's channel.
+        """Compute the information between the symbol and a copy that passed Y's channel.
 
-        The copy is drawn afresh from the symbol's own law with probability `redrawn`.
+        Args:
+            channel_uses: Number of passes through Y's binary symmetric channel.
+            redrawn: Probability that the copy is drawn from the symbol's own law instead.
+
+        Returns:
+            The information in bits.
         """
+        # A cascade of binary symmetric channels is one with this flip probability.
         flip = (1.0 - (1.0 - 2.0 * self.flip) ** channel_uses) / 2.0
-        # The copy is 1, given that the symbol is 0 and given that it is 1.
+        # P(copy = 1) given symbol 0 and given symbol 1.
         given = [(1.0 - redrawn) * seen + redrawn * self.p for seen in (flip, 1.0 - flip)]
         law = (1.0 - self.p, self.p)
         after = sum(p * seen for p, seen in zip(law, given, strict=True))
-        lost = math.fsum(p * binary_entropy(seen) for p, seen in zip(law, given, strict=True))
-        return self.keep * (binary_entropy(after) - lost)
+        remaining = math.fsum(p * binary_entropy(seen) for p, seen in zip(law, given, strict=True))
+        return self.keep * (binary_entropy(after) - remaining)
 
 
 def slot_count(term: str, bits: float) -> int:
-    """How many symbols a term has: one without bits keeps a constant one, so that shapes stay as they are."""
+    """Return the number of symbols of a term.
+
+    A term of 0 bits has one constant symbol, so that the shapes of tensors do not depend on it.
+    """
     return max(math.ceil(bits), 0 if term.startswith("shared") else 1)
 
 
 @lru_cache(maxsize=1024)  # a sweep varies few terms at a time
 def slots_of(term: str, bits: float, tuning: str) -> tuple[Slot, ...]:
-    """The symbols of a term of so many bits."""
-    return tuple(_made(term, bits, tuning))
+    """Return the symbols of a term.
+
+    Args:
+        term: Name of the term.
+        bits: Bits of the term.
+        tuning: ``"entropy"``, ``"erasure"`` or ``"channel"``: how the fraction of a bit is made.
+
+    Returns:
+        floor(bits) fair symbols and one for the fraction.
+    """
+    return tuple(_iterate_slots(term, bits, tuning))
 
 
 def gap_of(tuning: str) -> float:
-    """The least distance between rendered values of a symbol so tuned."""
+    """Return the least distance between rendered values: 1 for {-1, 0, 1}, 2 for {-1, 1}."""
     return 1.0 if tuning == "erasure" else 2.0
 
 
-def _made(term: str, bits: float, tuning: str) -> Iterator[Slot]:
+def _iterate_slots(term: str, bits: float, tuning: str) -> Iterator[Slot]:
     gap = gap_of(tuning)
     for i in range(slot_count(term, bits)):
         f = min(bits - i, 1.0)
@@ -101,15 +124,21 @@ def _made(term: str, bits: float, tuning: str) -> Iterator[Slot]:
 
 
 def symbol_law(slots: Sequence[Slot]) -> Float[np.ndarray, "n1 n2 ny"]:
-    """p(x1, x2, y) of independent symbols together; on every axis the first one is most significant.
+    """Compute the joint pmf p(x1, x2, y) of independent symbols, the first most significant on every axis.
 
-    Left out are nuisance and symbols of no bits, of which Y's digit is noise of its own.
+    Nuisance and symbols of 0 bits are omitted.
+
+    Args:
+        slots: The symbols.
+
+    Returns:
+        The joint pmf.
 
     Raises:
-        InvalidRequest: more than 2^14 cells.
+        InvalidRequest: If it has more than 2^14 cells.
     """
-    informed = [slot for slot in slots if slot.term != "shared" and slot.information() > 0.0]
-    laws = [np.ones((1, 1, 1)), *map(slot_law, informed)]
+    informative = [slot for slot in slots if slot.term != "shared" and slot.information() > 0.0]
+    laws = [np.ones((1, 1, 1)), *map(slot_law, informative)]
     shape = [math.prod(sizes) for sizes in zip(*(law.shape for law in laws), strict=True)]
     if math.prod(shape) > MOST_CELLS:
         raise InvalidRequest(
@@ -120,7 +149,7 @@ def symbol_law(slots: Sequence[Slot]) -> Float[np.ndarray, "n1 n2 ny"]:
 
 
 def slot_law(slot: Slot) -> Float[np.ndarray, "n1 n2 ny"]:
-    """p(x1, x2, y) of one symbol as the modalities show it: -1, 0 or 1, each axis without empty ones."""
+    """Compute p(x1, x2, y) of one symbol with values -1, 0, 1, without values of probability 0."""
     law = _full_law(slot)
     for axis in range(3):
         others = tuple(other for other in range(3) if other != axis)
@@ -128,23 +157,30 @@ def slot_law(slot: Slot) -> Float[np.ndarray, "n1 n2 ny"]:
     return law
 
 
-def values_shown(slot: Slot, modality: int) -> tuple[int, ...]:
-    """The values that a modality can show of a symbol, whatever their probability."""
+def shown_values(slot: Slot, modality: int) -> tuple[int, ...]:
+    """Return the values that a modality can show of a symbol, including those of probability 0."""
     if slot.term in ("unique1", "unique2") and slot.term != f"unique{modality + 1}":
         return (0,)
-    erasable = slot.gap == 1.0 and not (slot.term == "synergy" and modality == 0)
-    return (-1, 0, 1) if erasable else (-1, 1)
+    is_erasable = slot.gap == 1.0 and not (slot.term == "synergy" and modality == 0)
+    return (-1, 0, 1) if is_erasable else (-1, 1)
 
 
-def cell_law(slots: Sequence[Slot], term: str) -> Float[np.ndarray, "n1 n2 ny"]:
-    """p(c1, c2, y) of all that two modalities show of `slots` together and of the target of `term`.
+def cell_law(slots: Sequence[Slot], term: str) -> Float[np.ndarray, "n1 n2 y"]:
+    """Compute p(c1, c2, y) of everything that two modalities show and of one term's target.
 
-    A cell is a number in mixed radix over `values_shown`, the first symbol least significant; values of
-    no probability keep their place, so that the shape is that of every generator of equal signature.
+    A cell is a number in mixed radix over `shown_values`, the first symbol least significant. Values of
+    probability 0 are included, so that all generators of equal `shape_key` have pmfs of equal shape.
+
+    Args:
+        slots: The symbols.
+        term: Term of the target.
+
+    Returns:
+        The joint pmf.
     """
     laws = [np.ones((1, 1, 1))]
     for slot in reversed(slots):
-        shown = [[value + 1 for value in values_shown(slot, m)] for m in (0, 1)]
+        shown = [[value + 1 for value in shown_values(slot, m)] for m in (0, 1)]
         law = _full_law(slot)[np.ix_(*shown, (0, 1))]
         laws.append(law if slot.term == term else law.sum(2, keepdims=True))
     return reduce(np.kron, laws)
@@ -154,7 +190,7 @@ def _full_law(slot: Slot) -> Float[np.ndarray, "3 3 2"]:
     law = np.zeros((3, 3, 2))
     for symbol, first, shown, flipped in product((0, 1), repeat=4):
         signed = 2 * symbol - 1
-        if slot.term == "synergy":  # the XOR of two bits, of which the second can be erased
+        if slot.term == "synergy":  # the XOR of two bits; the second can be erased
             x1, x2 = 2 * first - 1, (2 * (first ^ symbol) - 1) * shown
         else:
             x1 = signed * shown if slot.term != "unique2" else 0
@@ -163,34 +199,37 @@ def _full_law(slot: Slot) -> Float[np.ndarray, "3 3 2"]:
             (slot.p if symbol else 1.0 - slot.p)
             * (slot.keep if shown else 1.0 - slot.keep)
             * (slot.flip if flipped else 1.0 - slot.flip)
-            / 2.0
+            / 2.0  # the first bit is fair
         )
     return law
 
 
-PRESENT = (("redundant", "unique1", "synergy", "shared"), ("redundant", "unique2", "synergy", "shared"))
-
-
 class AtomsStack(Stack):
-    """`Atoms` of one signature side by side.
+    """Several `Atoms` of equal `shape_key`, drawn as tensors of shape (members, symbols, samples).
 
-    A symbol draws from a stream of its own, seeded by the sample's seed and the symbol's place in its
-    term. So neither the other terms nor the other members change a symbol, and members of equal seed
-    differ only in what their bits make of the same draws (common random numbers).
+    Every symbol has a separate random stream, seeded by the sample's seed, its term and its index in the
+    term. So neither other terms nor other members change a symbol, and members of equal seed transform the
+    same uniform draws (common random numbers).
+
+    Args:
+        generators: The members.
+
+    Raises:
+        ValueError: If the members have different shape keys.
     """
 
     def __init__(self, generators: Sequence[Atoms]) -> None:
         super().__init__(generators)
         first = generators[0]
         if any(g.shape_key != first.shape_key for g in generators):
-            raise ValueError("only generators of one signature can be stacked")
+            raise ValueError("only generators with equal shape keys can be stacked")
         slots = first.slots
         self._nuisance, self._noise, self._slots = first.nuisance, first.noise, slots
-        self._paired, self._celled = bool(first.pair_laws), bool(first.cell_laws)
+        self._has_pairs, self._has_cells = bool(first.pair_laws), bool(first.cell_laws)
         self._terms = [slot.term for slot in slots]
         self._places = [self._terms[:i].count(term) for i, term in enumerate(self._terms)]
-        self._classes = {name: target.classes for name, target in first.targets.items()}
-        self._present = [[i for i, t in enumerate(self._terms) if t in held] for held in PRESENT]
+        self._classes = {name: target.classes for name, target in first.target_specs.items()}
+        self._indices = [[i for i, t in enumerate(self._terms) if t in terms] for terms in TERMS_OF_MODALITY]
 
         def column(value: Callable[[int, Atoms], float]) -> Tensor:
             return torch.tensor(
@@ -200,18 +239,18 @@ class AtomsStack(Stack):
         self._p = column(lambda i, g: g.slots[i].p)
         self._keep = column(lambda i, g: g.slots[i].keep)
         self._flip = column(lambda i, g: g.slots[i].flip)
-        self._missing = column(lambda i, g: 0.0 if g.slots[i].term == "shared" else g.redraws)
+        self._missing = column(lambda i, g: 0.0 if g.slots[i].term == "shared" else g.redraw_probability)
         self._half_gap = torch.tensor([[[slot.gap / 2.0]] for slot in slots])
-        self._split = torch.tensor([[term == "synergy"] for term in self._terms])
-        self._shared = torch.tensor([[term == "shared"] for term in self._terms])
+        self._is_xor = torch.tensor([[term == "synergy"] for term in self._terms])
+        self._is_nuisance = torch.tensor([[term == "shared"] for term in self._terms])
         worlds = [g.world for g in generators]
         self._rendering = [
             Rendering(
                 stack_maps(worlds, m, first.depth, first.width),
-                len(held) + first.nuisance,
+                len(indices) + first.nuisance,
                 first.slope,
             )
-            for m, held in enumerate(self._present)
+            for m, indices in enumerate(self._indices)
         ]
 
     def sample(
@@ -225,32 +264,33 @@ class AtomsStack(Stack):
         shown = draws[:, :, 2][member] < self._keep
         flipped = draws[:, :, 3][member] < self._flip
         latents = {"first": first, "symbol": symbol, "shown": shown}
-        noise = self._noise_of(draws[:, :, 4:])
-        return self._sample(latents, noise, member, seeds, self._labels(symbol ^ flipped))
+        noise = self._truncated_noise(draws[:, :, 4:])
+        return self._render(latents, noise, member, seeds, self._labels(symbol ^ flipped))
 
     def view(self, sample: Sample, policy: str, seeds: Sequence[int]) -> Sample:
         device = sample.x[0].device
         self._to(device)
         if policy in ("generic", "independent"):
-            on_observation = self._corrupt if policy == "generic" else self._rearrange
-            return replace(sample, x=tuple(on_observation(x, m, seeds) for m, x in enumerate(sample.x)))
+            augment = self._corrupt if policy == "generic" else self._view_independently
+            return replace(sample, x=tuple(augment(x, m, seeds) for m, x in enumerate(sample.x)))
         n = sample.x[0].shape[-2]
         draws, member = self._uniforms(seeds, 6, n, device)
-        anew = draws[:, :, 3][member]
-        symbol = torch.where(anew < self._missing, anew < self._missing * self._p, sample.latents["symbol"])
+        u = draws[:, :, 3][member]
+        # One uniform number decides whether the symbol is redrawn and, rescaled, what it becomes.
+        symbol = torch.where(u < self._missing, u < self._missing * self._p, sample.latents["symbol"])
         latents = sample.latents | {"symbol": symbol}
         if policy in ("task", "unique"):
-            # A label given the symbol, then a symbol given the label: the channel, twice.
+            # A label given the symbol, then a symbol given the label: two passes through the channel.
             once, again = (draws[:, :, row][member] < self._flip for row in (0, 1))
             redrawn = draws[:, :, 2][member]
-            symbol = torch.where(self._shared, redrawn < self._p, latents["symbol"] ^ once ^ again)
+            symbol = torch.where(self._is_nuisance, redrawn < self._p, latents["symbol"] ^ once ^ again)
             first = redrawn < 0.5
-            if policy == "unique":  # the second bit of an XOR stays, whatever became of the first
-                symbol = torch.where(self._split, symbol ^ latents["first"] ^ first, symbol)
+            if policy == "unique":  # keep the second bit of an XOR when its first bit is redrawn
+                symbol = torch.where(self._is_xor, symbol ^ latents["first"] ^ first, symbol)
             latents |= {"symbol": symbol, "first": first}
-        return self._sample(latents, self._noise_of(draws[:, :, 4:]), member, seeds, sample.targets)
+        return self._render(latents, self._truncated_noise(draws[:, :, 4:]), member, seeds, sample.targets)
 
-    def _sample(
+    def _render(
         self,
         latents: dict[str, Tensor],
         noise: Tensor,
@@ -259,45 +299,45 @@ class AtomsStack(Stack):
         targets: dict[str, Tensor],
     ) -> Sample:
         symbol, first, shown = latents["symbol"], latents["first"], latents["shown"]
-        # Both modalities show the symbol itself, but for an XOR: there each shows one of its parts,
+        # Both modalities show the symbol itself, except for an XOR: there each shows one of its two bits,
         # and only the second can be erased.
         values = (
-            _signed(torch.where(self._split, first, symbol), shown | self._split),
-            _signed(torch.where(self._split, first ^ symbol, symbol), shown),
+            _signed(torch.where(self._is_xor, first, symbol), shown | self._is_xor),
+            _signed(torch.where(self._is_xor, first ^ symbol, symbol), shown),
         )
         x, auxiliary_targets = [], {}
-        for m, held in enumerate(self._present):
-            clean = values[m][:, held] + noise[:, held, m][member]
+        for m, indices in enumerate(self._indices):
+            coordinates = values[m][:, indices] + noise[:, indices, m][member]
             nuisance = self._normals(seeds, m, symbol.shape[-1], symbol.device)[member]
             if self._nuisance:
                 auxiliary_targets[f"nuisance:{m + 1}"] = (nuisance[:, 0] > 0).long()
-            x.append(self._rendering[m](torch.cat([clean, nuisance], dim=1)))
+            x.append(self._rendering[m](torch.cat([coordinates, nuisance], dim=1)))
         symbols = {
             term: tuple(
-                v[:, [i for i in held if self._terms[i] == term]]
-                for v, held in zip(values, self._present, strict=True)
+                v[:, [i for i in indices if self._terms[i] == term]]
+                for v, indices in zip(values, self._indices, strict=True)
             )
             for term in dict.fromkeys(self._terms)
         }
         cells = ()
-        if self._paired:
-            of_pair = self._cells(values, [i for i, term in enumerate(self._terms) if term == "synergy"])
-            auxiliary_targets |= dict(zip(("synergy:1", "synergy:2"), of_pair, strict=True))
-        if self._celled:
+        if self._has_pairs:
+            pair = self._cells(values, [i for i, term in enumerate(self._terms) if term == "synergy"])
+            auxiliary_targets |= dict(zip(("synergy:1", "synergy:2"), pair, strict=True))
+        if self._has_cells:
             cells = self._cells(values, [i for i, term in enumerate(self._terms) if term != "shared"])
         if "shared" in self._terms:
             auxiliary_targets["nuisance:shared"] = self._digits(symbol, "shared")
         return Sample(tuple(x), targets, self._classes, latents, symbols, auxiliary_targets, cells)
 
     def _cells(self, values: tuple[Tensor, ...], slots: Sequence[int]) -> tuple[Tensor, ...]:
-        """What each modality shows of some symbols as one number (see `atoms_law.cell_law`)."""
+        """Return what each modality shows of some symbols as one number (see `cell_law`)."""
         cells = []
         for m, value in enumerate(values):
             radix, number = 1, torch.zeros_like(value[:, 0], dtype=torch.int64)
             for i in slots:
-                shown = values_shown(self._slots[i], m)
+                shown = shown_values(self._slots[i], m)
                 if len(shown) > 1:
-                    digit = value[:, i].long() + 1  # -1, 0, 1
+                    digit = value[:, i].long() + 1  # -1, 0, 1 become 0, 1, 2
                     number = number + radix * (digit if len(shown) == 3 else digit // 2)
                 radix *= len(shown)
             cells.append(number)
@@ -307,27 +347,28 @@ class AtomsStack(Stack):
         return {term: self._digits(bits, term) for term in self._classes}
 
     def _digits(self, bits: Tensor, term: str) -> Tensor:
-        """The bits of a term as one number."""
-        held = [i for i, t in enumerate(self._terms) if t == term]
-        weights = torch.tensor([[1 << self._places[i]] for i in held], device=bits.device)
-        return (bits[:, held] * weights).sum(1)
+        """Return the bits of a term as one number."""
+        indices = [i for i, t in enumerate(self._terms) if t == term]
+        weights = torch.tensor([[1 << self._places[i]] for i in indices], device=bits.device)
+        return (bits[:, indices] * weights).sum(1)
 
-    def _noise_of(self, uniforms: Float[Tensor, "s slots 2 n"]) -> Float[Tensor, "s slots 2 n"]:
+    def _truncated_noise(self, uniforms: Float[Tensor, "s slots 2 n"]) -> Float[Tensor, "s slots 2 n"]:
         return truncated_normal(uniforms, self._noise, self._half_gap)
 
     def _corrupt(self, x: Tensor, m: int, seeds: Sequence[int]) -> Tensor:
         unique, member = _distinct(seeds, x.device)
         drawn = [
-            corruption(x.shape[1:], torch_generator(child(seed, "generic", m), x.device)) for seed in unique
+            draw_corruption(x.shape[1:], torch_generator(child(seed, "generic", m), x.device))
+            for seed in unique
         ]
         noise, kept = (torch.stack(parts)[member] for parts in zip(*drawn, strict=True))
         return (x + noise) * kept
 
-    def _rearrange(self, x: Tensor, m: int, seeds: Sequence[int]) -> Tensor:
+    def _view_independently(self, x: Tensor, m: int, seeds: Sequence[int]) -> Tensor:
         unique, member = _distinct(seeds, x.device)
         _, n, width = x.shape
         drawn = [
-            independent_draws(n, width, torch_generator(child(seed, "independent", m), x.device))
+            draw_independent(n, width, torch_generator(child(seed, "independent", m), x.device))
             for seed in unique
         ]
         choice, noise, kept = (torch.stack(parts)[member] for parts in zip(*drawn, strict=True))
@@ -336,7 +377,7 @@ class AtomsStack(Stack):
     def _uniforms(
         self, seeds: Sequence[int], rows: int, n: int, device: torch.device | str
     ) -> tuple[Float[Tensor, "distinct slots rows n"], Tensor]:
-        """Uniform draws of every distinct seed, and each member's place among them."""
+        """Draw uniform numbers for every distinct seed; return them and each member's index into them."""
         unique, member = _distinct(seeds, device)
         draws = torch.empty(len(unique), len(self._terms), rows, n, device=device)
         for s, seed in enumerate(unique):
@@ -357,7 +398,7 @@ class AtomsStack(Stack):
         return normals
 
     def _to(self, device: torch.device | str) -> None:
-        for name in ("_p", "_keep", "_flip", "_missing", "_half_gap", "_split", "_shared"):
+        for name in ("_p", "_keep", "_flip", "_missing", "_half_gap", "_is_xor", "_is_nuisance"):
             setattr(self, name, getattr(self, name).to(device))
 
 
@@ -366,6 +407,7 @@ def _signed(bit: Tensor, shown: Tensor) -> Tensor:
 
 
 def _distinct(seeds: Sequence[int], device: torch.device | str) -> tuple[list[int], Tensor]:
+    """Return the distinct seeds and each member's index into them."""
     unique = list(dict.fromkeys(seeds))
     place = {seed: i for i, seed in enumerate(unique)}
     return unique, torch.tensor([place[seed] for seed in seeds], device=device)

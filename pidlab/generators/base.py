@@ -1,7 +1,6 @@
-"""Generators by name: `atoms`, `"atoms(noise=0.1)"`."""
+"""The interface of a generator, its samples and its targets; generators by name."""
 
 import importlib
-import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -15,160 +14,27 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pidlab.decomposition import Decomposition, Planted
-from pidlab.encoders import Modality
+from pidlab.encoders import Image, Modality, Vector
 from pidlab.errors import InvalidRequest, nearest
-from pidlab.info import (
-    decompose,
-    entropy,
-    joint_information,
-    source_informations,
-)
+from pidlab.generators.parameters import check_policy, parameters_of, required_parameters_of
+from pidlab.info import decompose, entropy, joint_information, source_informations
 from pidlab.registry import look_up, parse, scan
+from pidlab.seeds import child, torch_generator
 
-# Binary symbols of a target, whose classes are listed one by one, and of Y, which is an int64.
-MOST_SYMBOLS, MOST_JOINT_SYMBOLS = 20, 62
-
-# Bins of a continuous variable: of so many float32 misses .005 bits.
-MOST_CLASSES = 2**14
-
-
-def parameters_of(cls: type) -> list[str]:
-    """The names of the parameters that a generator's class takes."""
-    return list(_signature(cls))
-
-
-def required_of(cls: type) -> list[str]:
-    """The names of those that it gives no default."""
-    return [name for name, parameter in _signature(cls).items() if parameter.default is parameter.empty]
-
-
-@cache  # a sweep asks once for every run
-def _signature(cls: type) -> Mapping[str, inspect.Parameter]:
-    return inspect.signature(cls).parameters
-
-
-def check_nonnegative(generator: Any, *names: str) -> None:
-    """Keeps each parameter as a float; it is a finite number, 0 or more.
-
-    Raises:
-        InvalidRequest: it is not.
-    """
-    for name in names:
-        value = getattr(generator, name)
-        if not _is_number(value) or not math.isfinite(value) or value < 0:
-            raise InvalidRequest(f"{name} = {value!r}: expected a finite number, 0 or more")
-        object.__setattr__(generator, name, float(value))
-
-
-def check_probability(generator: Any, *names: str) -> None:
-    """Keeps each parameter as a float between 0 and 1.
-
-    Raises:
-        InvalidRequest: it is not one.
-    """
-    for name in names:
-        value = getattr(generator, name)
-        if not _is_number(value) or not 0 <= value <= 1:
-            raise InvalidRequest(f"{name} = {value!r}: expected a number from 0 to 1")
-        object.__setattr__(generator, name, float(value))
-
-
-def check_whole(generator: Any, **least: int) -> None:
-    """Keeps each parameter as an int; it is a whole number, however written, of at least this.
-
-    Raises:
-        InvalidRequest: it is not.
-    """
-    for name, lowest in least.items():
-        value = getattr(generator, name)
-        whole = _is_number(value) and math.isfinite(value) and value == int(value)
-        if not whole or value < lowest:
-            raise InvalidRequest(f"{name} = {value!r}: expected a whole number, {lowest} or more")
-        object.__setattr__(generator, name, int(value))
-
-
-def check_rendering(generator: Any) -> None:
-    """Checks what generators of noisy symbols have: noise, nuisance, depth, slope, width and world."""
-    check_nonnegative(generator, "noise")
-    check_bijection(generator)
-
-
-def check_bijection(generator: Any) -> None:
-    """Checks what every rendered generator has: nuisance, depth, slope, width and world."""
-    check_whole(generator, nuisance=0, depth=0, width=1, world=0)
-    slope = generator.slope
-    if not _is_number(slope) or not 0 < slope <= 1:
-        raise InvalidRequest(f"slope = {slope!r}: expected a number above 0 and up to 1")
-
-
-def check_classes(generator: Any) -> None:
-    """Checks `classes` of a target cut from a continuous variable: 2 or more, no finer than float32 shows.
-
-    Raises:
-        InvalidRequest: it is not.
-    """
-    check_whole(generator, classes=2)
-    if generator.classes > MOST_CLASSES:
-        raise InvalidRequest(f"classes = {generator.classes}: expected {MOST_CLASSES} or fewer")
-
-
-def check_labels(symbols: Mapping[str, int]) -> None:
-    """Checks that targets of so many binary symbols each can be listed, and their joint label be an int64.
-
-    Raises:
-        InvalidRequest: they cannot.
-    """
-    for name, count in symbols.items():
-        if count > MOST_SYMBOLS:
-            raise InvalidRequest(
-                f"{name}: a label of {count} bits has 2^{count} classes; ask for {MOST_SYMBOLS} bits or fewer"
-            )
-    total = sum(symbols.values())
-    if total > MOST_JOINT_SYMBOLS:
-        raise InvalidRequest(
-            f"{', '.join(symbols)}: Y of {total} bits has 2^{total} classes; "
-            f"ask for {MOST_JOINT_SYMBOLS} bits or fewer in all"
-        )
-
-
-def check_sample(n: int, split: str, splits: Sequence[str] = ("train", "eval")) -> None:
-    """Checks what every sample is asked for.
-
-    Raises:
-        InvalidRequest: fewer than one sample, or an unknown split.
-    """
-    if n < 1:
-        raise InvalidRequest(f"{n} samples: expected 1 or more")
-    if split not in splits:
-        expected = " or ".join(map(repr, splits))
-        raise InvalidRequest(f"unknown split {split!r}: expected {expected}")
-
-
-def check_policy(generator: Any, policy: str) -> None:
-    """Checks that a generator offers these views.
-
-    Raises:
-        InvalidRequest: it does not.
-    """
-    if policy not in generator.policies:
-        offered = ", ".join(generator.policies)
-        raise InvalidRequest(f"unknown views {policy!r}: {generator.name} offers {offered}")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+# The `generic` view: standard deviation of its normal noise, then the probability to drop a coordinate.
+GENERIC_NOISE, GENERIC_DROP = 0.1, 0.2
 
 
 @dataclass(frozen=True)
 class Target:
-    """A discrete variable that bits are about.
+    """Specification of a discrete target T.
 
     Args:
-        name: a term for generators with a target per term, else the target's own name.
-        prior: exact probability of every class.
-        entropy: H(target) in bits.
-        information: bits that each set of modalities holds, keyed by their indices:
-            `(0,)` for I(X1;T), `(1,)` for I(X2;T), `(0, 1)` for I(X1,X2;T).
+        name: Name of a term if the generator has one target per term, else the target's own name.
+        prior: Exact probability of every class.
+        entropy: H(T) in bits.
+        information: Bits that each set of modalities has about T, keyed by the indices of the modalities:
+            ``(0,)`` for I(X1;T), ``(1,)`` for I(X2;T), ``(0, 1)`` for I(X1,X2;T).
     """
 
     name: str
@@ -178,23 +44,23 @@ class Target:
 
     @property
     def classes(self) -> int:
-        """Number of classes, those of zero probability included."""
+        """Number of classes, including classes of probability 0."""
         return len(self.prior)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Paired observations with what they are made of; tensors may carry leading member axes.
+    """Paired observations with their labels and latents; tensors may have leading member axes.
 
     Args:
-        x: one tensor per modality, (*members, n, d) or (*members, n, channels, height, width).
-        targets: class numbers by target name.
-        classes: number of classes by target name.
-        latents: what the generator needs to make views; sample axis last.
-        symbols: the noiseless symbols behind each target, one tensor per modality.
-        beside: class numbers of what is examined beside the targets (see `Generator.auxiliary_targets`).
-        cells: all symbols of a modality as one number, one tensor per modality; empty where the
-            generator has no `cell_laws`.
+        x: One tensor per modality, shape (*members, n, d) or (*members, n, channels, height, width).
+        targets: Class indices by target name, shape (*members, n).
+        classes: Number of classes by target name.
+        latents: Tensors from which the generator makes views, by name; the sample axis is last.
+        symbols: Noiseless symbols of each target, one tensor per modality; the sample axis is last.
+        auxiliary_targets: Class indices by name of the variables in `Generator.auxiliary_specs`.
+        cells: All symbols of a modality as one number, one tensor per modality, shape (*members, n); empty
+            if the generator has no `cell_laws`.
     """
 
     x: tuple[Float[Tensor, "..."], ...]
@@ -207,42 +73,49 @@ class Sample:
 
     @property
     def x1(self) -> Tensor:
-        """The first modality."""
+        """Observations of the first modality."""
         return self.x[0]
 
     @property
     def x2(self) -> Tensor:
-        """The second modality."""
+        """Observations of the second modality."""
         return self.x[1]
 
     @property
     def y(self) -> Int[Tensor, "*members n"]:
-        """The joint label: all targets as one number, in mixed radix."""
+        """Joint label: all targets as one number in mixed radix, the first target most significant."""
         total = torch.zeros_like(next(iter(self.targets.values())))
         for name, value in self.targets.items():
             total = total * self.classes[name] + value
         return total
 
     def take(self, index: Int[Tensor, "*members m"]) -> "Sample":
-        """The rows at `index`, chosen for each member on its own."""
+        """Select rows.
+
+        Args:
+            index: Row indices, for each member separately, shape (*members, m).
+
+        Returns:
+            The sample with the selected rows in all of its tensors.
+        """
         lead = index.shape[:-1]
 
-        def per_row(t: Tensor) -> Tensor:  # rows last
+        def rows_last(t: Tensor) -> Tensor:
             between = [1] * (t.ndim - index.ndim)
             return torch.take_along_dim(t, index.reshape(*lead, *between, -1), -1)
 
-        def observed(t: Tensor) -> Tensor:  # rows first
+        def rows_first(t: Tensor) -> Tensor:
             after = [1] * (t.ndim - index.ndim)
             return torch.take_along_dim(t, index.reshape(*index.shape, *after), index.ndim - 1)
 
-        return self._map(observed, per_row)
+        return self._map(rows_first, rows_last)
 
     def member(self, i: int) -> "Sample":
-        """Member `i` of a stacked sample, without the member axis."""
+        """Return member `i` of a stacked sample, without the member axis."""
         return self._map(lambda t: t[i], lambda t: t[i])
 
-    def alone(self) -> "Sample":
-        """This sample as the only member of a stack."""
+    def as_stack(self) -> "Sample":
+        """Return this sample with a member axis of length 1."""
         return self._map(lambda t: t[None], lambda t: t[None])
 
     def _map(self, observed: Callable[[Tensor], Tensor], per_row: Callable[[Tensor], Tensor]) -> "Sample":
@@ -259,11 +132,11 @@ class Sample:
 
 @dataclass(frozen=True)
 class ViewInformation:
-    """What a view keeps of one term's symbols, in bits; None where it is not known exactly.
+    """Information that a view keeps about the symbols of one term, in bits; None if not known exactly.
 
     Args:
-        between: I(X;X') of the term's symbols and their view.
-        target: I(X';Y) of the view and the term's target.
+        between: I(X;X') of the term's symbols and their view, in bits.
+        target: I(X';T) of the view and the term's target, in bits.
     """
 
     between: float | None
@@ -271,113 +144,178 @@ class ViewInformation:
 
 
 class Generator(ABC):
-    """A distribution over modalities X1, X2 (later more) and discrete targets, with its truth.
+    """A distribution over modalities X1, X2 (or more) and discrete targets with a known decomposition.
 
-    A generator is a frozen record of parameters. One more field, `world`, numbers the random part of
-    its construction (rendering maps): same world, same law.
+    A generator is a frozen dataclass of parameters. The parameter `world` seeds the random part of its
+    construction (rendering maps): generators of equal parameters and world have equal distributions.
+
+    A subclass defines `name`, `truth`, `target_specs` and `sample`. All other members have defaults that
+    follow from these: modalities and `shape_key` from a sample of one row, views as `generic` corruption
+    with unknown information, no auxiliary targets, no laws of symbols.
+
+    Example:
+        >>> @dataclass(frozen=True)
+        ... class Copy(Generator):
+        ...     name = "copy"
+        ...     world: int = 0
+        ...     truth = Decomposition(1.0, 0.0, 0.0, 0.0)
+        ...     target_specs = {"y": target_from_truth(truth, (0.5, 0.5))}
+        ...     def sample(self, n, seed=0, split="eval", device="cpu"):
+        ...         y = torch.randint(2, (n,), generator=torch_generator(seed, device), device=device)
+        ...         return Sample((y[:, None].float(), y[:, None].float()), {"y": y}, {"y": 2})
+        >>> Copy().modalities
+        (Vector(dim=1), Vector(dim=1))
     """
 
     name: ClassVar[str]
-    policies: ClassVar[tuple[str, ...]]
+    policies: ClassVar[tuple[str, ...]] = ("generic",)
     # Whether the targets are independent of each other, so that their bits add up.
     independent_targets: ClassVar[bool] = False
     world: int
 
     @property
     @abstractmethod
-    def modalities(self) -> tuple[Modality, ...]:
-        """The specification of every modality; encoders are made from it."""
-
-    @property
-    @abstractmethod
     def truth(self) -> Decomposition | Planted:
-        """The decomposition of I(X1,X2;Y), in bits; of more modalities, the bits that are planted."""
+        """Decomposition of I(X1,X2;Y) in bits; for more than two modalities, the planted bits."""
 
     @property
     @abstractmethod
-    def targets(self) -> dict[str, Target]:
-        """The targets by name."""
-
-    @property
-    def examined(self) -> Decomposition | Planted:
-        """The decomposition of the targets; less than `truth` where these quantise a continuous Y."""
-        return self.truth
-
-    @property
-    def auxiliary_targets(self) -> dict[str, Target]:
-        """Variables that are no targets but worth reading too; `NAME:DETAIL` by convention.
-
-        `T:1` and `T:2` are the two ingredients of a target T that both modalities make together, one
-        in each; `nuisance:...` are bits that Y does not hold.
-        """
-        return {}
-
-    @property
-    def pair_laws(self) -> dict[str, Float[np.ndarray, "a b y"]]:
-        """For targets T with ingredients: p(a, b, y) of `beside["T:1"]`, `beside["T:2"]` and T."""
-        return {}
-
-    @property
-    def cell_laws(self) -> dict[str, Float[np.ndarray, "n1 n2 y"]]:
-        """For every target, its law with `Sample.cells`; empty where there is none to write down."""
-        return {}
-
-    def symbol_law(self) -> Float[np.ndarray, "n1 n2 ny"] | None:
-        """The exact joint pmf of the symbols of X1, of X2 and of Y; None where there is none to write down.
-
-        Raises:
-            InvalidRequest: it has too many cells to be assembled.
-        """
-        return None
-
-    def solved(self) -> Decomposition | None:
-        """The solver's own decomposition, to set beside `truth`; None where there is no law to give it.
-
-        Raises:
-            InvalidRequest: the law has too many cells to be assembled.
-        """
-        law = self.symbol_law()
-        return None if law is None else decompose(law)
-
-    @property
-    @abstractmethod
-    def shape_key(self) -> Any:
-        """Generators of equal signature have tensors of equal shape and can be drawn as one program."""
-
-    @abstractmethod
-    def view_information(self, policy: str) -> dict[str, ViewInformation]:
-        """What a view under `policy` keeps, per term, in bits."""
+    def target_specs(self) -> dict[str, Target]:
+        """Specifications of the targets by name."""
 
     @abstractmethod
     def sample(
         self, n: int, seed: int = 0, split: str = "eval", device: torch.device | str = "cpu"
     ) -> Sample:
-        """Draws `n` samples. `split` is `"train"` or `"eval"`: the truth belongs to `"eval"`."""
+        """Draw `n` samples.
 
-    def in_world(self, world: int) -> Self:
-        """The same parameters in another world."""
-        return replace(self, world=world)  # type: ignore[type-var]
+        Args:
+            n: Number of rows.
+            seed: Seed of the draw.
+            split: ``"train"`` or ``"eval"``; the truth is that of ``"eval"``.
+            device: Device of the tensors.
 
-    def rows(self, split: str) -> int | None:
-        """How many different rows a split has; None where there is no end to them.
+        Returns:
+            The observations, labels and latents.
 
-        A generator of finite rows has three more splits, parts of `"eval"` that share no row: `"probe"`
-        to fit probes on, `"validation"` to choose between them, `"test"` to score them.
+        Raises:
+            InvalidRequest: If ``n`` is below 1 or the split is unknown.
+        """
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """Specification of every modality, from which encoders are built."""
+        shapes = [tuple(x.shape[1:]) for x in self.sample(1).x]
+        return tuple(Image(*shape) if len(shape) == 3 else Vector(math.prod(shape)) for shape in shapes)
+
+    @property
+    def shape_key(self) -> Any:
+        """Hashable key; generators with equal keys have tensors of equal shape and can be stacked."""
+        one = self.sample(1)
+        return (
+            tuple(x.shape for x in one.x),
+            tuple(one.classes.items()),
+            tuple((name, t.shape) for name, t in one.latents.items()),
+            tuple((name, tuple(t.shape for t in ts)) for name, ts in one.symbols.items()),
+        )
+
+    def view(self, sample: Sample, policy: str, seed: int) -> Sample:
+        """Draw a view of every row that preserves what the policy specifies.
+
+        Args:
+            sample: Rows of this generator.
+            policy: One of `policies`.
+            seed: Seed of the views.
+
+        Returns:
+            Rows with the same targets and new observations.
+
+        Raises:
+            InvalidRequest: If the generator does not offer the policy.
+        """
+        check_policy(self, policy)
+        return generic_view(sample, seed)
+
+    def view_information(self, policy: str) -> dict[str, ViewInformation]:
+        """Return the information that a view keeps, per target, in bits.
+
+        Args:
+            policy: One of `policies`.
+
+        Returns:
+            I(X;X') and I(X';T) of every target's symbols; None where they are not known exactly.
+
+        Raises:
+            InvalidRequest: If the generator does not offer the policy.
+        """
+        check_policy(self, policy)
+        return {name: ViewInformation(None, None) for name in self.target_specs}
+
+    @property
+    def target_truth(self) -> Decomposition | Planted:
+        """Decomposition of the targets; less than `truth` if they quantize a continuous Y."""
+        return self.truth
+
+    @property
+    def auxiliary_specs(self) -> dict[str, Target]:
+        """Specifications of further variables that are probed besides the targets, by name.
+
+        ``T:1`` and ``T:2`` are the two ingredients of a synergistic target T, one in each modality.
+        ``nuisance:...`` are variables that are independent of Y.
+        """
+        return {}
+
+    @property
+    def pair_laws(self) -> dict[str, Float[np.ndarray, "a b y"]]:
+        """Joint pmf of the auxiliary targets ``T:1``, ``T:2`` and of T, for every target with ingredients."""
+        return {}
+
+    @property
+    def cell_laws(self) -> dict[str, Float[np.ndarray, "n1 n2 y"]]:
+        """Joint pmf of `Sample.cells` and a target, for every target; empty if there is no finite law."""
+        return {}
+
+    def symbol_law(self) -> Float[np.ndarray, "n1 n2 ny"] | None:
+        """Return the exact joint pmf of the symbols of X1, X2 and Y; None if there is no finite law.
+
+        Raises:
+            InvalidRequest: If the pmf has too many cells.
         """
         return None
 
-    @abstractmethod
-    def view(self, sample: Sample, policy: str, seed: int) -> Sample:
-        """Draws a view of every row of `sample` that preserves what `policy` says."""
+    def solve(self) -> Decomposition | None:
+        """Decompose the exact law numerically, as a check of `truth`; None if there is no finite law.
+
+        Raises:
+            InvalidRequest: If the pmf has too many cells.
+        """
+        law = self.symbol_law()
+        return None if law is None else decompose(law)
+
+    def in_world(self, world: int) -> Self:
+        """Return a generator of the same parameters in another world."""
+        return replace(self, world=world)  # type: ignore[type-var]
+
+    def rows(self, split: str) -> int | None:
+        """Return the number of distinct rows of a split; None if rows are drawn from a distribution.
+
+        A generator of finitely many rows has three more splits, disjoint parts of ``"eval"``: ``"probe"``
+        to fit probes, ``"validation"`` to select one, ``"test"`` to score it.
+        """
+        return None
 
     @classmethod
     def stack(cls, generators: Sequence["Generator"]) -> "Stack":
-        """Several generators of one signature as one, whose tensors carry a leading member axis."""
+        """Combine generators with equal `shape_key`; their tensors get a leading member axis."""
         return Stack(generators)
 
 
 class Stack:
-    """Generators drawn side by side, one after the other; a generator may bring a faster one."""
+    """Generators that are sampled one after the other; subclasses of `Generator` may provide a faster one.
+
+    Args:
+        generators: Generators with equal `shape_key`.
+    """
 
     def __init__(self, generators: Sequence[Generator]) -> None:
         self.generators = tuple(generators)
@@ -385,14 +323,33 @@ class Stack:
     def sample(
         self, n: int, seeds: Sequence[int], split: str = "eval", device: torch.device | str = "cpu"
     ) -> Sample:
-        """`n` samples of every member; tensors of shape (members, n, ...)."""
+        """Draw `n` samples of every member.
+
+        Args:
+            n: Number of rows.
+            seeds: Seed of each member.
+            split: ``"train"`` or ``"eval"``.
+            device: Device of the tensors.
+
+        Returns:
+            Tensors of shape (members, n, ...).
+        """
         pairs = list(zip(self.generators, seeds, strict=True))
-        # Members of one law and one seed see the same draws, which are costly where they are images.
+        # Equal members with equal seeds have equal rows; drawing images twice would be slow.
         drawn = {(g, seed): g.sample(n, seed, split, device) for g, seed in dict.fromkeys(pairs)}
         return _stack_samples([drawn[pair] for pair in pairs])
 
     def view(self, sample: Sample, policy: str, seeds: Sequence[int]) -> Sample:
-        """A view of every row of every member."""
+        """Draw a view of every row of every member.
+
+        Args:
+            sample: Rows of this stack.
+            policy: One of the generators' policies.
+            seeds: Seed of each member.
+
+        Returns:
+            Rows with the same targets and new observations.
+        """
         members = enumerate(zip(self.generators, seeds, strict=True))
         return _stack_samples([g.view(sample.member(i), policy, seed) for i, (g, seed) in members])
 
@@ -413,53 +370,119 @@ def _stack_samples(samples: Sequence[Sample]) -> Sample:
     )
 
 
-def target_of(name: str, law: Float[np.ndarray, "n1 n2 y"]) -> Target:
-    """The target whose law with the symbols of two modalities is p(x1, x2, y)."""
-    prior = law.sum((0, 1))
-    first, second = source_informations(law)
-    known = {(0,): first, (1,): second, (0, 1): joint_information(law)}
-    # Differences of entropies: what is 0 can come out a rounding below it.
-    information = {key: max(float(bits), 0.0) for key, bits in known.items()}
-    return Target(name, tuple(map(float, prior)), float(entropy(prior)), information)
-
-
-def ingredients_of(name: str, law: Float[np.ndarray, "a b y"]) -> dict[str, Target]:
-    """What stands beside a target that two ingredients make: the ingredients `name:1` and `name:2`."""
-    pair = law.sum(2)
-    first = pair[:, :, None] * np.eye(pair.shape[0])[:, None, :]
-    second = pair[:, :, None] * np.eye(pair.shape[1])[None, :, :]
-    return {f"{name}:1": target_of(f"{name}:1", first), f"{name}:2": target_of(f"{name}:2", second)}
-
-
-def joint_prior(priors: Sequence[Sequence[float]]) -> tuple[float, ...]:
-    """The prior of independent parts read as one label, the first part the least significant digit."""
-    cells = [1.0]
-    for prior in priors:
-        cells = [p * cell for p in prior for cell in cells]
-    total = math.fsum(cells)
-    return tuple(cell / total for cell in cells)
-
-
 @cache
 def generators() -> Mapping[str, type[Generator]]:
-    """Every registered generator by name."""
+    """Return every registered generator class by name."""
     return scan(importlib.import_module("pidlab.generators"), Generator)
 
 
 def load_generator(reference: str, **parameters: Any) -> Generator:
-    """The generator that `reference` names, with `parameters` over those it gives itself.
+    """Build the generator that a reference names.
+
+    Args:
+        reference: Name with optional arguments, such as ``atoms`` or ``"atoms(noise=0.1)"``.
+        **parameters: Parameters that override those of the reference.
+
+    Returns:
+        The generator.
 
     Raises:
-        InvalidRequest: no such generator, or one that has no such parameter.
+        InvalidRequest: If there is no such generator, or it does not accept the parameters.
+
+    Example:
+        >>> load_generator("atoms(unique1=0.5)", redundant=2).truth.total
+        4.5
     """
-    asked = parse(reference)
-    cls = look_up("generator", asked.name, generators())
-    fields = parameters_of(cls)
+    parsed = parse(reference)
+    cls = look_up("generator", parsed.name, generators())
+    known = parameters_of(cls)
     for key in parameters:
-        if key not in fields:
-            raise InvalidRequest(f"{asked.name} has no parameter {key!r}: {nearest(key, fields)}")
-    given = {**asked.bind(fields), **parameters}
-    for name in required_of(cls):
-        if name not in given:
-            raise InvalidRequest(f"{asked} lacks {name!r}: write {asked.name}({name}=...)")
-    return cls(**given)
+        if key not in known:
+            raise InvalidRequest(f"{parsed.name} has no parameter {key!r}: {nearest(key, known)}")
+    arguments = {**parsed.bind(known), **parameters}
+    for name in required_parameters_of(cls):
+        if name not in arguments:
+            raise InvalidRequest(f"{parsed} lacks {name!r}: write {parsed.name}({name}=...)")
+    return cls(**arguments)
+
+
+def generic_view(sample: Sample, seed: int) -> Sample:
+    """Draw the `generic` view of one member's rows: normal noise and dropped coordinates.
+
+    Args:
+        sample: Rows without a member axis.
+        seed: Seed of the view.
+
+    Returns:
+        Rows with new observations.
+    """
+    x = []
+    for m, clean in enumerate(sample.x):
+        noise, kept = draw_corruption(clean.shape, torch_generator(child(seed, "generic", m), clean.device))
+        x.append((clean + noise) * kept)
+    return replace(sample, x=tuple(x))
+
+
+def draw_corruption(shape: Sequence[int], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw the noise that the `generic` view adds and the mask of the coordinates that it keeps."""
+    noise = torch.randn(shape, generator=generator, device=generator.device)
+    kept = torch.rand(shape, generator=generator, device=generator.device) >= GENERIC_DROP
+    return GENERIC_NOISE * noise, kept
+
+
+def target_from_truth(truth: Decomposition, prior: tuple[float, ...], name: str = "y") -> Target:
+    """Specify the target of a decomposition.
+
+    Args:
+        truth: Decomposition of I(X1,X2;T) in bits.
+        prior: Probability of every class of T.
+        name: Name of the target.
+
+    Returns:
+        The specification, with H(T) computed from the prior.
+
+    Example:
+        >>> target_from_truth(Decomposition(0.0, 0.0, 0.0, 1.0), (0.5, 0.5)).information[0, 1]
+        1.0
+    """
+    bits = {(0,): truth.mi1, (1,): truth.mi2, (0, 1): truth.total}
+    return Target(name, prior, float(entropy(np.array(prior))), {k: float(v) for k, v in bits.items()})
+
+
+def target_from_law(name: str, law: Float[np.ndarray, "n1 n2 y"]) -> Target:
+    """Specify the target T of a joint pmf p(x1, x2, t).
+
+    Args:
+        name: Name of the target.
+        law: Joint pmf, shape (n1, n2, classes).
+
+    Returns:
+        The specification, with all information computed from the pmf.
+    """
+    prior = law.sum((0, 1))
+    first, second = source_informations(law)
+    information = {(0,): first, (1,): second, (0, 1): joint_information(law)}
+    # Differences of entropies that are exactly 0 can round to a negative number.
+    information = {key: max(float(bits), 0.0) for key, bits in information.items()}
+    return Target(name, tuple(map(float, prior)), float(entropy(prior)), information)
+
+
+def ingredient_specs(name: str, law: Float[np.ndarray, "a b y"]) -> dict[str, Target]:
+    """Specify the two ingredients of a target, ``name:1`` and ``name:2``, from p(a, b, y)."""
+    pair = law.sum(2)
+    first = pair[:, :, None] * np.eye(pair.shape[0])[:, None, :]
+    second = pair[:, :, None] * np.eye(pair.shape[1])[None, :, :]
+    return {
+        f"{name}:1": target_from_law(f"{name}:1", first),
+        f"{name}:2": target_from_law(f"{name}:2", second),
+    }
+
+
+def joint_prior(priors: Sequence[Sequence[float]]) -> tuple[float, ...]:
+    """Return the prior of independent parts as one label, the first part least significant."""
+    cells = [1.0]
+    for prior in priors:
+        cells = [p * cell for p in prior for cell in cells]
+    # Products of rounded probabilities need not sum to exactly 1.
+    total = math.fsum(cells)
+    return tuple(cell / total for cell in cells)

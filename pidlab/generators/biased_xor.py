@@ -1,4 +1,4 @@
-"""An XOR whose parts are correlated across modalities: pure synergy all the same."""
+"""An XOR whose inputs are correlated across modalities; its information is purely synergistic."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -9,8 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pidlab.decomposition import Decomposition
-from pidlab.generators.base import Sample, check_probability
+from pidlab.generators.base import Sample
 from pidlab.generators.finite import Finite
+from pidlab.generators.parameters import check_probability
 from pidlab.info import binary_entropy
 from pidlab.seeds import child, torch_generator
 
@@ -19,19 +20,32 @@ from pidlab.seeds import child, torch_generator
 class BiasedXor(Finite):
     """S1 is a fair bit in the first modality, S2 = S1 XOR Y in the second, with P(Y = 1) = p.
 
-    Each modality alone is independent of Y, so synergy = h(p) and the other terms are 0, though the
-    modalities share I(X1;X2) = 1 - h(p). CoMM's synergy experiment trains on such pairs: with
-    `train_p` the training pairs are as biased as asked for, while the truth belongs to `p`.
+    Truth, in closed form: each modality alone is independent of Y, so synergy = h(p) and the other terms
+    are 0, although the modalities share I(X1;X2) = 1 - h(p). Views: `task`, `noise`, `generic`.
+
+    CoMM's experiment on synergy trains on such biased pairs. ``train_p`` sets the bias of the split
+    ``"train"``; the truth is that of ``p``.
 
     Args:
-        p: probability that Y is 1 at examination.
-        train_p: the same in training; as `p` where it is not given.
+        p: Probability that Y is 1 in the split ``"eval"``.
+        train_p: Probability that Y is 1 in the split ``"train"``; equal to ``p`` by default.
+        noise: Standard deviation of a coordinate's noise before truncation, in units of half its gap.
+        nuisance: Number of private normal coordinates of each modality.
+        depth: Number of leaky ReLU layers of the rendering.
+        slope: Slope of the leaky ReLU on negative numbers.
+        width: Numbers in an observation.
+        world: Seed of the rendering.
 
     Raises:
-        InvalidRequest: a value out of range.
+        InvalidRequest: If a value is out of range.
 
-    Source: B. Dufumier, J. Castillo-Navarro, D. Tuia, J.-P. Thiran, What to align in multimodal
-    contrastive learning?, ICLR 2025, section 4.1 (the biased bimodal Trifeature pairs).
+    Source:
+        B. Dufumier, J. Castillo-Navarro, D. Tuia, J.-P. Thiran, What to align in multimodal contrastive
+        learning?, ICLR 2025, section 4.1 (the biased bimodal Trifeature pairs).
+
+    Example:
+        >>> round(BiasedXor(p=0.1).truth.synergy, 3)
+        0.469
     """
 
     name: ClassVar[str] = "biased_xor"
@@ -53,12 +67,10 @@ class BiasedXor(Finite):
         return law
 
     def redraw(self, sample: Sample, seed: int) -> dict[str, Tensor]:
-        """Both bits flipped with probability 1/2, whatever p is."""
+        """Flip both bits with probability 1/2, which is p(x1, x2 | y) for every p."""
         y = sample.targets["y"]
-        first = torch.rand(
-            y.shape, generator=torch_generator(child(seed, "symbols"), y.device), device=y.device
-        )
-        s1 = (first < 0.5).long()
+        generator = torch_generator(child(seed, "symbols"), y.device)
+        s1 = (torch.rand(y.shape, generator=generator, device=y.device) < 0.5).long()
         return {"x1": s1, "x2": s1 ^ y, "y": y}
 
     @property
@@ -67,5 +79,5 @@ class BiasedXor(Finite):
 
     @property
     def between_modalities(self) -> float:
-        """I(X1;X2) in bits at examination."""
+        """I(X1;X2) in bits, in the split ``"eval"``."""
         return 1.0 - binary_entropy(self.p)

@@ -1,4 +1,4 @@
-"""Gaussian blocks, shared and own, and a label cut from the sum of chosen features."""
+"""Shared and unique Gaussian features with a label cut from the sum of chosen features."""
 
 import math
 from abc import abstractmethod
@@ -13,9 +13,10 @@ from torch import Tensor
 from pidlab.decomposition import Decomposition
 from pidlab.encoders import Vector
 from pidlab.errors import InvalidRequest
-from pidlab.generators.base import Target, check_classes, check_nonnegative, check_whole
-from pidlab.generators.latent import Latent, one_target
-from pidlab.info.pmf import equal_edges, quantised_decomposition
+from pidlab.generators.base import Target, target_from_truth
+from pidlab.generators.latent import Latent
+from pidlab.generators.parameters import check_classes, check_nonnegative, check_whole
+from pidlab.info.gaussian import equal_edges, quantized_decomposition
 from pidlab.seeds import child, torch_generator
 
 BLOCKS = ("shared", "unique1", "unique2")
@@ -24,17 +25,17 @@ VARIANCE = 0.5  # of a feature
 
 @dataclass(frozen=True, kw_only=True)
 class Blocks(Latent):
-    """X_m = [shared, unique_m] T_m, features N(0, 1/2) each, T_m fixed and injective.
+    """X_m = [shared, unique_m] T_m with features from N(0, 1/2) and fixed injective T_m.
 
-    Y is the bin of equal mass that the sum of `chosen` features falls into; for two classes
-    Y = 1[mean >= 0]. The sums that the modalities see are sufficient, so the truth is exact up to a
-    one-dimensional quadrature (`pidlab.info.pmf`).
+    Y is the equal-mass bin of the sum of the chosen features; for two classes, Y = 1[mean >= 0]. The sums
+    that each modality sees are sufficient statistics, so the truth is exact up to a one-dimensional
+    quadrature (`pidlab.info.pmf`).
 
     Args:
-        noise: standard deviation of normal noise on every feature, drawn for each modality on its own
-            before T_m; 0 makes I(X1;X2) infinite as soon as a feature is shared.
-        classes: bins of the label.
-        world: which transforms.
+        noise: Standard deviation of normal noise on every feature, drawn for each modality separately
+            before T_m. If it is 0, I(X1;X2) is infinite as soon as a feature is shared.
+        classes: Number of classes of the label.
+        world: Seed of the transforms.
     """
 
     noise: float = 0.0
@@ -47,28 +48,27 @@ class Blocks(Latent):
         check_whole(self, world=0)
         if not sum(self.chosen_features):
             raise InvalidRequest(
-                f"{self.name}: the label is made of no feature at all (shared, unique1, unique2): "
-                "choose one or more"
+                f"{self.name}: the label depends on no feature (shared, unique1, unique2); choose one or more"
             )
 
     @property
     @abstractmethod
     def features(self) -> tuple[int, int, int]:
-        """Features in the blocks shared, unique1, unique2."""
+        """Number of features in the blocks shared, unique1, unique2."""
 
     @property
     @abstractmethod
     def chosen_features(self) -> tuple[int, int, int]:
-        """How many of them, the first ones of each block, the label is made of."""
+        """Number of features of each block that the label depends on, the first ones of the block."""
 
     @property
     @abstractmethod
     def transforms(self) -> tuple[Float[Tensor, "d1 w1"], Float[Tensor, "d2 w2"]]:
-        """T_1 and T_2."""
+        """Linear maps T_1 and T_2 from features to observations."""
 
-    # Without noise a view under `noise` would be the sample itself.
     @property
     def policies(self) -> tuple[str, ...]:  # type: ignore[override]
+        """View policies; without noise a `noise` view would equal the sample."""
         return ("task", "noise", "generic") if self.noise else ("task", "generic")
 
     @property
@@ -78,19 +78,19 @@ class Blocks(Latent):
     @property
     def truth(self) -> Decomposition:
         shared, own1, own2 = self.chosen_features
-        every = shared + own1 + own2
+        total = shared + own1 + own2
+        # Explained variance of a feature that one modality observes, and that both observe.
         once, twice = (VARIANCE / (VARIANCE + self.noise**2 / looks) for looks in (1, 2))
-        return quantised_decomposition(
-            (shared + own1) * once / every,
-            (shared + own2) * once / every,
-            (shared * twice + (own1 + own2) * once) / every,
+        return quantized_decomposition(
+            (shared + own1) * once / total,
+            (shared + own2) * once / total,
+            (shared * twice + (own1 + own2) * once) / total,
             self.classes,
         )
 
     @property
-    def targets(self) -> dict[str, Target]:
-        """The one target, y."""
-        return {"y": one_target(self.truth, (1.0 / self.classes,) * self.classes)}
+    def target_specs(self) -> dict[str, Target]:
+        return {"y": target_from_truth(self.truth, (1.0 / self.classes,) * self.classes)}
 
     @property
     def class_counts(self) -> dict[str, int]:
@@ -98,12 +98,12 @@ class Blocks(Latent):
 
     @property
     def between_modalities(self) -> float:
-        """I(X1;X2) in bits: infinite where features are shared without noise."""
+        """I(X1;X2) in bits; infinite if features are shared without noise."""
         shared = self.features[0]
         if not shared or not self.noise:
             return math.inf if shared else 0.0
-        seen = VARIANCE / (VARIANCE + self.noise**2)
-        return -0.5 * shared * math.log2(1.0 - seen**2)
+        correlation = VARIANCE / (VARIANCE + self.noise**2)
+        return -0.5 * shared * math.log2(1.0 - correlation**2)
 
     @property
     def shape_key(self) -> Any:
@@ -119,17 +119,23 @@ class Blocks(Latent):
         }
 
     def labels(self, latents: dict[str, Tensor]) -> dict[str, Tensor]:
-        chosen = [latents[b][:k] for b, k in zip(BLOCKS, self.chosen_features, strict=True)]
-        return {"y": bin_of_sum(torch.cat(chosen), self.classes)}
+        return {"y": bin_of_sum(self.choose(latents), self.classes)}
+
+    def choose(self, latents: dict[str, Tensor]) -> Float[Tensor, "d n"]:
+        """Select the features that the label depends on."""
+        return torch.cat([latents[b][:k] for b, k in zip(BLOCKS, self.chosen_features, strict=True)])
 
     def observe(self, latents: dict[str, Tensor], seed: int) -> tuple[Tensor, ...]:
         observed = []
-        for m, own in enumerate(("unique1", "unique2")):
-            seen = torch.cat([latents["shared"], latents[own]])
+        for m, unique in enumerate(("unique1", "unique2")):
+            features = torch.cat([latents["shared"], latents[unique]])
+            device = features.device
             if self.noise:
-                generator = torch_generator(child(seed, "noise", m), seen.device)
-                seen = seen + self.noise * torch.randn(seen.shape, generator=generator, device=seen.device)
-            observed.append(seen.mT @ self._transforms[m].to(seen.device))
+                generator = torch_generator(child(seed, "noise", m), device)
+                features = features + self.noise * torch.randn(
+                    features.shape, generator=generator, device=device
+                )
+            observed.append(features.mT @ self._transforms[m].to(device))
         return tuple(observed)
 
     @cached_property
@@ -138,7 +144,19 @@ class Blocks(Latent):
 
 
 def bin_of_sum(features: Float[Tensor, "d n"], classes: int) -> Int[Tensor, " n"]:
-    """The bin of equal mass that the sum of independent N(0, 1/2) features falls into."""
+    """Return the equal-mass bin of the sum of independent N(0, 1/2) features.
+
+    Args:
+        features: Features, shape (d, n).
+        classes: Number of bins.
+
+    Returns:
+        Index of the bin of each row, shape (n,).
+
+    Example:
+        >>> bin_of_sum(torch.tensor([[-1.0, 0.2], [0.5, 0.1]]), classes=2)
+        tensor([0, 1])
+    """
     edges = torch.as_tensor(equal_edges(classes), dtype=torch.float32, device=features.device)
     total = features.sum(0) / math.sqrt(VARIANCE * len(features))
     return torch.bucketize(total, edges, right=True)
@@ -147,16 +165,33 @@ def bin_of_sum(features: Float[Tensor, "d n"], classes: int) -> Int[Tensor, " n"
 def uniform_matrix(
     world: int, name: str, m: int, rows: int, columns: int, least: float = 0.0
 ) -> Float[Tensor, "rows columns"]:
-    """A random matrix of a world, entries uniform on [least, 1)."""
+    """Draw a random matrix of a world with entries uniform on [least, 1).
+
+    Args:
+        world: Seed of the matrix.
+        name: Name of the matrix.
+        m: Index of the modality.
+        rows: Number of rows.
+        columns: Number of columns.
+        least: Smallest entry.
+
+    Returns:
+        The matrix, shape (rows, columns).
+    """
     drawn = torch.rand(rows, columns, generator=torch_generator(child(world, name, m)))
     return least + (1.0 - least) * drawn
 
 
-def check_fits(m: int, rows: int, width: int) -> None:
-    """Checks that a linear map of `rows` features into `width` numbers can be injective.
+def check_injective(m: int, rows: int, width: int) -> None:
+    """Require that a linear map from `rows` features to `width` numbers can be injective.
+
+    Args:
+        m: Index of the modality.
+        rows: Number of features.
+        width: Numbers in an observation.
 
     Raises:
-        InvalidRequest: it cannot.
+        InvalidRequest: If there are more features than numbers.
     """
     if rows > width:
         raise InvalidRequest(

@@ -1,4 +1,4 @@
-"""Named gates and a user's own pmfs as generators."""
+"""Named gates and pmfs from files as generators."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -8,31 +8,40 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from pidlab.decomposition import Decomposition
 from pidlab.errors import InvalidRequest
 from pidlab.generators.finite import Finite
-from pidlab.info import decompose
-from pidlab.info.tabular import load_pmf
+from pidlab.info.pmf_files import load_pmf
 
 
 @dataclass(frozen=True)
 class Gate(Finite):
-    """A named gate, or a pmf of a user's own: p(x1, x2, y) with one target, y.
+    """A named gate, or a pmf p(x1, x2, y) from a file.
 
-    Rendered as `pidlab.generators.finite.Finite` describes, which has the other parameters: noise,
-    nuisance, depth, slope, width, world. The truth is the solver's.
+    Distribution: the symbols (x1, x2, y) follow the pmf and are rendered as in `Finite`. Truth: the
+    solver's decomposition of the pmf, with its certified gap. Views: `task`, `noise`, `generic`.
 
     Args:
-        pmf: a gate (`pidlab list gates`) or a .csv, .json or .npy file (`pidlab.info.tabular.read_pmf`).
+        pmf: Name of a gate (`pidlab list gates`), or a .csv, .json or .npy file
+            (`pidlab.info.pmf_files.read_pmf`).
+        noise: Standard deviation of a coordinate's noise before truncation, in units of half its gap.
+        nuisance: Number of private normal coordinates of each modality.
+        depth: Number of leaky ReLU layers of the rendering.
+        slope: Slope of the leaky ReLU on negative numbers.
+        width: Numbers in an observation.
+        world: Seed of the rendering.
 
     Raises:
-        InvalidRequest: no such gate or file, a value out of range, or more latents than `width` can carry.
+        InvalidRequest: If there is no such gate or file, a value is out of range, or the width is too small.
+
+    Example:
+        >>> {term: round(bits, 3) for term, bits in Gate("and").truth.terms.items()}
+        {'redundant': 0.311, 'unique1': 0.0, 'unique2': 0.0, 'synergy': 0.5}
     """
 
     name: ClassVar[str] = "gate"
 
     pmf: str = "xor"
-    # A file can change under its name; results are kept by what was in it.
+    # Stored results are identified by the contents, because a file can change under its name.
     contents: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -47,11 +56,3 @@ class Gate(Finite):
 
     def law(self, split: str = "eval") -> Float[np.ndarray, "n1 n2 ny"]:
         return self._law
-
-    @property
-    def truth(self) -> Decomposition:
-        return self._truth
-
-    @cached_property
-    def _truth(self) -> Decomposition:
-        return decompose(self._law)

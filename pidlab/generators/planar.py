@@ -1,4 +1,4 @@
-"""FactorCL's planar label: which score of a random planar flow is highest, and what is known of it."""
+"""FactorCL's planar label, the highest score of a random planar flow, and its information."""
 
 import math
 from functools import lru_cache
@@ -11,21 +11,23 @@ from scipy.stats import qmc
 from torch import Tensor
 
 from pidlab.decomposition import Decomposition
-from pidlab.info.broja import Merged, merged_decomposition
+from pidlab.generators.blocks import VARIANCE
+from pidlab.info.merged_sources import MergedSource, merged_decomposition
 from pidlab.seeds import child, torch_generator
 
-VARIANCE = 0.5  # of a feature
-ACCURACY = 1e-3  # bits, of an information
+ACCURACY = 1e-3  # of an information, in bits
 SCRAMBLES = 16
-FIRST_POINTS, LAST_POINTS = 11, 14  # of what is seen, as powers of two
+# Sobol points as powers of two: of observed features, of unobserved features, of the prior.
+FIRST_POINTS, LAST_POINTS = 11, 14
 UNSEEN_POINTS = 8
 PRIOR_POINTS = 16
-CHUNK = 64  # points at once
-LEAST = 1e-12
+PRIOR_CHUNK = 2**14  # rows of the prior evaluated at once
+CHUNK = 64  # points evaluated at once
+LEAST = 1e-12  # smallest uniform number, so that its normal quantile is finite
 
 
 class Network(NamedTuple):
-    """W, b, U H and H of scores z H + tanh(z W + b) U H."""
+    """W, b, U H and H of the scores z H + tanh(z W + b) U H."""
 
     inner: Float[Tensor, "features features"]
     shift: Float[Tensor, " features"]
@@ -34,7 +36,16 @@ class Network(NamedTuple):
 
 
 def planar_network(seed: int, features: int, classes: int) -> Network:
-    """A random label, all its numbers N(2, 1) as released."""
+    """Draw a random planar label with all entries from N(2, 1), as released.
+
+    Args:
+        seed: Seed of the label.
+        features: Number of features.
+        classes: Number of scores.
+
+    Returns:
+        The matrices of the scores.
+    """
     generator = torch_generator(child(seed, "planar label"))
 
     def normal(*shape: int) -> Tensor:
@@ -46,28 +57,41 @@ def planar_network(seed: int, features: int, classes: int) -> Network:
 
 
 def planar_label(z: Float[Tensor, "features n"], network: Network) -> Int[Tensor, " n"]:
-    """argmax_c of (z + tanh(z W + b) U) H, the softmax of which has the same."""
+    """Return argmax_c of (z + tanh(z W + b) U) H, which equals the argmax of its softmax.
+
+    Args:
+        z: Features, shape (features, n).
+        network: Matrices of the scores.
+
+    Returns:
+        Class indices, shape (n,).
+    """
     inner, shift, bent, head = (t.to(z.device) for t in network)
     return (z.mT @ head + torch.tanh(z.mT @ inner + shift) @ bent).argmax(-1)
 
 
 @lru_cache(maxsize=64)
 def planar_prior(seed: int, features: int, classes: int) -> tuple[tuple[float, ...], float]:
-    """p(y), on scrambled Sobol points, and the error of its entropy, five standard errors over scramblings.
+    """Estimate p(y) on scrambled Sobol points.
 
-    Half a point more for every class, so that one that was never met is rare and not impossible.
+    Args:
+        seed: Seed of the label.
+        features: Number of features.
+        classes: Number of scores.
+
+    Returns:
+        The prior, and five standard errors of its entropy over scramblings, in bits.
     """
     network = planar_network(seed, features, classes)
     with torch.device("cpu"):
         counts = torch.zeros(SCRAMBLES, classes, dtype=torch.float64)
-        for k, found in enumerate(counts):
-            z = (
-                math.sqrt(VARIANCE)
-                * _normal(_sobol(features, PRIOR_POINTS, np.random.default_rng(k))).float()
-            )
-            for some in z.split(2**14):
-                found += torch.bincount(planar_label(some.mT, network), minlength=classes)
+        for k, scramble_counts in enumerate(counts):
+            points = _sobol(features, PRIOR_POINTS, np.random.default_rng(k))
+            z = math.sqrt(VARIANCE) * _normal(points).float()
+            for rows in z.split(PRIOR_CHUNK):
+                scramble_counts += torch.bincount(planar_label(rows.mT, network), minlength=classes)
         entropies = _entropy(counts / counts.sum(1, keepdim=True))
+        # Half a point per class: a class that no point has is rare, not impossible.
         total = counts.sum(0) + 0.5
     return tuple((total / total.sum()).tolist()), _error(entropies)
 
@@ -76,92 +100,110 @@ def planar_prior(seed: int, features: int, classes: int) -> tuple[tuple[float, .
 def planar_decomposition(
     seed: int, chosen: tuple[int, int, int], classes: int, noise: float
 ) -> Decomposition:
-    """What two noisy looks at the features, shared and own, tell of their planar label.
+    """Decompose the information of two noisy observations of the features about their planar label.
 
     Args:
-        seed: which label.
-        chosen: features of the label: shared, own of X1, own of X2.
-        classes: scores.
-        noise: standard deviation on every feature in each look.
+        seed: Seed of the label.
+        chosen: Number of shared, first and second unique features that the label depends on.
+        classes: Number of scores.
+        noise: Standard deviation of the noise on every feature of each observation.
+
+    Returns:
+        The decomposition in bits with its certified error.
     """
     features = sum(chosen)
     prior, error = planar_prior(seed, features, classes)
+    # Explained variance of a feature that one modality observes, and that both observe.
     once, twice = (VARIANCE / (VARIANCE + noise**2 / looks) for looks in (1, 2))
     shared, own1, own2 = chosen
     with torch.device("cpu"):
         network = planar_network(seed, features, classes)
-        known = torch.tensor(prior, dtype=torch.float64)
-        entropy = float(_entropy(known))
+        exact_prior = torch.tensor(prior, dtype=torch.float64)
+        entropy = float(_entropy(exact_prior))
         sources, bits, errors = [], [], [error]
-        for seen in (
+        for observed in (
             (once,) * (shared + own1) + (0.0,) * own2,
             (once,) * shared + (0.0,) * own1 + (once,) * own2,
             (twice,) * shared + (once,) * (own1 + own2),
         ):
-            doubt, uncertain, posteriors = _doubt(network, seen, known)
-            bits.append(max(entropy - doubt, 0.0))
-            errors.append(uncertain)
-            sources.append(Merged(posteriors[0], posteriors[1], known))
+            remaining, uncertainty, posteriors = _conditional_entropy(network, observed, exact_prior)
+            bits.append(max(entropy - remaining, 0.0))
+            errors.append(uncertainty)
+            sources.append(MergedSource(posteriors[0], posteriors[1], exact_prior))
         first, second, both = bits
         return merged_decomposition((sources[0], sources[1]), (first, second, both), sum(errors))
 
 
-def _doubt(
-    network: Network, seen: tuple[float, ...], prior: Float[Tensor, " classes"]
+def _conditional_entropy(
+    network: Network, observed: tuple[float, ...], prior: Float[Tensor, " classes"]
 ) -> tuple[float, float, Float[Tensor, "2 n classes"]]:
-    """H(Y|X) in bits where X tells these parts of the features' variances, its error, and posteriors.
+    """Estimate H(Y|X) in bits.
 
-    Two estimates of p(y|x) at each point x, on points for what is unseen of their own, and their mean p:
-    the entropy of p lies below the truth by c / points to first order, that of the two by twice as
-    much, so that 2 h(p) - the mean of theirs is free of it. Points of x are doubled until five standard
-    errors over scramblings are below 1e-3 bits.
+    p(y|x) is estimated twice at each point x, on separate points for the unobserved features. The entropy
+    of their mean p is below the truth by c / points to first order, and that of each estimate by twice as
+    much. So 2 h(p) minus the mean of the two entropies is free of this bias. Points of x are doubled until
+    five standard errors over scramblings are below `ACCURACY`.
+
+    Args:
+        network: Matrices of the scores.
+        observed: Fraction of every feature's variance that X explains.
+        prior: p(y).
+
+    Returns:
+        H(Y|X), its error, and the two estimates of p(y|x).
     """
-    part = torch.tensor(seen, dtype=torch.float64)
-    out, within = (part > 0).nonzero()[:, 0], (part < 1).nonzero()[:, 0]
-    if not len(within):
-        return 0.0, 0.0, prior.expand(2, 2, -1)  # knows Y: nobody asks for its cells
-    if not len(out):
+    fraction = torch.tensor(observed, dtype=torch.float64)
+    seen, hidden = (fraction > 0).nonzero()[:, 0], (fraction < 1).nonzero()[:, 0]
+    if not len(hidden):
+        return 0.0, 0.0, prior.expand(2, 2, -1)  # X determines Y; its posteriors are never used
+    if not len(seen):
         return float(_entropy(prior)), 0.0, prior.expand(2, 2, -1)
     scale = math.sqrt(VARIANCE)
-    halves, doubts = [], prior
+    pairs, entropies = [], prior
     for power in range(FIRST_POINTS, LAST_POINTS + 1):
-        halves, doubts = [], torch.zeros(SCRAMBLES, dtype=torch.float64)
+        pairs, entropies = [], torch.zeros(SCRAMBLES, dtype=torch.float64)
         for k in range(SCRAMBLES):
             rng = np.random.default_rng(k)
-            x = scale * part[out].sqrt() * _normal(_sobol(len(out), power, rng))
-            pair = _posteriors(network, (x, out), (scale * (1.0 - part[within]).sqrt(), within), rng)
-            once = (_entropy(pair[0]) + _entropy(pair[1])) / 2.0
-            doubts[k] = (2.0 * _entropy((pair[0] + pair[1]) / 2.0) - once).mean()
-            halves.append(pair)
-        if _error(doubts) < ACCURACY:
+            x = scale * fraction[seen].sqrt() * _normal(_sobol(len(seen), power, rng))
+            pair = _posteriors(network, (x, seen), (scale * (1.0 - fraction[hidden]).sqrt(), hidden), rng)
+            each = (_entropy(pair[0]) + _entropy(pair[1])) / 2.0
+            entropies[k] = (2.0 * _entropy((pair[0] + pair[1]) / 2.0) - each).mean()
+            pairs.append(pair)
+        if _error(entropies) < ACCURACY:
             break
-    return float(doubts.mean()), _error(doubts), torch.cat(halves, dim=1)
+    return float(entropies.mean()), _error(entropies), torch.cat(pairs, dim=1)
 
 
 def _posteriors(
-    network: Network, seen: tuple[Tensor, Tensor], hidden: tuple[Tensor, Tensor], rng: np.random.Generator
+    network: Network,
+    observed: tuple[Tensor, Tensor],
+    unobserved: tuple[Tensor, Tensor],
+    rng: np.random.Generator,
 ) -> Float[Tensor, "2 n classes"]:
-    """p(y|x) twice, each by points for what is hidden of its own, shifted for every few x anew.
+    """Estimate p(y|x) twice, on separate points that are shifted anew for each chunk of x.
 
     Args:
-        network: the label.
-        seen: x, the features' values, and which these are.
-        hidden: standard deviations of what is hidden of the features, and of which.
-        rng: of the points.
+        network: Matrices of the scores.
+        observed: Values x of the observed features, and the indices of these features.
+        unobserved: Standard deviations of the features given x, and their indices.
+        rng: Source of the points.
+
+    Returns:
+        Two estimates of the posterior of every x.
     """
-    (x, out), (sd, within) = seen, hidden
-    points = torch.stack([_sobol(len(within), UNSEEN_POINTS, rng) for _ in range(2)])
-    found = []
-    for some in x.float().split(CHUNK):
-        shifted = (points + torch.as_tensor(rng.random((2, 1, len(within))))).remainder(1.0)
+    (x, seen), (sd, hidden) = observed, unobserved
+    points = torch.stack([_sobol(len(hidden), UNSEEN_POINTS, rng) for _ in range(2)])
+    posteriors = []
+    for rows in x.float().split(CHUNK):
+        shifted = (points + torch.as_tensor(rng.random((2, 1, len(hidden))))).remainder(1.0)
         rest = (sd * _normal(shifted.flatten(0, 1))).float()
-        bend = (some @ network.inner[out] + network.shift)[:, None] + rest @ network.inner[within]
-        score = torch.tanh(bend) @ network.bent
-        score += (some @ network.head[out])[:, None] + rest @ network.head[within]
+        inputs = (rows @ network.inner[seen] + network.shift)[:, None] + rest @ network.inner[hidden]
+        score = torch.tanh(inputs) @ network.bent
+        score += (rows @ network.head[seen])[:, None] + rest @ network.head[hidden]
         labels = score.argmax(-1).unflatten(1, (2, -1))
         counts = torch.zeros(*labels.shape[:2], score.shape[-1], dtype=torch.float64)
-        found.append(counts.scatter_add_(-1, labels, torch.ones_like(labels, dtype=torch.float64)))
-    return torch.cat(found).transpose(0, 1) / 2**UNSEEN_POINTS
+        posteriors.append(counts.scatter_add_(-1, labels, torch.ones_like(labels, dtype=torch.float64)))
+    return torch.cat(posteriors).transpose(0, 1) / 2**UNSEEN_POINTS
 
 
 def _sobol(features: int, power: int, rng: np.random.Generator) -> Float[Tensor, "n features"]:
@@ -169,11 +211,15 @@ def _sobol(features: int, power: int, rng: np.random.Generator) -> Float[Tensor,
 
 
 def _normal(uniform: Float[Tensor, "n features"]) -> Float[Tensor, "n features"]:
-    """Standard normal points, the first coordinate of the sequence along the sum, which matters most."""
+    """Map uniform points to standard normal ones, the sequence's first coordinate along the sum.
+
+    The first coordinate of a Sobol sequence is the most even, and the sum matters most for the label.
+    """
     x = torch.special.ndtri(uniform.clamp(LEAST, 1.0 - LEAST))
     features = x.shape[1]
     if features == 1:
         return x
+    # A Householder reflection that carries the first axis to the diagonal.
     mirror = torch.full((features,), features**-0.5, dtype=torch.float64)
     mirror[0] -= 1.0
     return x - 2.0 * torch.outer(x @ mirror, mirror) / (mirror @ mirror)

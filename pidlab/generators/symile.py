@@ -1,4 +1,4 @@
-"""Symile's synthetic data: a dial from unique information to synergy."""
+"""Synthetic data of Symile: from unique information to synergy by one parameter."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,39 +10,52 @@ from torch import Tensor
 
 from pidlab.decomposition import Decomposition
 from pidlab.errors import InvalidRequest
-from pidlab.generators.base import check_probability, check_whole
 from pidlab.generators.finite import Finite
+from pidlab.generators.parameters import check_probability, check_whole
 from pidlab.info import binary_entropy, entropy
 
 MOST_BITS = 5  # of a modality; the law has 8^bits cells
+MOST_SOLVED_BITS = 3  # the solver takes minutes for more
 
 
 @dataclass(frozen=True)
 class Symile(Finite):
-    """Symile's binary data: X1 = a and X2 = b are fair bits, Y = a XOR b with probability p_hat, else a.
+    """Binary data of Symile: X1 = a and X2 = b are fair bits, Y = a XOR b with probability p_hat, else a.
 
-    Of one bit, with h the binary entropy,
+    Truth, in closed form. For one bit, with h the binary entropy,
 
-        unique1 = 1 - h(p_hat / 2),   synergy = h(p_hat / 2) - h(p_hat) / 2,   redundant = unique2 = 0:
+        unique1 = 1 - h(p_hat / 2),   synergy = h(p_hat / 2) - h(p_hat) / 2,   redundant = unique2 = 0,
 
-    p_hat = 0 is unique information alone, p_hat = 1 an XOR. Of d bits each, one draw decides for all of
-    them, as in the paper. Given a, Y is any other word with probability r = p_hat / 2^d, so
+    so p_hat = 0 is unique information and p_hat = 1 is an XOR. For words of d bits one draw decides for
+    all bits, as in the paper. Given a, Y is each other word with probability r = p_hat / 2^d, so
 
         unique1 = I(X1;Y) = d + (1 - (2^d - 1) r) log2(1 - (2^d - 1) r) + (2^d - 1) r log2 r,
         unique1 + synergy = d - (1 - 2^-d) h(p_hat).
 
-    Y is uniform given b: redundant = unique2 = 0. In the paper Y is a third modality.
+    Y is uniform given b, so redundant = unique2 = 0. In the paper Y is a third modality. Views: `task`,
+    `noise`, `generic`.
 
     Args:
-        p_hat: the dial.
-        bits: of a, b and Y; Y is all of them as one label. The paper has 5.
+        p_hat: Probability that Y is the XOR.
+        bits: Number of bits of a, b and Y; Y is one label of 2^bits classes. The paper has 5.
+        noise: Standard deviation of a coordinate's noise before truncation, in units of half its gap.
+        nuisance: Number of private normal coordinates of each modality.
+        depth: Number of leaky ReLU layers of the rendering.
+        slope: Slope of the leaky ReLU on negative numbers.
+        width: Numbers in an observation.
+        world: Seed of the rendering.
 
     Raises:
-        InvalidRequest: a value out of range.
+        InvalidRequest: If a value is out of range.
 
-    Source: A. Saporta, A. Puli, M. Goldstein, R. Ranganath, Contrasting with Symile: simple
-    model-agnostic representation learning for unlimited modalities, NeurIPS 2024, section 5.1, and the
-    released experiments/datasets.py.
+    Source:
+        A. Saporta, A. Puli, M. Goldstein, R. Ranganath, Contrasting with Symile: simple model-agnostic
+        representation learning for unlimited modalities, NeurIPS 2024, section 5.1, and the released
+        experiments/datasets.py.
+
+    Example:
+        >>> {term: round(bits, 3) for term, bits in Symile(p_hat=0.5).truth.terms.items()}
+        {'redundant': 0.0, 'unique1': 0.189, 'unique2': 0.0, 'synergy': 0.311}
     """
 
     name: ClassVar[str] = "symile"
@@ -66,7 +79,7 @@ class Symile(Finite):
         return law / law.sum()
 
     def code(self, m: int) -> Float[Tensor, "symbols coordinates"]:
-        """Every bit has a coordinate of its own."""
+        """Return one coordinate in {-1, 1} per bit of the word."""
         places = torch.arange(self.bits - 1, -1, -1)
         return 2.0 * (torch.arange(2**self.bits)[:, None] >> places & 1) - 1.0
 
@@ -78,6 +91,5 @@ class Symile(Finite):
         total = self.bits - (1.0 - 1.0 / words) * binary_entropy(self.p_hat)
         return Decomposition(0.0, unique, 0.0, total - unique, how="closed form")
 
-    def solved(self) -> Decomposition | None:
-        # Above three bits the solver takes its time.
-        return super().solved() if self.bits <= 3 else None
+    def solve(self) -> Decomposition | None:
+        return super().solve() if self.bits <= MOST_SOLVED_BITS else None

@@ -1,4 +1,4 @@
-"""Three modalities, with information planted in any set of them."""
+"""Three modalities with information planted in any set of them."""
 
 import math
 from collections.abc import Iterator
@@ -13,22 +13,15 @@ from torch import Tensor
 from pidlab.decomposition import Planted
 from pidlab.defaults import ATOMS
 from pidlab.errors import InvalidRequest
-from pidlab.generators.base import (
-    Sample,
-    Target,
-    ViewInformation,
-    check_labels,
-    check_nonnegative,
-    check_policy,
-    joint_prior,
-)
+from pidlab.generators.base import Sample, Target, ViewInformation, joint_prior
 from pidlab.generators.latent import Rendered, truncated_normal
+from pidlab.generators.parameters import check_labels, check_nonnegative
 from pidlab.info import binary_entropy, inverse_binary_entropy
 from pidlab.seeds import child, torch_generator
 
 MODALITIES = 3
 SUBSETS = tuple(s for k in range(1, MODALITIES + 1) for s in combinations(range(MODALITIES), k))
-# The modalities of every factor.
+# Modalities of every factor.
 FACTORS = {
     "redundant": (0, 1, 2),
     "redundant12": (0, 1),
@@ -49,8 +42,8 @@ class Factor:
     """The symbols of one factor.
 
     Args:
-        name: one of `FACTORS`.
-        bits: how many it holds.
+        name: One of `FACTORS`.
+        bits: Bits of information that the factor has.
     """
 
     name: str
@@ -58,66 +51,80 @@ class Factor:
 
     @property
     def modalities(self) -> tuple[int, ...]:
-        """Who holds it, each or together."""
+        """Indices of the modalities that have the factor."""
         return FACTORS[self.name]
 
     @property
-    def together(self) -> bool:
-        """Whether only all of its modalities together hold it."""
+    def is_synergistic(self) -> bool:
+        """Whether only all of its modalities together have the factor."""
         return self.name.startswith("synergy")
 
     @property
     def fractions(self) -> list[float]:
-        """Bits of every symbol: 1, and what is left over; a factor of no bits keeps a constant symbol."""
+        """Bits of every symbol: 1, then the remainder; a factor of 0 bits has one constant symbol."""
         return [min(self.bits - i, 1.0) for i in range(max(math.ceil(self.bits), 1))]
 
     @property
     def probabilities(self) -> list[float]:
-        """P(symbol = 1)."""
-        return [0.5 if self.together else inverse_binary_entropy(f) for f in self.fractions]
+        """Probability that a symbol is 1."""
+        return [0.5 if self.is_synergistic else inverse_binary_entropy(f) for f in self.fractions]
 
     @property
     def target(self) -> Target:
-        """The symbols as one label. A set of modalities holds it or holds nothing of it."""
+        """Specification of the symbols as one label; a set of modalities has all of it or nothing."""
         members = set(self.modalities)
-        held = {s: members <= set(s) if self.together else bool(members & set(s)) for s in SUBSETS}
+        is_known = {s: members <= set(s) if self.is_synergistic else bool(members & set(s)) for s in SUBSETS}
         prior = joint_prior([(1.0 - p, p) for p in self.probabilities])
         entropy = math.fsum(binary_entropy(p) for p in self.probabilities)
-        return Target(self.name, prior, entropy, {s: self.bits * there for s, there in held.items()})
+        return Target(self.name, prior, entropy, {s: self.bits * known for s, known in is_known.items()})
 
 
 @dataclass(frozen=True)
 class Three(Rendered):
-    """Three modalities and independent factors: each redundant, unique or synergistic in a set of them.
+    """Three modalities with independent factors, each redundant, unique or synergistic in a set of them.
 
-    A factor of b bits is floor(b) fair bits and one bit for the fraction f. A redundant or unique symbol
-    is in each of its modalities, Bernoulli(p) with h(p) = f. A synergistic one is the XOR of fair bits,
-    one in each of its modalities, of which the last is shown with probability f, else erased: fewer
-    modalities hold nothing of it, and no modality tells anything of another. The target of a factor is
-    its symbols; Y is all of them together. The truth is the design (`pidlab.decomposition.Planted`): for a
-    factor in the set A, I(X_B;T) = b where B meets A (redundant, unique) or contains A (synergy), else 0,
-    and the factors' bits add up to I(X_B;Y), as they are independent.
+    Distribution: a factor of b bits is floor(b) fair bits and one bit for the fraction f. A redundant or
+    unique symbol is in each of its modalities and is Bernoulli(p) with h(p) = f. A synergistic symbol is
+    the XOR of fair bits, one in each of its modalities; the last of these is shown with probability f and
+    otherwise erased. Fewer modalities have no information about a synergistic symbol, and no modality has
+    information about another. The target of a factor is its symbols; Y is all targets together.
 
-    Latents are symbols in {-1, 0, 1} plus normal noise truncated inside half their gap, and normal
-    nuisance. Views: `task` keeps symbols and what is erased, and draws the parts of an XOR afresh;
-    `noise` keeps the parts too; `generic` works on the observation.
+    Truth, by design (`pidlab.decomposition.Planted`): for a factor in the set A, I(X_B;T) = b if B
+    intersects A (redundant, unique) or contains A (synergy), else 0. The factors are independent, so their
+    bits add up to I(X_B;Y).
+
+    Latents are symbols in {-1, 0, 1} plus normal noise truncated inside half their gap, and normal nuisance.
+    Views: `task` keeps symbols and erasures and redraws the ingredients of every XOR; `noise` keeps the
+    ingredients too; `generic` corrupts the observation.
 
     Args:
-        redundant: bits that every modality has; None, here as below, plants no such factor.
-        redundant12: bits that the first and the second have; and so on.
-        redundant13: likewise.
-        redundant23: likewise.
-        unique1: bits that only the first has; and so on.
-        unique2: likewise.
-        unique3: likewise.
-        synergy: bits that only all three together have.
-        synergy12: bits that only the first and the second together have; and so on.
-        synergy13: likewise.
-        synergy23: likewise.
-        noise: standard deviation of a symbol's noise before truncation, in units of half its gap.
+        redundant: Bits that every modality has; None, here and below, plants no such factor.
+        redundant12: Bits that the first and the second modality have.
+        redundant13: Bits that the first and the third modality have.
+        redundant23: Bits that the second and the third modality have.
+        unique1: Bits that only the first modality has.
+        unique2: Bits that only the second modality has.
+        unique3: Bits that only the third modality has.
+        synergy: Bits that only all three modalities together have.
+        synergy12: Bits that only the first and the second modality together have.
+        synergy13: Bits that only the first and the third modality together have.
+        synergy23: Bits that only the second and the third modality together have.
+        noise: Standard deviation of a symbol's noise before truncation, in units of half its gap.
+        nuisance: Number of private normal coordinates of each modality.
+        depth: Number of leaky ReLU layers of the rendering.
+        slope: Slope of the leaky ReLU on negative numbers.
+        width: Numbers in an observation.
+        world: Seed of the rendering.
 
     Raises:
-        InvalidRequest: a value out of range, nothing planted, or more symbols than `width` can carry.
+        InvalidRequest: If a value is out of range, nothing is planted, or ``width`` is too small.
+
+    Example:
+        >>> three = Three(redundant12=1, synergy13=0.5)
+        >>> three.target_specs["synergy13"].information[0, 2]
+        0.5
+        >>> three.target_specs["synergy13"].information[0, 1]
+        0.0
     """
 
     name: ClassVar[str] = "three"
@@ -145,12 +152,13 @@ class Three(Rendered):
 
     @cached_property
     def factors(self) -> tuple[Factor, ...]:
-        """What is planted."""
+        """The planted factors."""
         bits = {name: getattr(self, name) for name in FACTORS}
         return tuple(Factor(name, value) for name, value in bits.items() if value is not None)
 
     @property
     def coordinates(self) -> tuple[int, ...]:
+        # Counted without listing the symbols, so that a request for 10^9 bits is refused quickly.
         return tuple(
             sum(max(math.ceil(f.bits), 1) for f in self.factors if m in f.modalities)
             for m in range(MODALITIES)
@@ -165,27 +173,25 @@ class Three(Rendered):
         return Planted({factor.name: factor.bits for factor in self.factors})
 
     @property
-    def targets(self) -> dict[str, Target]:
-        """One target per factor: its symbols."""
+    def target_specs(self) -> dict[str, Target]:
         return {factor.name: factor.target for factor in self.factors}
 
     def view_information(self, policy: str) -> dict[str, ViewInformation]:
-        """I(X;X') and I(X';T) of each factor's symbols under a policy, exact in bits.
+        """Return I(X;X') and I(X';T) of each factor's symbols under a policy, exact in bits.
 
-        Of an XOR `task` keeps its value, where it is shown, and what is erased; `noise` also the fair bits
-        of all its modalities but the last. `generic` works on the observation: not known exactly.
+        Of an XOR, `task` keeps the erasure pattern and the value where it is shown. `noise` also keeps the
+        fair bits of all its modalities but the last.
         """
-        check_policy(self, policy)
-        if policy == "generic":
-            return {name: ViewInformation(None, None) for name in self.targets}
-        stated = {}
+        if policy not in ("task", "noise"):
+            return super().view_information(policy)
+        information = {}
         for factor in self.factors:
             between = factor.bits
-            if factor.together:
-                parts = len(factor.modalities) - 1 if policy == "noise" else 0
-                between += math.fsum(binary_entropy(f) + parts for f in factor.fractions)
-            stated[factor.name] = ViewInformation(between, factor.bits)
-        return stated
+            if factor.is_synergistic:
+                bits = len(factor.modalities) - 1 if policy == "noise" else 0
+                between += math.fsum(binary_entropy(f) + bits for f in factor.fractions)
+            information[factor.name] = ViewInformation(between, factor.bits)
+        return information
 
     def draw(
         self, n: int, seed: int, split: str = "eval", device: torch.device | str = "cpu"
@@ -198,9 +204,9 @@ class Three(Rendered):
                 for values in (factor.probabilities, factor.fractions)
             )
             latents[factor.name] = (uniform[0] < probabilities).long()
-            if factor.together:
+            if factor.is_synergistic:
                 latents[f"{factor.name}:shown"] = (uniform[1] < fractions).long()
-        return latents | self._parts(n, seed, device)
+        return latents | self._draw_ingredients(n, seed, device)
 
     def labels(self, latents: dict[str, Tensor]) -> dict[str, Tensor]:
         return {
@@ -212,60 +218,61 @@ class Three(Rendered):
         }
 
     def redraw(self, sample: Sample, seed: int) -> dict[str, Tensor]:
-        """The parts of every XOR afresh."""
+        """Redraw the ingredients of every XOR."""
         y = sample.y
-        return sample.latents | self._parts(len(y), seed, y.device)
+        return sample.latents | self._draw_ingredients(len(y), seed, y.device)
 
     def symbols(self, latents: dict[str, Tensor]) -> dict[str, tuple[Tensor, ...]]:
         return {
-            factor.name: tuple(_shown(factor, m, latents) for m in factor.modalities)
+            factor.name: tuple(_shown_symbols(factor, m, latents) for m in factor.modalities)
             for factor in self.factors
         }
 
     def show(self, m: int, latents: dict[str, Tensor], generator: torch.Generator) -> Tensor:
-        mine = [factor for factor in self.factors if m in factor.modalities]
-        some = next(iter(latents.values()))
-        coordinates = [torch.zeros((0, some.shape[-1]), device=some.device)]
-        for factor in mine:
-            clean = _shown(factor, m, latents)
+        latent = next(iter(latents.values()))
+        coordinates = [torch.zeros((0, latent.shape[-1]), device=latent.device)]
+        for factor in (factor for factor in self.factors if m in factor.modalities):
+            clean = _shown_symbols(factor, m, latents)
             uniform = torch.rand(clean.shape, generator=generator, device=clean.device)
-            # Something that can be erased stands between two symbols.
-            half_gap = 0.5 if factor.together and m == factor.modalities[-1] else 1.0
+            # An erased symbol is 0, half-way between the two others.
+            half_gap = 0.5 if factor.is_synergistic and m == factor.modalities[-1] else 1.0
             coordinates.append(clean + truncated_normal(uniform, self.noise, half_gap))
         return torch.cat(coordinates)
 
-    def _parts(self, n: int, seed: int, device: torch.device | str) -> dict[str, Tensor]:
-        """The fair bits of every XOR, for all of its modalities but the last."""
+    def _draw_ingredients(self, n: int, seed: int, device: torch.device | str) -> dict[str, Tensor]:
+        """Draw the fair bits of every XOR for all of its modalities but the last."""
         return {
             f"{factor.name}:{m}": bits
             for factor in self.factors
-            if factor.together
-            for m, bits in self._drawn_parts(factor, n, seed, device)
+            if factor.is_synergistic
+            for m, bits in self._draw_bits(factor, n, seed, device)
         }
 
-    def _drawn_parts(
+    def _draw_bits(
         self, factor: Factor, n: int, seed: int, device: torch.device | str
     ) -> Iterator[tuple[int, Tensor]]:
-        others = factor.modalities[:-1]
-        uniform = self._uniform(factor, (len(others),), n, child(seed, "parts"), device)
-        return zip(others, (uniform < 0.5).long(), strict=True)
+        modalities = factor.modalities[:-1]
+        uniform = self._uniform(factor, (len(modalities),), n, child(seed, "parts"), device)
+        return zip(modalities, (uniform < 0.5).long(), strict=True)
 
     @staticmethod
     def _uniform(
         factor: Factor, shape: tuple[int, ...], n: int, seed: int, device: torch.device | str
     ) -> Tensor:
+        # One stream per factor, so that the other factors do not change its draws.
         generator = torch_generator(child(seed, factor.name), device)
         size = (*shape, len(factor.fractions), n)
         return torch.rand(size, generator=generator, device=device)
 
 
-def _shown(factor: Factor, m: int, latents: dict[str, Tensor]) -> Tensor:
-    """What modality m shows of a factor, without noise: -1 or 1, or 0 where it is erased."""
+def _shown_symbols(factor: Factor, m: int, latents: dict[str, Tensor]) -> Tensor:
+    """Return a factor's noiseless symbols in modality `m`: -1 or 1, or 0 if erased."""
     bit = latents[factor.name]
-    if factor.together and m != factor.modalities[-1]:
-        bit = latents[f"{factor.name}:{m}"]
-    elif factor.together:
-        for other in factor.modalities[:-1]:
+    *others, last = factor.modalities
+    if factor.is_synergistic and m == last:
+        for other in others:
             bit = bit ^ latents[f"{factor.name}:{other}"]
         return (2.0 * bit - 1.0) * latents[f"{factor.name}:shown"]
+    if factor.is_synergistic:
+        bit = latents[f"{factor.name}:{m}"]
     return 2.0 * bit - 1.0

@@ -1,8 +1,8 @@
 """Bimodal Trifeature: pairs of images that share a shape."""
 
 import math
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -11,68 +11,74 @@ from torch import Tensor
 from pidlab.decomposition import Decomposition
 from pidlab.encoders import Image
 from pidlab.errors import InvalidRequest
-from pidlab.generators import trifeature_images as image_views
-from pidlab.generators.base import (
-    Sample,
-    Target,
-    ViewInformation,
-    check_policy,
-    check_probability,
-    check_whole,
-)
+from pidlab.generators import trifeature_images as images
+from pidlab.generators.base import Sample, Target, ViewInformation
 from pidlab.generators.latent import Latent
-from pidlab.generators.trifeature_images import HIGHEST, RADIUS, render
+from pidlab.generators.parameters import check_policy, check_probability, check_whole
 from pidlab.info import binary_entropy, decompose
 from pidlab.seeds import child, torch_generator
 
-# Shapes, textures and colours there are of each.
-KINDS = 10
+KINDS = 10  # of shapes, textures and colors each
+# The names of the color factors are those in stored files.
 FACTORS: tuple[str, ...] = ("shape", "texture1", "texture2", "colour1", "colour2")
 
 
 @dataclass(frozen=True)
 class Trifeature(Latent):
-    """Images of a textured, coloured shape; the two of a pair share the shape (CoMM, arXiv 2409.07402).
+    """Pairs of images of a textured, colored shape; both images of a pair have the same shape.
 
-    Ten shapes, textures and colours (after Hermann & Lampinen 2020, arXiv 2006.12433), uniform and
-    independent but for the shape, which is one for both images. Place, rotation of shape and of texture,
-    and phase of the texture are drawn for each image: nuisance. Images are rendered here
-    (`pidlab.generators.trifeature_images`), without noise, so that the factors are functions of them.
+    Distribution: ten shapes, textures and colors, uniform and independent except that the two images
+    share their shape. Position, rotations of shape and texture, and phase of the texture are drawn for each
+    image and are nuisance. Images are rendered without noise (`pidlab.generators.trifeature_images`), so
+    that the factors are functions of the images.
 
-    The targets are four *separate tasks*, each with a truth of its own, in bits:
+    The targets are four *separate tasks*, each with its own truth by design, in bits:
 
     - `redundant`: the shape, R = log2 10;
     - `unique1`, `unique2`: the texture of one image, U = log2 10;
-    - `synergy`: 1[colour2 = M(texture1)], S = h(1/10) = .469; M is one to one, and either side is
-      independent of the label.
+    - `synergy`: 1[color2 = M(texture1)], S = h(1/10) = 0.469, with a bijection M; texture1 and color2 are
+      each independent of the label.
 
-    `truth` has them side by side. They are not parts of one Y: texture1 and the label are not independent
-    given the images, and of all four as one label the decomposition is `as_one`, without synergy.
+    `truth` combines the four tasks. They are not parts of one Y: given the images, texture1 and the label of
+    `synergy` are not independent. `joint_truth` is the decomposition of all four as one label; it has no
+    synergy.
 
-    Views: `noise` keeps all factors and draws place, rotations and phase afresh. `task` keeps what the
-    tasks are about: it draws the colours afresh as well, the second so that the label stays. `crop`,
-    `flip`, `blur`, `jitter` and `grayscale` (`pidlab.generators.trifeature_images`) work on the image, `generic`
-    is all of them. What they destroy: crop cuts shapes and changes the scale of textures; flip nothing,
-    every shape and texture is its own mirror image; blur weakens textures; jitter turns the hue, so that
-    in 4 of 5 views two colours are as likely; grayscale erases the colour in 1 of 5, for all colours have
-    one luminance.
+    Views: `noise` keeps all factors and redraws position, rotations and phase. `task` keeps only what the
+    tasks depend on: it also redraws the colors, the second one such that the label does not change. `crop`,
+    `flip`, `blur`, `jitter` and `grayscale` (`pidlab.generators.trifeature_images`) augment the image;
+    `generic` is all five. Crop cuts shapes and changes the scale of textures. Flip keeps everything, as
+    every shape and texture is its own mirror image. Blur weakens textures. Jitter rotates the hue, so that
+    in 4 of 5 views two colors are equally likely. Grayscale erases the color in 1 of 5 views, because all
+    colors have one luminance.
 
     Args:
-        size: pixels a side; 32 to 224 in the field.
-        period: of the textures, in sides of the image, so that a size changes the resolution only.
-        rotation: the most that a shape and a texture are turned, either way, in degrees.
-        biased: whether training pairs (split `"train"`) all have colour2 = M(texture1), as in the paper's
-            study of synergy. That plants log2 10 bits of redundancy between texture1 and colour2
-            (`planted`), and leaves the label no entropy, in training; the truth is of `"eval"`.
-        world: which pictures shapes, textures and colours of a number are, and by that M, which goes from
-            a texture to the colour of its number.
+        size: Pixels per side; published work uses 32 to 224.
+        period: Period of the textures as a fraction of the side, so that the size changes only the
+            resolution.
+        rotation: Largest rotation of a shape and of a texture, in degrees, in both directions.
+        biased: Whether all training pairs (split ``"train"``) have color2 = M(texture1), as in the paper's
+            study of synergy. This plants log2 10 bits of redundancy between texture1 and color2
+            (`planted_bits`) and leaves the label no entropy in training. The truth is that of ``"eval"``.
+        world: Seed of the assignment of pictures to class indices, and therefore of M, which maps a texture
+            to the color of the same index.
 
     Raises:
-        InvalidRequest: a value out of range, images too small for the finest texture.
+        InvalidRequest: If a value is out of range, or the images are too small for the finest texture.
+
+    Source:
+        B. Dufumier, J. Castillo-Navarro, D. Tuia, J.-P. Thiran, What to align in multimodal contrastive
+        learning?, ICLR 2025 (arXiv 2409.07402), after K. Hermann, A. Lampinen, What shapes feature
+        representations?, NeurIPS 2020 (arXiv 2006.12433).
+
+    Example:
+        >>> {term: round(bits, 3) for term, bits in Trifeature().truth.terms.items()}
+        {'redundant': 3.322, 'unique1': 3.322, 'unique2': 3.322, 'synergy': 0.469}
+        >>> tuple(Trifeature(size=32).sample(2).x1.shape)
+        (2, 3, 32, 32)
     """
 
     name: ClassVar[str] = "trifeature"
-    policies: ClassVar[tuple[str, ...]] = ("task", "noise", "generic", *image_views.POLICIES)
+    policies: ClassVar[tuple[str, ...]] = ("task", "noise", "generic", *images.POLICIES)
 
     size: int = 32
     period: float = 1 / 6
@@ -87,17 +93,18 @@ class Trifeature(Latent):
             raise InvalidRequest(f"rotation = {self.rotation!r}: expected degrees, 0 to 180")
         if not isinstance(self.biased, bool):
             raise InvalidRequest(f"biased = {self.biased!r}: expected True or False")
-        if not 0 < self.period <= RADIUS:
+        if not 0 < self.period <= images.RADIUS:
             raise InvalidRequest(
-                f"period = {self.period:g}: expected above 0 and up to {RADIUS:.3g} sides, "
-                "so that a shape shows two"
+                f"period = {self.period:g}: expected above 0 and up to {images.RADIUS:.3g} sides, "
+                "so that a shape shows two periods"
             )
-        # Two pixels a wave is the limit; at it, a wave can vanish between the pixels.
-        if self.period * self.size <= 2.0 * HIGHEST:
-            least = math.floor(2.0 * HIGHEST / self.period) + 1
+        # Nyquist: with two pixels per wave or fewer, a wave can vanish between the pixels.
+        if self.period * self.size <= 2.0 * images.HIGHEST:
+            least = math.floor(2.0 * images.HIGHEST / self.period) + 1
+            pixels = self.period * self.size / images.HIGHEST
             raise InvalidRequest(
-                f"size = {self.size}: the finest texture has {self.period * self.size / HIGHEST:.3g} pixels "
-                f"a wave, and aliases at 2 or less; ask for size = {least} or more, or a longer period"
+                f"size = {self.size}: the finest texture has {pixels:.3g} pixels per wave and aliases at 2 "
+                f"or fewer; ask for size = {least} or more, or a longer period"
             )
 
     @property
@@ -105,7 +112,7 @@ class Trifeature(Latent):
         return (Image(3, self.size, self.size), Image(3, self.size, self.size))
 
     @property
-    def shape_key(self) -> Any:
+    def shape_key(self) -> tuple[int]:
         return (self.size,)
 
     @property
@@ -114,34 +121,33 @@ class Trifeature(Latent):
         return Decomposition(bits, bits, bits, binary_entropy(1 / KINDS))
 
     @property
-    def as_one(self) -> Decomposition:
-        """The decomposition of all targets taken as one Y, which is no sum of theirs.
+    def joint_truth(self) -> Decomposition:
+        """Decomposition of all targets as one Y, in bits; it is not the sum of the tasks' truths.
 
-        X1 knows texture1; with the label that is told of colour2 all that the label's entropy holds, so
-        h(1/10) bits that were synergistic are unique to X2.
+        X1 determines texture1. Together with the label this gives h(1/10) bits about color2, so these bits
+        are unique to X2 instead of synergistic.
         """
         bits = math.log2(KINDS)
         return Decomposition(bits, bits, bits + binary_entropy(1 / KINDS), 0.0)
 
     @property
-    def planted(self) -> float:
-        """Redundant bits between texture1 and colour2 in the pairs that are trained on."""
+    def planted_bits(self) -> float:
+        """Redundant bits between texture1 and color2 in the training pairs."""
         return math.log2(KINDS) if self.biased else 0.0
 
     @property
-    def targets(self) -> dict[str, Target]:
-        """Shape, texture1, texture2 and label, by the terms that they are tasks of."""
+    def target_specs(self) -> dict[str, Target]:
         uniform, rare = (1 / KINDS,) * KINDS, (1 - 1 / KINDS, 1 / KINDS)
         bits, label = math.log2(KINDS), binary_entropy(1 / KINDS)
-        held = {"redundant": (bits, bits), "unique1": (bits, 0.0), "unique2": (0.0, bits)}
+        sources = {"redundant": (bits, bits), "unique1": (bits, 0.0), "unique2": (0.0, bits)}
         tasks = {
             name: Target(name, uniform, bits, {(0,): first, (1,): second, (0, 1): bits})
-            for name, (first, second) in held.items()
+            for name, (first, second) in sources.items()
         }
         return {**tasks, "synergy": Target("synergy", rare, label, {(0,): 0.0, (1,): 0.0, (0, 1): label})}
 
-    def solved(self) -> Decomposition:
-        """The solver's decomposition of each task on its own, side by side."""
+    def solve(self) -> Decomposition:
+        """Decompose the law of each task numerically and add the results."""
         same = np.eye(KINDS) / KINDS
         label = np.stack([1.0 - np.eye(KINDS), np.eye(KINDS)], axis=-1) / KINDS**2
         shared = np.einsum("xy,xz->xyz", same, np.eye(KINDS))
@@ -150,28 +156,28 @@ class Trifeature(Latent):
         return sum(others, start=first)
 
     def view_information(self, policy: str) -> dict[str, ViewInformation]:
-        """I(X;X') of the factors behind each task, and I(X';T), in bits; None where they are not known.
+        """Return I(X;X') of each task's factors and I(X';T), in bits; None if not known exactly.
 
-        `noise` and `flip` keep every factor. `task` keeps texture1 and, of colour2, whether it is that of
-        texture1: log2 10 + h(1/10). `grayscale` keeps all but colours, which it erases in 0.2 of
-        the views: I(colour;colour') = 0.8 log2 10, I(X';T) = 0.8 h(1/10). `jitter` leaves in 0.8 of the
-        views two colours, as the hue is uniform over two steps of the palette: it takes 0.8 bits of
-        log2 10, and of h(1/10) 0.8 * 2/10, for the label is a fair bit where M(texture1) is one of them.
-        `crop`, `blur` and `generic` work on the image, with what effect is not known exactly.
+        `noise` and `flip` keep every factor. `task` keeps texture1 and whether color2 is that of texture1:
+        log2 10 + h(1/10). `grayscale` erases the colors in 0.2 of the views: I(color;color') = 0.8 log2 10
+        and I(X';T) = 0.8 h(1/10). `jitter` leaves two equally likely colors in 0.8 of the views, because the
+        hue is uniform over two steps of the palette. It costs 0.8 bits of log2 10. It costs 0.8 * 2/10 bits
+        of h(1/10), because the label is a fair bit if M(texture1) is one of the two colors. The effect of
+        `crop`, `blur` and `generic` is not known exactly.
         """
-        check_policy(self, policy)
         if policy in ("generic", "crop", "blur"):
-            return {name: ViewInformation(None, None) for name in self.targets}
+            return super(Latent, self).view_information(policy)
+        check_policy(self, policy)
         bits, label = math.log2(KINDS), binary_entropy(1 / KINDS)
-        stated = {name: ViewInformation(bits, bits) for name in ("redundant", "unique1", "unique2")}
-        lost, missed = 0.0, 0.0
+        information = {name: ViewInformation(bits, bits) for name in ("redundant", "unique1", "unique2")}
+        lost, lost_label = 0.0, 0.0
         if policy == "grayscale":
-            lost, missed = image_views.GREY * bits, image_views.GREY * label
+            lost, lost_label = images.GRAY * bits, images.GRAY * label
         elif policy == "jitter":
-            lost, missed = image_views.JITTERED, image_views.JITTERED * 2 / KINDS
+            lost, lost_label = images.JITTERED, images.JITTERED * 2 / KINDS
         elif policy == "task":
             lost = bits - label
-        return stated | {"synergy": ViewInformation(2 * bits - lost, label - missed)}
+        return information | {"synergy": ViewInformation(2 * bits - lost, label - lost_label)}
 
     def draw(
         self, n: int, seed: int, split: str = "eval", device: torch.device | str = "cpu"
@@ -184,48 +190,45 @@ class Trifeature(Latent):
         return factors
 
     def labels(self, latents: dict[str, Tensor]) -> dict[str, Tensor]:
-        paired = latents["colour2"] == latents["texture1"]
-        tasks = (latents["shape"], latents["texture1"], latents["texture2"], paired.long())
-        return dict(zip(self.targets, tasks, strict=True))
+        is_paired = latents["colour2"] == latents["texture1"]
+        tasks = (latents["shape"], latents["texture1"], latents["texture2"], is_paired.long())
+        return dict(zip(self.target_specs, tasks, strict=True))
 
     def redraw(self, sample: Sample, seed: int) -> dict[str, Tensor]:
-        """Colours afresh: the first anywhere, the second where its label says."""
+        """Redraw the first color freely and the second one such that the label does not change."""
         latents = sample.latents
-        paired = latents["colour2"] == latents["texture1"]
-        generator = torch_generator(child(seed, "factors"), paired.device)
-        first = torch.randint(KINDS, paired.shape, generator=generator, device=paired.device)
-        step = torch.randint(1, KINDS, paired.shape, generator=generator, device=paired.device)
-        second = torch.where(paired, latents["colour2"], (latents["texture1"] + step) % KINDS)
+        is_paired = latents["colour2"] == latents["texture1"]
+        generator = torch_generator(child(seed, "factors"), is_paired.device)
+        first = torch.randint(KINDS, is_paired.shape, generator=generator, device=is_paired.device)
+        step = torch.randint(1, KINDS, is_paired.shape, generator=generator, device=is_paired.device)
+        second = torch.where(is_paired, latents["colour2"], (latents["texture1"] + step) % KINDS)
         return latents | {"colour1": first, "colour2": second}
 
     def observe(self, latents: dict[str, Tensor], seed: int) -> tuple[Tensor, ...]:
         device = latents["shape"].device
-        dealt = torch_generator(child(self.world, "pictures"))
-        pictures = torch.stack([torch.randperm(KINDS, generator=dealt) for _ in range(3)]).to(device)
-        images = []
+        order = torch_generator(child(self.world, "pictures"))
+        pictures = torch.stack([torch.randperm(KINDS, generator=order) for _ in range(3)]).to(device)
+        observed = []
         for m in (1, 2):
             generator = torch_generator(child(seed, "noise", m - 1), device)
             pose = torch.rand((6, len(latents["shape"])), generator=generator, device=device)
             factors = (latents[name] for name in ("shape", f"texture{m}", f"colour{m}"))
-            shape, texture, colour = (p[f] for p, f in zip(pictures, factors, strict=True))
+            shape, texture, color = (p[f] for p, f in zip(pictures, factors, strict=True))
             period = self.period * self.size
-            images.append(
-                render(shape, texture, colour, pose, size=self.size, period=period, rotation=self.rotation)
+            observed.append(
+                images.render(
+                    shape, texture, color, pose, size=self.size, period=period, rotation=self.rotation
+                )
             )
-        return tuple(images)
+        return tuple(observed)
 
     def view(self, sample: Sample, policy: str, seed: int) -> Sample:
-        """Draws a view of every row.
-
-        Raises:
-            InvalidRequest: a policy that it does not offer.
-        """
-        check_policy(self, policy)
         if policy in ("task", "noise"):
             return super().view(sample, policy, seed)
-        asked = image_views.POLICIES if policy == "generic" else (policy,)
+        check_policy(self, policy)
+        policies = images.POLICIES if policy == "generic" else (policy,)
         x = tuple(
-            image_views.augmented(xi, asked, torch_generator(child(seed, "image", m), xi.device))
+            images.augment(xi, policies, torch_generator(child(seed, "image", m), xi.device))
             for m, xi in enumerate(sample.x)
         )
-        return Sample(x, sample.targets, sample.classes, sample.latents, sample.symbols)
+        return replace(sample, x=x)

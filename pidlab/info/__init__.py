@@ -1,4 +1,4 @@
-"""Exact information of known distributions, in bits."""
+"""Exact information of known distributions and of samples, in bits."""
 
 from pidlab.info.broja import broja
 from pidlab.info.gates import gate, gates

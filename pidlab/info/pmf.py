@@ -1,32 +1,37 @@
-"""What jointly Gaussian variables tell of a quantised one, in bits."""
+"""Probability mass functions and their Shannon information, in bits."""
 
 from functools import lru_cache
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from scipy.integrate import quad
 from scipy.optimize import brentq
-from scipy.special import entr, ndtr, ndtri
+from scipy.special import entr
 
-from pidlab.decomposition import Decomposition
 from pidlab.errors import InvalidRequest
 
-# How far from 1 a pmf may sum.
+# Largest accepted distance of a pmf's sum from 1.
 SUM_TOLERANCE = 1e-9
 
 
 def as_pmf(values: Any, normalize: bool = False) -> Float[np.ndarray, "... n1 n2 ny"]:
-    """`values` as float64 pmfs over the last three axes (X1, X2, Y), each of sum 1.
+    """Validate an array as pmfs over its last three axes and scale each sum to 1.
 
     Args:
-        values: an array of probabilities, or of counts when `normalize` says so.
-        normalize: divide by the sum, whatever it is.
+        values: Probabilities, or counts or weights with ``normalize``, shape (..., n1, n2, ny); the target Y
+            is the last axis, leading axes are a batch.
+        normalize: Whether to accept any positive sum.
+
+    Returns:
+        The pmfs as float64, shape (..., n1, n2, ny).
 
     Raises:
-        InvalidRequest: not numbers, fewer than three axes, an empty axis, a value that is negative or not
-            finite, or a sum that is not finite or further than 1e-9 from 1.
+        InvalidRequest: If the values are not numbers, an axis is missing or empty, a value is negative or
+            not finite, or a sum differs from 1 by more than 1e-9 (without ``normalize``).
+
+    Example:
+        >>> as_pmf([[[3, 1]]], normalize=True).tolist()
+        [[[0.75, 0.25]]]
     """
     try:
         pmf = np.asarray(values)
@@ -34,13 +39,11 @@ def as_pmf(values: Any, normalize: bool = False) -> Float[np.ndarray, "... n1 n2
             raise TypeError
         pmf = pmf.astype(np.float64)
     except (TypeError, ValueError):
-        raise InvalidRequest("a pmf: expected an array of real numbers of shape (..., n1, n2, ny)") from None
+        raise InvalidRequest("pmf: expected an array of real numbers of shape (..., n1, n2, ny)") from None
     if pmf.ndim < 3:
-        raise InvalidRequest(
-            f"a pmf of shape {pmf.shape}: expected 3 axes (n1, n2, ny) or more, Y on the last one"
-        )
+        raise InvalidRequest(f"pmf of shape {pmf.shape}: expected 3 axes (n1, n2, ny) or more, Y last")
     if 0 in pmf.shape[-3:]:
-        raise InvalidRequest(f"a pmf of shape {pmf.shape}: every variable needs a symbol")
+        raise InvalidRequest(f"pmf of shape {pmf.shape}: every variable needs a symbol")
     if not np.isfinite(pmf).all():
         raise InvalidRequest(f"probabilities: {_first(pmf, ~np.isfinite(pmf))} is not finite")
     if (pmf < 0).any():
@@ -48,32 +51,53 @@ def as_pmf(values: Any, normalize: bool = False) -> Float[np.ndarray, "... n1 n2
     with np.errstate(over="ignore"):
         total = pmf.sum((-3, -2, -1), keepdims=True)
     if not np.isfinite(total).all():
-        raise InvalidRequest(
-            "probabilities: their sum is beyond what float64 holds; divide them by the largest"
-        )
+        raise InvalidRequest("probabilities: the sum is beyond float64; divide them by the largest")
     if normalize:
         if (total == 0).any():
-            raise InvalidRequest("probabilities are all 0: there is nothing to normalise")
+            raise InvalidRequest("probabilities: all 0; at least one must be positive")
     elif (off := np.abs(total - 1.0) > SUM_TOLERANCE).any():
         raise InvalidRequest(
-            f"probabilities sum to {total[off][0]:.12g}, not 1 (within {SUM_TOLERANCE:g}): "
+            f"probabilities sum to {total[off][0]:.12g}, not 1 (within {SUM_TOLERANCE:g}); "
             "normalize=True (--normalize) accepts counts and weights"
         )
     return pmf / total
 
 
 def _first(values: np.ndarray, wrong: np.ndarray) -> str:
+    """Return the first wrong value and its index as text."""
     place = tuple(int(i) for i in np.argwhere(wrong)[0])
     return f"{values[place]:g} at {place}"
 
 
 def entropy(pmf: Float[np.ndarray, "... n"]) -> Float[np.ndarray, "..."]:
-    """Shannon entropy -sum p log2 p over the last axis, in bits; zero cells count nothing."""
+    """Compute the Shannon entropy -sum p log2 p over the last axis, in bits.
+
+    Args:
+        pmf: Probabilities, shape (..., n); a zero contributes 0.
+
+    Returns:
+        H in bits, shape (...).
+
+    Example:
+        >>> float(entropy(np.full(8, 1 / 8)))
+        3.0
+    """
     return np.asarray(entr(np.asarray(pmf, dtype=np.float64)).sum(-1) / np.log(2.0))
 
 
 def mutual_information(pmf: Float[np.ndarray, "... a b"]) -> Float[np.ndarray, "..."]:
-    """I(A;B) = H(A) + H(B) - H(A,B) of joint pmfs over the last two axes, in bits."""
+    """Compute I(A;B) = H(A) + H(B) - H(A,B), in bits.
+
+    Args:
+        pmf: Joint pmfs over the last two axes, shape (..., a, b).
+
+    Returns:
+        I(A;B) in bits, shape (...).
+
+    Example:
+        >>> float(mutual_information(np.eye(4) / 4))
+        2.0
+    """
     pmf = np.asarray(pmf, dtype=np.float64)
     *batch, a, b = pmf.shape
     joint = entropy(pmf.reshape(*batch, a * b))
@@ -81,16 +105,39 @@ def mutual_information(pmf: Float[np.ndarray, "... a b"]) -> Float[np.ndarray, "
 
 
 def conditional_mutual_information(pmf: Float[np.ndarray, "... a b c"]) -> Float[np.ndarray, "..."]:
-    """I(A;C|B) = I(A,B;C) - I(B;C) of joint pmfs over the last three axes, in bits.
+    """Compute I(A;C|B) = I(A,B;C) - I(B;C), in bits.
 
-    Of a pmf (..., n1, n2, ny) this is I(X1;Y|X2), unique1 + synergy of every decomposition.
+    For a pmf (..., n1, n2, ny) this is I(X1;Y|X2), which is unique1 + synergy of every decomposition.
+
+    Args:
+        pmf: Joint pmfs over the last three axes, shape (..., a, b, c).
+
+    Returns:
+        I(A;C|B) in bits, shape (...).
+
+    Example:
+        >>> from pidlab.info import gate
+        >>> float(conditional_mutual_information(gate("xor")))
+        1.0
     """
     pmf = np.asarray(pmf, dtype=np.float64)
     return np.asarray(joint_information(pmf) - mutual_information(pmf.sum(-3)))
 
 
 def joint_information(pmf: Float[np.ndarray, "... n1 n2 ny"]) -> Float[np.ndarray, "..."]:
-    """I(X1,X2;Y) of pmfs over the last three axes, in bits."""
+    """Compute I(X1,X2;Y), in bits.
+
+    Args:
+        pmf: Joint pmfs over the last three axes, shape (..., n1, n2, ny).
+
+    Returns:
+        I(X1,X2;Y) in bits, shape (...).
+
+    Example:
+        >>> from pidlab.info import gate
+        >>> float(joint_information(gate("xor")))
+        1.0
+    """
     pmf = np.asarray(pmf, dtype=np.float64)
     *batch, n1, n2, ny = pmf.shape
     return mutual_information(pmf.reshape(*batch, n1 * n2, ny))
@@ -99,117 +146,79 @@ def joint_information(pmf: Float[np.ndarray, "... n1 n2 ny"]) -> Float[np.ndarra
 def source_informations(
     pmf: Float[np.ndarray, "... n1 n2 ny"],
 ) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
-    """I(X1;Y) and I(X2;Y) of pmfs over the last three axes, in bits."""
+    """Compute I(X1;Y) and I(X2;Y), in bits.
+
+    Args:
+        pmf: Joint pmfs over the last three axes, shape (..., n1, n2, ny).
+
+    Returns:
+        I(X1;Y) and I(X2;Y) in bits, each of shape (...).
+
+    Example:
+        >>> from pidlab.info import gate
+        >>> [float(bits) for bits in source_informations(gate("unq1"))]
+        [0.0, 1.0]
+    """
     pmf = np.asarray(pmf, dtype=np.float64)
     return mutual_information(pmf.sum(-2)), mutual_information(pmf.sum(-3))
 
 
 def co_information(pmf: Float[np.ndarray, "... n1 n2 ny"]) -> Float[np.ndarray, "..."]:
-    """I(X1;Y) + I(X2;Y) - I(X1,X2;Y) over the last three axes, in bits; redundant - synergy.
+    """Compute I(X1;Y) + I(X2;Y) - I(X1,X2;Y) = redundant - synergy, in bits.
 
-    Symmetric in the three variables; -1 for an XOR (McGill 1954).
+    It is symmetric in the three variables (McGill 1954).
+
+    Args:
+        pmf: Joint pmfs over the last three axes, shape (..., n1, n2, ny).
+
+    Returns:
+        The co-information in bits, shape (...).
+
+    Example:
+        >>> from pidlab.info import gate
+        >>> float(co_information(gate("xor")))
+        -1.0
     """
     first, second = source_informations(pmf)
     return np.asarray(first + second - joint_information(pmf))
 
 
 def binary_entropy(p: float) -> float:
-    """h(p) = -p log2 p - (1-p) log2(1-p), in bits."""
+    """Compute h(p) = -p log2 p - (1-p) log2(1-p), in bits.
+
+    Args:
+        p: Probability of one of two outcomes.
+
+    Returns:
+        The entropy in bits.
+
+    Example:
+        >>> round(binary_entropy(0.11), 4)
+        0.4999
+    """
     return float(entropy(np.array([p, 1.0 - p])))
 
 
-@lru_cache(maxsize=65536)  # the points of a sweep share theirs
+@lru_cache(maxsize=65536)  # points of one sweep share their values
 def inverse_binary_entropy(bits: float) -> float:
-    """The p in [0, 1/2] with h(p) = `bits`.
-
-    Raises:
-        ValueError: `bits` is not in [0, 1].
-    """
-    if not 0.0 <= bits <= 1.0:
-        raise ValueError(f"a binary entropy lies in [0, 1] bits, got {bits}")
-    if bits in (0.0, 1.0):
-        return bits / 2.0
-    return float(brentq(lambda p: binary_entropy(p) - bits, 0.0, 0.5, xtol=1e-300, rtol=1e-15, maxiter=5000))
-
-
-ACCURACY = 1e-9  # bits
-FAR = 10.0  # standard deviations; what lies beyond has less than 1e-22 of the mass
-
-
-def equal_edges(classes: int) -> Float[np.ndarray, " edges"]:
-    """The inner edges that cut a standard normal into `classes` bins of equal mass."""
-    return ndtri(np.arange(1, classes) / classes)
-
-
-def bin_probabilities(
-    mean: Float[np.ndarray, "*n"], sd: float, edges: Float[np.ndarray, " edges"]
-) -> Float[np.ndarray, "*n bins"]:
-    """Probability of every bin between `edges` under N(mean, sd^2)."""
-    below = ndtr((edges - np.asarray(mean)[..., None]) / sd)
-    ends = np.zeros((*below.shape[:-1], 1))
-    return np.diff(np.concatenate([ends, below, ends + 1.0], axis=-1), axis=-1)
-
-
-@lru_cache(maxsize=4096)
-def quantised_information(r2: float, classes: int) -> float:
-    """I(T;Y) for Y the equal-mass bin of Z, where T, Z are standard normal with correlation^2 `r2`.
-
-    I = log2 k - E_T H(N(r T, 1 - r^2) in bins), by quadrature to 1e-9 bits. For two bins
-    I = 1 - E h(Phi(T r / sqrt(1 - r^2))).
+    """Solve h(p) = ``bits`` for p in [0, 1/2].
 
     Args:
-        r2: squared correlation of T and Z; a vector T counts by what it explains of Z's variance.
-        classes: number of bins.
+        bits: Entropy in [0, 1] bits.
+
+    Returns:
+        The probability p.
+
+    Raises:
+        ValueError: If ``bits`` lies outside [0, 1].
+
+    Example:
+        >>> round(inverse_binary_entropy(0.5), 4)
+        0.11
     """
-    if r2 <= 0.0 or classes == 1:
-        return 0.0
-    if r2 >= 1.0:
-        return float(np.log2(classes))
-    edges, r, sd = equal_edges(classes), np.sqrt(r2), np.sqrt(1.0 - r2)
-
-    def doubt(t: float) -> float:
-        held = bin_probabilities(np.asarray(r * t), sd, edges)
-        return float(entr(held).sum() * np.exp(-0.5 * t * t) / np.sqrt(2.0 * np.pi))
-
-    # Doubt is greatest where r T meets an edge, in a spike as narrow as sd / r.
-    turns = {float(np.clip(edge / r + k * sd / r, -FAR, FAR)) for edge in edges for k in (-8, 0, 8)}
-    points = sorted({-FAR, FAR, 0.0} | turns)
-    pieces = [quad(doubt, a, b, epsabs=ACCURACY / len(points), limit=200)[0] for a, b in pairwise(points)]
-    return float(np.log2(classes) - sum(pieces) / np.log(2.0))
-
-
-def quantised_decomposition(r2_1: float, r2_2: float, r2_12: float, classes: int) -> Decomposition:
-    """BROJA of Y, the equal-mass bin of Z, from Gaussian sources that explain these parts of Z's variance.
-
-    Each source tells of Z what one normal variable tells, and the one that explains less has the law of a
-    degraded copy of the other. BROJA looks at the pairs (X_i, Y) alone, so the weaker source's unique
-    information is 0 (Blackwell order; Bertschinger et al. 2014): redundant = min(I1, I2),
-    synergy = I12 - max(I1, I2), however the sources depend on each other.
-    """
-    one, two, both = (quantised_information(r2, classes) for r2 in (r2_1, r2_2, r2_12))
-    weak, strong = min(one, two), max(one, two)
-    exact = all(r2 in (0.0, 1.0) for r2 in (r2_1, r2_2, r2_12))
-    gap = 0.0 if exact else 2.0 * ACCURACY
-    return Decomposition(weak, one - weak, two - weak, max(both - strong, 0.0), how="quadrature", gap=gap)
-
-
-def quantised_source(r2: float, classes: int, bins: int) -> Float[np.ndarray, "bins classes"]:
-    """p(bin of T, Y): T cut into bins of equal mass, Y as in `quantised_information`.
-
-    Merging values of T never adds information, so what a solver finds on such laws bounds the terms'
-    sums from below and tends to them as bins are added.
-    """
-    edges = equal_edges(classes)
-    if r2 >= 1.0:
-        return _overlap(bins, classes)
-    nodes, weights = np.polynomial.legendre.leggauss(64)
-    # Quantiles of T, so that a bin is an interval of equal length.
-    u = (np.arange(bins)[:, None] + (nodes + 1.0) / 2.0) / bins
-    held = bin_probabilities(np.sqrt(r2) * ndtri(u), np.sqrt(1.0 - r2), edges)
-    return np.einsum("bnc,n->bc", held, weights / 2.0) / bins
-
-
-def _overlap(bins: int, classes: int) -> Float[np.ndarray, "bins classes"]:
-    low = np.maximum.outer(np.arange(bins) / bins, np.arange(classes) / classes)
-    high = np.minimum.outer(np.arange(1, bins + 1) / bins, np.arange(1, classes + 1) / classes)
-    return np.maximum(high - low, 0.0)
+    if not 0.0 <= bits <= 1.0:
+        raise ValueError(f"{bits} bits: a binary entropy lies in [0, 1] bits")
+    if bits in (0.0, 1.0):
+        return bits / 2.0
+    # p can be as small as 1e-300, so only the relative tolerance may end the search.
+    return float(brentq(lambda p: binary_entropy(p) - bits, 0.0, 0.5, xtol=1e-300, rtol=1e-15, maxiter=5000))

@@ -1,4 +1,4 @@
-"""Decompositions of samples: the plug-in value, its bias, and what chance alone would show."""
+"""Decompositions of samples: the plug-in estimate, its bias, and its distribution without information."""
 
 from dataclasses import dataclass
 
@@ -15,18 +15,17 @@ SHUFFLES = 200
 
 @dataclass(frozen=True)
 class SampleDecomposition:
-    """What n samples of (X1, X2, Y) say about the decomposition of their law, in bits.
+    """Estimated decomposition of the law behind n samples of (X1, X2, Y), in bits.
 
     Args:
-        plug_in: of the relative frequencies. Biased: by about cells / n bits where cells are sparse,
-            and mostly upwards in the synergy.
-        corrected: `plug_in` less the delete-a-block jackknife's estimate of its bias.
-        null_mean: term by term, the mean over shuffles of Y against (X1, X2): what no information at
-            all reads at this n.
-        null_high: their 95th percentile.
-        p_value: part of the shuffles, this sample counted with them, that read as much or more.
-        n: samples.
-        cells: outcomes (x1, x2, y) in the table, empty ones included.
+        plug_in: Decomposition of the relative frequencies. Its bias is about cells / n bits where cells are
+            sparse, and mostly upwards in the synergy.
+        corrected: `plug_in` minus the delete-a-block jackknife estimate of its bias.
+        null_mean: Mean of each term over shuffles of Y against (X1, X2), where there is no information.
+        null_high: 95th percentile of each term over these shuffles.
+        p_value: Share of the shuffles, the samples themselves included, with a term at least as large.
+        n: Number of samples.
+        cells: Number of outcomes (x1, x2, y), empty ones included.
     """
 
     plug_in: Decomposition
@@ -39,7 +38,7 @@ class SampleDecomposition:
 
     @property
     def n_per_cell(self) -> float:
-        """Samples per outcome; below about 5 the bias is large and the correction a rough one."""
+        """Samples per outcome; below about 5 the bias is large and its correction is rough."""
         return self.n / self.cells
 
 
@@ -51,21 +50,29 @@ def decompose_samples(
     shuffles: int = SHUFFLES,
     blocks: int = BLOCKS,
 ) -> SampleDecomposition:
-    """Decomposes the empirical law of samples, with its bias and a null.
+    """Decompose the empirical law of samples and estimate its bias and its null distribution.
 
-    The jackknife deletes one of g random blocks of m_j samples in turn: corrected = g f - sum_j
-    (1 - m_j / n) f_(-j), which removes bias of order 1/n from any smooth f of the law (Quenouille 1956;
-    blocks of unequal size: Busing, Meijer & van der Leeden 1999, eq. 8).
+    The jackknife deletes each of g random blocks of m_j samples in turn: corrected = g f - sum_j
+    (1 - m_j / n) f_(-j), which removes bias of order 1/n from any smooth f of the law (Quenouille 1956; for
+    blocks of unequal size, Busing, Meijer & van der Leeden 1999, eq. 8).
 
     Args:
-        samples: symbol numbers of X1, X2 and Y from 0, a row per sample.
-        measure: as in `decompose`.
-        seed: of the shuffles and blocks.
-        shuffles: of Y; their number bounds the p-value from below by 1 / (shuffles + 1).
-        blocks: of the jackknife.
+        samples: Symbol indices of X1, X2 and Y from 0, one row per sample, shape (n, 3).
+        measure: Definition of redundancy, as in `decompose`.
+        seed: Seed of the shuffles and blocks.
+        shuffles: Number of shuffles of Y; p-values are at least 1 / (shuffles + 1).
+        blocks: Number of blocks of the jackknife.
+
+    Returns:
+        The estimates in bits.
 
     Raises:
-        InvalidRequest: fewer than two samples, or an unknown measure.
+        InvalidRequest: If there are fewer than two samples, or the measure is unknown.
+
+    Example:
+        >>> copies = np.array([[0, 0, 0], [1, 1, 1]])
+        >>> decompose_samples(copies, "mmi").plug_in.redundant
+        1.0
     """
     n = len(samples)
     if n < 2:
@@ -73,13 +80,13 @@ def decompose_samples(
     rng = np.random.default_rng(seed)
     shape = tuple(int(n) + 1 for n in samples.max(0))
     x1, x2, y = samples.T
-    whole = _counts(x1, x2, y, shape)
-    plug_in = decompose(whole, measure, normalize=True)
+    counts = _counts(x1, x2, y, shape)
+    plug_in = decompose(counts, measure, normalize=True)
 
-    # Blocks are whole in size but for one sample, and never so many that one is empty.
+    # At most n blocks, so that none is empty; their sizes differ by at most one sample.
     parts = np.array_split(rng.permutation(n), min(blocks, n))
-    left = np.stack([whole - _counts(x1[part], x2[part], y[part], shape) for part in parts])
-    without = decompose(left, measure, normalize=True)
+    remaining = np.stack([counts - _counts(x1[part], x2[part], y[part], shape) for part in parts])
+    without = decompose(remaining, measure, normalize=True)
     weights = np.array([1.0 - len(part) / n for part in parts])
     corrected = Decomposition(
         *(
@@ -93,14 +100,14 @@ def decompose_samples(
 
     shuffled = np.stack([_counts(x1, x2, rng.permutation(y), shape) for _ in range(shuffles)])
     null = decompose(shuffled, measure, normalize=True).terms
-    least = 1e-9  # ties of a term that is exactly 0 are met to rounding
+    rounding = 1e-9  # terms that are exactly 0 tie only up to rounding
     return SampleDecomposition(
         plug_in,
         corrected,
         {term: float(np.mean(null[term])) for term in TERMS},
         {term: float(np.quantile(null[term], 0.95)) for term in TERMS},
         {
-            term: float((1 + np.sum(null[term] >= plug_in.terms[term] - least)) / (shuffles + 1))
+            term: float((1 + np.sum(null[term] >= plug_in.terms[term] - rounding)) / (shuffles + 1))
             for term in TERMS
         },
         n,
@@ -111,5 +118,6 @@ def decompose_samples(
 def _counts(
     x1: Int[np.ndarray, " n"], x2: Int[np.ndarray, " n"], y: Int[np.ndarray, " n"], shape: tuple[int, ...]
 ) -> Float[np.ndarray, "n1 n2 ny"]:
+    """Count the samples in each cell."""
     flat = np.ravel_multi_index((x1, x2, y), shape)
     return np.bincount(flat, minlength=int(np.prod(shape))).reshape(shape).astype(np.float64)

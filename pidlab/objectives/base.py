@@ -1,5 +1,6 @@
 """The interface of an objective: a loss with its encoders and heads, written for one model."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -13,7 +14,7 @@ from pidlab.errors import nearest
 
 Views = tuple[tuple[Tensor, ...], ...]
 T = TypeVar("T")
-NEEDS = ("views", "view", "labels")
+NEEDS = ("views", "view", "labels", "random")
 # Longest name of a readout, in characters.
 LONGEST_NAME = 40
 
@@ -31,6 +32,7 @@ class Batch:
             contain `"views"`; only the first, `((a1, a2),)`, if they contain `"view"`.
         y: Joint label, shape (n,), for objectives whose `needs` contain `"labels"`.
         targets: Label of each target by name, each (n,), under the same condition.
+        keys: Random integer of each sample, shape (n,), for objectives whose `needs` contain `"random"`.
 
     Example:
         >>> batch = Batch((torch.zeros(4, 3), torch.ones(4, 3)))
@@ -44,9 +46,11 @@ class Batch:
         views: Views | None = None,
         y: Int[Tensor, " n"] | None = None,
         targets: dict[str, Int[Tensor, " n"]] | None = None,
+        keys: Int[Tensor, " n"] | None = None,
     ) -> None:
         self.x = x
-        self._views, self._y, self._targets = views, y, targets
+        self._views, self._y, self._targets, self._keys = views, y, targets, keys
+        self._drawn = 0
 
     @property
     def x1(self) -> Tensor:
@@ -72,6 +76,46 @@ class Batch:
     def targets(self) -> dict[str, Int[Tensor, " n"]]:
         """The label of each target by name, each (n,)."""
         return _declared(self._targets, "targets", "labels")
+
+    def uniform(self, *shape: int, per_sample: bool = True) -> Float[Tensor, "..."]:
+        """Draw random numbers from [0, 1): shape (n, *shape), or `shape` for the whole batch.
+
+        The numbers are a hash of the sample's key and a counter (SplitMix64, Steele et al. 2014). They are
+        seeded by the run, and `torch.vmap` supports them, unlike the generators of torch. Each call gives
+        other numbers.
+
+        Args:
+            shape: Shape of the numbers of one sample.
+            per_sample: Whether each sample gets its own numbers; otherwise the batch shares them, and they do
+                not depend on the order of its samples.
+
+        Raises:
+            UndeclaredNeedError: If `needs` does not contain `"random"`.
+
+        Example:
+            >>> batch = Batch((torch.zeros(2, 1),), keys=torch.tensor([3, 4]))
+            >>> batch.uniform(5).shape
+            torch.Size([2, 5])
+        """
+        keys = _declared(self._keys, "uniform", "random")
+        keys = keys if per_sample else keys.sum(0, keepdim=True)
+        count = math.prod(shape)
+        index = torch.arange(self._drawn + 1, self._drawn + count + 1, device=keys.device)
+        self._drawn += count
+        # 64-bit arithmetic wraps around, as the algorithm requires; constants are those of SplitMix64,
+        # signed.
+        x = keys[:, None] + index * -7046029254386353131
+        x = (x ^ _shift(x, 30)) * -4658895280553007687
+        x = (x ^ _shift(x, 27)) * -7723592293110705685
+        x = x ^ _shift(x, 31)
+        # The upper 24 bits fill the mantissa of a float32.
+        numbers = _shift(x, 40).float() * 2.0**-24
+        return numbers.reshape(-1, *shape) if per_sample else numbers.reshape(shape)
+
+
+def _shift(x: Int[Tensor, "n k"], bits: int) -> Int[Tensor, "n k"]:
+    """Shift bits to the right and fill with zeros; torch fills with the sign."""
+    return (x >> bits) & ((1 << (64 - bits)) - 1)
 
 
 def _declared(value: T | None, name: str, need: str) -> T:

@@ -1,43 +1,41 @@
-"""The capture figure: bits read from the frozen representation against the truth, term by term."""
+"""Figure "capture": captured against true information, term by term."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from pidlab.plots.parts import (
-    TRUTH_HANDLE,
+    CAPTURED,
+    DOT_SPREAD,
+    LINE_SPREAD,
     axis_label,
-    draw_line,
-    handles_of,
+    draw_objectives,
+    label_row,
+    label_values,
     legend,
-    line_width,
+    objective_handles,
     panel_grid,
-    place_label,
-    show,
+    point_title,
+    truth_handle,
+    value_positions,
 )
-from pidlab.plots.style import (
-    TRUTH,
-    Look,
-    looks,
-    style,
-)
+from pidlab.plots.style import TRUTH, Look, looks, style
 from pidlab.results.means import (
-    at_place,
-    columns_of,
-    is_reference,
-    means,
-    places,
-    with_seeds,
+    add_single_seeds,
+    list_points,
+    mean_over_seeds,
+    point_columns,
+    rows_at,
+    thin_points,
 )
-from pidlab.results.panels import panels
+from pidlab.results.panels import Panel, panels, symbol_of
 
-MOST_ROWS = 12
-# Of the words beneath a panel that stand side by side; more are tilted.
-MOST_LETTERS = 16
+# A figure with more rows of panels does not fit on a page.
+MOST_ROWS = 6
+# Bits below which the means of a term without information count as zero.
+ZERO = 0.05
 
 
 def capture_figure(
@@ -48,132 +46,116 @@ def capture_figure(
     readout: str = "z12",
     terms: Sequence[str] = (),
 ) -> tuple[Figure, pd.DataFrame]:
-    """Draws captured against true bits: a panel per term, a line and a band per objective.
+    """Draw captured against true information, with a panel per term.
 
-    A term that rises or falls along the first direction is drawn against its own truth, with the identity
-    as a grey line; any other is drawn against the swept parameter, with its truth as a grey line. Lines are
-    means over seeds, bands 95 % t-intervals over them, dots single seeds. Each
-    further direction adds a row of panels per value.
+    A term that rises or falls along the first axis is drawn against its own truth, with the identity as a
+    grey line. Any other term is drawn against the varied parameter, with its truth as a grey line. Marks
+    are means over seeds with 95 % t-intervals, dots are single seeds. Each further axis adds a row of
+    panels per value. Terms without information that no objective captures have no panel.
 
     Args:
-        table: rows as in results.csv.
-        axis_groups: columns of the parameters that move together, the direction to be drawn along first.
-        venue: whose page the figure is for.
-        readout: which readout, where there is a target per term (see `pidlab.results.panels`).
-        terms: that are asked for by name.
+        table: Rows as in results.csv.
+        axis_groups: Columns of the parameters that vary together; the first is drawn along x.
+        venue: One of `VENUES`.
+        readout: Readout to show.
+        terms: Targets that are shown in addition to the terms.
 
     Returns:
-        The figure, and a tidy table of every number in it (bits).
+        The figure, and a tidy table of all its numbers (bits).
 
     Raises:
-        InvalidRequest: nothing in the table is a headline of that readout.
+        InvalidRequest: If the table has no headline rows of that readout.
     """
     rows, divided = panels(table, readout, terms)
-    by = columns_of(rows, axis_groups) or ["redundant"]
-    along = by[0]
-    shown = with_seeds(means(rows, by), rows, by)
-    combinations = places(rows, by[1:])
-    drawn = combinations[:MOST_ROWS]
+    by = point_columns(rows, axis_groups) or ["redundant"]
+    shown = add_single_seeds(mean_over_seeds(rows, by), rows, by)
+    empty = empty_targets(shown)
+    visible = [part for part in divided if (part.readout, part.term) not in empty] or divided
+    points = list_points(rows, by[1:])
+    drawn = thin_points(points, MOST_ROWS)
     palette = looks(rows["objective"])
-    top = max(1.05 * float(shown[["truth", "mean"]].max().max()), 0.1)
-    limits = (-0.06 * top, 1.04 * top)
+    limits = bits_limits(shown)
     with style(venue):
-        figure, grid = panel_grid(venue, len(drawn), len(divided))
-        for line, (strip, place) in enumerate(zip(grid, drawn, strict=True)):
-            here, seeds = at_place(shown, place), at_place(rows, place)
-            for part, panel in zip(divided, strip, strict=True):
-                _panel(panel, part.of(here), part.of(seeds), part.symbol, along, palette, limits)
+        figure, grid = panel_grid(venue, len(drawn), len(visible))
+        for line, (strip, point) in enumerate(zip(grid, drawn, strict=True)):
+            means, seeds = rows_at(shown, point), rows_at(rows, point)
+            for part, panel in zip(visible, strip, strict=True):
+                _draw_panel(panel, part, part.rows(means), part.rows(seeds), by[0], palette)
                 panel.set_ylim(limits)
                 if line == 0:
                     panel.set_title(part.title)
                 if line < len(drawn) - 1:
                     panel.set_xlabel("")
-            label = place_label(place, between="\n")
-            strip[0].set_ylabel(f"captured [bits]\n{label}" if label else "captured [bits]")
-        if len(drawn) < len(combinations):
-            figure.suptitle(f"first {len(drawn)} of {len(combinations)} rows; the table beside has all")
-        bars = any(panel.patches for panel in figure.axes)
-        truth = [Line2D([], [], **TRUTH_HANDLE)] if shown["truth"].notna().any() else []
-        legend(figure, [*handles_of(palette, areas=bars), *truth])
+            if point:
+                label_row(strip[-1], point_title(point, "\n"))
+        figure.supylabel(CAPTURED, fontsize="medium")
+        if len(drawn) < len(points):
+            figure.suptitle(f"{len(drawn)} of {len(points)} values; the table has all of them")
+        truth = [truth_handle()] if shown["truth"].notna().any() else []
+        legend(figure, [*objective_handles(palette), *truth])
     return figure, shown
 
 
-def _panel(
+def bits_limits(shown: pd.DataFrame) -> tuple[float, float]:
+    """Return limits of an axis in bits that hold all truths and means."""
+    top = max(1.05 * float(shown[["truth", "mean"]].max().max()), 0.1)
+    return -0.06 * top, 1.04 * top
+
+
+def empty_targets(shown: pd.DataFrame) -> set[tuple[str, str]]:
+    """Return the (readout, term) pairs that are a line at 0: no information, and none captured.
+
+    Args:
+        shown: Means over seeds (`mean_over_seeds`).
+    """
+    size = shown[["truth", "mean"]].abs().groupby([shown["readout"], shown["term"]], sort=False).max()
+    known = shown.groupby(["readout", "term"], sort=False)["truth"].count() > 0
+    empty = size[known & (size["truth"] == 0) & (size["mean"] < ZERO)]
+    return set(empty.index)
+
+
+def _draw_panel(
     panel: Axes,
-    shown: pd.DataFrame,
-    rows: pd.DataFrame,
-    symbol: str,
+    part: Panel,
+    means: pd.DataFrame,
+    seeds: pd.DataFrame,
     along: str,
-    palette: dict[str, Look],
-    limits: tuple[float, float],
+    palette: Mapping[str, Look],
 ) -> None:
-    if shown.empty:  # a term that this row of panels lacks
+    if means.empty:  # the generator lacks this term at this value of the other axes
         panel.set_axis_off()
         return
-    swept = shown["truth"].nunique() > 1 and _one_to_one(shown, along)
-    x = "truth" if swept else along
-    numeric = pd.api.types.is_numeric_dtype(shown[x])
-    if shown[x].nunique() <= 1 or not numeric:
-        # Where nothing is varied x may be a truth that nobody knows: one place, whatever it is called.
-        _categories(panel, shown.fillna({x: 0.0}), rows.fillna({x: 0.0}), palette, x)
+    is_own_axis = means["truth"].nunique() > 1 and _orders_points(means, along)
+    x = "truth" if is_own_axis else along
+    # Without a varied parameter, x may be a truth that is not known.
+    means, seeds = means.fillna({x: 0.0}), seeds.fillna({x: 0.0})
+    # Bits keep a linear axis, so that the identity is a straight line.
+    positions, labeled = value_positions(means[x], linear=is_own_axis or symbol_of(x) is not None)
+    connected = len(positions) > 1 and pd.api.types.is_numeric_dtype(means[x])
+    draw_objectives(
+        panel,
+        seeds.assign(x=seeds[x].map(positions)),
+        "x",
+        palette,
+        spread=LINE_SPREAD if connected else DOT_SPREAD,
+        connected=connected,
+    )
+    truths = means.drop_duplicates(x).assign(x=lambda t: t[x].map(positions)).sort_values("x")
+    if connected:
+        panel.plot(truths["x"], truths["truth"], **TRUTH)
     else:
-        _lines(panel, shown, rows, palette, x, limits)
-        points = shown.drop_duplicates(x).sort_values(x)
-        if swept or points["truth"].nunique() == 1:
-            points = points.iloc[[0, -1]]
-        panel.plot(points[x], points["truth"], **TRUTH)
-        panel.set_xlabel(f"true {symbol} [bits]" if swept else axis_label(along))
-
-
-def _one_to_one(shown: pd.DataFrame, along: str) -> bool:
-    """Whether the truth tells the points of an axis apart and in order, so that it can be an axis itself."""
-    if not pd.api.types.is_numeric_dtype(shown[along]):
-        return True
-    truths = shown.drop_duplicates(along).sort_values(along)["truth"]
-    return truths.is_unique and (truths.is_monotonic_increasing or truths.is_monotonic_decreasing)
-
-
-def _lines(
-    panel: Axes,
-    shown: pd.DataFrame,
-    rows: pd.DataFrame,
-    palette: dict[str, Look],
-    x: str,
-    limits: tuple[float, float],
-) -> None:
-    for i, (objective, line) in enumerate(shown.sort_values(x).groupby("objective", sort=False)):
-        look = palette[str(objective)]
-        draw_line(panel, line, x, look, line_width(i), limits)
-        if not is_reference(str(objective)):
-            seeds = rows[rows["objective"] == objective]
-            panel.scatter(seeds[x], seeds["captured"], s=2.5, color=look.colour, linewidth=0, zorder=4)
-
-
-def _categories(
-    panel: Axes, shown: pd.DataFrame, rows: pd.DataFrame, palette: dict[str, Look], x: str
-) -> None:
-    """One point, or a parameter that is a word: objectives side by side."""
-    where = {value: i for i, value in enumerate(dict.fromkeys(shown[x]))}
-    width = 0.8 / len(palette)
-    for i, (objective, look) in enumerate(palette.items()):
-        mine, seeds = shown[shown["objective"] == objective], rows[rows["objective"] == objective]
-        shift = (i - (len(palette) - 1) / 2) * width
-        panel.bar(mine[x].map(where) + shift, mine["mean"], 0.85 * width, **look.area)
-        panel.scatter(
-            seeds[x].map(where) + shift, seeds["captured"], s=3, color="black", linewidth=0, zorder=4
-        )
-    truths = shown.drop_duplicates(x)
-    if truths["truth"].nunique() == 1:
-        panel.axhline(truths["truth"].iloc[0], **TRUTH)
-    else:
-        places_of = truths[x].map(where)
-        panel.hlines(truths["truth"], places_of - 0.45, places_of + 0.45, **TRUTH)
-    if len(where) > 1:
-        words = [show(value) for value in where]
-        tilted: dict[str, Any] = (
-            {"rotation": 35, "ha": "right"} if sum(map(len, words)) > MOST_LETTERS else {}
-        )
-        panel.set_xticks(list(where.values()), words, **tilted)
-        panel.set_xlabel(axis_label(x))
-    else:
+        panel.hlines(truths["truth"], truths["x"] - 0.45, truths["x"] + 0.45, **TRUTH)
+    if len(positions) == 1:
         panel.set_xticks([])
+        return
+    if labeled:
+        label_values(panel, positions)
+    panel.set_xlabel(f"true {part.symbol} [bits]" if is_own_axis else axis_label(along))
+
+
+def _orders_points(means: pd.DataFrame, along: str) -> bool:
+    """Return whether the truth distinguishes the points of an axis in order, so that it can be the x-axis."""
+    if not pd.api.types.is_numeric_dtype(means[along]):
+        return True
+    truths = means.drop_duplicates(along).sort_values(along)["truth"]
+    return truths.is_unique and (truths.is_monotonic_increasing or truths.is_monotonic_decreasing)

@@ -1,10 +1,11 @@
-"""The estimators figure: estimates with their intervals against the truth, task by task."""
+"""The figure "known-answers": errors of captured bits, and coverage of their intervals."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -19,18 +20,21 @@ from pidlab.plots.style import (
     ORANGE,
     PURPLE,
     SKY,
+    TRUTH,
     VERMILION,
     style,
     width_of,
 )
-from pidlab.results.panels import SYMBOLS, require
+from pidlab.results.panels import describe_term, require_columns
 
-LEVEL_COLOURS = {"quick": ORANGE, "standard": BLUE, "thorough": GREEN, "exam": VERMILION}
-COVERAGE_COLOURS = {"exact posterior": BLUE, "linear": PURPLE}
+LEVEL_COLORS = {"quick": ORANGE, "standard": BLUE, "thorough": GREEN, "exam": VERMILION}
+COVERAGE_COLORS = {"exact posterior": BLUE, "linear": PURPLE}
 KNOWN_ANSWER_COLUMNS = ("level", "term", "truth", "captured", "low", "high", "headline")
 RATES = ("probe", "coverage")
-# The least and most coverage that counts as 95 %.
+# Range of coverage rates that is compatible with 95 %.
 LEAST, MOST = 0.92, 0.98
+# Errors below this are on a linear axis, in bits.
+LINEAR = 0.02
 
 
 def known_answers_figure(
@@ -40,135 +44,78 @@ def known_answers_figure(
     venue: str = "neurips",
     coverage: pd.DataFrame,
 ) -> tuple[Figure, pd.DataFrame]:
-    """Draws two panels: captured minus true bits against true bits, and coverage of the intervals.
+    """Draw two panels: the error of captured bits against true bits, and the coverage of the intervals.
 
     Args:
-        table: headlines by level, case, readout and term (`pidlab.validation.examination.examine`).
-        axis_groups: not used, for every row says its case.
-        venue: whose page the figure is for.
-        coverage: rates by case, readout, term and probe.
+        table: Headline rows by level, case, readout and term (`pidlab.validation.examination.examine`).
+        axis_groups: Not used, since each row states its case.
+        venue: One of `VENUES`.
+        coverage: Coverage rates by case, readout, term and probe.
 
     Returns:
-        The figure, and a table of every number in it; `panel` says in which.
+        The figure, and a table of all its numbers; its column `panel` names the panel.
 
     Raises:
-        InvalidRequest: a column is missing.
+        InvalidRequest: If a column is missing.
     """
-    require(table, KNOWN_ANSWER_COLUMNS, "a known-answers figure")
-    require(coverage, RATES, "its coverage")
+    require_columns(table, KNOWN_ANSWER_COLUMNS, "known-answers figure")
+    require_columns(coverage, RATES, "coverage table")
     shown = table[table["headline"].astype(bool)]
-    rates = coverage[coverage["probe"].isin(COVERAGE_COLOURS)]
-    levels = [name for name in LEVEL_COLOURS if name in set(shown["level"])]
+    rates = coverage[coverage["probe"].isin(COVERAGE_COLORS)]
+    levels = [name for name in LEVEL_COLORS if name in set(shown["level"])]
     with style(venue):
-        figure = Figure(figsize=(width_of(venue), 2.7))
+        figure = Figure(figsize=(width_of(venue), 2.9))
         left, right = figure.subplots(1, 2, width_ratios=(1.5, 1.0))
         fix_ticks(left)
         fix_ticks(right)
-        for i, level in enumerate(levels):
-            rows = shown[shown["level"] == level]
-            shift = 0.012 * (i - (len(levels) - 1) / 2)
-            for term in TERMS:
-                mine = rows[rows["term"] == term]
-                left.errorbar(
-                    mine["truth"] + shift,
-                    mine["captured"] - mine["truth"],
-                    yerr=[mine["captured"] - mine["low"], mine["high"] - mine["captured"]],
-                    color=LEVEL_COLOURS[level],
-                    marker=MARKERS[term],
-                    markersize=2.6,
-                    linestyle="none",
-                    elinewidth=0.5,
-                    markeredgewidth=0,
-                )
-        left.axhline(0.0, color=GREY, linewidth=0.6, zorder=1)
-        left.set_xlabel("true information of a readout about a factor [bits]")
-        left.set_ylabel("captured − true [bits]")
-        left.set_yscale("symlog", linthresh=0.02, linscale=1.0)
-        ticks = [-1.0, -0.3, -0.1, -0.03, -0.01, 0.0, 0.01]
-        left.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-        left.minorticks_off()
-        left.set_ylim(-1.5, 0.02)
-        places = np.arange(len(COVERAGE_COLOURS))
-        right.axhspan(LEAST, MOST, color=GREY, alpha=0.2, linewidth=0)
-        for place, (probe, colour) in zip(places, COVERAGE_COLOURS.items(), strict=True):
-            mine = rates.loc[rates["probe"] == probe, "coverage"].to_numpy()
-            spread = np.linspace(-0.3, 0.3, len(mine)) if len(mine) > 1 else np.zeros(len(mine))
-            right.scatter(place + spread, np.sort(mine), s=6, color=colour, linewidth=0)
-        right.set_xticks(places, [f"{probe}" for probe in COVERAGE_COLOURS])
-        right.set_xlim(-0.5, len(places) - 0.5)
-        right.set_ylim(-0.03, 1.03)
-        right.set_ylabel("coverage of the 95 % interval")
-        handles = [Line2D([], [], color=LEVEL_COLOURS[name], label=name) for name in levels]
-        handles += [
-            Line2D([], [], color=GREY, marker=MARKERS[t], linestyle="none", markersize=3, label=SYMBOLS[t])
-            for t in TERMS
-        ]
-        figure.legend(
-            handles=handles, loc="outside lower center", ncols=8, handlelength=1.2, columnspacing=1.0
-        )
-    return figure, pd.concat(
-        [shown.assign(panel="errors"), rates.assign(panel="coverage")], ignore_index=True
-    )
+        _draw_errors(left, shown, levels)
+        _draw_coverage(right, rates)
+        handles = [Line2D([], [], color=LEVEL_COLORS[name], label=f"{name} probes") for name in levels]
+        mark: dict[str, Any] = {"color": GREY, "linestyle": "none", "markersize": 3}
+        handles += [Line2D([], [], marker=MARKERS[t], label=describe_term(t), **mark) for t in TERMS]
+        legend(figure, handles)
+    tables = [shown.assign(panel="errors"), rates.assign(panel="coverage")]
+    return figure, pd.concat(tables, ignore_index=True)
 
 
-ESTIMATOR_COLUMNS = ("estimator", "task", "truth", "estimate", "low", "high")
-_MARKS = ("o", "s", "D", "^", "v", "P", "X", "*")
-_COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK)
-
-
-def estimators_figure(
-    table: pd.DataFrame, axis_groups: Sequence[Sequence[str]] = (), *, venue: str = "neurips"
-) -> tuple[Figure, pd.DataFrame]:
-    """Draws a line per task: the truth as a grey tick, each estimator's estimate and its interval.
-
-    Args:
-        table: a row per (task, estimator): `estimator, task, truth, estimate, low, high`, bits.
-        axis_groups: not used, for every row says its task.
-        venue: whose page the figure is for.
-
-    Returns:
-        The figure, and the rows that it shows, tasks in the order of their truth.
-
-    Raises:
-        InvalidRequest: a column is missing.
-    """
-    require(table, ESTIMATOR_COLUMNS, "an estimators figure")
-    shown = table[list(ESTIMATOR_COLUMNS)].sort_values("truth", kind="stable").reset_index(drop=True)
-    tasks = {name: i for i, name in enumerate(dict.fromkeys(shown["task"]))}
-    names = list(dict.fromkeys(table["estimator"].astype(str)))
-    with style(venue):
-        line = 0.12 + 0.07 * len(names)
-        figure = Figure(figsize=(width_of(venue), 0.75 + line * len(tasks)))
-        panel = figure.subplots()
-        fix_ticks(panel)
-        truths = shown.drop_duplicates("task")
-        heights = truths["task"].map(tasks)
-        panel.vlines(truths["truth"], heights - 0.45, heights + 0.45, color=GREY, linewidth=1.2, zorder=1)
-        handles = []
-        for i, name in enumerate(names):
-            mine = shown[shown["estimator"].astype(str) == name]
-            shift = (i - (len(names) - 1) / 2) * 0.75 / len(names)
-            mark: dict[str, Any] = {
-                "color": _COLOURS[i % len(_COLOURS)],
-                "marker": _MARKS[i % len(_MARKS)],
-                "markersize": 2.8,
-            }
-            reach = [mine["estimate"] - mine["low"], mine["high"] - mine["estimate"]]
+def _draw_errors(panel: Axes, shown: pd.DataFrame, levels: list[str]) -> None:
+    for i, level in enumerate(levels):
+        shift = 0.012 * (i - (len(levels) - 1) / 2)
+        for term in TERMS:
+            rows = shown[(shown["level"] == level) & (shown["term"] == term)]
             panel.errorbar(
-                mine["estimate"],
-                mine["task"].map(tasks) + shift,
-                xerr=np.clip(np.array(reach, dtype=float), 0.0, None),
+                rows["truth"] + shift,
+                rows["captured"] - rows["truth"],
+                yerr=[rows["captured"] - rows["low"], rows["high"] - rows["captured"]],
+                color=LEVEL_COLORS[level],
+                marker=MARKERS[term],
+                markersize=2.6,
                 linestyle="none",
-                elinewidth=0.6,
+                elinewidth=0.5,
                 markeredgewidth=0,
-                **mark,
             )
-            handles.append(Line2D([], [], linestyle="none", label=name, **mark))
-        panel.set_yticks(list(tasks.values()), [str(name) for name in tasks])
-        panel.set_ylim(len(tasks) - 0.5, -0.5)
-        panel.tick_params(axis="y", length=0)
-        panel.set_xlabel("information [bits]")
-        panel.grid(axis="x", color="0.92", linewidth=0.5)
-        panel.set_axisbelow(True)
-        legend(figure, [*handles, Line2D([], [], color=GREY, marker="|", linestyle="none", label="truth")])
-    return figure, shown
+    panel.axhline(0.0, **TRUTH)
+    panel.set_xlabel("true information of a readout about a target [bits]")
+    panel.set_ylabel(f"captured − true [bits]\n(logarithmic below −{LINEAR})")
+    panel.set_yscale("symlog", linthresh=LINEAR, linscale=1.0)
+    ticks = [-1.0, -0.3, -0.1, -0.03, -0.01, 0.0, 0.01]
+    panel.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    panel.minorticks_off()
+    panel.set_ylim(-1.5, LINEAR)
+
+
+def _draw_coverage(panel: Axes, rates: pd.DataFrame) -> None:
+    panel.axhspan(LEAST, MOST, color=GREY, alpha=0.2, linewidth=0)
+    for place, (probe, color) in enumerate(COVERAGE_COLORS.items()):
+        values = np.sort(rates.loc[rates["probe"] == probe, "coverage"].to_numpy())
+        # Sorted from left to right, so that equal rates remain visible.
+        spread = np.linspace(-0.3, 0.3, len(values)) if len(values) > 1 else np.zeros(len(values))
+        panel.scatter(place + spread, values, s=6, color=color, linewidth=0)
+    panel.set_xticks(range(len(COVERAGE_COLORS)), list(COVERAGE_COLORS))
+    panel.set_xlim(-0.5, len(COVERAGE_COLORS) - 0.5)
+    panel.set_ylim(-0.03, 1.03)
+    panel.set_ylabel("coverage of the 95 % interval")
+
+
+_MARKS = ("o", "s", "D", "^", "v", "P", "X", "*")
+_COLORS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK)

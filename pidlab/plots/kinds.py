@@ -1,4 +1,4 @@
-"""The kinds of figures by name; a kind is loaded when it is drawn."""
+"""Kinds of figures by name, and their captions."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.registry import look_up
-from pidlab.results.means import axis_groups_of
-from pidlab.results.panels import select
+from pidlab.results.means import CEILING, FLOOR, find_axis_groups
+from pidlab.results.panels import describe_term, select, symbol_of
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class Kind:
     """A kind of figure.
 
     Args:
-        home: `module:function` within `pidlab.plots`; the function takes a table, directions, `venue=` and
-            options of its own, and returns a figure and the tidy table of every number in it.
-        about: what it shows, a sentence for help and captions.
-        files: tables of its own that it is drawn from, where that is not results.csv; those after the
-            first are options, by their stem.
+        home: `module:function` in `pidlab.plots`. The function takes a table, axis groups, `venue=` and
+            its options, and returns a figure and a tidy table of all its numbers.
+        about: What the figure shows, as a sentence for help texts and captions.
+        files: Files that it is drawn from instead of results.csv. Those after the first are options, named
+            by their stems.
     """
 
     home: str
@@ -33,13 +33,13 @@ class Kind:
 
     @property
     def function(self) -> Callable[..., tuple[Figure, pd.DataFrame]]:
-        """What draws it."""
+        """The function that draws the figure."""
         module, name = self.home.split(":")
         return getattr(import_module(f"pidlab.plots.{module}"), name)
 
     @property
     def options(self) -> list[str]:
-        """Names of its own options."""
+        """Names of the options of this kind."""
         parameters = inspect.signature(self.function).parameters.values()
         return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in ("venue", "terms")]
 
@@ -47,46 +47,44 @@ class Kind:
 KINDS = {
     "capture": Kind(
         "capture:capture_figure",
-        "Captured against true bits, term by term; dots are single seeds, the thin grey line is the truth.",
+        "Captured against true information, term by term; dots are single seeds, grey lines are the truth.",
     ),
     "profile": Kind(
         "profile:profile_figure",
-        "Captured bits of every objective, stacked, beside the truth; intervals are those of a term alone.",
+        "Captured information of each objective by term; dots are single seeds, grey lines are the truth.",
     ),
     "leakage": Kind(
         "leakage:leakage_figure",
-        "Which term, and which nuisance, is found where, in bits; the truth is on top or in brackets.",
+        "Information about each term and each nuisance variable in bits; the truth is in the first row or "
+        "in parentheses.",
     ),
     "tradeoff": Kind(
         "tradeoff:tradeoff_figure",
-        "Captured bits of one term against those of another; marks grow along the sweep.",
+        "Captured bits of one term against those of another; dots are single seeds, the grey line is the "
+        "truth, and arrows follow the sweep.",
     ),
     "learning": Kind(
         "learning:learning_figure",
-        "Captured bits along training; hairlines are single seeds, the thin grey line is the truth.",
-    ),
-    "estimators": Kind(
-        "examination:estimators_figure",
-        "Estimates with their 95 % intervals against the truth, in bits.",
-        ("estimators.csv",),
+        "Captured information during training; dots are single seeds, grey lines are the truth.",
     ),
     "decomposition": Kind(
         "decomposition:decomposition_figure", "Decompositions of known distributions, in bits."
     ),
     "oracle": Kind(
         "oracle:oracle_figure",
-        "Losses on representations made of the true symbols and, hollow, on trained ones with the "
-        "synergistic bits read from them; right of the grey line, lower losses exist than training found.",
+        "Losses of representations made of the true symbols (filled) and of trained representations "
+        "(hollow, with the synergy S in bits read from them). The grey line is the lowest mean loss of an "
+        "oracle; training did not find it where marks lie to its right.",
         ("oracle.csv",),
     ),
     "readability": Kind(
         "readability:readability_figure",
-        "Bits that survive noise on the whitened representation, and that few rows suffice to read.",
+        "Bits that are read under noise on the whitened representation, and with fewer rows for the probes.",
         ("readability.csv",),
     ),
     "known-answers": Kind(
         "examination:known_answers_figure",
-        "Captured against true bits of known representations, and how often intervals hold the truth.",
+        "Captured against true bits of known representations, and coverage of the intervals.",
         ("table.csv", "coverage.csv"),
     ),
 }
@@ -103,59 +101,76 @@ def draw(
     at: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> tuple[Figure, pd.DataFrame]:
-    """Draws a figure.
+    """Draw a figure.
 
     Args:
-        kind: which, one of `KINDS`.
-        table: rows as in results.csv, or the table that the kind is drawn from.
-        axis_groups: columns of parameters that move together (`Results.axis_groups`); what else varies in
-            the table follows.
-        venue: whose page it is for: neurips, iclr, icml, icml-column.
-        objectives: subset and order; all where none is named.
-        terms: subset and order, also of what stands beside the targets (`nuisance:1`).
-        at: chooses a point: rows where a column has the value.
-        options: of that kind, such as `readout`.
+        kind: One of `KINDS`.
+        table: Rows as in results.csv, or of the file that the kind is drawn from.
+        axis_groups: Columns of the parameters that vary together (`Results.axis_groups`). Other columns
+            that vary are added.
+        venue: Page that the figure is for: neurips, iclr, icml or icml-column.
+        objectives: Subset and order of the objectives; all if empty.
+        terms: Subset and order of the terms, including auxiliary targets such as `nuisance:1`.
+        at: Values of parameters, to select points.
+        options: Options of the kind, such as `readout`.
 
     Returns:
-        The figure, and the tidy table of every number in it (bits).
+        The figure, and a tidy table of all its numbers (bits).
 
     Raises:
-        InvalidRequest: an unknown kind, option or venue, or nothing to draw.
+        InvalidRequest: If the kind, an option or the venue is unknown, or there is nothing to draw.
     """
     chosen = look_up("kind of figure", kind, KINDS)
     known = chosen.options
     for name in options:
         if name not in known:
             common = ["objectives", "terms", "at", "venue"]
-            raise InvalidRequest(f"a {kind} figure has no option {name!r}: {nearest(name, known + common)}")
+            raise InvalidRequest(
+                f"--{name}: a {kind} figure has no option {name!r}; {nearest(name, known + common)}"
+            )
     rows = select(table, objectives, terms, at)
     if "terms" in inspect.signature(chosen.function).parameters:
         options["terms"] = tuple(terms)
-    return chosen.function(rows, axis_groups_of(rows, axis_groups), venue=venue, **options)
+    return chosen.function(rows, find_axis_groups(rows, axis_groups), venue=venue, **options)
 
 
 def caption(kind: str, shown: pd.DataFrame) -> str:
-    """What to write beneath a figure: what it shows, what its bands are, over how many seeds.
+    """Return a caption: what the figure shows, its intervals, and the number of seeds.
 
     Args:
-        kind: one of `KINDS`.
-        shown: the table that `draw` returned.
+        kind: One of `KINDS`.
+        shown: The table that `draw` returned.
     """
-    words = [look_up("kind of figure", kind, KINDS).about]
+    sentences = [look_up("kind of figure", kind, KINDS).about]
     if "seeds" in shown and len(shown):
         least, most = int(shown["seeds"].min()), int(shown["seeds"].max())
         n = f"{least}" if least == most else f"{least} to {most}"
-        words.append(
-            f"Means over n = {n} seeds with 95 % t-intervals." if most > 1 else "One seed: no interval."
+        interval = "" if kind in ("leakage", "tradeoff") else " with 95 % t-intervals"
+        sentences.append(
+            f"Means over n = {n} seeds{interval}." if most > 1 else "A single seed, hence no interval."
         )
     if "readout" in shown and shown["readout"].nunique() == 1:
-        words.append(
-            "Captured: bits that the best probe by validation reads from the frozen "
-            f"{shown['readout'].iloc[0]}, a lower bound."
+        sentences.append(
+            "Captured information is a lower bound: the bits that the best probe on validation rows "
+            f"reads from the frozen readout {shown['readout'].iloc[0]}."
         )
     if "objective" in shown:
-        grey = [name for name in ("untrained", "supervised") if name in set(shown["objective"])]
-        if grey:
-            meaning = {"untrained": "untrained floor", "supervised": "supervised ceiling"}
-            words.append(f"Grey: {' and '.join(meaning[name] for name in grey)}.")
-    return " ".join(words)
+        references = {FLOOR: "untrained floor", CEILING: "supervised ceiling"}
+        grey = [about for name, about in references.items() if name in set(shown["objective"])]
+        if grey and kind != "leakage":
+            sentences.append(f"Grey markers: {' and '.join(grey)}.")
+    if "term" in shown:
+        nuisance = [name for name in dict.fromkeys(shown["term"].astype(str)) if name.startswith("nuisance:")]
+        if nuisance and (names := [symbol for name in nuisance if (symbol := symbol_of(name))]):
+            sentences.append(f"Nuisance variables: {', '.join(names).replace('$', '')}.")
+    if kind == "capture" and (omitted := _omitted(shown)):
+        sentences.append(f"Not drawn, since truth and captured bits are 0: {omitted}.")
+    return " ".join(sentences)
+
+
+def _omitted(shown: pd.DataFrame) -> str:
+    from pidlab.plots.capture import empty_targets
+
+    empty = empty_targets(shown)
+    drawn = len(shown[["readout", "term"]].drop_duplicates()) > len(empty)
+    return ", ".join(describe_term(term).replace("$", "") for _, term in sorted(empty)) if drawn else ""

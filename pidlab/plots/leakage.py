@@ -1,36 +1,26 @@
-"""The leakage figure: a heat map of which term, and which nuisance, is found where."""
+"""Figure "leakage": a heat map of the information about each term and each nuisance variable."""
 
 import math
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib as mpl
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pidlab.errors import InvalidRequest, nearest
-from pidlab.plots.parts import place_label, show, written
-from pidlab.plots.style import style, width_of
-from pidlab.results.means import (
-    at_place,
-    columns_of,
-    means,
-    parameters,
-    places,
-    thin_points,
-)
+from pidlab.plots.parts import fix_ticks, objective_label, point_title
+from pidlab.plots.style import escape_math, style, width_of
+from pidlab.results.formatting import format_bits, format_parameter, format_value
+from pidlab.results.means import list_points, mean_over_seeds, parameters, point_columns, rows_at, thin_points
 from pidlab.results.panels import READOUTS, headlines, is_auxiliary, symbol_of
 
 NUISANCE = "nuisance:"
-# Inches: the least that a number needs, the height of a line, a character of a label.
-CELL, LINE, LETTER = 0.25, 0.19, 0.055
-# What brackets need beyond that.
-BRACKETS = 0.06
+TRUTH_ROW = "truth"
+# Inches: width of a number, height of a line of text, width of a letter of a label.
+CELL, LINE, LETTER = 0.27, 0.19, 0.055
 MOST_PANELS = 12
-# Part of the scale from which a cell is so dark that white is read better on it.
-DARK = 0.6
+NUMBER_FONT = 6.5
 
 
 def leakage_figure(
@@ -42,143 +32,138 @@ def leakage_figure(
     rows: str = "objective",
     terms: Sequence[str] = (),
 ) -> tuple[Figure, pd.DataFrame]:
-    """Draws means over seeds as a heat map: a column per term, then nuisance; bits in the cells.
+    """Draw means over seeds as a heat map with a column per term and nuisance variable.
 
-    By objective there is a panel per point of a sweep (the first, the middle and the last of more than
-    three) with the truth on top. By readout, or by a parameter's value, there is a panel per objective and
-    point, and the truth stands in brackets under each number. Readouts are z1, z2 and z12; of a single
-    objective all that it has.
+    If rows are objectives, there is a panel per point of a sweep (of more than three points the first, the
+    middle and the last), with the truth in its first row. If rows are readouts or values of a parameter,
+    there is a panel per objective and point, and the truth is in parentheses below each number.
 
     Args:
-        table: rows as in results.csv.
-        axis_groups: columns of the parameters that move together.
-        venue: whose page the figure is for.
-        readout: which readout, unless rows are readouts.
-        rows: what a row is: `objective`, `readout`, or a parameter such as `unique1`.
-        terms: the columns; by default every target and every nuisance.
+        table: Rows as in results.csv.
+        axis_groups: Columns of the parameters that vary together.
+        venue: One of `VENUES`.
+        readout: Readout to show, unless rows are readouts.
+        rows: Meaning of a row: `objective`, `readout`, or a parameter such as `unique1`.
+        terms: Columns; by default all targets and nuisance variables.
 
     Returns:
-        The figure, and a tidy table of every number in it (bits).
+        The figure, and a tidy table of all its numbers (bits).
 
     Raises:
-        InvalidRequest: no headlines of that readout, or no such parameter.
+        InvalidRequest: If there are no headline rows of that readout, or no such parameter.
     """
     known = ["objective", "readout", *parameters(table)]
     if rows not in known:
         raise InvalidRequest(
-            f"rows {rows!r}: expected objective, readout or a parameter; {nearest(rows, known)}"
+            f"--rows {rows}: expected objective, readout or a parameter; {nearest(rows, known)}"
         )
-    found = headlines(table)
-    found = found[
-        ~is_auxiliary(found) | found["term"].str.startswith(NUISANCE) | found["term"].isin(list(terms))
-    ]
-    if rows != "readout":
-        found = found[found["readout"] == readout]
-    elif found["objective"].nunique() > 1:
-        found = found[found["readout"].isin(READOUTS)]
-    if found.empty:
-        raise InvalidRequest(f"nothing to draw: no headline of readout {readout!r} in these results")
-    # What rows are tells the points of its direction apart, whichever of its parameters stands first.
-    by = columns_of(found, [sorted(axis, key=lambda name: name != rows) for axis in axis_groups])
+    selected = _select_headlines(table, readout, rows, terms)
+    # The rows' own column comes first in its group, so that it distinguishes points.
+    by = point_columns(selected, [sorted(group, key=lambda name: name != rows) for group in axis_groups])
     if rows in parameters(table) and rows not in by:
         by.append(rows)
-    shown = means(found, by)
-    split = [name for name in by if name != rows]
-    chosen = thin_points(places(found, split))
+    means = mean_over_seeds(selected, by)
+    points = thin_points(list_points(selected, [name for name in by if name != rows]))
     if rows != "objective":
-        objectives = list(dict.fromkeys(shown["objective"]))
-        chosen = [{"objective": name, **place} for name in objectives for place in chosen]
-    count, chosen = len(chosen), chosen[:MOST_PANELS]
-    parts = [at_place(shown, place) for place in chosen]
+        points = [
+            {"objective": name, **point} for name in dict.fromkeys(means["objective"]) for point in points
+        ]
+    count, points = len(points), points[:MOST_PANELS]
+    parts = [rows_at(means, point) for point in points]
     shown = pd.concat(parts, ignore_index=True)
     names = [str(name) for name in dict.fromkeys(shown["term"])]
-    columns = sorted(names, key=lambda name: name.startswith(NUISANCE)) if not terms else names
-    labels = _values(shown, rows)
-    what = f"captured from {readout} [bits]" if rows != "readout" else "captured [bits]"
+    columns = names if terms else sorted(names, key=lambda name: name.startswith(NUISANCE))
+    values = list(dict.fromkeys(shown[rows]))
+    if rows == "readout":
+        values.sort(key=lambda name: READOUTS.index(name) if name in READOUTS else len(READOUTS))
+    top = max(
+        float(shown[["truth", "mean"]].to_numpy(dtype=float)[~shown[["truth", "mean"]].isna()].max()), 0.1
+    )
     with style(venue):
-        figure, grid = _grid(venue, len(parts), len(columns), [show(v) for v in labels], rows == "objective")
-        top = max(float(np.nanmax(shown[["truth", "mean"]].to_numpy(dtype=float))), 0.1)
-        for panel, part, place in zip(grid, parts, chosen, strict=True):
-            _heat(panel, part, rows, labels, columns, top)
-            title = {key: value for key, value in place.items() if key != "objective"}
-            words = [str(place["objective"])] if "objective" in place else []
-            panel.set_title(", ".join([*words, *([place_label(title)] if title else [])]))
+        figure, grid = _grid(venue, len(parts), len(columns), [_row_label(rows, v) for v in values], rows)
+        for panel, part, point in zip(grid, parts, points, strict=True):
+            _draw_heatmap(panel, part, rows, values, columns, top)
+            point = dict(point)
+            objective = [objective_label(str(point.pop("objective")))] if "objective" in point else []
+            panel.set_title("\n".join([*objective, *([point_title(point)] if point else [])]))
         if count > len(parts):
-            figure.suptitle(f"first {len(parts)} of {count} panels")
-        figure.supxlabel(what, fontsize=mpl.rcParams["axes.labelsize"])
+            figure.suptitle(f"{len(parts)} of {count} panels")
+        if rows in parameters(table):
+            figure.supylabel(format_parameter(rows), fontsize="medium")
+        source = f" from {readout}" if rows != "readout" else ""
+        figure.supxlabel(f"captured information{source} [bits]", fontsize="medium")
     return figure, shown
 
 
-def _values(shown: pd.DataFrame, rows: str) -> list[Any]:
-    found = list(dict.fromkeys(shown[rows]))
-    return (
-        sorted(found, key=lambda z: READOUTS.index(z) if z in READOUTS else 99)
-        if rows == "readout"
-        else found
-    )
+def _select_headlines(table: pd.DataFrame, readout: str, rows: str, terms: Sequence[str]) -> pd.DataFrame:
+    selected = headlines(table)
+    is_nuisance = selected["term"].str.startswith(NUISANCE)
+    selected = selected[~is_auxiliary(selected) | is_nuisance | selected["term"].isin(list(terms))]
+    if rows != "readout":
+        selected = selected[selected["readout"] == readout]
+    elif selected["objective"].nunique() > 1:
+        selected = selected[selected["readout"].isin(READOUTS)]
+    if selected.empty:
+        raise InvalidRequest(f"--readout {readout}: no headline of this readout in the results")
+    return selected
 
 
-def _grid(venue: str, count: int, columns: int, labels: list[str], truth: bool) -> tuple[Figure, list[Axes]]:
-    """Panels as many beside each other as numbers stay legible in."""
+def _row_label(rows: str, value: Any) -> str:
+    return objective_label(str(value)) if rows == "objective" else escape_math(format_value(value))
+
+
+def _grid(venue: str, count: int, columns: int, labels: list[str], rows: str) -> tuple[Figure, list[Axes]]:
+    """Create as many panels per line as leave room for the numbers."""
     width = width_of(venue)
     margin = 0.15 + LETTER * max(map(len, labels))
-    across = min(
-        max(int((width - margin) / ((CELL + (0.0 if truth else BRACKETS)) * columns + 0.05)), 1), count
-    )
+    across = min(max(int((width - margin) / (CELL * columns + 0.05)), 1), count)
     down = math.ceil(count / across)
     across = math.ceil(count / down)
-    lines = (len(labels) + 1) if truth else 1.6 * len(labels)
-    figure = Figure(figsize=(width, down * (0.4 + LINE * lines) + 0.2))
+    lines = len(labels) + 1 if rows == "objective" else 1.9 * len(labels)
+    figure = Figure(figsize=(width, down * (0.5 + LINE * lines) + 0.2))
     grid = figure.subplots(down, across, squeeze=False, sharey=True)
-    for spare in grid.flat[count:]:
-        spare.remove()
+    for unused in grid.flat[count:]:
+        unused.remove()
     return figure, list(grid.flat[:count])
 
 
-def _heat(
-    panel: Axes, part: pd.DataFrame, rows: str, labels: list[Any], columns: list[str], top: float
+def _draw_heatmap(
+    panel: Axes, part: pd.DataFrame, rows: str, values: list[Any], columns: list[str], top: float
 ) -> None:
+    import seaborn as sns  # here, because importing it takes a second
+
     captured, truth = (
-        part.pivot(index=rows, columns="term", values=name).reindex(index=labels, columns=columns)
+        part.pivot(index=rows, columns="term", values=name).reindex(index=values, columns=columns)
         for name in ("mean", "truth")
     )
-    words = captured.map(_bits)
-    names = [show(label) for label in labels]
+    words = captured.map(format_bits)
+    labels = [_row_label(rows, value) for value in values]
     if rows == "objective":
         known = truth.bfill().iloc[:1]
-        captured, words = pd.concat([known, captured]), pd.concat([known.map(_bits), words])
-        names = ["truth", *names]
+        captured, words = pd.concat([known, captured]), pd.concat([known.map(format_bits), words])
+        labels = [TRUTH_ROW, *labels]
     else:
-        words = words + truth.map(lambda bits: f"\n({_bits(bits)})" if bits == bits else "")
-    bits = captured.to_numpy(dtype=float)
-    panel.pcolormesh(bits, cmap="Blues", vmin=0.0, vmax=top, edgecolor="white", linewidth=0.6)
-    panel.set_ylim(len(names), 0)
-    size = "xx-small" if len(columns) > 9 else 6
-    for (i, j), word in np.ndenumerate(words.to_numpy()):
-        if np.isfinite(bits[i, j]):
-            panel.text(
-                j + 0.5,
-                i + 0.5,
-                word,
-                color="white" if bits[i, j] > DARK * top else "0.15",
-                fontsize=size,
-                ha="center",
-                va="center",
-                in_layout=False,  # they stay in their cells: no need to measure them
-            )
-    panel.set_xticks(np.arange(len(columns)) + 0.5, [symbol_of(name) or name for name in columns])
-    panel.set_yticks(np.arange(len(names)) + 0.5, names, va="center")
-    panel.tick_params(length=0)
-    panel.spines[:].set_visible(False)
-    inner = rows in ("objective", "readout") or not panel.get_subplotspec().is_first_col()  # type: ignore[union-attr]
-    panel.set(xlabel="", ylabel="" if inner else written(rows))
-    panel.set_facecolor("0.94")  # what was not measured
+        words += truth.map(lambda bits: f"\n({format_bits(bits)})" if bits == bits else "")
+    sns.heatmap(
+        captured.astype(float),
+        vmin=0.0,
+        vmax=top,
+        cmap="Blues",
+        cbar=False,
+        linewidths=0.6,
+        annot=words.to_numpy(),
+        fmt="",
+        # Numbers stay in their cells, so that the layout need not measure them.
+        annot_kws={"fontsize": NUMBER_FONT, "in_layout": False},
+        xticklabels=[symbol_of(name) or escape_math(name) for name in columns],
+        yticklabels=labels,
+        ax=panel,
+    )
+    fix_ticks(panel)
+    panel.tick_params(length=0, labelrotation=0)
+    panel.set(xlabel="", ylabel="")
+    panel.set_facecolor("0.94")  # cells that were not measured
     if rows == "objective":
         panel.axhline(1.0, color="black", linewidth=0.6)
-    first = next((i for i, name in enumerate(columns) if name.startswith(NUISANCE)), 0)
-    if first:
+    if first := next((i for i, name in enumerate(columns) if name.startswith(NUISANCE)), 0):
         panel.axvline(first, color="black", linewidth=0.6)
-
-
-def _bits(bits: float) -> str:
-    return "" if bits != bits else f"{bits:.2f}".replace("-0.00", "0.00")

@@ -1,4 +1,4 @@
-"""The oracle figure: an objective's loss on known representations, beside where training ends."""
+"""Figure "oracle": the loss of an objective on known representations and on trained ones."""
 
 from collections.abc import Sequence
 
@@ -6,53 +6,54 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pidlab.plots.parts import panel_grid
-from pidlab.plots.style import (
-    GREY,
-    TRUTH,
-    Look,
-    looks,
-    style,
-)
+from pidlab.plots.parts import draw_rows, objective_label, panel_grid
+from pidlab.plots.style import TRUTH, Look, looks, style
+from pidlab.results.formatting import format_bits
 from pidlab.results.means import half_width
-from pidlab.results.panels import FITTED, require
+from pidlab.results.panels import FITTED, OWN_FUSION, SCRATCH, TRAINED, WARM, require_columns
 
 COLUMNS = ("objective", "views", "representation", "loss")
-# Inches of a row, and of a panel's title and axis.
+# Height in inches of a row, and of the title and the axis of a panel.
 ROW, FRAME = 0.16, 0.72
+ROW_NAMES = {
+    OWN_FUSION: "oracle: R+U+S, own fusion",
+    SCRATCH: "trained from scratch",
+    WARM: "warm start from R+U+S",
+    TRAINED: "warm start, then trained",
+}
 
 
 def oracle_figure(
     table: pd.DataFrame, axis_groups: Sequence[Sequence[str]] = (), *, venue: str = "neurips"
 ) -> tuple[Figure, pd.DataFrame]:
-    """Draws mean losses: panels by views and objective, a row per representation.
+    """Draw mean losses, with panels by view policy and objective and a row per representation.
 
-    Large dots are means over seeds with 95 % t-intervals, small ones single seeds; what was trained is
-    hollow, and beside it stand the synergistic bits read from z12. A grey line marks the lowest mean among
-    oracles: further right, training did not find it.
+    Marks are means over seeds with 95 % t-intervals, dots are single seeds. Trained representations are
+    hollow and labeled with the synergy in bits that a probe reads from z12. A grey line marks the lowest
+    mean loss of an oracle; marks to its right show that training did not find it.
 
     Args:
-        table: rows of `pidlab.studies.oracle.oracle`.
-        axis_groups: not used, for every row says its representation and views.
-        venue: whose page the figure is for.
+        table: Rows of `pidlab.studies.oracle.oracle`.
+        axis_groups: Not used, since each row states its representation and views.
+        venue: One of `VENUES`.
 
     Returns:
-        The figure, and the tidy table of every number in it: nats for losses, bits for what was captured.
+        The figure, and a tidy table of all its numbers: losses in nats, captured information in bits.
 
     Raises:
-        InvalidRequest: no rows, or a column is missing.
+        InvalidRequest: If there are no rows, or columns are missing.
     """
-    require(table, COLUMNS, "an oracle figure")
+    require_columns(table, COLUMNS, "oracle figure")
     shown = _summary(table)
-    names = list(dict.fromkeys(shown["representation"]))
-    # What not every objective has comes before what was trained, wherever it was first met.
+    names = list(dict.fromkeys(shown["representation"].astype(str)))
+    # Oracles come first, then trained representations.
     names.sort(key=lambda name: (name in FITTED, FITTED.index(name) if name in FITTED else 0))
     palette, policies = looks(shown["objective"]), list(dict.fromkeys(shown["views"]))
     with style(venue):
         height = FRAME + ROW * len(names)
         figure, blocks = panel_grid(venue, len(policies), len(palette), height, beneath=0, sharey=True)
-        for views, panels in zip(policies, blocks, strict=True):
-            for panel, (objective, look) in zip(panels, palette.items(), strict=True):
+        for views, strip in zip(policies, blocks, strict=True):
+            for panel, (objective, look) in zip(strip, palette.items(), strict=True):
                 here, seeds = (
                     rows[(rows["objective"] == objective) & (rows["views"] == views)]
                     for rows in (shown, table)
@@ -60,57 +61,37 @@ def oracle_figure(
                 if here.empty:
                     panel.remove()
                     continue
-                _panel(panel, here, seeds, names, look)
-                panel.set_title(f"{objective}\n{views} views")
+                _draw_panel(panel, here, seeds, names, look)
+                panel.set_title(f"{objective_label(objective)}\n{views} views")
                 panel.set_xlabel("loss [nats]")
     return figure, shown
 
 
 def _summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean and t-interval over seeds, and means of captured bits."""
+    """Return the mean and t-interval of the loss over seeds, and means of captured bits."""
     captured = [name for name in table if str(name).startswith("captured_")]
 
-    def summarise(rows: pd.DataFrame) -> pd.Series:
+    def summarize(rows: pd.DataFrame) -> pd.Series:
         mean, half = rows["loss"].mean(), half_width(rows["loss"].to_numpy())
-        found = {"mean": mean, "low": mean - half, "high": mean + half, "seeds": len(rows)}
-        return pd.Series(found | rows[captured].mean().to_dict())
+        loss = {"mean": mean, "low": mean - half, "high": mean + half, "seeds": len(rows)}
+        return pd.Series(loss | rows[captured].mean().to_dict())
 
     keys = ["objective", "views", "representation"]
-    values = table.groupby(keys, sort=False)[["loss", *captured]].apply(summarise)
+    values = table.groupby(keys, sort=False)[["loss", *captured]].apply(summarize)
     return values.reset_index().astype({"seeds": int})
 
 
-def _panel(panel: Axes, shown: pd.DataFrame, seeds: pd.DataFrame, names: list[str], look: Look) -> None:
-    row = {name: i for i, name in enumerate(names)}
-    oracles = shown[~shown["representation"].isin(FITTED)]
+def _draw_panel(panel: Axes, means: pd.DataFrame, seeds: pd.DataFrame, names: list[str], look: Look) -> None:
+    draw_rows(panel, seeds, "loss", "representation", dict.fromkeys(names, look), hollow=FITTED)
+    oracles = means[~means["representation"].isin(FITTED)]
     panel.axvline(oracles["mean"].min(), **TRUTH)
-    panel.scatter(
-        seeds["loss"], seeds["representation"].map(row), s=3, color=look.colour, alpha=0.6, linewidth=0
-    )
-    for _, one in shown.iterrows():
-        name, at = str(one["representation"]), row[str(one["representation"])]
-        panel.errorbar(
-            one["mean"],
-            at,
-            xerr=None if one["seeds"] < 2 else one["high"] - one["mean"],
-            marker="o",
-            markersize=3.5,
-            markerfacecolor="white" if name in FITTED else look.colour,
-            color=look.colour,
-            elinewidth=0.6,
-            zorder=3,
-        )
-        if name in FITTED and "captured_synergy" in one:
-            panel.annotate(
-                f"$S$ {max(one['captured_synergy'], 0.0):.2f}",
-                (1.0, at),
-                xycoords=("axes fraction", "data"),
-                ha="right",
-                va="center",
-                fontsize="xx-small",
-                color=GREY,
-            )
-    panel.set_yticks(range(len(names)), names)
-    panel.set_ylim(len(names) - 0.5, -0.5)
+    if "captured_synergy" in means:
+        for row in means[means["representation"].isin(FITTED)].to_dict("records"):
+            # A lower bound below zero is due to chance.
+            bits = format_bits(max(row["captured_synergy"], 0.0))
+            place = (1.0, names.index(str(row["representation"])))
+            where = ("axes fraction", "data")
+            panel.annotate(f"$S$ = {bits}", place, xycoords=where, ha="right", va="center", fontsize=7)
+    panel.set_yticks(range(len(names)), [ROW_NAMES.get(name, f"oracle: {name}") for name in names])
     low, high = panel.get_xlim()
-    panel.set_xlim(low, high + 0.35 * (high - low))  # room for the words
+    panel.set_xlim(low, high + 0.45 * (high - low))  # room for the labels

@@ -1,7 +1,7 @@
-"""What several kinds of figures are made of: a grid of panels, lines with bands, a legend."""
+"""Parts shared by figures: panel grids, means with intervals, axis labels, legends."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -12,38 +12,17 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
-from pidlab.plots.style import TEXT_WIDTH, TRUTH, Look, style, width_of
-from pidlab.results.means import CEILING, FLOOR, is_reference
+from pidlab.plots.style import TEXT_WIDTH, TRUTH, Look, escape_math, style, width_of
+from pidlab.results.formatting import format_objective, format_parameter, format_value
+from pidlab.results.means import t_interval
 from pidlab.results.panels import symbol_of
 
-
-def images_figure(rows: Sequence[tuple[str, Float[np.ndarray, "n channels height width"]]]) -> Figure:
-    """Images in labelled rows, sample by sample from left to right.
-
-    Args:
-        rows: a label and n images of 1 or 3 channels each; numbers beyond 0 to 1 are shown as the nearer end.
-    """
-    columns = len(rows[0][1])
-    side = TEXT_WIDTH / columns
-    with style():
-        figure = Figure(figsize=(TEXT_WIDTH, side * len(rows) + 0.05))
-        grid = figure.subplots(len(rows), columns, squeeze=False)
-        for strip, (label, images) in zip(grid, rows, strict=True):
-            for panel, image in zip(strip, images, strict=True):
-                pixels = np.broadcast_to(image, (3, *image.shape[1:])).transpose(1, 2, 0)
-                panel.imshow(pixels.clip(0.0, 1.0), interpolation="nearest")
-                panel.set_xticks([])
-                panel.set_yticks([])
-                panel.spines[:].set_visible(False)
-            strip[0].set_ylabel(label)
-    return figure
-
-
-# Panels narrower than this, in inches, are not legible.
+# Width in inches below which a panel is not legible.
 NARROWEST = 1.3
-TRUTH_HANDLE: dict[str, Any] = {"color": TRUTH["color"], "linewidth": TRUTH["linewidth"], "label": "truth"}
+# Share of the distance between two points over which the objectives of a point are spread.
+LINE_SPREAD, DOT_SPREAD = 0.4, 0.7
+CAPTURED = "captured information [bits]"
 
 
 def panel_grid(
@@ -55,18 +34,21 @@ def panel_grid(
     width: float | None = None,
     **options: Any,
 ) -> tuple[Figure, list[list[Axes]]]:
-    """A figure of the venue's width with `blocks` blocks of `each` panels.
+    """Create a figure with blocks of panels.
 
-    A block is a line of panels, or several where they would be narrower than is legible.
+    A block is one row of panels, or several rows if the panels would otherwise be too narrow.
 
     Args:
-        venue: whose page.
-        blocks: how many, one beneath the other.
-        each: panels in a block.
-        height: of a line of panels, in inches.
-        beneath: inches for what stands beneath, such as the legend.
-        width: of the figure, where it is not the whole page's.
-        options: of `Figure.subplots`.
+        venue: One of `VENUES`.
+        blocks: Number of blocks, one beneath the other.
+        each: Number of panels in each block.
+        height: Height of a row of panels in inches.
+        beneath: Height in inches of the legend and the axis labels.
+        width: Width of the figure in inches; by default that of the venue.
+        options: Options of `Figure.subplots`.
+
+    Returns:
+        The figure, and the panels of each block.
     """
     width = width or width_of(venue)
     lines = math.ceil(each / max(int(width / NARROWEST), 1))
@@ -77,89 +59,248 @@ def panel_grid(
         fix_ticks(panel)
     divided = [list(strip.flat) for strip in np.split(grid, blocks)]
     for strip in divided:
-        for spare in strip[each:]:
-            spare.remove()
+        for unused in strip[each:]:
+            unused.remove()
     return figure, [strip[:each] for strip in divided]
 
 
 def fix_ticks(panel: Axes) -> None:
-    """Keeps the style's ticks also where the figure is shown outside of it (ticks are made late)."""
+    """Set the style's tick sizes, since matplotlib creates ticks late, outside of the style's context."""
     rc = mpl.rcParams
     panel.tick_params(
         labelsize=rc["xtick.labelsize"], width=rc["xtick.major.width"], length=rc["xtick.major.size"]
     )
 
 
-def draw_line(
-    panel: Axes, line: pd.DataFrame, x: str, look: Look, width: float, limits: tuple[float, float]
+def value_positions(values: Iterable[Any], linear: bool = False) -> tuple[dict[Any, float], bool]:
+    """Return the position of each value on an axis.
+
+    Numbers are their own positions. Text, and numbers that grow by a constant factor such as widths, are
+    spaced evenly.
+
+    Args:
+        values: Values of a parameter.
+        linear: Whether numbers always are their own positions.
+
+    Returns:
+        Positions by value, and whether they need tick labels.
+
+    Example:
+        >>> value_positions([16, 32, 64])
+        ({16: 0.0, 32: 1.0, 64: 2.0}, True)
+    """
+    distinct = list(dict.fromkeys(values))
+    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in distinct):
+        return {value: float(i) for i, value in enumerate(distinct)}, True
+    distinct = sorted(distinct)
+    if not linear and len(distinct) > 2 and distinct[0] > 0:
+        ratios = np.divide(distinct[1:], distinct[:-1])
+        if np.allclose(ratios, ratios[0]):
+            return {value: float(i) for i, value in enumerate(distinct)}, True
+    return {value: float(value) for value in distinct}, False
+
+
+def draw_objectives(
+    panel: Axes,
+    rows: pd.DataFrame,
+    x: str,
+    palette: Mapping[str, Look],
+    *,
+    y: str = "captured",
+    spread: float = LINE_SPREAD,
+    connected: bool = True,
 ) -> None:
-    """The mean and its band along `x`; the band is cut at the panel's limits."""
-    reference = is_reference(str(line["objective"].iloc[0]))
-    panel.plot(
-        line[x],
-        line["mean"],
-        **look.line,
-        linewidth=1.1 if reference else width,
-        zorder=2 if reference else 3,
+    """Draw means over seeds with 95 % t-intervals as error bars, and single seeds as small dots.
+
+    Objectives are shifted slightly along x, so that those with equal values do not hide each other.
+
+    Args:
+        panel: Panel to draw in.
+        rows: One row per (objective, x, seed).
+        x: Column of positions along the axis.
+        palette: Looks of all objectives of the figure, in drawing order.
+        y: Column to average.
+        spread: Share of the smallest distance between two positions over which objectives are spread.
+        connected: Whether lines connect the means.
+    """
+    import seaborn as sns  # here, because importing it takes a second
+
+    positions = np.unique(rows[x].to_numpy(dtype=float))
+    spacing = float(np.diff(positions).min()) if len(positions) > 1 else 1.0
+    steps = np.linspace(-0.5, 0.5, len(palette)) if len(palette) > 1 else [0.0]
+    shifts = {name: spread * spacing * step for name, step in zip(palette, steps, strict=True)}
+    rows = rows.assign(
+        position=rows[x].to_numpy(dtype=float) + rows["objective"].map(shifts).to_numpy(dtype=float)
     )
-    low, high = (line[end].clip(*limits) for end in ("low", "high"))
-    panel.fill_between(line[x], low, high, color=look.colour, alpha=0.15, linewidth=0, zorder=1.5)
+    colors = {name: look.color for name, look in palette.items()}
+    shared: dict[str, Any] = {"x": "position", "y": y, "hue": "objective", "palette": colors}
+    shared |= {"hue_order": list(palette), "legend": False, "ax": panel}
+    # seaborn's name of a solid line is an empty string
+    dashes: dict[str, Any] = {name: look.dash or "" for name, look in palette.items()}
+    sns.scatterplot(rows, **shared, s=4, alpha=0.55, linewidth=0, zorder=2)
+    sns.lineplot(
+        rows,
+        **shared,
+        style="objective",
+        style_order=list(palette),
+        markers={name: look.marker for name, look in palette.items()},
+        dashes=dashes,
+        errorbar=t_interval,
+        err_style="bars",
+        err_kws={"elinewidth": 0.6},
+        linewidth=mpl.rcParams["lines.linewidth"] if connected else 0.0,
+        markersize=mpl.rcParams["lines.markersize"],
+        markeredgewidth=0.3,
+        zorder=3,
+    )
+    panel.set(xlabel="", ylabel="")
 
 
-def line_width(number: int) -> float:
-    """Later lines are thinner, so that those beneath them stay in sight where they coincide."""
-    return max(2.6 - 0.45 * number, 0.8)
+def draw_rows(
+    panel: Axes, rows: pd.DataFrame, x: str, y: str, palette: Mapping[str, Look], hollow: Sequence[str] = ()
+) -> None:
+    """Draw means over seeds with 95 % t-intervals and single seeds as dots, in a row per category.
+
+    Args:
+        panel: Panel to draw in.
+        rows: One row per (category, seed).
+        x: Column of values.
+        y: Column of categories.
+        palette: Looks of the categories; the first is on top.
+        hollow: Categories with hollow markers.
+    """
+    import seaborn as sns  # here, because importing it takes a second
+
+    order = list(palette)
+    colors = [look.color for look in palette.values()]
+    shared: dict[str, Any] = {"x": x, "y": y, "hue": y, "order": order, "hue_order": order, "ax": panel}
+    shared |= {"palette": colors, "legend": False}
+    sns.stripplot(rows, **shared, jitter=False, size=2.2, alpha=0.55)
+    for is_hollow, group in rows.groupby(rows[y].isin(list(hollow))):
+        face: dict[str, Any] = {"markerfacecolor": "white"} if is_hollow else {}
+        sns.pointplot(
+            group,
+            **shared,
+            **face,
+            errorbar=t_interval,
+            linestyle="none",
+            markers=[look.marker for look in palette.values()],
+            markersize=mpl.rcParams["lines.markersize"],
+            markeredgewidth=0.6,
+            err_kws={"linewidth": 0.6},
+        )
+    panel.set(xlabel="", ylabel="")
+    panel.set_ylim(len(order) - 0.5, -0.5)
 
 
-def show(value: Any) -> str:
-    """A parameter's value as text."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def label_values(panel: Axes, positions: Mapping[Any, float], letters: int = 16) -> None:
+    """Write the values of a parameter at their positions; long labels are tilted.
+
+    Args:
+        panel: Panel with the axis.
+        positions: Positions by value.
+        letters: Number of letters that fit beneath a panel.
+    """
+    words = [escape_math(format_value(value)) for value in positions]
+    tilted: dict[str, Any] = {"rotation": 35, "ha": "right"} if sum(map(len, words)) > letters else {}
+    panel.set_xticks(list(positions.values()), words, **tilted)
 
 
-def place_label(place: dict[str, Any], between: str = ", ") -> str:
-    """A point of a sweep as text."""
-    return between.join(f"{name}={show(value)}" for name, value in place.items())
-
-
-def written(name: str) -> str:
-    """A parameter as it is written: U for what sets unique terms."""
-    return "$U$" if name in ("unique1", "unique2") else symbol_of(name) or name.replace("_", " ")
+def label_row(panel: Axes, text: str) -> None:
+    """Write the label of a row of panels at the right margin of its last panel."""
+    panel.annotate(
+        text,
+        (1.03, 0.5),
+        xycoords="axes fraction",
+        rotation=270,
+        va="center",
+        ha="left",
+        fontsize=mpl.rcParams["xtick.labelsize"],
+    )
 
 
 def axis_label(name: str) -> str:
-    """What stands at an axis along a parameter."""
-    return f"true {written(name)} [bits]" if symbol_of(name) else written(name)
+    """Return the label of an axis along a parameter; unique terms are written as U."""
+    symbol = _parameter_symbol(name)
+    return f"true {symbol} [bits]" if symbol_of(name) else symbol
 
 
-def handles_of(palette: dict[str, Look], areas: bool = False) -> list[Artist]:
-    """Legend entries of objectives, as lines or as areas."""
-    names = {FLOOR: "untrained (floor)", CEILING: "supervised (ceiling)"}
-    if areas:
-        return [Patch(**look.area, label=names.get(name, name)) for name, look in palette.items()]
-    return [Line2D([], [], **look.line, label=names.get(name, name)) for name, look in palette.items()]
+def point_title(point: Mapping[str, Any], separator: str = ", ") -> str:
+    """Return a point of a sweep as a title, with symbols for terms."""
+    return separator.join(
+        f"{_parameter_symbol(name)} = {escape_math(format_value(value)) or 'default'}"
+        for name, value in point.items()
+    )
+
+
+def _parameter_symbol(name: str) -> str:
+    return "$U$" if name in ("unique1", "unique2") else symbol_of(name) or escape_math(format_parameter(name))
+
+
+def objective_handles(palette: Mapping[str, Look]) -> list[Artist]:
+    """Return the legend entries of objectives."""
+    return [Line2D([], [], **look.line, label=objective_label(name)) for name, look in palette.items()]
+
+
+def objective_label(name: str) -> str:
+    """Return the name of an objective as text for matplotlib."""
+    return escape_math(format_objective(name))
+
+
+def truth_handle(label: str = "truth") -> Line2D:
+    """Return the legend entry of the ground truth."""
+    return Line2D([], [], color=TRUTH["color"], linewidth=TRUTH["linewidth"], label=label)
 
 
 def legend(figure: Figure, handles: Sequence[Artist]) -> None:
-    """Puts a legend beneath the panels, in as many columns as the page is wide for, and makes room for it."""
+    """Put a legend beneath the panels, in as few rows as fit, and enlarge the figure for further rows.
+
+    Args:
+        figure: Figure to extend.
+        handles: Entries of the legend.
+    """
     size = float(mpl.rcParams["legend.fontsize"]) / 72.0
     labels = [str(handle.get_label()) for handle in handles]
     lines = next(
         n
         for n in range(1, len(labels) + 1)
-        if _wide(labels, n) * size <= figure.get_figwidth() or n == len(labels)
+        if _legend_width(labels, n) * size <= figure.get_figwidth() or n == len(labels)
     )
     figure.legend(
         handles=list(handles),
         loc="outside lower center",
         ncols=math.ceil(len(handles) / lines),
-        handlelength=1.8,
+        handlelength=2.2,
         columnspacing=1.4,
     )
-    # Two lines of it are part of every figure's height.
+    # The height of every figure includes two rows of the legend.
     figure.set_figheight(figure.get_figheight() + 1.5 * size * max(lines - 2, 0))
 
 
-def _wide(labels: list[str], lines: int) -> float:
-    """About how wide a legend of so many lines is, in units of its font's size."""
+def _legend_width(labels: list[str], lines: int) -> float:
+    """Estimate the width of a legend with this number of rows, in units of its font size."""
     columns = [labels[i : i + lines] for i in range(0, len(labels), lines)]
-    return sum(0.58 * max(map(len, column)) + 3.6 for column in columns)
+    return sum(0.55 * max(map(len, column)) + 4.2 for column in columns)
+
+
+def images_figure(rows: Sequence[tuple[str, Float[np.ndarray, "n channels height width"]]]) -> Figure:
+    """Draw images in labeled rows, one column per sample.
+
+    Args:
+        rows: A label and n images per row, shape (n, 1 or 3, height, width); values are clipped to 0..1.
+    """
+    columns = len(rows[0][1])
+    side = TEXT_WIDTH / columns
+    with style():
+        figure = Figure(figsize=(TEXT_WIDTH, side * len(rows) + 0.05))
+        grid = figure.subplots(len(rows), columns, squeeze=False)
+        for strip, (label, images) in zip(grid, rows, strict=True):
+            for panel, image in zip(strip, images, strict=True):
+                # (channels, height, width) with one or three channels becomes (height, width, 3)
+                pixels = np.broadcast_to(image, (3, *image.shape[1:])).transpose(1, 2, 0)
+                panel.imshow(pixels.clip(0.0, 1.0), interpolation="nearest")
+                panel.set_xticks([])
+                panel.set_yticks([])
+                panel.spines[:].set_visible(False)
+            strip[0].set_ylabel(label)
+    return figure

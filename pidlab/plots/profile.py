@@ -1,30 +1,24 @@
-"""The profile figure: captured terms of every objective as a stacked bar, beside the truth."""
+"""Figure "profile": captured information of each objective, with a panel per term."""
 
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
 from pidlab.errors import InvalidRequest
-from pidlab.plots.parts import legend, panel_grid, place_label
-from pidlab.plots.style import TRUTH, style, term_colours
-from pidlab.results.means import (
-    at_place,
-    columns_of,
-    means,
-    places,
-    thin_points,
+from pidlab.plots.capture import bits_limits
+from pidlab.plots.parts import (
+    draw_rows,
+    label_row,
+    legend,
+    objective_label,
+    panel_grid,
+    point_title,
+    truth_handle,
 )
-from pidlab.results.panels import Panel, panels
-
-BAR = 0.72
-_INTERVAL: dict[str, Any] = {"fmt": "o", "color": "black", "elinewidth": 0.6, "markersize": 1.1}
-# How far truth stands above the objectives, in bars.
-APART = 0.35
+from pidlab.plots.style import TRUTH, looks, style
+from pidlab.results.means import list_points, mean_over_seeds, point_columns, rows_at, thin_points
+from pidlab.results.panels import panels
 
 
 def profile_figure(
@@ -35,75 +29,52 @@ def profile_figure(
     readout: str = "z12",
     terms: Sequence[str] = (),
 ) -> tuple[Figure, pd.DataFrame]:
-    """Draws a horizontal bar per objective: means over seeds of what is captured of each term, stacked.
+    """Draw the captured information of each objective as a row, with a panel per term.
 
-    The truth is the bar on top, a grey line marks its end. At the end of a segment stands the 95 %
-    t-interval of that term alone. There is a panel per point of a sweep; of more than three points the
-    first, the middle and the last are shown. (After CoMM's Figure 4, arXiv 2409.07402, in bits.)
+    Marks are means over seeds with 95 % t-intervals, dots are single seeds, the grey line is the truth.
+    Of more than three points of a sweep, the first, the middle and the last are shown. The content is
+    that of Figure 4 of CoMM (arXiv 2409.07402), in bits.
 
     Args:
-        table: rows as in results.csv.
-        axis_groups: columns of the parameters that move together.
-        venue: whose page the figure is for.
-        readout: which readout.
-        terms: that are asked for by name.
+        table: Rows as in results.csv.
+        axis_groups: Columns of the parameters that vary together.
+        venue: One of `VENUES`.
+        readout: Readout to show.
+        terms: Targets that are shown in addition to the terms.
 
     Returns:
-        The figure, and a tidy table of every number in it (bits).
+        The figure, and a tidy table of all its numbers (bits).
 
     Raises:
-        InvalidRequest: no headlines of that readout, or targets that are no terms and do not add up.
+        InvalidRequest: If there are no headline rows of that readout, or the targets are not terms.
     """
     rows, divided = panels(table, readout, terms)
     if {part.readout for part in divided} != {readout}:
-        held = ", ".join(dict.fromkeys(part.term for part in divided))
+        names = ", ".join(dict.fromkeys(part.term for part in divided))
         raise InvalidRequest(
-            f"a profile stacks terms, which add up; these results are about {held}: draw a capture figure"
+            f"--kind profile: the targets {names} are not terms of a decomposition; use --kind capture"
         )
-    by = columns_of(rows, axis_groups)
-    chosen = thin_points(places(rows, by))
-    shown = means(rows, by)
-    shown = pd.concat([at_place(shown, place) for place in chosen], ignore_index=True)
-    objectives = list(dict.fromkeys(shown["objective"].astype(str)))
-    palette = term_colours(part.term for part in divided)
+    by = point_columns(rows, axis_groups)
+    points = thin_points(list_points(rows, by))
+    means = mean_over_seeds(rows, by)
+    shown = pd.concat([rows_at(means, point) for point in points], ignore_index=True)
+    palette = looks(shown["objective"])
     with style(venue):
-        figure, grid = panel_grid(
-            venue,
-            1,
-            len(chosen),
-            height=0.55 + 0.19 * (len(objectives) + 1),
-            beneath=0.3,
-            sharex=True,
-            sharey=True,
-        )
-        for panel, place in zip(grid[0], chosen, strict=True):
-            _bars(panel, at_place(shown, place), objectives, divided, palette)
-            panel.set_title(place_label(place))
+        height = 0.3 + 0.13 * len(palette)
+        figure, grid = panel_grid(venue, len(points), len(divided), height, sharey=True)
+        for strip, point in zip(grid, points, strict=True):
+            seeds, here = rows_at(rows, point), rows_at(shown, point)
+            for part, panel in zip(divided, strip, strict=True):
+                draw_rows(panel, part.rows(seeds), "captured", "objective", palette)
+                for truth in part.rows(here)["truth"].dropna().unique():
+                    panel.axvline(truth, **TRUTH)
+                panel.set_xlim(bits_limits(shown))
+            if point:
+                label_row(strip[-1], point_title(point, "\n"))
+            strip[0].set_yticks(range(len(palette)), [objective_label(name) for name in palette])
+        for part, panel in zip(divided, grid[0], strict=True):
+            panel.set_title(part.title)
+        for panel in grid[-1]:
             panel.set_xlabel("captured [bits]")
-            panel.tick_params(axis="y", length=0)
-            panel.spines["left"].set_visible(False)
-        grid[0][0].set_yticks([-APART, *range(1, len(objectives) + 1)], ["truth", *objectives])
-        grid[0][0].set_ylim(len(objectives) + 0.6, -APART - 0.6)
-        legend(figure, [Patch(color=palette[part.term], label=part.title) for part in divided])
+        legend(figure, [truth_handle()])
     return figure, shown
-
-
-def _bars(
-    panel: Axes, shown: pd.DataFrame, objectives: list[str], divided: list[Panel], palette: dict[str, str]
-) -> None:
-    ends = np.zeros(len(objectives) + 1)
-    heights = np.array([-APART, *range(1, len(objectives) + 1)])
-    for number, part in enumerate(divided):
-        mine = part.of(shown).set_index("objective").reindex(objectives)
-        truth = mine["truth"].dropna()
-        bits = np.array([truth.iloc[0] if len(truth) else 0.0, *mine["mean"]])
-        # What a lower bound puts below zero, by chance, is no length; what was not measured neither.
-        lengths = np.nan_to_num(bits).clip(min=0.0)
-        panel.barh(heights, lengths, BAR, left=ends, color=palette[part.term], linewidth=0)
-        ends = ends + lengths
-        half = (mine["high"] - mine["low"]).to_numpy() / 2
-        shift = (number - (len(divided) - 1) / 2) * BAR / (len(divided) + 1)
-        panel.errorbar(ends[1:], heights[1:] + shift, xerr=half, zorder=4, **_INTERVAL)
-    panel.axvline(ends[0], **TRUTH | {"zorder": 3})
-    panel.axhline(0.35, color="black", linewidth=0.4)
-    panel.set_xlim(0.0, 1.06 * max(float(ends.max()), 0.1))

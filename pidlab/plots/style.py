@@ -1,5 +1,6 @@
-"""How every figure looks: one look per objective, one marker per term, sizes of a paper's page."""
+"""The look of figures: colors, markers and dashes of objectives and terms, and page sizes of venues."""
 
+import hashlib
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,30 +9,17 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.backend_bases import get_registered_canvas_class
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from tueplots import figsizes, fontsizes
 
 from pidlab.errors import InvalidRequest, nearest
-from pidlab.results.means import CEILING, FLOOR, is_reference
+from pidlab.io import atomic_write
+from pidlab.results.means import CEILING, FLOOR, base_name
 
 FORMATS = ("pdf", "svg", "png")
 
-
-def save(figure: Figure, path: Path) -> None:
-    """Writes a figure in the format of its name."""
-    form = path.suffix.removeprefix(".")
-    metadata = {"pdf": {"CreationDate": None, "ModDate": None}, "svg": {"Date": None}}
-    canvas, dpi = figure.canvas, figure.dpi
-    with style():
-        figure.dpi = mpl.rcParams["savefig.dpi"]
-        # Drawn once, with its layout; `savefig` would draw it once more beforehand, to the same bytes.
-        own: Any = get_registered_canvas_class(form)(figure)
-        getattr(own, f"print_{form}")(path, metadata=metadata.get(form, {}))
-    figure.dpi = dpi
-    figure.set_canvas(canvas)
-
-
-# Okabe & Ito's palette, safe for colour-blind readers.
+# The palette of Okabe and Ito, which readers with color blindness can distinguish.
 ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE, BLACK = (
     "#E69F00",
     "#56B4E9",
@@ -42,175 +30,219 @@ ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE, BLACK = (
     "#CC79A7",
     "#000000",
 )
-GREY = "#8C8C8C"
-# What a truth is drawn with, wherever one is.
-TRUTH: dict[str, Any] = {"color": GREY, "linewidth": 0.6, "zorder": 1}
-
-_DASHES: tuple[Any, ...] = ("-", (0, (4, 1.2)), (0, (1, 1)), (0, (5, 1.2, 1, 1.2)))
-_HATCHES = ("", "/////", ".....", "xxxxx")
+GREY, LIGHT_GREY, DARK_GREY = "#8C8C8C", "#BDBDBD", "#454545"
+# Arguments of every line that shows the ground truth.
+TRUTH: dict[str, Any] = {"color": GREY, "linewidth": 0.7, "zorder": 1}
+# Smallest font size in points that is legible in print.
+SMALLEST_FONT = 7.0
 
 
 @dataclass(frozen=True)
 class Look:
-    """How an objective is drawn: a colour and, since there are more objectives than colours, a dash.
+    """Color, marker and dash pattern of an objective.
 
     Args:
-        colour: of lines and areas.
-        variant: which dash a line has, and which hatch an area.
-        hollow: whether areas are left empty.
+        color: Color of lines and markers.
+        marker: Marker of matplotlib.
+        dash: Lengths of dashes and gaps in units of the line width; empty for a solid line.
     """
 
-    colour: str
-    variant: int = 0
-    hollow: bool = False
-
-    @property
-    def dash(self) -> Any:
-        """Matplotlib's line style."""
-        return _DASHES[self.variant]
+    color: str
+    marker: str = "o"
+    dash: tuple[float, ...] = ()
 
     @property
     def line(self) -> dict[str, Any]:
-        """Arguments of a line."""
-        return {"color": self.colour, "linestyle": self.dash}
-
-    @property
-    def area(self) -> dict[str, Any]:
-        """Arguments of a bar or a swatch."""
-        inside = {"facecolor": "none" if self.hollow else self.colour, "linewidth": 0.6}
-        if self.variant and self.colour != GREY:
-            return inside | {"edgecolor": "white", "hatch": _HATCHES[self.variant]}
-        return inside | {"edgecolor": self.colour}
+        """Arguments of a matplotlib line."""
+        style = (0, self.dash) if self.dash else "-"
+        return {"color": self.color, "linestyle": style, "marker": self.marker}
 
 
+_DASHED, _DOTTED, _DASH_DOTTED = (4.0, 1.5), (1.2, 1.2), (5.0, 1.5, 1.2, 1.5)
+# The default objectives differ in lightness by at least 6 of 100, so that a greyscale print shows them apart.
 LOOKS = {
-    FLOOR: Look(GREY, 2, hollow=True),
-    CEILING: Look(GREY, 1),
-    "cross": Look(BLUE),
-    "supcon": Look(BLUE, 1),
-    "simclr": Look(ORANGE),
-    "simclr-cross": Look(ORANGE, 1),
-    "cross+self": Look(GREEN),
-    "cross+self+fact": Look(GREEN, 1),
-    "comm": Look(VERMILION),
-    "comm-sup": Look(VERMILION, 1),
-    "factorcl-ssl": Look(PURPLE),
-    "ourcl-ssl": Look(PURPLE, 1),
-    "factorcl-sup": Look(SKY),
-    "ourcl-sup": Look(SKY, 1),
+    FLOOR: Look(LIGHT_GREY, "v", _DOTTED),
+    CEILING: Look(DARK_GREY, "^", _DASHED),
+    "cross": Look(BLUE, "o"),
+    "comm": Look(VERMILION, "s"),
+    "factorcl-ssl": Look(PURPLE, "D", _DASHED),
+    "cross+self": Look(ORANGE, "P", _DASH_DOTTED),
+    "simclr": Look(GREEN, "X", _DASHED),
+    "supcon": Look(BLUE, "h", _DASHED),
+    "simclr-cross": Look(GREEN, "p"),
+    "cross+self+fact": Look(ORANGE, "d", _DASHED),
+    "comm-sup": Look(VERMILION, "p", _DASHED),
+    "ourcl-ssl": Look(PURPLE, "h"),
+    "factorcl-sup": Look(SKY, "D", _DASHED),
+    "ourcl-sup": Look(SKY, "h"),
 }
-COLOURS = {name: look.colour for name, look in LOOKS.items()}
-# What other names get, in this order: colours that stand for no well-known objective come first.
-_OTHERS = [Look(colour) for colour in (PURPLE, SKY, BLACK, YELLOW)] + [
-    Look(colour, variant)
-    for variant in (1, 2, 3)
-    for colour in (BLACK, PURPLE, SKY, VERMILION, BLUE, GREEN, ORANGE, YELLOW)
+# Looks of all other objectives. None of them is a fixed look.
+_OTHERS = [
+    Look(color, marker, dash)
+    for marker, dash in (("*", ()), ("8", _DOTTED), ("<", _DASHED), (">", _DASH_DOTTED))
+    for color in (BLACK, SKY, GREEN, PURPLE, YELLOW, BLUE, VERMILION, ORANGE)
 ]
-_GREYS = [Look(GREY, variant) for variant in (3, 0)]
-
-# Terms as areas, where no objective is shown beside them, and as marks.
-TERM_COLOURS = {"redundant": BLUE, "unique1": ORANGE, "unique2": YELLOW, "synergy": PURPLE}
-MARKERS = {
-    "redundant": "o",
-    "unique1": "^",
-    "unique2": "v",
-    "synergy": "s",
-    "nuisance:1": "<",
-    "nuisance:2": ">",
-    "nuisance:shared": "d",
-    "total:y": "*",
-}
-_OTHER_COLOURS = (SKY, GREEN, VERMILION, BLACK, GREY)
-_OTHER_MARKERS = ("D", "P", "X", "p", "h", "8")
-
-_PAGES: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
-    "neurips": (figsizes.neurips2024, fontsizes.neurips2024),
-    "iclr": (figsizes.iclr2024, fontsizes.iclr2024),
-    "icml": (figsizes.icml2024_full, fontsizes.icml2024),
-    "icml-column": (figsizes.icml2024_half, fontsizes.icml2024),
-}
-VENUES = tuple(_PAGES)
 
 
-def width_of(venue: str) -> float:
-    """Inches that a figure may be wide: the text block, or one of ICML's two columns.
-
-    Raises:
-        InvalidRequest: a venue whose sizes are not known.
-    """
-    if venue not in _PAGES:
-        raise InvalidRequest(f"unknown venue {venue!r}: {nearest(venue, VENUES)}")
-    return float(_PAGES[venue][0]()["figure.figsize"][0])
+def _variants(color: str) -> list[Look]:
+    """Return the looks of variants of an objective: darker and lighter shades of its color."""
+    red, green, blue = to_rgb(color)
+    dark = to_hex((0.55 * red, 0.55 * green, 0.55 * blue))
+    light = to_hex((0.5 + 0.5 * red, 0.5 + 0.5 * green, 0.5 + 0.5 * blue))
+    looks = [("*", ()), ("8", _DOTTED), ("<", _DASHED), (">", _DASH_DOTTED)]
+    return [Look(shade, marker, dash) for marker, dash in looks for shade in (dark, light)]
 
 
-# The text block of NeurIPS and ICLR.
-TEXT_WIDTH = width_of("neurips")
+# Colors of terms in stacked bars, and markers of terms.
+TERM_COLORS = {"redundant": BLUE, "unique1": ORANGE, "unique2": YELLOW, "synergy": PURPLE}
+MARKERS = {"redundant": "o", "unique1": "^", "unique2": "v", "synergy": "s"}
 
 
 def looks(objectives: Iterable[str]) -> dict[str, Look]:
-    """The look of every objective: fixed for known names, for others what is left; no two are alike."""
+    """Return the look of each objective; no two are equal for up to 30 objectives.
+
+    A known objective has a fixed look. Any other name is hashed, so that it looks the same in every
+    figure; it gets the next free look only if two names of a figure have the same hash.
+
+    Args:
+        objectives: References of objectives; repetitions are ignored.
+
+    Example:
+        >>> looks(["comm"])["comm"].marker
+        's'
+    """
     names = list(dict.fromkeys(map(str, objectives)))
     chosen = {name: LOOKS[name] for name in names if name in LOOKS}
-    for name in names:
-        if name in chosen:
-            continue
-        taken = set(chosen.values())
-        colours_taken = {look.colour for look in taken}
-        free = [look for look in (_GREYS if is_reference(name) else _OTHERS) if look not in taken]
-        # A solid colour that nobody has is told apart best.
-        fresh = [look for look in free if look.variant == 0 and look.colour not in colours_taken]
-        dashed = [look for look in free if look.variant]
-        chosen[name] = next(iter([*fresh, *dashed, *free]), Look(BLACK, 3))
+    # In the order of the names, so that collisions do not depend on the order of the objectives.
+    for name in sorted(set(names) - set(chosen)):
+        start = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
+        base = LOOKS.get(base_name(name))
+        others = _variants(base.color) if base else _OTHERS
+        turned = [others[(start + i) % len(others)] for i in range(len(others))]
+        free = [look for look in [*turned, *_OTHERS] if look not in chosen.values()]
+        chosen[name] = free[0] if free else turned[0]
     return {name: chosen[name] for name in names}
 
 
-def colours(objectives: Iterable[str]) -> dict[str, str]:
-    """The colour of every objective."""
-    return {name: look.colour for name, look in looks(objectives).items()}
+@dataclass(frozen=True)
+class Venue:
+    """The page of a conference.
+
+    Args:
+        sizes: Function of tueplots that returns the figure size.
+        fonts: Function of tueplots that returns the font sizes.
+    """
+
+    sizes: Callable[..., Any]
+    fonts: Callable[..., Any]
 
 
-def term_colours(terms: Iterable[str]) -> dict[str, str]:
-    """The colour of every term as an area."""
-    return _given(terms, TERM_COLOURS, _OTHER_COLOURS)
+_VENUES = {
+    "neurips": Venue(figsizes.neurips2024, fontsizes.neurips2024),
+    "iclr": Venue(figsizes.iclr2024, fontsizes.iclr2024),
+    "icml": Venue(figsizes.icml2024_full, fontsizes.icml2024),
+    "icml-column": Venue(figsizes.icml2024_half, fontsizes.icml2024),
+}
+VENUES = tuple(_VENUES)
 
 
-def markers(terms: Iterable[str]) -> dict[str, str]:
-    """The marker of every term."""
-    return _given(terms, MARKERS, _OTHER_MARKERS)
+def width_of(venue: str) -> float:
+    """Return the width of a figure in inches: that of the text block or of one column.
+
+    Args:
+        venue: One of `VENUES`.
+
+    Raises:
+        InvalidRequest: If the venue is unknown.
+
+    Example:
+        >>> width_of("neurips")
+        5.5
+    """
+    if venue not in _VENUES:
+        raise InvalidRequest(f"--venue {venue}: unknown venue {venue!r}; {nearest(venue, VENUES)}")
+    return float(_VENUES[venue].sizes()["figure.figsize"][0])
 
 
-def _given(names: Iterable[str], fixed: dict[str, str], others: tuple[str, ...]) -> dict[str, str]:
-    names = list(dict.fromkeys(names))
-    rest = [name for name in names if name not in fixed]
-    spare = dict(zip(rest, others * (len(rest) // len(others) + 1), strict=False))
-    return {name: fixed.get(name) or spare[name] for name in names}
+# Width in inches of the text block of NeurIPS and ICLR.
+TEXT_WIDTH = width_of("neurips")
 
 
 @contextmanager
 def style(venue: str = "neurips") -> Generator[None]:
-    """Matplotlib settings of a paper figure: embedded fonts, thin lines, the same bytes each time."""
+    """Apply the matplotlib settings of a figure: the venue's font sizes, a Times-like font, thin lines.
+
+    The settings make the bytes of a file reproducible.
+
+    Args:
+        venue: One of `VENUES`.
+    """
     width_of(venue)
+    fonts = {
+        name: max(float(size), SMALLEST_FONT)
+        for name, size in _VENUES[venue].fonts(default_smaller=2).items()
+    }
     settings: dict[Any, Any] = {
-        **_PAGES[venue][1](default_smaller=2),
+        **fonts,
         "figure.constrained_layout.use": True,
+        # Type 42 embeds fonts, which conferences require.
         "pdf.fonttype": 42,
         "ps.fonttype": 42,
         "svg.fonttype": "none",
         "svg.hashsalt": "pidlab",
-        "font.family": "DejaVu Sans",
-        "mathtext.fontset": "dejavusans",
+        # STIX ships with matplotlib and resembles the Times of these venues.
+        "font.family": "STIXGeneral",
+        "mathtext.fontset": "stix",
         "axes.linewidth": 0.6,
-        "axes.titley": 1.0,  # where they are; left open, matplotlib measures all ticks over again to see
+        # A fixed position saves matplotlib from measuring all ticks again.
+        "axes.titley": 1.0,
         "axes.spines.top": False,
         "axes.spines.right": False,
         "xtick.major.width": 0.6,
         "ytick.major.width": 0.6,
         "xtick.major.size": 2.5,
         "ytick.major.size": 2.5,
-        "lines.linewidth": 1.1,
+        "lines.linewidth": 1.0,
+        "lines.markersize": 3.5,
         "hatch.linewidth": 0.5,
         "legend.frameon": False,
         "savefig.dpi": 300,
     }
     with mpl.rc_context(settings):
         yield
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure in the format of the file's suffix, atomically and with the same bytes every time.
+
+    Args:
+        figure: The figure.
+        path: File name that ends in .pdf, .svg or .png.
+    """
+    form = path.suffix.removeprefix(".")
+    # Dates would make the bytes differ.
+    metadata = {"pdf": {"CreationDate": None, "ModDate": None}, "svg": {"Date": None}}
+    canvas, dpi = figure.canvas, figure.dpi
+    with style():
+        figure.dpi = mpl.rcParams["savefig.dpi"]
+        # `Figure.savefig` would draw the figure twice.
+        writer: Any = get_registered_canvas_class(form)(figure)
+        try:
+            with atomic_write(path, "wb") as file:
+                getattr(writer, f"print_{form}")(file, metadata=metadata.get(form, {}))
+        finally:
+            figure.dpi = dpi
+            figure.set_canvas(canvas)
+
+
+def escape_math(text: str) -> str:
+    r"""Escape dollar signs, which would start a formula of matplotlib.
+
+    Args:
+        text: Text from a user, such as the name of an objective.
+
+    Example:
+        >>> print(escape_math("mine(unit='$')"))
+        mine(unit='\$')
+    """
+    return text.replace("$", r"\$")

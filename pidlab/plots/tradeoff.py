@@ -1,45 +1,24 @@
-"""The trade-off figure: two terms against each other along a sweep, to see who suppresses whom."""
+"""Figure "tradeoff": captured bits of two terms against each other along a sweep."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from pidlab.errors import InvalidRequest
-from pidlab.plots.parts import (
-    TRUTH_HANDLE,
-    handles_of,
-    legend,
-    panel_grid,
-    place_label,
-    show,
-    written,
-)
-from pidlab.plots.style import (
-    TRUTH,
-    Look,
-    looks,
-    style,
-    width_of,
-)
-from pidlab.results.means import (
-    at_place,
-    columns_of,
-    means,
-    places,
-    thin_points,
-)
-from pidlab.results.panels import panels, symbol_of
+from pidlab.plots.capture import bits_limits
+from pidlab.plots.parts import legend, objective_handles, panel_grid, point_title, truth_handle
+from pidlab.plots.style import TRUTH, Look, looks, style, width_of
+from pidlab.results.formatting import format_value
+from pidlab.results.means import list_points, mean_over_seeds, point_columns, rows_at, thin_points
+from pidlab.results.panels import describe_term, panels
 
-DEFAULT = ("unique1", "synergy")
-# Areas of the marks at the first and the last point, in points squared.
-SMALL, LARGE = 3.0, 22.0
+DEFAULT_TERMS = ("unique1", "synergy")
 # Width of a single panel with its labels, in inches.
-ALONE = 3.25
+SINGLE_WIDTH = 3.25
 
 
 def tradeoff_figure(
@@ -50,116 +29,103 @@ def tradeoff_figure(
     readout: str = "z12",
     terms: Sequence[str] = (),
 ) -> tuple[Figure, pd.DataFrame]:
-    """Draws what is captured of one term against what is captured of another, a curve per objective.
+    """Draw the captured bits of one term against those of another, with a curve per objective.
 
-    A curve goes along the first direction, its marks grow from the first value to the last; crosses are
-    95 % t-intervals over seeds; the grey curve is the truth. Each further direction adds a panel per value
-    (the first, the middle and the last of more than three).
+    A curve follows the first axis of the sweep; an arrow points to its last value. Dots are single seeds,
+    the grey curve is the truth. Each further axis adds a panel per value (of more than three values the
+    first, the middle and the last).
 
     Args:
-        table: rows as in results.csv.
-        axis_groups: columns of the parameters that move together, the direction of the curves first.
-        venue: whose page the figure is for.
-        readout: which readout.
-        terms: the term along x and the term along y; by default unique1 and synergy.
+        table: Rows as in results.csv.
+        axis_groups: Columns of the parameters that vary together; curves follow the first.
+        venue: One of `VENUES`.
+        readout: Readout to show.
+        terms: The term along x and the term along y; by default unique1 and synergy.
 
     Returns:
-        The figure, and a tidy table of every number in it (bits).
+        The figure, and a tidy table of all its numbers (bits).
 
     Raises:
-        InvalidRequest: other than two terms, or no headlines of them.
+        InvalidRequest: If there are no headline rows of exactly two terms.
     """
     rows, divided = panels(table, readout, terms)
-    held = list(dict.fromkeys(part.term for part in divided if part.readout == readout))
-    pair = list(terms) or (list(DEFAULT) if set(DEFAULT) <= set(held) else held)
-    if len(pair) != 2 or not set(pair) <= set(held):
+    known = list(dict.fromkeys(part.term for part in divided if part.readout == readout))
+    pair = list(terms) or (list(DEFAULT_TERMS) if set(DEFAULT_TERMS) <= set(known) else known)
+    if len(pair) != 2 or not set(pair) <= set(known):
         raise InvalidRequest(
-            f"a trade-off is between two terms, not {', '.join(pair)}: name two of {', '.join(held)}"
+            f"--term {', '.join(pair)}: a trade-off figure needs two terms; name two of {', '.join(known)}"
         )
     rows = rows[rows["term"].isin(pair) & (rows["readout"] == readout)]
-    by = columns_of(rows, axis_groups)
-    chosen = thin_points(places(rows, by[1:]))
-    shown = pd.concat([at_place(means(rows, by), place) for place in chosen], ignore_index=True)
+    by = point_columns(rows, axis_groups)
+    points = thin_points(list_points(rows, by[1:]))
+    means = mean_over_seeds(rows, by)
+    shown = pd.concat([rows_at(means, point) for point in points], ignore_index=True)
     palette = looks(shown["objective"])
+    along = by[0] if by else None
     with style(venue):
-        width = min(width_of(venue), ALONE) if len(chosen) == 1 else width_of(venue)
-        figure, (drawn,) = panel_grid(venue, 1, len(chosen), height=0.85 * width / len(chosen), width=width)
-        top = max(1.06 * float(shown[["truth", "mean"]].max().max()), 0.1)
-        for panel, place in zip(drawn, chosen, strict=True):
-            _curves(panel, at_place(shown, place), pair, by[0] if by else None, palette)
-            panel.set(xlim=(-0.06 * top, top), ylim=(-0.06 * top, top), title=place_label(place))
-            panel.set_xlabel(f"captured {_named(pair[0])} [bits]")
+        width = min(width_of(venue), SINGLE_WIDTH) if len(points) == 1 else width_of(venue)
+        height = 0.85 * width / len(points)
+        figure, (drawn,) = panel_grid(venue, 1, len(points), height=height, beneath=1.2, width=width)
+        for panel, point in zip(drawn, points, strict=True):
+            _draw_curves(panel, rows_at(shown, point), rows_at(rows, point), pair, along, palette)
+            panel.set(
+                xlim=bits_limits(shown),
+                ylim=bits_limits(shown),
+                title=point_title(point) or _arrow_title(shown, along),
+            )
             panel.set_aspect("equal")
-        drawn[0].set_ylabel(f"captured {_named(pair[1])} [bits]")
-        marks = _marks(shown[by[0]], by[0]) if by else []
-        legend(figure, [*handles_of(palette), Line2D([], [], **TRUTH_HANDLE), *marks])
+            panel.set_xlabel(f"captured {describe_term(pair[0])} [bits]")
+        drawn[0].set_ylabel(f"captured {describe_term(pair[1])} [bits]")
+        legend(figure, [*objective_handles(palette), truth_handle()])
     return figure, shown
 
 
-def _named(term: str) -> str:
-    return symbol_of(term) or term
-
-
-def _curves(
-    panel: Axes, shown: pd.DataFrame, pair: list[str], along: str | None, palette: dict[str, Look]
+def _draw_curves(
+    panel: Axes,
+    means: pd.DataFrame,
+    seeds: pd.DataFrame,
+    pair: list[str],
+    along: str | None,
+    palette: Mapping[str, Look],
 ) -> None:
-    for objective, look in palette.items():
-        x, y = (_along(shown[shown["objective"] == objective], term, along) for term in pair)
-        if x.empty or y.empty:
+    for name, look in palette.items():
+        mine, single = means[means["objective"] == name], seeds[seeds["objective"] == name]
+        curve = _curve(mine, pair, along, "mean")
+        if curve.empty:
             continue
-        y = y.reindex(x.index)
-        sizes = np.linspace(SMALL, LARGE, len(x)) if len(x) > 1 else LARGE
-        panel.plot(x["mean"], y["mean"], **look.line, linewidth=0.9, zorder=2)
-        panel.scatter(x["mean"], y["mean"], s=sizes, color=look.colour, linewidth=0, zorder=3)
-        panel.errorbar(
-            x["mean"],
-            y["mean"],
-            xerr=(x["high"] - x["low"]) / 2,
-            yerr=(y["high"] - y["low"]) / 2,
-            fmt="none",
-            ecolor=look.colour,
-            elinewidth=0.5,
-            alpha=0.35,
-        )
-    first = shown.drop_duplicates([*([along] if along else []), "term"])
-    x, y = (_along(first, term, along)["truth"] for term in pair)
-    y = y.reindex(x.index)
-    panel.plot(x, y, **TRUTH)
-    panel.scatter(
-        x,
-        y,
-        s=np.linspace(SMALL, LARGE, len(x)) if len(x) > 1 else LARGE,
-        facecolor="none",
-        edgecolor=TRUTH["color"],
-        linewidth=0.6,
-    )
+        dots = single.pivot_table("captured", [*([along] if along else []), "seed"], "term", dropna=False)
+        panel.scatter(dots[pair[0]], dots[pair[1]], s=4, color=look.color, alpha=0.4, linewidth=0)
+        panel.plot(curve[pair[0]], curve[pair[1]], **look.line, markersize=3, zorder=3)
+        _draw_arrow(panel, curve.to_numpy(), look.color)
+    truth = _curve(means.drop_duplicates([*([along] if along else []), "term"]), pair, along, "truth")
+    panel.plot(truth[pair[0]], truth[pair[1]], marker=".", markersize=3, **TRUTH)
+    _draw_arrow(panel, truth.to_numpy(), TRUTH["color"])
 
 
-def _along(shown: pd.DataFrame, term: str, along: str | None) -> pd.DataFrame:
-    """The points of a term in the order of the sweep."""
-    mine = shown[shown["term"] == term]
-    return mine.set_index(along).sort_index(key=_comparable) if along else mine.reset_index(drop=True)
+def _curve(means: pd.DataFrame, pair: list[str], along: str | None, value: str) -> pd.DataFrame:
+    """Return the pairs of values in the order of the sweep, shape (points, 2)."""
+    index = along or "objective"
+    curve = means.pivot_table(value, index, "term", sort=False, dropna=False).reindex(columns=pair)
+    # Text sorts as text, also if some values are missing; numbers sort as numbers.
+    is_number = pd.api.types.is_numeric_dtype(curve.index)
+    return curve.dropna().sort_index(key=lambda values: values if is_number else values.map(str))
 
 
-def _comparable(values: pd.Index | pd.Series) -> Any:
-    """Words as they are written, one that is not known too; numbers are compared as numbers."""
-    return values if pd.api.types.is_numeric_dtype(values) else values.map(str)
+def _draw_arrow(panel: Axes, curve: np.ndarray, color: str) -> None:
+    """Draw an arrow head on the last segment of a curve that has a visible length."""
+    lengths = np.linalg.norm(np.diff(curve, axis=0), axis=1)
+    visible = np.flatnonzero(lengths > 0.03)
+    if len(visible):
+        start, end = curve[visible[-1]], curve[visible[-1] + 1]
+        arrow: dict[str, Any] = {"arrowstyle": "-|>", "color": color, "linewidth": 0.6, "mutation_scale": 7}
+        panel.annotate("", tuple(end), tuple(start), arrowprops=arrow, zorder=4)
 
 
-def _marks(values: pd.Series, along: str) -> list[Line2D]:
-    """Legend entries of the first and the last point."""
-    ordered = values.drop_duplicates().sort_values(key=_comparable)
-    ends = ordered.iloc[:: max(len(ordered) - 1, 1)]
-    return [
-        Line2D(
-            [],
-            [],
-            color="black",
-            marker="o",
-            linestyle="none",
-            markeredgewidth=0,
-            markersize=size**0.5,
-            label=f"{written(along)} = {show(value)}",
-        )
-        for value, size in zip(ends, (SMALL, LARGE), strict=False)
-    ]
+def _arrow_title(shown: pd.DataFrame, along: str | None) -> str:
+    """Return the direction of the sweep in words."""
+    values = shown[along].dropna() if along else pd.Series()
+    if not along or values.empty:
+        return ""
+    ordered = values.sort_values() if pd.api.types.is_numeric_dtype(values) else values
+    ends = {along: f"{format_value(ordered.iloc[0])} to {format_value(ordered.iloc[-1])}"}
+    return f"arrows: {point_title(ends)}"

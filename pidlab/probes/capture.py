@@ -1,4 +1,4 @@
-"""Captured bits: what probes read from frozen readouts about every target, against the truth."""
+"""Captured bits: the information that probes read from frozen readouts, against the truth."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -9,62 +9,74 @@ from torch import Tensor
 
 from pidlab.doubling import doubled, doubled_readouts
 from pidlab.errors import InvalidRequest
-from pidlab.generators import Generator, Target
-from pidlab.io import Clock
+from pidlab.generators import Generator, Target, load_generator
+from pidlab.io import Stopwatch
 from pidlab.probes.controls import control_rows
-from pidlab.probes.data import SPLITS, Represent, Row, draw, interval, modalities_of, row
-from pidlab.probes.decomposition import decomposed_rows
-from pidlab.probes.ladder import HEADLINE, Ladder, Reading, converged
-from pidlab.probes.levels import LEVELS, Level, get_level
+from pidlab.probes.data import SPLITS, Represent, draw_split
+from pidlab.probes.decomposition import decomposition_rows
+from pidlab.probes.ladder import HEADLINE, Ladder
+from pidlab.probes.levels import Level, get_level
+from pidlab.probes.reading import Reading, has_converged
+from pidlab.probes.row import Row, interval, make_row, modalities_of
 
-__all__ = ["HEADLINE", "LEVELS", "Level", "Represents", "capture", "capture_cohort", "modalities_of"]
+__all__ = ["HEADLINE", "Representation", "capture", "capture_cohort"]
 
-# The part of the training rows on which a convergence check fits again.
-PART = 0.25
+# Fraction of the training rows on which the convergence check fits again.
+REFIT_FRACTION = 0.25
 
 
 @runtime_checkable
-class Represents(Protocol):
-    """Anything that maps observations to named readouts."""
+class Representation(Protocol):
+    """A fitted model that maps observations to named readouts."""
 
     def represent(self, *x: Tensor) -> dict[str, Tensor]:
-        """Every readout of x1, x2, ..."""
+        """Return every readout of x1, x2, ..."""
         ...
 
 
 def capture(
-    fitted: Represents | Callable[..., dict[str, Tensor]],
-    generator: Generator,
+    fitted: Representation | Callable[..., dict[str, Tensor]],
+    generator: Generator | str,
     seed: int = 0,
     probes: str = "standard",
     device: torch.device | str = "cpu",
 ) -> pd.DataFrame:
-    """Bits about every target that probes read from every readout.
+    """Measure the information about every target that probes read from every readout, in bits.
 
-    captured = mean over fresh test rows of log2 q(y|z)/p(y), p the exact prior and q a probe fitted
-    on other rows: a lower bound on I(readout; target), in expectation (CAPTURE protocol; Xu et al.
-    2020, predictive V-information). `low`, `high` bound its expectation with 95 % confidence over test
-    rows (`pidlab.probes.data`), not I. Values are never clipped: a null may read slightly below 0.
+    The captured bits are the mean of log2 q(y|z)/p(y) over fresh test rows, with the exact prior p and a
+    probe q fitted on other rows. In expectation they are a lower bound on I(readout; target) (predictive
+    V-information, Xu et al. 2020). `low` and `high` bound this expectation with 95 % confidence over
+    test rows; they do not bound the information. Values are not clipped: without information the value
+    can be slightly below 0.
 
     Args:
-        fitted: a fitted model, or a function of (x1, x2) that returns readouts by name.
-        generator: what the data and the truth come from.
-        seed: seeds the probes and their data, which no encoder of this seed has seen.
-        probes: `"quick"`, `"standard"` or `"thorough"`.
-        device: where to compute.
+        fitted: Fitted model, or a function of (x1, x2), each of shape (n, ...), that returns readouts of
+            shape (n, width) by name.
+        generator: Source of the data and of the truth, or a reference to it such as ``"gate('and')"``.
+        seed: Seed of the probes and of their rows, which no encoder of this seed has seen.
+        probes: Level: ``"quick"``, ``"standard"`` or ``"thorough"``.
+        device: Device to compute on.
 
     Returns:
-        A row per (readout, target, probe): readout, term, quantity, truth, captured, low, high (bits),
-        probe, headline (one per readout and term: the best on validation), converged (whether four
-        times the rows raised the score by little; None: not examined). Beyond `quick`, terms with a
-        colon stand beside the targets (`synergy:1` the first modality's part of an XOR, `nuisance:1`,
-        `total:y`), and rows of quantity `broja` decompose what z1 and z2 hold; `thorough` adds rows
-        of quantity `control`.
+        One row per (readout, target, probe). Columns: readout, term, quantity, truth, captured, low, high
+        (bits), probe, headline (the best probe on validation rows), converged (whether four times the
+        rows raised the score only slightly; None if not checked). Beyond `quick`, auxiliary targets have
+        a colon in their name (`synergy:1`, the first modality's ingredient of an XOR; `nuisance:1`;
+        `total:y`), and rows of quantity `broja` decompose the information in z1 and z2. `thorough` adds
+        rows of quantity `control`.
 
     Raises:
-        InvalidRequest: an unknown level; what is no tensor (n, width) by name; a readout with values that
-            are not finite.
+        InvalidRequest: If the level or the generator is unknown, if `fitted` does not return tensors of
+            shape (n, width) by name, or if a readout is not finite.
+
+    Example:
+        >>> import pidlab
+        >>> table = pidlab.capture(lambda x1, x2: {"z12": x1 * x2}, "gate('xor')", probes="quick")
+        >>> table["truth"].unique().tolist()
+        [1.0]
     """
+    if isinstance(generator, str):
+        generator = load_generator(generator)
     represent: Any = getattr(fitted, "represent", fitted)
 
     def stacked(x: Sequence[Tensor]) -> dict[str, Tensor]:
@@ -78,12 +90,13 @@ def capture(
 
 
 def _check(readouts: Any) -> None:
+    """Check that readouts are tensors by name."""
     if not isinstance(readouts, Mapping) or not readouts:
         kind = type(readouts).__name__
-        raise InvalidRequest(f"represent gives {kind}: expected readouts by name, one or more")
+        raise InvalidRequest(f"represent: returned {kind}; return a dict with one or more readouts by name")
     for name, z in readouts.items():
         if not isinstance(z, Tensor):
-            raise InvalidRequest(f"readout {name!r} is {type(z).__name__}: expected a tensor")
+            raise InvalidRequest(f"readout {name!r}: is of type {type(z).__name__}; return a tensor")
 
 
 def capture_cohort(
@@ -92,16 +105,31 @@ def capture_cohort(
     seeds: Sequence[int],
     probes: str | Level = "standard",
     device: torch.device | str = "cpu",
-    clock: Clock | None = None,
+    clock: Stopwatch | None = None,
 ) -> list[list[Row]]:
-    """`capture` for many members at once; one list of rows per member."""
+    """Measure captured bits of many members at once; see `capture`.
+
+    Args:
+        represent: Function from stacked observations, (members, n, ...), to readouts, (members, n, width).
+        generators: One generator per member.
+        seeds: One seed per member.
+        probes: Level, or its name.
+        device: Device to compute on.
+        clock: Timer for the activities.
+
+    Returns:
+        A list of rows per member.
+
+    Raises:
+        InvalidRequest: As in `capture`.
+    """
     level = get_level(probes) if isinstance(probes, str) else probes
-    clock = clock or Clock()
+    clock = clock or Stopwatch()
     if len(generators) == 1:
         both = doubled_readouts(represent), doubled(generators), doubled(seeds)
         return capture_cohort(*both, level, device, clock)[:1]
     splits = [
-        draw(represent, generators, seeds, split, getattr(level, split), torch.device(device), clock)
+        draw_split(represent, generators, seeds, split, getattr(level, split), torch.device(device), clock)
         for split in SPLITS
     ]
     with clock("probing"):
@@ -110,36 +138,36 @@ def capture_cohort(
         readings: dict[str, dict[str, Reading]] = {}
         for readout in ladder.readouts:
             readings[readout] = ladder.fit_probes(readout)
-            again = ladder.fit_probes(readout, PART) if level.refit else {}
+            refitted = ladder.fit_probes(readout, REFIT_FRACTION) if level.refit else {}
             for name, reading in readings[readout].items():
-                records = [(g.targets | g.auxiliary_targets)[name] for g in generators]
-                settled = converged(reading, again[name]) if again else None
-                _add(rows, readout, records, reading, settled)
+                targets = [(g.target_specs | g.auxiliary_specs)[name] for g in generators]
+                converged = has_converged(reading, refitted[name]) if refitted else None
+                _add_rows(rows, readout, targets, reading, converged)
             if level.auxiliary:
                 _add_total(rows, readout, generators, readings[readout])
         if level.auxiliary:
-            decomposed_rows(rows, generators, readings, level.controls)
+            decomposition_rows(rows, generators, readings, level.controls)
         if level.controls:
             control_rows(rows, generators, seeds, splits, readings, level)
     return rows
 
 
-def _add(
+def _add_rows(
     rows: list[list[Row]],
     readout: str,
     targets: Sequence[Target],
     reading: Reading,
-    settled: Tensor | None,
+    converged: Tensor | None,
 ) -> None:
-    """Appends a row per member and rung."""
+    """Append a row per member and probe."""
     scores = interval(reading.bits).tolist()
-    believed = reading.headline.tolist()
-    flags = None if settled is None else settled.tolist()
+    headline = reading.headline.tolist()
+    flags = None if converged is None else converged.tolist()
     for k, target in enumerate(targets):
-        truth = _truth(readout, target.information)
-        for p, probe in enumerate(reading.rungs):
+        truth = _truth(readout, target)
+        for p, probe in enumerate(reading.probes):
             flag = None if flags is None else bool(flags[p][k])
-            rows[k].append(row(readout, target.name, truth, scores[p][k], probe, believed[k] == p, flag))
+            rows[k].append(make_row(readout, target.name, truth, scores[p][k], probe, headline[k] == p, flag))
 
 
 def _add_total(
@@ -148,16 +176,21 @@ def _add_total(
     generators: Sequence[Generator],
     readings: Mapping[str, Reading],
 ) -> None:
-    """Bits about all of Y, `total:y`, by q(y|z) = Π q(y_k|z) over independent targets."""
-    targets = [g.targets for g in generators]
+    """Append bits about all targets together, `total:y`, if these are independent.
+
+    The posterior is the product of those of the targets, so that their scores add.
+    """
+    targets = [g.target_specs for g in generators]
     if len(targets[0]) == 1 or not generators[0].independent_targets:
         return
-    together = sum(readings[name].headline_bits for name in targets[0])
-    scores = interval(together).tolist()  # type: ignore[arg-type]
+    bits = sum(readings[name].headline_bits for name in targets[0])
+    scores = interval(bits).tolist()  # type: ignore[arg-type]
     for k, member in enumerate(targets):
-        truth = sum(_truth(readout, target.information) for target in member.values())
-        rows[k].append(row(readout, "total:y", truth, scores[k], "product"))
+        truth = sum(_truth(readout, target) for target in member.values())
+        rows[k].append(make_row(readout, "total:y", truth, scores[k], "product"))
 
 
-def _truth(readout: str, information: Mapping[tuple[int, ...], float]) -> float:
+def _truth(readout: str, target: Target) -> float:
+    """Return the information about a target in the modalities of a readout, in bits."""
+    information = target.information
     return information[modalities_of(readout, max(len(key) for key in information))]

@@ -1,11 +1,8 @@
-"""Fresh rows of every split: readouts, labels and cells of every member of a cohort."""
+"""The rows that probes see: readouts, labels and symbol cells of every member in each split."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -13,61 +10,104 @@ from torch import Tensor
 from pidlab.encoders import rows_at_once
 from pidlab.errors import InvalidRequest
 from pidlab.generators import Generator, Sample, Target
-from pidlab.io import Clock
+from pidlab.io import Stopwatch
 from pidlab.seeds import child
 
-# Of float32 values, directions with less than this part of the variance (of standardised
-# coordinates) are rounding noise; so are coordinates that deviate from their mean by fewer than so
-# many units in its last place.
-LEAST_VARIANCE, LEAST_UNITS = 1e-10, 4.0
+# The most rows drawn in one call; fewer for large images (`rows_at_once`).
+DRAW_ROWS = 4096
+
+SPLITS = ("train", "validation", "test")
+
+# The split of a generator with finitely many rows that supplies each of ours.
+FINITE_SPLITS = {"train": "probe", "validation": "validation", "test": "test"}
+
+Represent = Callable[[Sequence[Tensor]], dict[str, Float[Tensor, "members n _"]]]
 
 
 @dataclass(frozen=True)
-class Whitening:
-    """An affine map fitted on training rows; the same family of linear probes, better conditioned.
+class Split:
+    """Rows of one split.
 
     Args:
-        mean: (members, 1, d).
-        transform: (members, d, d); constant directions map to 0.
+        readouts: Frozen representations by readout name, each of shape (members, n, width).
+        labels: Class indices by target name, auxiliary targets included, each of shape (members, n).
+        cells: One tensor per modality that numbers the joint symbol of each row, shape (members, n);
+            empty if the generator has no ``cell_laws``.
     """
 
-    mean: Float[Tensor, "members 1 d"]
-    transform: Float[Tensor, "members d d"]
-
-    def __call__(self, z: Float[Tensor, "members n d"]) -> Float[Tensor, "members n d"]:
-        """Centred rows of unit covariance."""
-        return (z - self.mean) @ self.transform
+    readouts: dict[str, Float[Tensor, "members n _"]]
+    labels: dict[str, Int[Tensor, "members n"]]
+    cells: tuple[Int[Tensor, "members n"], ...]
 
 
-def whiten(z: Float[Tensor, "members n d"]) -> Whitening:
-    """The whitening of each member's training rows.
+def draw_split(
+    represent: Represent,
+    generators: Sequence[Generator],
+    seeds: Sequence[int],
+    split: str,
+    n: int,
+    device: torch.device,
+    clock: Stopwatch,
+) -> Split:
+    """Draw rows that neither the encoders nor the other splits contain.
 
-    Coordinates are standardised first, so that none is lost for its small scale; then the square root
-    of their correlation matrix is undone.
+    Args:
+        represent: Function from stacked observations to readouts of every member.
+        generators: One generator per member.
+        seeds: One seed per member; the rows come from its child ``("probes", split, chunk)``.
+        split: ``"train"``, ``"validation"`` or ``"test"``.
+        n: Number of rows; a generator with fewer rows returns all of them.
+        device: Device of the tensors.
+        clock: Timer for the activities ``data`` and ``representing``.
+
+    Returns:
+        The rows of all members.
+
+    Raises:
+        InvalidRequest: If a readout does not have shape (n, width) for each member.
     """
-    rows = z.double()
-    mean = rows.mean(1, keepdim=True)
-    centred = rows - mean
-    variance = centred.square().mean(1)
-    varies = variance > (LEAST_UNITS * torch.finfo(z.dtype).eps * mean[:, 0]).square()
-    scale = torch.where(varies, variance.rsqrt(), 0.0)
-    standard = centred * scale[:, None]
-    power, axes = torch.linalg.eigh(standard.mT @ standard / z.shape[1])
-    inverse = torch.where(power > LEAST_VARIANCE, power.clamp_min(LEAST_VARIANCE).rsqrt(), 0.0)
-    transform = scale[:, :, None] * (axes * inverse[:, None, :]) @ axes.mT
-    return Whitening(mean.to(z.dtype), transform.to(z.dtype))
+    stack = type(generators[0]).stack(generators)
+    chunks, source, chunk_rows = [], "eval", rows_at_once(generators[0].modalities, DRAW_ROWS)
+    if (available := generators[0].rows(FINITE_SPLITS[split])) is not None:
+        # One draw takes distinct rows; several draws could repeat one.
+        n = chunk_rows = min(n, available)
+        source = FINITE_SPLITS[split]
+    for chunk, start in enumerate(range(0, n, chunk_rows)):
+        chunk_seeds = [child(seed, "probes", split, chunk) for seed in seeds]
+        with clock("data"):
+            sample: Sample = stack.sample(min(chunk_rows, n - start), chunk_seeds, source, device)
+        with clock("representing"):
+            rows = sample.x[0].shape[1]
+            readouts = {name: _numeric(name, z, rows) for name, z in represent(sample.x).items()}
+            chunks.append(Split(readouts, {**sample.targets, **sample.auxiliary_targets}, sample.cells))
+    return Split(
+        {name: torch.cat([c.readouts[name] for c in chunks], dim=1) for name in chunks[0].readouts},
+        {name: torch.cat([c.labels[name] for c in chunks], dim=1) for name in chunks[0].labels},
+        tuple(torch.cat(cells, dim=1) for cells in zip(*(c.cells for c in chunks), strict=True)),
+    )
+
+
+def _numeric(name: str, z: Tensor, n: int) -> Tensor:
+    """Return a readout as float32, or as float64 if whitening must first see its full precision."""
+    if z.ndim != 3 or z.shape[1] != n or z.shape[2] == 0 or z.is_complex():
+        raise InvalidRequest(
+            f"readout {name!r}: has shape {tuple(z.shape[1:])} and type {z.dtype}; "
+            f"return real numbers of shape ({n}, width)"
+        )
+    return z if z.dtype == torch.float32 else z.double()
 
 
 @dataclass(frozen=True)
 class Labels:
-    """Labels of several targets, padded to one number of classes.
+    """Labels of several targets, padded to the largest number of classes.
 
     Args:
-        names: the targets.
-        log_prior: natural log of the exact prior, minus infinity for a class that cannot occur.
-        train: labels of the training rows.
-        validation: of the validation rows.
-        test: of the test rows.
+        names: Names of the targets.
+        log_prior: Natural log of the exact class probabilities, shape (members, targets, classes);
+            minus infinity for classes that do not occur.
+        train: Class indices of the training rows, shape (members, targets, n).
+        validation: Class indices of the validation rows, shape (members, targets, m).
+        test: Class indices of the test rows, shape (members, targets, k).
     """
 
     names: tuple[str, ...]
@@ -76,196 +116,34 @@ class Labels:
     validation: Int[Tensor, "members targets m"]
     test: Int[Tensor, "members targets k"]
 
-    def first(self, n: int) -> "Labels":
-        """The same with the first `n` training rows only."""
+    def with_first_rows(self, n: int) -> "Labels":
+        """Return the labels with only the first `n` training rows."""
         return replace(self, train=self.train[:, :, :n])
 
-
-# Rows come last, so that a softmax over a handful of classes runs along contiguous memory.
-
-
-def log_posterior(
-    scores: Float[Tensor, "members targets classes n"], labels: Labels
-) -> Float[Tensor, "members targets classes n"]:
-    """Ln q(y|z) for scores over the prior: q(y|z) ∝ p(y) exp(score_y)."""
-    return torch.log_softmax(scores + labels.log_prior[..., None], dim=2)
-
-
-def of_label(
-    values: Float[Tensor, "members targets classes n"], y: Int[Tensor, "members targets n"]
-) -> Float[Tensor, "members targets n"]:
-    """Each row's value at its own label."""
-    return values.gather(2, y[:, :, None])[:, :, 0]
+    def select(self, name: str, classes: int) -> "Labels":
+        """Return the labels of one target, with the first `classes` of the padded classes."""
+        i = self.names.index(name)
+        return Labels(
+            (name,),
+            self.log_prior[:, [i], :classes],
+            self.train[:, [i]],
+            self.validation[:, [i]],
+            self.test[:, [i]],
+        )
 
 
-def log_ratio_bits(
-    log_q: Float[Tensor, "members targets classes n"],
-    y: Int[Tensor, "members targets n"],
-    log_prior: Float[Tensor, "members targets classes"],
-) -> Float[Tensor, "members targets n"]:
-    """log2 q(y|z) / p(y) of every held-out row, in bits.
-
-    Its mean over rows has the expectation H(Y) - CE(q), a lower bound on I(Z;Y) for any q that was
-    fitted on other rows, with far less variance than the difference has near 0. Labels are the rows'
-    own: a probe's opinion of itself is not a score.
-    """
-    return (of_label(log_q, y) - log_prior.gather(2, y)) / math.log(2.0)
-
-
-Row = dict[str, Any]
-
-
-def row(
-    readout: str,
-    term: str,
-    truth: float | None,
-    score: Sequence[float],
-    probe: str,
-    headline: bool = True,
-    converged: bool | None = None,
-    quantity: str = "mi",
-) -> Row:
-    """A row with a score and the bounds of its interval, in bits (`pidlab.probes.data`)."""
-    captured, low, high = score
-    return {
-        "readout": readout,
-        "term": term,
-        "quantity": quantity,
-        "truth": truth,
-        "captured": captured,
-        "low": low,
-        "high": high,
-        "probe": probe,
-        "headline": headline,
-        "converged": converged,
-    }
-
-
-def modalities_of(readout: str, modalities: int) -> tuple[int, ...]:
-    """The modalities that a readout is computed from: `z1` the first, `z2` the second, else all."""
-    single = {f"z{i + 1}": (i,) for i in range(modalities)}
-    return single.get(readout, tuple(range(modalities)))
-
-
-# Two-sided 95 % of a normal.
-Z95 = 1.959963984540054
-
-
-def interval(bits: Float[Tensor, "*batch n"]) -> Float[np.ndarray, "*batch 3"]:
-    r"""The mean over rows and the bounds of its 95 % interval, corrected for skewness.
-
-    With T = √n (mean - μ) / s of sample deviation s and skewness γ, and a = γ / (3 √n),
-
-        g(T) = T + a T² + a² T³ / 3 + a / 2
-
-    is normal up to terms of order 1/n, where T itself is so up to 1/√n only; g grows everywhere, and
-    solving g(T) = ±1.96 gives the bounds. Without skewness they are the usual ones. Scores of a bit that
-    is nearly always known are skewed: most rows score 1, a few lose many bits, and a sample without its
-    share of those has a mean too high and a deviation too low.
-
-    Returns:
-        (mean, low, high) along the last axis.
-
-    Source: P. Hall, On the removal of skewness by transformation, JRSS B 54 (1992), equation for g2.
-    """
-    n = bits.shape[-1]
-    mean, deviation = bits.mean(-1), bits.std(-1)
-    centred = bits - mean[..., None]
-    third = (centred * centred * centred).mean(-1)
-    # From here on numpy's, whose functions give a number the same bits whatever stands beside it.
-    mean, deviation, third = (moment.double().cpu().numpy() for moment in (mean, deviation, third))
-    varies = deviation > 0
-    cubed = deviation * deviation * deviation
-    a = np.divide(third, cubed, out=np.zeros_like(third), where=varies) / (3.0 * n**0.5)
-    curved = np.abs(a) > 1e-9
-    found = [mean]
-    for quantile in (Z95, -Z95):
-        t = np.full_like(a, quantile)
-        np.divide(np.cbrt(1.0 + 3.0 * a * (quantile - a / 2.0)) - 1.0, a, out=t, where=curved)
-        found.append(mean - t * deviation / n**0.5)
-    return np.stack(found, axis=-1)
-
-
-# Rows drawn at once, fewer of large images (`rows_at_once`).
-DRAW_ROWS = 4096
-
-SPLITS = ("train", "validation", "test")
-
-# The split that rows come from where a generator has but so many.
-FINITE = {"train": "probe", "validation": "validation", "test": "test"}
-
-Represent = Callable[[Sequence[Tensor]], dict[str, Float[Tensor, "members n _"]]]
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Rows of one split.
+def stack_labels(members: Sequence[Mapping[str, Target]], splits: Sequence[Split]) -> Labels:
+    """Stack the labels of several targets.
 
     Args:
-        readouts: vectors by readout.
-        labels: class numbers by target, and by what stands beside the targets.
-        cells: every modality's symbols as one number, where the generator names them.
+        members: Target specifications of each member, by the same names in every member.
+        splits: Training, validation and test rows.
+
+    Returns:
+        The labels of these targets in the three splits.
     """
-
-    readouts: dict[str, Float[Tensor, "members n _"]]
-    labels: dict[str, Int[Tensor, "members n"]]
-    cells: tuple[Int[Tensor, "members n"], ...]
-
-
-def draw(
-    represent: Represent,
-    generators: Sequence[Generator],
-    seeds: Sequence[int],
-    split: str,
-    n: int,
-    device: torch.device,
-    clock: Clock,
-) -> Rows:
-    """`n` rows that no encoder and no other split has seen: children `("probes", split, ...)`.
-
-    Fewer where a generator has no more of them.
-
-    Raises:
-        InvalidRequest: a readout that is not (n, width) of each member.
-    """
-    stack = type(generators[0]).stack(generators)
-    parts, source, most = [], "eval", rows_at_once(generators[0].modalities, DRAW_ROWS)
-    if (rows := generators[0].rows(FINITE[split])) is not None:
-        # No row is met twice: not in two splits, nor within one.
-        n = most = min(n, rows)
-        source = FINITE[split]
-    for c, start in enumerate(range(0, n, most)):
-        with clock("data"):
-            sample: Sample = stack.sample(
-                min(most, n - start),
-                [child(seed, "probes", split, c) for seed in seeds],
-                source,
-                device,
-            )
-        with clock("representing"):
-            n_rows = sample.x[0].shape[1]
-            readouts = {name: _numbers(name, z, n_rows) for name, z in represent(sample.x).items()}
-            parts.append(Rows(readouts, {**sample.targets, **sample.auxiliary_targets}, sample.cells))
-    return Rows(
-        {name: torch.cat([p.readouts[name] for p in parts], dim=1) for name in parts[0].readouts},
-        {name: torch.cat([p.labels[name] for p in parts], dim=1) for name in parts[0].labels},
-        tuple(torch.cat(cells, dim=1) for cells in zip(*(p.cells for p in parts), strict=True)),
-    )
-
-
-def _numbers(name: str, z: Tensor, n: int) -> Tensor:
-    """The readout; of another kind than float32 its numbers keep their digits until they are whitened."""
-    if z.ndim != 3 or z.shape[1] != n or z.shape[2] == 0 or z.is_complex():
-        raise InvalidRequest(
-            f"readout {name!r} has shape {tuple(z.shape[1:])} of {z.dtype}: expected numbers, ({n}, width)"
-        )
-    return z if z.dtype == torch.float32 else z.double()
-
-
-def labels_of(members: Sequence[Mapping[str, Target]], splits: Sequence[Rows]) -> Labels:
-    """The labels of some targets, those of every member under the same names."""
     names = tuple(members[0])
-    stacked = [torch.stack([rows.labels[name] for name in names], dim=1) for rows in splits]
+    stacked = [torch.stack([split.labels[name] for name in names], dim=1) for split in splits]
     priors = [[target.prior for target in member.values()] for member in members]
     return Labels(names, log_priors(priors, stacked[0].device), *stacked)
 
@@ -273,7 +151,12 @@ def labels_of(members: Sequence[Mapping[str, Target]], splits: Sequence[Rows]) -
 def log_priors(
     priors: Sequence[Sequence[Sequence[float]]], device: torch.device
 ) -> Float[Tensor, "members targets classes"]:
-    """Natural logs of priors, minus infinity where there is no such class."""
+    """Return natural logs of class probabilities, minus infinity in the padded classes.
+
+    Args:
+        priors: Class probabilities of each target of each member.
+        device: Device of the result.
+    """
     classes = max(len(prior) for prior in priors[0])
     table = torch.zeros(len(priors), len(priors[0]), classes, dtype=torch.float64)
     for k, member in enumerate(priors):

@@ -1,4 +1,4 @@
-"""BROJA of representations: what z1 and z2 hold about each target, split in four terms."""
+"""BROJA decomposition of the information that z1 and z2 hold about each target."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,140 +13,150 @@ from torch import Tensor
 from pidlab.decomposition import Decomposition, Planted
 from pidlab.generators import Generator
 from pidlab.info import decompose, source_informations
-from pidlab.probes.data import Row
-from pidlab.probes.ladder import Reading
+from pidlab.probes.reading import Reading
+from pidlab.probes.row import Row
 
-# Posterior cells of a modality; half as many must tell the same.
+# Posterior cells of a modality. The union information with half as many must agree within MAX_CHANGE bits.
 CELLS = 16
-DOUBLED = 0.02
+MAX_CHANGE = 0.02
 
-# Groups of test rows that are left out in turn for an interval.
+# Groups of test rows for jackknife intervals.
 GROUPS = 20
 
-# Decimals that the solver is sure of, whoever is solved beside.
-SOLVED = 8
+# Decimals of the solver that do not depend on the number of problems solved together.
+DECIMALS = 8
 
-# The readout that the rows of a decomposition are filed under: z1 and z2 as two sources.
+# The readout name of decomposition rows: z1 and z2 as two sources.
 SOURCES = "z1+z2"
 
 
 @dataclass(frozen=True)
-class Held:
+class ReadoutDecomposition:
     """The decomposition of I(Z1,Z2;Y) for one target of every member.
 
     Args:
-        terms: in bits, arrays over members; estimates, and no bound on anything.
-        first: I(Z1;Y) from cells.
-        second: I(Z2;Y) from cells.
-        joint: I(Z12;Y) from cross-entropy.
-        agrees: whether half as many cells give the same union information within .02 bit.
-        without: every quantity without one group of test rows, groups first; none where not asked.
+        terms: Estimated terms in bits, arrays of shape (members,); they bound nothing.
+        mi1: I(Z1;Y) in bits, from cells.
+        mi2: I(Z2;Y) in bits, from cells.
+        joint: I(Z12;Y) in bits, from cross-entropy.
+        agrees: Whether half as many cells give the same union information within 0.02 bit.
+        jackknife: Each quantity without one group of test rows, shape (groups, members); empty without
+            groups.
     """
 
     terms: Decomposition
-    first: Float[np.ndarray, " members"]
-    second: Float[np.ndarray, " members"]
+    mi1: Float[np.ndarray, " members"]
+    mi2: Float[np.ndarray, " members"]
     joint: Float[np.ndarray, " members"]
     agrees: np.ndarray
-    without: dict[str, Float[np.ndarray, "groups members"]]
+    jackknife: dict[str, Float[np.ndarray, "groups members"]]
 
     @property
     def quantities(self) -> dict[str, Float[np.ndarray, " members"]]:
-        """The four terms, and FactorCL's view of the same informations.
+        """The four terms and FactorCL's quantities, in bits.
 
-        The co-information view puts I1 + I2 - I12 for what is shared and I(Zi;Y|Zj) for what is unique;
-        it is BROJA's R - S and Ui + S.
+        FactorCL defines shared information as the co-information I1 + I2 - I12 and unique information as
+        I(Zi;Y|Zj). In terms of BROJA they are R - S and Ui + S.
         """
         return _quantities(self.terms)
 
 
-def decomposed(one: Reading, two: Reading, both: Reading, groups: int = 0) -> Held:
-    """BROJA of (Z1, Z2; Y) from what probes read in z1, z2 and z12.
-
-    Each modality is summarised by cells of its posterior, whose bounds are quantiles on validation rows
-    and whose law with Y is counted on test rows. The union information depends on the two pairwise
-    laws only and comes from the exact solver; I(Z12;Y) is the headline of z12, not a count. Unlike the
-    three informations and the union, the terms are not monotone under processing: a z2 that drops a
-    shared bit moves it from redundant to unique1.
-
-    Args:
-        one: of z1.
-        two: of z2.
-        both: of z12, on the same rows.
-        groups: of test rows, each of which is left out once; 0 for no interval.
-    """
-    bits = both.headline_bits
-    joint = np.stack([part.mean(-1).cpu().numpy() for part in _left_out(bits, groups)])
-    every, first, second = _split([one, two], joint, CELLS, groups)
-    halved, _, _ = _split([one, two], joint[:1], CELLS // 2, 0)
-    whole = Decomposition(*(term[0] for term in every.terms.values()), how=every.how)  # type: ignore[index]
-    change = (every.total - every.synergy)[0] - (halved.total - halved.synergy)[0]  # type: ignore[index]
-    without = {name: values[1:] for name, values in _quantities(every).items()} if groups else {}
-    return Held(whole, first[0], second[0], joint[0], np.abs(change) <= DOUBLED, without)
-
-
-def decomposed_rows(
+def decomposition_rows(
     rows: list[list[Row]],
     generators: Sequence[Generator],
     readings: Mapping[str, Mapping[str, Reading]],
     thorough: bool = False,
 ) -> None:
-    """Appends the terms summed over targets (`broja`), and FactorCL's view of the same informations.
+    """Append rows of quantity `broja`: the terms summed over targets, and FactorCL's quantities.
 
     Args:
-        rows: of every member.
-        generators: of every member.
-        readings: by readout and target.
-        thorough: with 95 % intervals, and where there are several targets with the terms of each, as
-            `T:redundant`. Intervals are jackknife ones over `GROUPS` groups of test rows
-            (Miller, The jackknife: a review, Biometrika 61, 1974): the standard error
-            √((G - 1)/G Σ (θ_g - mean)²) of the estimates θ_g without group g, times t at G - 1 degrees.
-            They know the noise of the test rows, not the bias of cells and probes.
+        rows: Lists to append to, one per member.
+        generators: One generator per member.
+        readings: Readings by readout and target.
+        thorough: Whether to add 95 % intervals and, for several targets, the terms of each one as
+            `T:redundant`. The intervals are jackknife intervals over `GROUPS` groups of test rows
+            (Miller, The jackknife: a review, Biometrika 61, 1974): t at G - 1 degrees of freedom times
+            √((G - 1)/G Σ (θ_g - mean)²), with the estimates θ_g without group g. They cover the noise of
+            test rows, not the bias of cells and probes.
     """
     if not {"z1", "z2", "z12"} <= set(readings):
         return
     if any(isinstance(generator.truth, Planted) for generator in generators):
-        return  # more sources than two, of which there is no such decomposition
-    names, groups = list(generators[0].targets), GROUPS if thorough else 0
-    held = {}
-    for name in names:
-        one, two, both = (readings[z][name] for z in ("z1", "z2", "z12"))
-        held[name] = decomposed(one, two, both, groups)
-    _append(rows, list(held.values()), [_quantities(g.truth) for g in generators], "")  # type: ignore[arg-type]
+        return  # the decomposition is defined for two sources only
+    names, groups = list(generators[0].target_specs), GROUPS if thorough else 0
+    by_target = {
+        name: decompose_readouts(readings["z1"][name], readings["z2"][name], readings["z12"][name], groups)
+        for name in names
+    }
+    truths = [_quantities(g.truth) for g in generators]  # type: ignore[arg-type]
+    _append(rows, list(by_target.values()), truths, "")
     if thorough and len(names) > 1:
-        for name, one in held.items():
-            _append(rows, [one], _own_truths(generators, name), f"{name}:")
+        for name, one in by_target.items():
+            _append(rows, [one], _target_truths(generators, name), f"{name}:")
+
+
+def decompose_readouts(one: Reading, two: Reading, both: Reading, groups: int = 0) -> ReadoutDecomposition:
+    """Estimate the BROJA decomposition of (Z1, Z2; Y) from the readings of z1, z2 and z12.
+
+    Each modality is summarized by cells of its posterior. The bounds of the cells are quantiles on
+    validation rows; their law with Y is counted on test rows. The union information depends only on the
+    two pairwise laws and comes from the exact solver. I(Z12;Y) is the headline of z12, not a count.
+    The informations and the union are monotone under processing but the terms are not: a z2 that drops
+    a shared bit moves it from redundant to unique1.
+
+    Args:
+        one: Reading of z1.
+        two: Reading of z2.
+        both: Reading of z12, on the same rows.
+        groups: Number of jackknife groups of test rows; 0 for none.
+
+    Returns:
+        The decomposition of every member.
+    """
+    joint = np.stack([part.mean(-1).cpu().numpy() for part in _jackknife(both.headline_bits, groups)])
+    terms, first, second = _split([one, two], joint, CELLS, groups)
+    halved, _, _ = _split([one, two], joint[:1], CELLS // 2, 0)
+    full = Decomposition(*(term[0] for term in terms.terms.values()), how=terms.how)  # type: ignore[index]
+    change = (terms.total - terms.synergy)[0] - (halved.total - halved.synergy)[0]  # type: ignore[index]
+    jackknife = {name: values[1:] for name, values in _quantities(terms).items()} if groups else {}
+    return ReadoutDecomposition(full, first[0], second[0], joint[0], np.abs(change) <= MAX_CHANGE, jackknife)
 
 
 def _append(
-    rows: list[list[Row]], held: Sequence[Held], truths: Sequence[Mapping[str, Any]], prefix: str
+    rows: list[list[Row]],
+    decompositions: Sequence[ReadoutDecomposition],
+    truths: Sequence[Mapping[str, Any]],
+    prefix: str,
 ) -> None:
-    """A row per member and quantity, summed over targets."""
-    for name in held[0].quantities:
-        bits = sum(h.quantities[name] for h in held)
-        half = _half_width(sum(h.without[name] for h in held)) if held[0].without else None  # type: ignore[arg-type]
+    """Append a row per member and quantity, summed over targets."""
+    for name in decompositions[0].quantities:
+        bits = sum(d.quantities[name] for d in decompositions)
+        half = None
+        if decompositions[0].jackknife:
+            half = _half_width(sum(d.jackknife[name] for d in decompositions))  # type: ignore[arg-type]
         for k, member in enumerate(rows):
-            captured = round(float(bits[k]), SOLVED)  # type: ignore[index]
-            true = truths[k].get(name)
+            captured = round(float(bits[k]), DECIMALS)  # type: ignore[index]
+            truth = truths[k].get(name)
             member.append(
                 {
                     "readout": SOURCES,
                     "term": prefix + name,
                     "quantity": "broja",
-                    "truth": None if true is None else float(true),
+                    "truth": None if truth is None else float(truth),
                     "captured": captured,
-                    "low": None if half is None else captured - round(float(half[k]), SOLVED),
-                    "high": None if half is None else captured + round(float(half[k]), SOLVED),
+                    "low": None if half is None else captured - round(float(half[k]), DECIMALS),
+                    "high": None if half is None else captured + round(float(half[k]), DECIMALS),
                     "probe": "cells",
                     "headline": True,
-                    "converged": all(bool(h.agrees[k]) for h in held),
+                    "converged": all(bool(d.agrees[k]) for d in decompositions),
                 }
             )
 
 
-def _half_width(without: Float[np.ndarray, "groups members"]) -> Float[np.ndarray, " members"]:
-    groups = len(without)
-    spread = np.square(without - without.mean(0)).sum(0)
+def _half_width(jackknife: Float[np.ndarray, "groups members"]) -> Float[np.ndarray, " members"]:
+    """Return the half-width of the 95 % jackknife interval."""
+    groups = len(jackknife)
+    spread = np.square(jackknife - jackknife.mean(0)).sum(0)
     return stats.t.ppf(0.975, groups - 1) * np.sqrt((groups - 1) / groups * spread)
 
 
@@ -159,65 +169,69 @@ def _quantities(terms: Decomposition) -> dict[str, Any]:
     }
 
 
-def _own_truths(generators: Sequence[Generator], target: str) -> list[dict[str, Any]]:
-    """What the data hold of one target, where the generator can write its law down."""
+def _target_truths(generators: Sequence[Generator], target: str) -> list[dict[str, Any]]:
+    """Return the exact quantities of one target, or nothing if the generator has no law for it."""
     if target not in generators[0].cell_laws:
         return [{} for _ in generators]
-    found = _quantities(decompose(np.stack([g.cell_laws[target] for g in generators])))
-    return [{name: bits[k] for name, bits in found.items()} for k in range(len(generators))]
+    exact = _quantities(decompose(np.stack([g.cell_laws[target] for g in generators])))
+    return [{name: bits[k] for name, bits in exact.items()} for k in range(len(generators))]
 
 
 def _split(
     readings: Sequence[Reading], joint: Float[np.ndarray, "parts members"], cells: int, groups: int
 ) -> tuple[Decomposition, Float[np.ndarray, "parts members"], Float[np.ndarray, "parts members"]]:
-    """The decomposition and I(Zm;Y) of the cells of both modalities, with and without groups of rows."""
-    laws = [_counted(reading, cells, groups) for reading in readings]
+    """Return the decomposition, I(Z1;Y) and I(Z2;Y) on all test rows, then without each group."""
+    laws = [_cell_law(reading, cells, groups) for reading in readings]
     p_y = laws[0].sum(2, keepdims=True)
     given = np.divide(laws[1], p_y, out=np.zeros_like(laws[1]), where=p_y > 0)
-    law = laws[0][..., :, None, :] * given[..., None, :, :]  # any joint law of these pairs will do
-    found = decompose(law, normalize=True)
+    # The union information is the same for every joint law with these pairwise laws: take Z1 - Y - Z2.
+    law = laws[0][..., :, None, :] * given[..., None, :, :]
+    solved = decompose(law, normalize=True)
     first, second = source_informations(law)
-    union = found.redundant + found.unique1 + found.unique2
+    union = solved.redundant + solved.unique1 + solved.unique2
     terms = (first + second - union, union - second, union - first, joint - union)
     return Decomposition(*terms, how="cells and probes"), first, second
 
 
-def _left_out(values: Tensor, groups: int) -> Iterator[Tensor]:
-    """All columns, then all but each group of them."""
+def _jackknife(values: Tensor, groups: int) -> Iterator[Tensor]:
+    """Yield all columns, then all but each group of them."""
     yield values
-    group = _groups(values.shape[-1], groups).to(values.device)
+    group = _group_indices(values.shape[-1], groups).to(values.device)
     for g in range(groups):
         yield values[..., group != g]
 
 
-def _groups(n: int, groups: int) -> Int[Tensor, " n"]:
+def _group_indices(n: int, groups: int) -> Int[Tensor, " n"]:
     return torch.arange(n) * max(1, groups) // n
 
 
-def _counted(reading: Reading, cells: int, groups: int) -> Float[np.ndarray, "parts members cells classes"]:
-    """The law of (posterior cell, label) on all test rows, then without each group of them."""
+def _cell_law(reading: Reading, cells: int, groups: int) -> Float[np.ndarray, "parts members cells classes"]:
+    """Count the law of (posterior cell, label) on all test rows, then without each group."""
     y, classes = reading.y_test, reading.log_prior.shape[1]
-    validation, test = reading.believed()
+    validation, test = reading.headline_posteriors()
     if classes == 2:
         edges = _edges(validation[:, 1].exp(), cells)
         cell = torch.searchsorted(edges, test[:, 1].exp().contiguous(), right=True)
     else:
+        # Several classes: the most probable class, and quantiles of its probability.
         inner = max(2, cells // classes)
         edges = _edges(validation.amax(1).exp(), inner)
         within = torch.searchsorted(edges, test.amax(1).exp().contiguous(), right=True)
         cell, cells = test.argmax(1) * inner + within, inner * classes
     members, n = y.shape
     parts = max(1, groups)
-    group = _groups(n, groups).to(y.device)
+    group = _group_indices(n, groups).to(y.device)
+    # One number per (group, member, cell, label), so that a single bincount fills every table.
     place = group * members + torch.arange(members, device=y.device)[:, None]
     place = (place * cells + cell) * classes + y
     counts = torch.bincount(place.flatten(), minlength=parts * members * cells * classes)
     counts = counts.view(parts, members, cells, classes).double().cpu().numpy()
-    every = counts.sum(0, keepdims=True)
-    laws = np.concatenate([every, every - counts]) if groups else every
+    total = counts.sum(0, keepdims=True)
+    laws = np.concatenate([total, total - counts]) if groups else total
     return laws / laws.sum((2, 3), keepdims=True)
 
 
 def _edges(p: Float[Tensor, "members m"], cells: int) -> Float[Tensor, "members edges"]:
+    """Return the inner quantiles that split values into equally frequent cells."""
     at = torch.linspace(0, 1, cells + 1, device=p.device)[1:-1]
     return torch.quantile(p, at, dim=1).mT.contiguous()

@@ -1,4 +1,4 @@
-"""Efforts of probing: how many rows, which probes, which checks."""
+"""Levels of probing: the number of rows, the probes and the checks."""
 
 from dataclasses import dataclass
 
@@ -8,19 +8,20 @@ from pidlab.probes.mlp import MLPProbe
 
 @dataclass(frozen=True)
 class Level:
-    """An effort of probing.
+    """A level of probing.
 
     Args:
-        train: rows that probes are fitted on.
-        validation: rows that choose between probes, snapshots and temperatures.
-        test: rows that are scored.
-        mlp: the MLP probe.
-        every_readout: the MLP probe on every readout, not on z12 alone, and inside structured rungs.
-        structured: rungs made for targets of two ingredients, on z12.
-        beside: what else a readout holds: ingredients, nuisance, all of Y; its own decomposition.
-        refit: every rung again on a quarter of the rows, for the convergence flag.
-        controls: bits lost since the data, planted ingredients, readouts at half the training.
-        seeds: MLP probes whose probabilities are averaged.
+        train: Number of rows that probes are fitted on.
+        validation: Number of rows that select probes, snapshots and temperatures.
+        test: Number of rows that are scored.
+        mlp: Settings of the MLP probe.
+        every_readout: Whether MLP probes read every readout, and inside structured probes; otherwise
+            only z12.
+        structured: Whether structured probes read z12.
+        auxiliary: Whether auxiliary targets (ingredients, nuisance) are read, and the decomposition.
+        refit: Whether probes are fitted again on a quarter of the rows, for the convergence check.
+        controls: Whether to compute lost bits, planted controls and the change since half the training.
+        seeds: Number of MLP probes whose probabilities are averaged.
     """
 
     train: int
@@ -54,11 +55,14 @@ LEVELS = {
 
 
 def get_level(probes: str) -> Level:
-    """The level of that name.
+    """Return the level of that name.
+
+    Args:
+        probes: ``"quick"``, ``"standard"`` or ``"thorough"``.
 
     Raises:
-        InvalidRequest: there is none.
+        InvalidRequest: If there is no such level.
     """
     if probes not in LEVELS:
-        raise InvalidRequest(f"unknown probes {probes!r}: expected one of {', '.join(LEVELS)}")
+        raise InvalidRequest(f"unknown probes {probes!r}; choose one of {', '.join(LEVELS)}")
     return LEVELS[probes]

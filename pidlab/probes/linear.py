@@ -1,4 +1,4 @@
-"""The linear probe: softmax regression by L-BFGS, every (representation, target) at once."""
+"""The linear probe: softmax regression by L-BFGS, for all members and targets at once."""
 
 from collections.abc import Callable
 
@@ -7,33 +7,41 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from pidlab.probes.data import Labels, log_posterior, of_label
+from pidlab.probes.data import Labels
+from pidlab.probes.posteriors import at_label, log_posterior
 
+# Evaluations of the loss, L-BFGS history, and weight of the L2 penalty.
 EVALUATIONS, MEMORY, RIDGE = 40, 6, 1e-5
 
 
 def fit_linear(
     z: Float[Tensor, "members n d"], labels: Labels
 ) -> Callable[[Float[Tensor, "members m d"]], Float[Tensor, "members targets classes m"]]:
-    """Fits q(y|z) ∝ p(y) exp(w_y·z + b_y) on the training rows of every member and target.
+    """Fit q(y|z) ∝ p(y) exp(w_y·z + b_y) for every member and target.
 
-    Minimises the mean cross-entropy plus `RIDGE`/2 |(w, b)|², in nats.
+    The loss is the mean cross-entropy in nats plus `RIDGE`/2 |(w, b)|².
+
+    Args:
+        z: Whitened training rows, shape (members, n, d).
+        labels: Labels of these rows.
 
     Returns:
-        The scores of other rows; ln q is `log_posterior` of them.
+        A function from other rows, shape (members, m, d), to their scores; `log_posterior` of the scores
+        is ln q.
     """
     members, n, _ = z.shape
     targets, classes = labels.log_prior.shape[1:]
     rows = _with_ones(z)
-    hot = F.one_hot(labels.train, classes).to(z.dtype).mT.contiguous()
+    one_hot = F.one_hot(labels.train, classes).to(z.dtype).mT.contiguous()
 
     def scores(w: Tensor, rows: Tensor) -> Tensor:
         return (w.flatten(1, 2) @ rows.mT).view(members, targets, classes, -1)
 
     def objective(w: Tensor) -> tuple[Tensor, Tensor]:
         log_q = log_posterior(scores(w, rows), labels)
-        loss = -of_label(log_q, labels.train).mean(-1)
-        residual = log_q.exp_().sub_(hot)
+        loss = -at_label(log_q, labels.train).mean(-1)
+        # In place: log_q is the largest tensor here and no longer needed.
+        residual = log_q.exp_().sub_(one_hot)
         slope = (residual.flatten(1, 2) @ rows).view_as(w) / n
         return loss + RIDGE / 2 * w.square().sum((2, 3)), slope + RIDGE * w
 
@@ -43,6 +51,7 @@ def fit_linear(
 
 
 def _with_ones(z: Tensor) -> Tensor:
+    """Append a column of ones for the bias."""
     return torch.cat([z, torch.ones_like(z[..., :1])], dim=-1)
 
 
@@ -52,16 +61,21 @@ def lbfgs(
     evaluations: int,
     memory: int,
 ) -> Float[Tensor, "members targets *shape"]:
-    """Minimises many problems side by side by L-BFGS with backtracking (Nocedal & Wright, 7.4).
+    """Minimize many independent problems at once by L-BFGS with backtracking.
 
-    Each evaluation is one trial step of every problem: those that went far enough down take a new
-    direction, the others try half the step. None waits for another.
+    Each evaluation is one trial step of every problem. A problem whose loss falls far enough takes a new
+    direction; the others halve their step. No problem waits for another.
 
     Args:
-        objective: maps points to losses (members, targets) and gradients.
-        start: where to begin.
-        evaluations: how often the objective is evaluated after the start.
-        memory: how many past steps shape a direction.
+        objective: Function from points to losses (members, targets) and gradients.
+        start: Initial points, shape (members, targets, ...).
+        evaluations: Number of evaluations of the objective after the first.
+        memory: Number of past steps that determine a direction.
+
+    Returns:
+        The final points.
+
+    Source: Nocedal and Wright, Numerical Optimization, algorithm 7.4.
     """
     shape = start.shape
     x = start.flatten(2)
@@ -74,12 +88,13 @@ def lbfgs(
         trial = x + step * direction
         trial_loss, trial_grad = objective(trial.view(shape))
         trial_loss, trial_grad = trial_loss[..., None], trial_grad.flatten(2)
+        # Armijo's condition of sufficient decrease.
         accepted = trial_loss <= loss + 1e-4 * step * _dot(grad, direction)
         s = torch.where(accepted, trial - x, 0.0)
         y = torch.where(accepted, trial_grad - grad, 0.0)
         curvature = _dot(s, y)
         useful = curvature > 1e-12
-        # A pair without curvature gets weight 0 and shapes nothing.
+        # A pair without positive curvature gets weight 0: it would make the metric indefinite.
         rho = torch.where(useful, 1.0 / curvature.clamp_min(1e-12), 0.0)
         scale = torch.where(useful, curvature / _dot(y, y).clamp_min(1e-30), scale)
         history = [*history, (s, y, rho)][-memory:]
@@ -91,7 +106,7 @@ def lbfgs(
 
 
 def _direction(grad: Tensor, history: list[tuple[Tensor, Tensor, Tensor]], scale: Tensor) -> Tensor:
-    """The two-loop recursion; steepest descent where it does not lead down."""
+    """Return the direction of the two-loop recursion, or of steepest descent if that one does not descend."""
     direction, weights = -grad, []
     for s, y, rho in reversed(history):
         weights.append(rho * _dot(s, direction))
@@ -103,4 +118,5 @@ def _direction(grad: Tensor, history: list[tuple[Tensor, Tensor, Tensor]], scale
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """Return the dot product of each problem."""
     return (a * b).sum(-1, keepdim=True)

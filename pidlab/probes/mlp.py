@@ -1,4 +1,4 @@
-"""The MLP probe: one trunk per representation, one head per target, all trained as one program."""
+"""The MLP probe: one trunk per readout and one head per target, trained as one tensor program."""
 
 import math
 from collections.abc import Sequence
@@ -10,24 +10,26 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pidlab.encoders import aligned
-from pidlab.probes.data import Labels, log_posterior, of_label
+from pidlab.probes.data import Labels
+from pidlab.probes.posteriors import at_label, log_posterior
 from pidlab.seeds import child, torch_generator
 
+# Rows per forward pass on held-out rows, to bound memory.
 EVAL_ROWS = 4096
 
 
 @dataclass(frozen=True)
 class MLPProbe:
-    """How the MLP probe is trained.
+    """Settings of the MLP probe.
 
     Args:
-        hidden: width of its two hidden layers.
-        epochs: passes over the training rows.
-        batch: rows in a step.
-        rate: peak learning rate of AdamW, warmed up and annealed by the one-cycle rule.
-        decay: weight decay.
-        snapshots: how often validation is asked, evenly over what follows `since`; the best one counts.
-        since: part of the training after which validation is asked.
+        hidden: Width of the two hidden layers.
+        epochs: Number of passes over the training rows.
+        batch: Number of rows per step.
+        rate: Peak learning rate of AdamW; the one-cycle rule warms it up and anneals it.
+        decay: Weight decay.
+        snapshots: Number of validation checks; the best snapshot is used.
+        since: Fraction of the training after which the checks begin, evenly spaced.
     """
 
     hidden: int = 64
@@ -47,7 +49,19 @@ def average_mlps(
     probe: MLPProbe,
     count: int,
 ) -> list[Float[Tensor, "members targets classes _"]]:
-    """Ln of the mean of q(y|z) over `count` MLPs that differ in their initial weights."""
+    """Train MLPs that differ in their initial weights and average their probabilities.
+
+    Args:
+        z: Whitened training rows, shape (members, n, d).
+        held_out: Validation rows, then other rows to score, each of shape (members, m, d).
+        labels: Labels of all rows.
+        seeds: One seed per member.
+        probe: Settings of the probe.
+        count: Number of MLPs.
+
+    Returns:
+        Natural log of the mean of q(y|z), for each held-out set.
+    """
     fits = [
         fit_mlp(z, held_out, labels, [child(seed, "mlp", i) for seed in seeds], probe) for i in range(count)
     ]
@@ -61,57 +75,59 @@ def fit_mlp(
     seeds: Sequence[int],
     probe: MLPProbe,
 ) -> list[Float[Tensor, "members targets classes _"]]:
-    """Trains an MLP per member on every target together.
+    """Train one MLP per member on all targets.
 
     Args:
-        z: whitened training rows.
-        held_out: validation rows first, then any others to score.
-        labels: the targets.
-        seeds: one per member, of its initial weights.
-        probe: sizes and effort.
+        z: Whitened training rows, shape (members, n, d).
+        held_out: Validation rows, then other rows to score, each of shape (members, m, d).
+        labels: Labels of all rows.
+        seeds: One seed per member, for its initial weights.
+        probe: Settings of the probe.
 
     Returns:
-        For each held-out set, ln q(y|z) of the snapshot that validation likes best, chosen for each
-        member and target on its own.
+        For each held-out set, ln q(y|z) of the snapshot with the lowest validation loss. The snapshot is
+        selected separately for each member and target.
     """
     members, n, d = z.shape
     targets, classes = labels.log_prior.shape[1:]
     params = _initial(seeds, d, probe.hidden, targets * classes, z.device)
-    batch = min(probe.batch, n)  # of rows that are few
+    batch = min(probe.batch, n)
     steps = probe.epochs * (n // batch)
-    optimiser = torch.optim.AdamW(
+    optimizer = torch.optim.AdamW(
         params, lr=probe.rate, weight_decay=probe.decay, fused=z.device.type in ("cpu", "cuda")
     )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, probe.rate, total_steps=steps + 1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, probe.rate, total_steps=steps + 1)
     span = (1.0 - probe.since) / probe.snapshots
-    moments = {max(1, round(steps * (probe.since + i * span))) for i in range(1, probe.snapshots + 1)}
+    check_steps = {max(1, round(steps * (probe.since + i * span))) for i in range(1, probe.snapshots + 1)}
     best = torch.full((members, targets), math.inf, device=z.device)
-    chosen: list[Tensor] = []
+    selected: list[Tensor] = []
     for step in range(steps):
         start = step % (n // batch) * batch
-        rows = slice(start, start + batch)  # rows are independent draws: their order is random
+        # Rows are independent draws, so batches need no shuffling.
+        rows = slice(start, start + batch)
         log_q = log_posterior(_scores(params, z[:, rows], targets, classes), labels)
-        optimiser.zero_grad()
-        (-of_label(log_q, labels.train[:, :, rows]).sum() / batch).backward()
-        optimiser.step()
+        optimizer.zero_grad()
+        (-at_label(log_q, labels.train[:, :, rows]).sum() / batch).backward()
+        optimizer.step()
         schedule.step()
-        if step + 1 in moments:
+        if step + 1 in check_steps:
             with torch.no_grad():
                 snapshot = [_evaluate(params, rows, labels) for rows in held_out]
-            loss = -of_label(snapshot[0], labels.validation).mean(-1)
+            loss = -at_label(snapshot[0], labels.validation).mean(-1)
             better = loss < best
             best = torch.where(better, loss, best)
-            chosen = [
+            selected = [
                 torch.where(better[..., None, None], new, old)
-                for new, old in zip(snapshot, chosen or snapshot, strict=True)
+                for new, old in zip(snapshot, selected or snapshot, strict=True)
             ]
-    return chosen
+    return selected
 
 
 def _initial(seeds: Sequence[int], d: int, hidden: int, out: int, device: torch.device) -> list[Tensor]:
+    """Return the stacked initial parameters; members of one seed share them."""
     out = aligned(out)
     shapes = [(d, hidden), (1, hidden), (hidden, hidden), (1, hidden), (out, hidden), (out, 1)]
-    # He's scale in the trunk; biases and the head start at 0, so that the probe starts at the prior.
+    # He initialization in the trunk; zero biases and head, so that the probe starts at the prior.
     gains = [math.sqrt(2.0 / d), 0.0, math.sqrt(2.0 / hidden), 0.0, 0.0, 0.0]
     drawn: dict[int, list[Tensor]] = {}
     for seed in dict.fromkeys(seeds):
@@ -126,6 +142,7 @@ def _initial(seeds: Sequence[int], d: int, hidden: int, out: int, device: torch.
 def _scores(
     params: list[Tensor], z: Float[Tensor, "members n d"], targets: int, classes: int
 ) -> Float[Tensor, "members targets classes n"]:
+    """Return the scores of a batch."""
     w1, b1, w2, b2, w3, b3 = params
     h = F.silu(torch.baddbmm(b1, z, w1))
     h = F.silu(torch.baddbmm(b2, h, w2))
@@ -133,6 +150,7 @@ def _scores(
 
 
 def _evaluate(params: list[Tensor], z: Tensor, labels: Labels) -> Tensor:
+    """Return ln q(y|z) of held-out rows."""
     sizes = labels.log_prior.shape[1:]
     parts = [log_posterior(_scores(params, part, *sizes), labels) for part in z.split(EVAL_ROWS, 1)]
     return torch.cat(parts, dim=-1)

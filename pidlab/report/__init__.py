@@ -1,4 +1,4 @@
-"""A page to look at: what was asked, the truth, figures and every number, in one file. No torch."""
+"""The report page of a sweep or a study, as one HTML file."""
 
 from pidlab.report.page import Claim, Picture, write_report
 

@@ -1,4 +1,4 @@
-"""The numbers of a sweep as the page's tables: means over seeds with t-intervals, in bits."""
+"""Tables of the report page: captured bits as means over seeds, every probe, and the truth."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,29 +8,36 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
 from pidlab.decomposition import TERMS
 from pidlab.errors import InvalidRequest
-from pidlab.plots.style import FLOOR
 from pidlab.results.folder import Results
-from pidlab.results.means import READING, RUN, thin_grid
+from pidlab.results.formatting import format_bits, format_value
+from pidlab.results.means import FLOOR, READING, RUN, half_width, thin_grid
 from pidlab.results.panels import headlines, is_auxiliary, panels
 
-# Rows that stand in the page itself; the others are drawn from its data when they are asked for.
-AT_ONCE = 500
+# Rows that the page contains as HTML. The script adds the others from JSON.
+STATIC_ROWS = 500
+# A page with more rows opens slowly; fewer points of the sweep are shown then.
+MOST_ROWS = 10_000
+# Number of seeds up to which bits are listed seed by seed.
+MOST_SEEDS = 5
+DECIMALS = 3
+HEADLINE = "z12"
+# Columns that have a filter on the page.
+FILTERS = ("objective", "readout", "term")
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column.
+    """A column of a table.
 
     Args:
-        label: its head.
-        kind: `number` or `text`, for sorting, or `list`, which has no order.
-        filter: the choice that it answers to: objective, readout or term.
-        names: parameters whose value it holds, so that `noise=0.1` is found.
-        hint: what it means, at length.
+        label: Text of its head.
+        kind: `number` or `text`, which determines how it is sorted, or `list`, which cannot be sorted.
+        filter: Filter that applies to it: objective, readout or term.
+        names: Parameters whose values it holds, so that a search for `noise=0.1` finds them.
+        hint: Explanation of the head.
     """
 
     label: str
@@ -45,11 +52,11 @@ class Grid:
     """A table of text.
 
     Args:
-        id: of the table in the page.
-        caption: what it shows, with units.
-        columns: the first of them heads the row.
-        rows: a cell per column.
-        note: what it leaves out.
+        id: Identifier of the table in the page.
+        caption: What it shows, with units.
+        columns: Its columns; the first one is the head of each row.
+        rows: One cell per column.
+        note: What it omits.
     """
 
     id: str
@@ -59,148 +66,127 @@ class Grid:
     note: str = ""
 
     @property
-    def at_once(self) -> list[list[str]]:
-        """The rows that need no script."""
-        return self.rows[:AT_ONCE]
+    def static_rows(self) -> list[list[str]]:
+        """The rows that are shown without the script."""
+        return self.rows[:STATIC_ROWS]
 
     @property
     def data(self) -> dict[str, Any]:
-        """What the page's script needs."""
+        """The content for the script of the page."""
         columns = [{"kind": c.kind, "filter": c.filter, "names": list(c.names)} for c in self.columns]
         return {"columns": columns, "rows": self.rows}
 
 
-def bits(value: Any) -> str:
-    """Three decimals, no minus before a zero; nothing where nothing is known."""
-    number = float(value)
-    if number != number:
-        return ""
-    text = f"{number:.3f}"
-    return "0.000" if text == "-0.000" else text
+SEEDS = Column("±\u00a0seeds", hint="half the 95 % t-interval over seeds; empty for a single seed")
+ROWS = Column("±\u00a0rows", hint="half the 95 % interval of the score over its test rows, mean over seeds")
+CONVERGED = Column(
+    "converged", "text", hint="seeds in which four times as many probe rows raised the score only a little"
+)
+READOUT, TERM = Column("readout", "text", filter="readout"), Column("term", "text", filter="term")
+OBJECTIVE = Column("objective", "text", filter="objective")
 
 
-def plain(value: Any) -> str:
-    """A parameter's value, as short as it is."""
-    if isinstance(value, float):
-        return "" if value != value else f"{value:g}"
-    return str(value)
+def is_sweep(results: Results) -> bool:
+    """Return whether the rows are those of a sweep."""
+    return {*RUN, *READING} <= set(results.table)
 
 
-FILTERS = ("objective", "readout", "term")
-
-
-def is_sweep(found: Results) -> bool:
-    """Whether the rows are those of a sweep."""
-    return {*RUN, *READING} <= set(found.table)
-
-
-def standing_grid(found: Results, id_: str) -> Grid:
-    """The rows as they stand."""
-    table = found.table.dropna(axis="columns", how="all")
+def raw_grid(results: Results, id_: str) -> Grid:
+    """Return the rows of a table that is not a sweep's, unchanged."""
+    table = results.table.dropna(axis="columns", how="all")
     note = (
-        f"The first {MOST_ROWS} of {len(table)} rows; the file has them all."
+        f"The first {MOST_ROWS} of {len(table)} rows; the file has all of them."
         if len(table) > MOST_ROWS
         else ""
     )
     table = table[:MOST_ROWS]
-    columns = [
-        Column(
-            str(name),
-            "number" if _is_number(table[name]) else "text",
-            filter=str(name) if name in FILTERS else "",
-            names=(str(name),) if _is_number(table[name]) else (),
-        )
-        for name in table
-    ]
-    cells = [[_cell(value) for value in row] for row in table.itertuples(index=False, name=None)]
-    return Grid(id_, "Every row, bits where not said otherwise", columns, cells, note)
+    columns = []
+    for name in map(str, table):
+        numeric = pd.api.types.is_numeric_dtype(table[name]) and not pd.api.types.is_bool_dtype(table[name])
+        names = (name,) if numeric else ()
+        columns.append(Column(name, "number" if numeric else "text", name if name in FILTERS else "", names))
+    cells = [[_raw_cell(value) for value in row] for row in table.itertuples(index=False, name=None)]
+    return Grid(id_, "All rows; information in bits unless stated otherwise", columns, cells, note)
 
 
-def _is_number(values: pd.Series) -> bool:
-    return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
-
-
-def _cell(value: object) -> str:
+def _raw_cell(value: object) -> str:
     if value is None or value is pd.NA:
         return ""
-    return f"{value:.4g}" if isinstance(value, float) and value == value else plain(value)
-
-
-# A page of more rows is slow to open: fewer points of the sweep are shown, and the page says so.
-MOST_ROWS = 10_000
-# Seeds whose bits are listed singly; of more the least and the greatest.
-MOST_SEEDS = 5
-HEADLINE = "z12"
-
-KEY = ("objective", "readout", "term")
-SEEDS = Column("±\u00a0seeds", hint="half the 95 % t-interval over seeds; empty for one seed")
-ROWS = Column(
-    "±\u00a0rows", hint="half the 95 % interval of the probe's score over its test rows, mean over seeds"
-)
-CONVERGED = Column(
-    "converged", "text", hint="seeds in which four times the probe's rows raised the score by little"
-)
+    return f"{value:.4g}" if isinstance(value, float) and value == value else format_value(value)
 
 
 class Points:
-    """The points of a sweep: which columns tell them apart, and which of them the page shows.
+    """The points of a sweep: the columns that distinguish them, and the choice of points to show.
 
     Args:
-        found: the sweep.
+        results: Results of the sweep.
     """
 
-    def __init__(self, found: Results):
-        self.table = found.table
-        self.axis_groups = [[name for name in d if name in found.table] for d in found.axis_groups]
-        self.axis_groups = [d for d in self.axis_groups if d]
-        self.all = self.table[list(dict.fromkeys(n for d in self.axis_groups for n in d))].drop_duplicates()
-        self.total = max(found.points, len(self.all))
+    def __init__(self, results: Results):
+        self.table = results.table
+        groups = [[name for name in group if name in results.table] for group in results.axis_groups]
+        self.axis_groups = [group for group in groups if group]
+        names = list(dict.fromkeys(name for group in self.axis_groups for name in group))
+        self.all = self.table[names].drop_duplicates()
+        self.total = max(results.points, len(self.all))
 
     @cached_property
     def columns(self) -> list[str]:
-        """One column of those that are equal throughout, for every direction."""
-        return [group[0] for group in self._groups()]
+        """One of each set of columns with equal values."""
+        return [names[0] for names in self._equal_columns]
 
+    @property
     def heads(self) -> list[Column]:
-        """The heads of those columns."""
+        """The heads of these columns."""
         return [
             Column(
-                " =\u00a0".join(group),
-                "number" if pd.api.types.is_numeric_dtype(self.all[group[0]]) else "text",
-                names=tuple(group),
+                " =\u00a0".join(names),
+                "number" if pd.api.types.is_numeric_dtype(self.all[names[0]]) else "text",
+                names=tuple(names),
             )
-            for group in self._groups()
+            for names in self._equal_columns
         ]
 
-    def few(self, rows: pd.DataFrame, most: int) -> tuple[pd.DataFrame, str]:
-        """The rows of at most so many points, evenly along every direction, and a note on what is left."""
-        here, count = np.ones(len(rows), dtype=bool), len(self.all)
+    def thin(self, rows: pd.DataFrame, most: int) -> tuple[pd.DataFrame, str]:
+        """Select the rows of at most `most` points, spread evenly along every axis.
+
+        Args:
+            rows: Rows as in results.csv.
+            most: Largest number of points.
+
+        Returns:
+            The rows, and a note on what is omitted.
+        """
+        mask, count = np.ones(len(rows), dtype=bool), len(self.all)
         if self.axis_groups and count > most:
-            values = [self.all[d[0]].drop_duplicates().reset_index(drop=True) for d in self.axis_groups]
-            places = thin_grid([len(v) for v in values], most)
-            for direction, value, kept in zip(self.axis_groups, values, places, strict=True):
-                here &= rows[direction[0]].isin(value.iloc[kept]).to_numpy()
-            count = math.prod(map(len, places))
+            values = [
+                self.all[group[0]].drop_duplicates().reset_index(drop=True) for group in self.axis_groups
+            ]
+            positions = thin_grid([len(v) for v in values], most)
+            for group, value, chosen in zip(self.axis_groups, values, positions, strict=True):
+                mask &= rows[group[0]].isin(value.iloc[chosen]).to_numpy()
+            count = math.prod(map(len, positions))
         if count >= self.total:
             return rows, ""
-        note = f"About {count} of {self.total} points, evenly along every axis; results.csv has them all."
-        return rows[here], note
+        note = f"About {count} of {self.total} points, spread evenly along each axis; results.csv has all."
+        return rows[mask], note
 
-    def _groups(self) -> list[list[str]]:
-        groups: list[list[str]] = []
-        for direction in self.axis_groups:
-            for name in direction:
-                same = (g for g in groups if g[0] in direction and self.all[g[0]].equals(self.all[name]))
-                if (group := next(same, None)) is not None:
-                    group.append(name)
+    @cached_property
+    def _equal_columns(self) -> list[list[str]]:
+        sets: list[list[str]] = []
+        for group in self.axis_groups:
+            for name in group:
+                equal = (s for s in sets if s[0] in group and self.all[s[0]].equals(self.all[name]))
+                if (names := next(equal, None)) is not None:
+                    names.append(name)
                 else:
-                    groups.append([name])
-        return groups
+                    sets.append([name])
+        return sets
 
 
-def truth_grid(found: Results, points: Points, id_: str) -> Grid | None:
-    """Bits that the data hold at every point, or None where nobody knows them."""
-    table, note = points.few(found.table, MOST_ROWS // 10)
+def truth_grid(results: Results, points: Points, id_: str) -> Grid | None:
+    """Return the ground truth of every point in bits, or None if it is unknown."""
+    table, note = points.thin(results.table, MOST_ROWS // 10)
     if table.empty:
         return None
     by = points.columns
@@ -214,178 +200,183 @@ def truth_grid(found: Results, points: Points, id_: str) -> Grid | None:
         rows, divided = table, []
     for panel in divided:
         if panel.term not in columns:
-            at = panel.of(rows).drop_duplicates(by) if by else panel.of(rows).iloc[:1]
-            aligned = known[by].merge(at[[*by, "truth"]], "left", by)["truth"] if by else at["truth"]
-            columns[f"I({panel.readout};{panel.term})"] = aligned.reset_index(drop=True)
+            selected = panel.rows(rows)
+            truth = selected.drop_duplicates(by) if by else selected.iloc[:1]
+            aligned = known[by].merge(truth[[*by, "truth"]], "left", by) if by else truth
+            columns[f"I({panel.readout};{panel.term})"] = aligned["truth"].reset_index(drop=True)
     columns = {name: values for name, values in columns.items() if values.notna().any()}
     if not columns:
         return None
-    heads = points.heads() or [Column("point", "text")]
-    places = known[by].itertuples(index=False, name=None) if by else [("everywhere",)]
-    cells = zip(*(values.map(bits) for values in columns.values()), strict=True)
+    heads = points.heads or [Column("point", "text")]
+    values = known[by].itertuples(index=False, name=None) if by else [("all",)]
+    cells = zip(*(column.map(_bits) for column in columns.values()), strict=True)
     return Grid(
         id_,
-        "Bits that the data hold, a row per point",
-        [*heads, *(Column(name) for name in columns)],
-        [[*map(plain, place), *line] for place, line in zip(places, cells, strict=True)],
+        "Information in the data in bits, by point",
+        [*heads, *map(Column, columns)],
+        [[*map(format_value, point), *line] for point, line in zip(values, cells, strict=True)],
         note,
     )
 
 
-def captured_grid(found: Results, points: Points, id_: str) -> Grid:
-    """Captured bits by the headline probes: a row per point, objective, readout and term."""
-    rows = found.table[(found.table["quantity"] == "mi") & ~is_auxiliary(found.table)]
+def captured_grid(results: Results, points: Points, id_: str) -> Grid:
+    """Return the bits captured by headline probes: a row per point, objective, readout and term."""
+    rows = results.table[(results.table["quantity"] == "mi") & ~is_auxiliary(results.table)]
+    identity = ["objective", "readout", "term"]
     heads = headlines(rows)
-    heads, note = points.few(heads, _most_points(heads, list(KEY)))
-    by = [*points.columns, *KEY]
-    shown = _summary(_ordered(heads), by)[:MOST_ROWS]
-    linear = rows[rows["probe"] == "linear"]
-    place = [*points.columns, "readout", "term"]
-    shown["linear"] = _means_at(points.few(linear, _most_points(heads, list(KEY)))[0], by, shown)
-    shown["floor"] = _means_at(heads[heads["objective"] == FLOOR], place, shown)
+    most = _most_points(heads, identity)
+    heads, note = points.thin(heads, most)
+    by = [*points.columns, *identity]
+    means = _summary(_headline_first(heads), by)[:MOST_ROWS]
+    linear = points.thin(rows[rows["probe"] == "linear"], most)[0]
+    means["linear"] = _aligned_means(linear, by, means)
+    floor = heads[heads["objective"] == FLOOR]
+    means["floor"] = _aligned_means(floor, [*points.columns, "readout", "term"], means)
     columns = [
-        Column("objective", "text", filter="objective"),
-        *points.heads(),
-        Column("readout", "text", filter="readout"),
-        Column("term", "text", filter="term"),
+        OBJECTIVE,
+        *points.heads,
+        READOUT,
+        TERM,
         Column("truth"),
-        Column("captured", hint="mean over seeds of the bits read by the probe that validation chose"),
+        Column("captured", hint="mean over seeds of the bits read by the best probe on validation rows"),
         SEEDS,
         ROWS,
         Column("%\u00a0of truth"),
-        Column("untrained", hint="the floor: an untrained network at the same point, readout and term"),
-        Column("linear", hint="what the linear probe alone reads"),
-        Column("read by", "text", hint="the probe that validation chose, with the number of seeds"),
+        Column("untrained", hint="floor: an untrained network at the same point, readout and term"),
+        Column("linear", hint="bits read by the linear probe"),
+        Column("best probe", "text", hint="the best probe on validation rows, with the number of seeds"),
         CONVERGED,
-        Column("single seeds", "list", hint="bits seed by seed; the least and the greatest of many"),
+        Column("single seeds", "list", hint="bits by seed; smallest and largest for many seeds"),
     ]
-    read_by = _counted(heads, by, "probe")
-    cells = []
-    for row in shown.to_dict("records"):
-        key = tuple(row[name] for name in by)
-        share = 100 * row["mean"] / row["truth"] if row["truth"] > 0 else math.nan
-        cells.append(
-            [
-                str(row["objective"]),
-                *(plain(row[name]) for name in points.columns),
-                str(row["readout"]),
-                str(row["term"]),
-                *(bits(row[name]) for name in ("truth", "mean", "seeds", "rows")),
-                "" if share != share else f"{share:.0f}",
-                bits(row["floor"]),
-                bits(row["linear"]),
-                read_by[key],
-                _converged(row),
-                _singly(row["singly"]),
-            ]
-        )
-    caption = "Captured bits: means over seeds of the probe that validation chose"
-    return _grid(id_, caption, columns, cells, note)
+    probes = _count_values(heads, by, "probe")
+    cells = [
+        [
+            str(row["objective"]),
+            *(format_value(row[name]) for name in points.columns),
+            str(row["readout"]),
+            str(row["term"]),
+            *(_bits(row[name]) for name in ("truth", "mean", "seeds", "rows")),
+            f"{100 * row['mean'] / row['truth']:.0f}" if row["truth"] > 0 else "",
+            _bits(row["floor"]),
+            _bits(row["linear"]),
+            probes[tuple(row[name] for name in by)],
+            _converged(row),
+            _single_seeds(row["single"]),
+        ]
+        for row in means.to_dict("records")
+    ]
+    return _without_empty_columns(id_, "Captured information in bits, means over seeds", columns, cells, note)
 
 
-def rungs_grid(found: Results, points: Points, id_: str) -> Grid:
-    """Every rung of the probe ladder, and what else a readout holds: a row per probe."""
-    table = found.table
-    rows = table[table["quantity"] != "tracked"]
-    about = ["quantity", "probe", *KEY]
-    rows, note = points.few(rows, _most_points(rows, about))
-    by = [*points.columns, "objective", "readout", "quantity", "term", "probe"]
-    shown = _summary(_ordered(rows), by)[:MOST_ROWS]
+def probes_grid(results: Results, points: Points, id_: str) -> Grid:
+    """Return the bits read by every probe, also about auxiliary targets: a row per probe."""
+    rows = results.table[results.table["quantity"] != "tracked"]
+    rows, note = points.thin(rows, _most_points(rows, ["quantity", "probe", "objective", "readout", "term"]))
+    identity = ["readout", "term", "quantity", "probe"]
+    means = _summary(_headline_first(rows), [*points.columns, "objective", *identity])[:MOST_ROWS]
     columns = [
-        Column("objective", "text", filter="objective"),
-        *points.heads(),
-        Column("readout", "text", filter="readout"),
-        Column("term", "text", filter="term"),
-        Column("quantity", "text", hint="mi: bits read; broja: the representation's own term; control"),
+        OBJECTIVE,
+        *points.heads,
+        READOUT,
+        TERM,
+        Column(
+            "quantity",
+            "text",
+            hint="mi: bits read; broja: the term of the representation's own decomposition; control: a check",
+        ),
         Column("probe", "text"),
         Column("truth"),
         Column("bits", hint="mean over seeds"),
         SEEDS,
         ROWS,
-        Column("chosen", "text", hint="seeds in which validation chose this probe"),
+        Column("chosen", "text", hint="seeds in which this probe was the best on validation rows"),
         CONVERGED,
     ]
     cells = [
         [
             str(row["objective"]),
-            *(plain(row[name]) for name in points.columns),
-            *(str(row[name]) for name in ("readout", "term", "quantity", "probe")),
-            *(bits(row[name]) for name in ("truth", "mean", "seeds", "rows")),
+            *(format_value(row[name]) for name in points.columns),
+            *(str(row[name]) for name in identity),
+            *(_bits(row[name]) for name in ("truth", "mean", "seeds", "rows")),
             f"{row['chosen']} of {row['n']}",
             _converged(row),
         ]
-        for row in shown.to_dict("records")
+        for row in means.to_dict("records")
     ]
-    caption = "Every rung of the probe ladder, and what else each readout holds, in bits"
-    return _grid(id_, caption, columns, cells, note)
+    caption = "Information in bits read by every probe, and other contents of each readout"
+    return _without_empty_columns(id_, caption, columns, cells, note)
 
 
-def _grid(id_: str, caption: str, columns: list[Column], cells: list[list[str]], note: str) -> Grid:
-    """A grid without the columns that say nothing: no seeds to compare, nothing examined."""
-    kept = [i for i in range(len(columns)) if not i or any(row[i] for row in cells)]
-    return Grid(id_, caption, [columns[i] for i in kept], [[row[i] for i in kept] for row in cells], note)
+def _without_empty_columns(
+    id_: str, caption: str, columns: list[Column], cells: list[list[str]], note: str
+) -> Grid:
+    shown = [i for i in range(len(columns)) if not i or any(row[i] for row in cells)]
+    return Grid(id_, caption, [columns[i] for i in shown], [[row[i] for i in shown] for row in cells], note)
 
 
-def _most_points(rows: pd.DataFrame, about: Sequence[str]) -> int:
-    """How many points of so many rows each a page has room for."""
-    return MOST_ROWS // max(len(rows[list(about)].drop_duplicates()), 1) or 1
+def _most_points(rows: pd.DataFrame, identity: Sequence[str]) -> int:
+    """Return how many points fit on the page, given the number of rows per point."""
+    return MOST_ROWS // max(len(rows[list(identity)].drop_duplicates()), 1) or 1
 
 
-def _ordered(rows: pd.DataFrame) -> pd.DataFrame:
-    """The headline readout first; otherwise as they stand."""
+def _headline_first(rows: pd.DataFrame) -> pd.DataFrame:
+    """Sort the headline readout to the front; the order is otherwise unchanged."""
     return rows.iloc[np.argsort((rows["readout"] != HEADLINE).to_numpy(), kind="stable")]
 
 
 def _summary(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """Mean and interval over seeds of every group, in order of appearance."""
+    """Return the mean and the interval over seeds of every group, in order of appearance."""
     rows = rows.assign(
         half=(rows["high"] - rows["low"]) / 2,
         examined=rows["converged"].notna(),
         settled=rows["converged"].isin([True, "True"]).astype(int),
         chosen=rows["headline"].astype(int),
     )
-    groups = rows.groupby(by, sort=False, dropna=False)
-    found = groups.agg(
-        truth=("truth", "first"),
-        mean=("captured", "mean"),
-        deviation=("captured", "std"),
-        n=("captured", "size"),
-        rows=("half", "mean"),
-        examined=("examined", "sum"),
-        settled=("settled", "sum"),
-        chosen=("chosen", "sum"),
-        singly=("captured", list),
-    ).reset_index()
-    n = found["n"].to_numpy(dtype=float)
-    with np.errstate(invalid="ignore"):
-        quantile = stdtrit(np.where(n > 1, n - 1, np.nan), 0.975)
-    found["seeds"] = quantile * found["deviation"].to_numpy(dtype=float) / np.sqrt(n)
-    return found
+    means = (
+        rows.groupby(by, sort=False, dropna=False)
+        .agg(
+            truth=("truth", "first"),
+            mean=("captured", "mean"),
+            n=("captured", "size"),
+            rows=("half", "mean"),
+            examined=("examined", "sum"),
+            settled=("settled", "sum"),
+            chosen=("chosen", "sum"),
+            single=("captured", list),
+        )
+        .reset_index()
+    )
+    means["seeds"] = [half_width(np.array(values)) for values in means["single"]]
+    return means
 
 
-def _means_at(rows: pd.DataFrame, by: list[str], shown: pd.DataFrame) -> pd.Series:
-    """The mean captured bits of `rows`, grouped by `by`, aligned with `shown`; NaN where there are none."""
-    means = rows.groupby(by, sort=False, dropna=False)["captured"].mean().reset_index()
-    return shown[by].merge(means, "left", by)["captured"]
+def _aligned_means(rows: pd.DataFrame, by: list[str], means: pd.DataFrame) -> pd.Series:
+    """Return mean captured bits by `by`, aligned with the rows of `means`; NaN where there are none."""
+    averages = rows.groupby(by, sort=False, dropna=False)["captured"].mean().reset_index()
+    return means[by].merge(averages, "left", by)["captured"]
 
 
-def _counted(rows: pd.DataFrame, by: list[str], column: str) -> dict[tuple[Any, ...], str]:
-    """What a column says in every group: `mlp`, or `mlp 2, pair 1` where seeds differ."""
+def _count_values(rows: pd.DataFrame, by: list[str], column: str) -> dict[tuple[Any, ...], str]:
+    """Return the values of a column in every group: `mlp`, or `mlp 2, pair 1` if seeds differ."""
     sizes = rows.groupby([*by, column], sort=False, dropna=False).size()
-    counted: dict[tuple[Any, ...], dict[str, int]] = {}
+    counts: dict[tuple[Any, ...], dict[str, int]] = {}
     for (*key, value), size in sizes.items():  # pyright: ignore[reportGeneralTypeIssues]
-        counted.setdefault(tuple(key), {})[str(value)] = int(size)
+        counts.setdefault(tuple(key), {})[str(value)] = int(size)
     return {
         key: ", ".join(values if len(values) == 1 else (f"{name} {n}" for name, n in values.items()))
-        for key, values in counted.items()
+        for key, values in counts.items()
     }
+
+
+def _bits(value: Any) -> str:
+    return format_bits(value, DECIMALS)
 
 
 def _converged(row: Mapping[Any, Any]) -> str:
     return f"{int(row['settled'])} of {int(row['examined'])}" if row["examined"] else ""
 
 
-def _singly(values: list[float]) -> str:
+def _single_seeds(values: list[float]) -> str:
     if len(values) > MOST_SEEDS:
-        return f"{bits(min(values))} … {bits(max(values))} ({len(values)})"
-    return ", ".join(map(bits, values))
+        return f"{_bits(min(values))} … {_bits(max(values))} ({len(values)})"
+    return ", ".join(map(_bits, values))

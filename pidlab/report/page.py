@@ -1,4 +1,4 @@
-"""Results and study material in, one self-contained page out."""
+"""The report page: results and the claims of a study as one self-contained HTML file."""
 
 import base64
 import hashlib
@@ -18,102 +18,21 @@ from pidlab.errors import InvalidRequest
 from pidlab.io import atomic_write
 from pidlab.report import words
 from pidlab.report.grids import (
+    DECIMALS,
     Column,
     Grid,
     Points,
-    bits,
     captured_grid,
     is_sweep,
-    rungs_grid,
-    standing_grid,
+    probes_grid,
+    raw_grid,
     truth_grid,
 )
 from pidlab.results.folder import RECORD, TABLE, Results
-
-
-def citation() -> str:
-    """The text of CITATION.cff."""
-    here = Path(__file__)
-    carried = here.with_name("CITATION.cff")
-    path = carried if carried.is_file() else here.parents[2] / "CITATION.cff"
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
-
-
-SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
-# A figure of more bytes is shown as the PNG beside it, where there is one.
-MOST_BYTES = 1_500_000
-# Pixels for a point: on a screen a figure is read from farther than in a paper, where a point is 4/3.
-MAGNIFIED = 2.0
-# What a figure needs none of: metadata that name other hosts, and anything that runs.
-_DROPPED = {f"{{{SVG}}}{name}" for name in ("metadata", "script", "style", "foreignObject", "title")}
-_HREFS = ("href", f"{{{XLINK}}}href")
-
-ElementTree.register_namespace("", SVG)
-ElementTree.register_namespace("xlink", XLINK)
-
-
-def inline(path: Path, prefix: str, title: str) -> str:
-    """Markup that shows a figure without any other file.
-
-    Args:
-        path: its SVG.
-        prefix: put before its ids, so that those of several figures stay apart.
-        title: what a screen reader says of it.
-
-    Raises:
-        InvalidRequest: the file cannot be read, or is no SVG.
-    """
-    png = path.with_suffix(".png")
-    try:
-        if path.stat().st_size > MOST_BYTES and png.is_file():
-            return _image(png, title)
-        root = ElementTree.parse(path).getroot()
-    except OSError as error:
-        raise InvalidRequest(f"cannot read the figure {path} ({error.strerror})") from None
-    except ElementTree.ParseError as error:
-        raise InvalidRequest(f"{path} is no SVG ({error}): draw it again") from None
-    if root.tag != f"{{{SVG}}}svg":
-        raise InvalidRequest(f"{path} is no SVG: draw it again")
-    _clean(root, prefix)
-    width = root.attrib.pop("width", "").removesuffix("pt")
-    root.attrib.pop("height", None)
-    if re.fullmatch(r"[\d.]+", width):
-        root.set("style", f"width: {float(width) * MAGNIFIED:.0f}px")
-    root.set("role", "img")
-    root.set("aria-labelledby", f"{prefix}title")
-    label = ElementTree.Element(f"{{{SVG}}}title", {"id": f"{prefix}title"})
-    label.text = title
-    root.insert(0, label)
-    return ElementTree.tostring(root, encoding="unicode")
-
-
-def _clean(element: ElementTree.Element, prefix: str) -> None:
-    for child in [child for child in element if child.tag in _DROPPED]:
-        element.remove(child)
-    for name, value in list(element.attrib.items()):
-        if name == "id":
-            element.set(name, prefix + value)
-        elif name in _HREFS:
-            if value.startswith("#"):
-                element.set(name, f"#{prefix}{value[1:]}")
-            elif not value.startswith("data:image/"):
-                del element.attrib[name]
-        elif name.lower().startswith("on"):
-            del element.attrib[name]
-        elif "url(" in value:
-            element.set(name, re.sub(r"url\(#", f"url(#{prefix}", value))
-    for child in element:
-        _clean(child, prefix)
-
-
-def _image(path: Path, title: str) -> str:
-    image = ElementTree.Element("img", {"alt": title})
-    image.set("src", "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode())
-    return ElementTree.tostring(image, encoding="unicode", method="html")
-
+from pidlab.results.formatting import format_bits
 
 PAGE = "report.html"
-# What else a sweep leaves in its folder, in the order in which it is offered.
+# Other files that a sweep leaves in its folder, in the order of their links.
 FILES = (
     TABLE,
     f"{TABLE}.gz",
@@ -125,24 +44,23 @@ FILES = (
     "results.sqlite",
 )
 CAPTION = (
-    "Bits read by the headline probes against the bits that the data hold. Means over seeds, with 95 % "
-    "t-intervals over them where there are several; dots are single seeds; grey is the truth, and where they "
-    "were asked for the untrained floor and the supervised ceiling."
+    "Captured against true information in bits. Means over seeds with 95 % t-intervals; dots are single "
+    "seeds, the grey line is the truth, and grey markers are the untrained floor and the supervised ceiling."
 )
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What a study says, and whether its numbers agree.
+    """A claim of a study with its outcome.
 
     Args:
-        claim: as the study file has it.
-        source: who says so.
-        met: whether it holds; None where that could not be evaluated.
-        left: what stands left of the comparison, in bits (at the point that decides).
-        right: what stands right of it, in bits.
-        by: by how much it is met (above 0) or missed (below 0), in bits.
-        note: what else there is to say: the point that decides, whether the interval leaves doubt.
+        claim: The claim, as written in the study.
+        source: Source of the claim.
+        met: Whether it holds; None if it could not be evaluated.
+        left: Left side of the comparison in bits, at the deciding point.
+        right: Right side of the comparison in bits, at the deciding point.
+        by: Margin in bits by which it is met (positive) or missed (negative).
+        note: Further remarks, such as the deciding point.
     """
 
     claim: str
@@ -156,12 +74,12 @@ class Claim:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure to show.
+    """A figure of the page.
 
     Args:
-        path: its SVG, with other formats of the same name beside it.
-        caption: what it shows, with method and n.
-        title: what a screen reader calls it; the file's name by default.
+        path: SVG file; files of the same name in other formats are linked.
+        caption: What it shows, with method and number of seeds.
+        title: Text for screen readers; by default the name of the file.
     """
 
     path: Path
@@ -179,40 +97,41 @@ def write_report(
     claims: Sequence[Claim] = (),
     pictures: Sequence[Picture] | None = None,
 ) -> Path:
-    """Writes report.html: what was asked, the truth, figures and numbers in one file that needs no other.
+    """Write report.html, a page that needs no other file.
 
-    The same results give the same bytes, wherever they stand.
+    The same results give the same bytes, in any folder.
 
     Args:
-        found: one sweep, several, or several by name; others are called after their folders.
-        directory: where the page is written; its links lead from there to the sweeps' files.
-        title: of the page; otherwise what the sweep is along.
-        about: a paragraph on the question.
-        sources: what a study rests on.
-        claims: a study's claims and their outcomes.
-        pictures: figures to show; otherwise each sweep's captured.svg, where it has one.
+        found: Results of one sweep, of several, or of several by name. Without names, folders name them.
+        directory: Folder of the page; links in the page are relative to it.
+        title: Title of the page; by default the varied parameters.
+        about: Introduction; an empty line separates paragraphs.
+        sources: Sources of a study.
+        claims: Claims of a study with their outcomes.
+        pictures: Figures to show; by default captured.svg of each sweep, if it exists.
 
     Returns:
-        The page.
+        Path of the page.
 
     Raises:
-        InvalidRequest: a figure that cannot be read.
-        OSError: the directory cannot be written to.
+        InvalidRequest: If a figure cannot be read.
+        OSError: If the folder cannot be written to.
     """
-    sweeps = _named(found)
-    shown = _pictures(sweeps) if pictures is None else list(pictures)
+    sweeps = _name_sweeps(found)
+    shown = _default_pictures(sweeps) if pictures is None else list(pictures)
     style, script = _asset("style.css"), _asset("script.js")
     text = _template().render(
         title=title or _title(sweeps),
         about=[part for part in about.split("\n\n") if part.strip()],
         sources=sources,
-        claims=[(claim, *map(_maybe, (claim.left, claim.right, claim.by))) for claim in claims],
+        claims=[(claim, *map(_optional_bits, (claim.left, claim.right, claim.by))) for claim in claims],
         met=sum(claim.met is True for claim in claims),
         figures=[_figure(i, picture, directory) for i, picture in enumerate(shown)],
         sweeps=[_sweep(i, name, sweep, directory) for i, (name, sweep) in enumerate(sweeps.items())],
         citation=citation(),
         style=Markup(style),
         script=Markup(script),
+        # The content security policy of the page allows this script only.
         digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
     page = directory / PAGE
@@ -221,7 +140,7 @@ def write_report(
     return page
 
 
-def _named(found: Results | Sequence[Results] | Mapping[str, Results]) -> dict[str, Results]:
+def _name_sweeps(found: Results | Sequence[Results] | Mapping[str, Results]) -> dict[str, Results]:
     if isinstance(found, Mapping):
         return dict(found)
     if isinstance(found, Results):
@@ -236,14 +155,14 @@ def _named(found: Results | Sequence[Results] | Mapping[str, Results]) -> dict[s
 def _title(sweeps: Mapping[str, Results]) -> str:
     if len(sweeps) == 1:
         return words.heading(*sweeps.values())
-    return f"Captured bits of {len(sweeps)} sweeps"
+    return f"Captured information in {len(sweeps)} sweeps"
 
 
-def _pictures(sweeps: Mapping[str, Results]) -> list[Picture]:
+def _default_pictures(sweeps: Mapping[str, Results]) -> list[Picture]:
     paths = {name: sweep.directory / "captured.svg" for name, sweep in sweeps.items()}
-    # One that a sweep without a sound run found there is of older results.
+    # The figure in the folder of a sweep without results shows older results.
     return [
-        Picture(path, CAPTION, f"Captured against true bits{f' of {name}' if name else ''}")
+        Picture(path, CAPTION, f"Captured against true information{f' of {name}' if name else ''}")
         for name, path in paths.items()
         if len(sweeps[name].table) and path.is_file()
     ]
@@ -251,47 +170,44 @@ def _pictures(sweeps: Mapping[str, Results]) -> list[Picture]:
 
 def _figure(number: int, picture: Picture, directory: Path) -> dict[str, Any]:
     title = picture.title or picture.path.stem
-    others = [picture.path.with_suffix(f".{suffix}") for suffix in ("pdf", "svg", "png", "csv")]
+    files = [picture.path.with_suffix(f".{suffix}") for suffix in ("pdf", "svg", "png", "csv")]
     return {
         "title": title,
         "caption": picture.caption,
         "markup": Markup(inline(picture.path, f"figure{number}-", title)),
-        "files": _links(others, directory),
+        "files": _links(files, directory),
     }
 
 
-def _sweep(number: int, name: str, found: Results, directory: Path) -> dict[str, Any]:
-    prefix, record = f"sweep{number}-", found.record
-    points = Points(found) if is_sweep(found) else None
+def _sweep(number: int, name: str, results: Results, directory: Path) -> dict[str, Any]:
+    prefix, record = f"sweep{number}-", results.record
+    points = Points(results) if is_sweep(results) else None
+    captured = f"{prefix}captured"
     return {
         "id": prefix.rstrip("-"),
         "name": name,
-        "empty": found.table.empty,
-        "command": words.command(found),
-        "question": words.question(found),
-        "asked": words.asked(found),
-        "known": words.known(found) if points else "",
-        "truth": points and truth_grid(found, points, f"{prefix}truth"),
-        "captured": (
-            captured_grid(found, points, f"{prefix}captured")
-            if points
-            else standing_grid(found, f"{prefix}captured")
-        ),
-        "rungs": points and rungs_grid(found, points, f"{prefix}rungs"),
-        "failures": _failures(found),
+        "empty": results.table.empty,
+        "command": words.command(results),
+        "question": words.question(results),
+        "settings": words.settings(results),
+        "how": words.truth(results) if points else "",
+        "truth": points and truth_grid(results, points, f"{prefix}truth"),
+        "captured": captured_grid(results, points, captured) if points else raw_grid(results, captured),
+        "probes": points and probes_grid(results, points, f"{prefix}probes"),
+        "failures": _failures(results),
         "provenance": _provenance(record),
         "seconds": _seconds(f"{prefix}seconds", record),
-        "files": _links([found.directory / file for file in FILES], directory),
+        "files": _links([results.directory / file for file in FILES], directory),
     }
 
 
-def _failures(found: Results) -> list[dict[str, Any]]:
-    """Reasons with their objective, how many runs, and one of them."""
-    if "failures" in found.record:
-        return found.record["failures"]
+def _failures(results: Results) -> list[dict[str, Any]]:
+    """Return reasons of failures with their objective, the number of runs, and one run."""
+    if "failures" in results.record:
+        return results.record["failures"]
     grouped: dict[str, list[str]] = {}
-    for run, why in found.failures.items():
-        grouped.setdefault(why, []).append(run)
+    for run, reason in results.failures.items():
+        grouped.setdefault(reason, []).append(run)
     return [{"objective": "", "reason": why, "runs": len(r), "run": r[0]} for why, r in grouped.items()]
 
 
@@ -311,16 +227,16 @@ def _provenance(record: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _seconds(id_: str, record: Mapping[str, Any]) -> Grid | None:
-    """Wall time by objective and activity, and of all of it; None where it was not recorded."""
+    """Return wall time by objective and activity; None if it was not recorded."""
     if not record.get("seconds"):
         return None
     rows: dict[str, dict[str, float]] = {}
     programs: dict[str, list[str]] = {}
     for cohort in record.get("cohorts", ()):
-        mine = rows.setdefault(cohort["objective"], {})
+        seconds = rows.setdefault(cohort["objective"], {})
         programs.setdefault(cohort["objective"], []).append(cohort["program"])
         for activity, spent in cohort["seconds"].items():
-            mine[activity] = mine.get(activity, 0.0) + spent
+            seconds[activity] = seconds.get(activity, 0.0) + spent
     rows["all"] = record["seconds"]
     activities = list(dict.fromkeys(activity for spent in rows.values() for activity in spent))
     cells = [
@@ -332,11 +248,11 @@ def _seconds(id_: str, record: Mapping[str, Any]) -> Grid | None:
         for name, spent in rows.items()
     ]
     heads = [Column("objective", "text"), Column("program", "text"), *map(Column, activities)]
-    return Grid(id_, "Seconds by objective and activity", heads, cells)
+    return Grid(id_, "Wall time in seconds by objective and activity", heads, cells)
 
 
 def _links(paths: Sequence[Path], directory: Path) -> list[tuple[str, str]]:
-    """Names and relative addresses of those files that exist."""
+    """Return the names and relative addresses of the files that exist."""
     start = directory.resolve()
     return [
         (path.name, Path(os.path.relpath(path.resolve(), start)).as_posix())
@@ -345,8 +261,16 @@ def _links(paths: Sequence[Path], directory: Path) -> list[tuple[str, str]]:
     ]
 
 
-def _maybe(value: float | None) -> str:
-    return "" if value is None else bits(value)
+def _optional_bits(value: float | None) -> str:
+    return "" if value is None else format_bits(value, DECIMALS)
+
+
+def citation() -> str:
+    """Return the text of CITATION.cff."""
+    here = Path(__file__)
+    packaged = here.with_name("CITATION.cff")
+    path = packaged if packaged.is_file() else here.parents[2] / "CITATION.cff"
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 def _asset(name: str) -> str:
@@ -359,3 +283,77 @@ def _template() -> jinja2.Template:
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     return environment.from_string(_asset("template.html"))
+
+
+SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
+# A larger SVG is replaced by the PNG of the same name, if there is one.
+MOST_BYTES = 1_500_000
+# CSS pixels per point: a screen is read from a larger distance than paper, where a point is 4/3 pixels.
+MAGNIFIED = 2.0
+# Elements that a figure does not need: metadata that name other hosts, and everything that can run.
+_REMOVED = {f"{{{SVG}}}{name}" for name in ("metadata", "script", "style", "foreignObject", "title")}
+_HREFS = ("href", f"{{{XLINK}}}href")
+
+ElementTree.register_namespace("", SVG)
+ElementTree.register_namespace("xlink", XLINK)
+
+
+def inline(path: Path, prefix: str, title: str) -> str:
+    """Return markup that shows a figure without any other file.
+
+    Args:
+        path: SVG file.
+        prefix: Prefix of all ids, which keeps the ids of several figures apart.
+        title: Text for screen readers.
+
+    Raises:
+        InvalidRequest: If the file cannot be read, or is not an SVG file.
+    """
+    png = path.with_suffix(".png")
+    try:
+        if path.stat().st_size > MOST_BYTES and png.is_file():
+            return _embed_image(png, title)
+        root = ElementTree.parse(path).getroot()
+    except OSError as error:
+        raise InvalidRequest(f"{path}: cannot be read ({error.strerror}); draw the figure again") from None
+    except ElementTree.ParseError as error:
+        raise InvalidRequest(f"{path}: not an SVG file ({error}); draw the figure again") from None
+    if root.tag != f"{{{SVG}}}svg":
+        raise InvalidRequest(f"{path}: not an SVG file; draw the figure again")
+    _clean(root, prefix)
+    width = root.attrib.pop("width", "").removesuffix("pt")
+    root.attrib.pop("height", None)
+    if re.fullmatch(r"[\d.]+", width):
+        root.set("style", f"width: {float(width) * MAGNIFIED:.0f}px")
+    root.set("role", "img")
+    root.set("aria-labelledby", f"{prefix}title")
+    label = ElementTree.Element(f"{{{SVG}}}title", {"id": f"{prefix}title"})
+    label.text = title
+    root.insert(0, label)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _clean(element: ElementTree.Element, prefix: str) -> None:
+    """Remove everything that runs or loads other files, and prefix all ids."""
+    for child in [child for child in element if child.tag in _REMOVED]:
+        element.remove(child)
+    for name, value in list(element.attrib.items()):
+        if name == "id":
+            element.set(name, prefix + value)
+        elif name in _HREFS:
+            if value.startswith("#"):
+                element.set(name, f"#{prefix}{value[1:]}")
+            elif not value.startswith("data:image/"):
+                del element.attrib[name]
+        elif name.lower().startswith("on"):
+            del element.attrib[name]
+        elif "url(" in value:
+            element.set(name, re.sub(r"url\(#", f"url(#{prefix}", value))
+    for child in element:
+        _clean(child, prefix)
+
+
+def _embed_image(path: Path, title: str) -> str:
+    image = ElementTree.Element("img", {"alt": title})
+    image.set("src", "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode())
+    return ElementTree.tostring(image, encoding="unicode", method="html")

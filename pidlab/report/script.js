@@ -1,10 +1,10 @@
 "use strict";
-// Filters and sorts the tables. What is shown stands in the address, so that a view can be linked.
+// Filter and sort the tables. The state is part of the address, so that a view can be linked.
 (() => {
   const PAGE = 500;
   const CHOICES = ["objective", "term", "readout"];
   const form = document.getElementById("filter");
-  const ladders = [...document.querySelectorAll("details.rungs")];
+  const panels = [...document.querySelectorAll("details.probes")];
   const order = new Intl.Collator("en", { numeric: true });
   let state = {}, printing = [];
 
@@ -34,16 +34,16 @@
   }
 
   function select(view) {
-    // A table without such a column is not chosen from.
+    // A filter does not apply to a table without its column.
     const chosen = CHOICES.filter((name) => state[name])
       .map((name) => [view.columns.findIndex((column) => column.filter === name), name])
       .filter(([i]) => i >= 0);
-    const asked = (state.q || "").toLowerCase().split(/\s+/).filter(Boolean);
-    const words = asked.length ? wordsOf(view) : null;
-    // All of a synergy is asked for by its name: its ingredients too.
+    const wanted = (state.q || "").toLowerCase().split(/\s+/).filter(Boolean);
+    const words = wanted.length ? wordsOf(view) : null;
+    // A term includes its parts, such as synergy:1.
     const fits = (cell, name) => cell === state[name] || (name === "term" && cell.startsWith(`${state[name]}:`));
     view.found = view.rows.filter((row, r) =>
-      chosen.every(([i, name]) => fits(row[i], name)) && asked.every((word) => words[r].includes(word)));
+      chosen.every(([i, name]) => fits(row[i], name)) && wanted.every((word) => words[r].includes(word)));
     const [id, column, down] = (state.sort || "").split(".");
     const i = id === view.table.id ? Number(column) : -1;
     [...view.table.tHead.rows[0].cells].forEach((head, at) => {
@@ -53,7 +53,7 @@
     if (!view.columns[i]) return;
     const sign = down ? -1 : 1;
     const compare = view.columns[i].kind === "number" ? (a, b) => a - b : order.compare;
-    // What is not known stays last in both directions.
+    // Empty cells come last in both directions.
     view.found.sort((a, b) => (a[i] === "") - (b[i] === "") || sign * compare(a[i], b[i]));
   }
 
@@ -101,8 +101,8 @@
   }
 
   function remember() {
-    const asked = new URLSearchParams(Object.entries(state).filter(([, value]) => value));
-    const hash = asked.size ? `#${asked}` : "";
+    const wanted = new URLSearchParams(Object.entries(state).filter(([, value]) => value));
+    const hash = wanted.size ? `#${wanted}` : "";
     history.replaceState(null, "", location.pathname + location.search + hash);
   }
 
@@ -113,7 +113,7 @@
     update();
   }
 
-  // An address with a = asks for a view; any other names a place on the page.
+  // An address with a = states filters; any other names a section of the page.
   function follow() {
     if (!location.hash.includes("=")) return false;
     state = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
@@ -122,7 +122,7 @@
       form.elements[name].value = state[name] || "";
     }
     form.elements.q.value = state.q || "";
-    for (const ladder of ladders) ladder.open = Boolean(state.rungs);
+    for (const panel of panels) panel.open = Boolean(state.probes);
     update();
     return true;
   }
@@ -131,7 +131,7 @@
     const values = new Set();
     for (const { columns, rows } of views) {
       const i = columns.findIndex((column) => column.filter === name);
-      // What stands beside a term, as synergy:1, is found with it.
+      // Parts such as synergy:1 are listed with their term.
       for (const row of i < 0 ? [] : rows) values.add(name === "term" ? row[i].replace(/:.*/, "") : row[i]);
     }
     form.elements[name].append(...[...values].map((value) => new Option(value, value)));
@@ -141,7 +141,7 @@
   form.addEventListener("reset", (event) => {
     event.preventDefault();
     for (const name of [...CHOICES, "q"]) form.elements[name].value = "";
-    state = state.rungs ? { rungs: "1" } : {};
+    state = state.probes ? { probes: "1" } : {};
     remember();
     update();
   });
@@ -150,26 +150,26 @@
     remember();
     update();
   });
-  for (const ladder of ladders) {
-    ladder.addEventListener("toggle", () => {
-      const open = ladders.some((each) => each.open);
-      if (!printing.length && open !== Boolean(state.rungs)) {
-        state.rungs = open ? "1" : "";
+  for (const panel of panels) {
+    panel.addEventListener("toggle", () => {
+      const open = panels.some((each) => each.open);
+      if (!printing.length && open !== Boolean(state.probes)) {
+        state.probes = open ? "1" : "";
         remember();
       }
-      views.filter((view) => view.details === ladder).forEach(draw);
+      views.filter((view) => view.details === panel).forEach(draw);
     });
   }
   window.addEventListener("hashchange", () => {
     if (follow()) document.getElementById("numbers").scrollIntoView();
   });
   window.addEventListener("beforeprint", () => {
-    printing = ladders.filter((ladder) => !ladder.open);
-    for (const ladder of ladders) ladder.open = true;
+    printing = panels.filter((panel) => !panel.open);
+    for (const panel of panels) panel.open = true;
     views.forEach(draw);
   });
   window.addEventListener("afterprint", () => {
-    for (const ladder of printing) ladder.open = false;
+    for (const panel of printing) panel.open = false;
     printing = [];
   });
   if (follow()) document.getElementById("numbers").scrollIntoView();

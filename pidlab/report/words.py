@@ -1,114 +1,113 @@
-"""What was asked of a sweep, in words, from how it says that it was made."""
+"""Request, settings and truth of a sweep in words, from its provenance."""
 
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pidlab.report.grids import plain
 from pidlab.results.folder import Results
+from pidlab.results.formatting import format_objective, format_value
 
+# An axis with more values is abbreviated.
 MOST_VALUES = 12
 
 
-def heading(found: Results) -> str:
-    """A title of one sweep."""
-    along = " and ".join(", ".join(direction) for direction in found.axis_groups)
-    return f"Captured bits along {along}" if along else "Captured bits"
+def heading(results: Results) -> str:
+    """Return the title of a sweep."""
+    along = " and ".join(", ".join(group) for group in results.axis_groups)
+    return f"Captured information along {along}" if along else "Captured information"
 
 
-def command(found: Results) -> str:
-    """The command line, or nothing where a sweep was asked for in Python."""
-    return shlex.join(map(str, found.record.get("command", ())))
+def command(results: Results) -> str:
+    """Return the command line; empty for a sweep that was run from Python."""
+    return shlex.join(map(str, results.record.get("command", ())))
 
 
-def question(found: Results) -> str:
-    """The request of a sweep as a question; nothing for any other."""
-    request = found.record.get("request", {})
+def question(results: Results) -> str:
+    """Return the request of a sweep as a question; empty for results of other experiments."""
+    request = results.record.get("request", {})
     if "axes" not in request:
         return ""
-    moving = [axis for axis in request.get("axes", ()) if len(axis["values"]) > 1]
-    ways = [f"{_together(axis['names'])} {_go(axis)} {_span(axis['values'])}" for axis in moving]
-    where = (", while " if request.get("zipped") else " and ").join(ways)
+    varied = [axis for axis in request["axes"] if len(axis["values"]) > 1]
+    changes = [f"{_join(axis['names'])} {_verb(axis)} {_span(axis['values'])}" for axis in varied]
+    condition = (", while " if request.get("zipped") else " and ").join(changes)
     return (
-        "Of the bits that the data hold, how many can be read from the frozen representation of each "
-        f"objective{f' where {where}' if where else ''}?"
+        "How many bits of the information in the data can be read from the frozen representation of each "
+        f"objective{f' when {condition}' if condition else ''}?"
     )
 
 
-def asked(found: Results) -> list[tuple[str, str]]:
-    """What was asked, item by item."""
-    record, request = found.record, found.record.get("request", {})
-    training = request.get("training", {})
+def settings(results: Results) -> list[tuple[str, str]]:
+    """Return the settings of a sweep as pairs of a name and a description."""
+    record, request = results.record, results.record.get("request", {})
     if "axes" not in request:
-        return [(name.capitalize(), _any(value)) for name, value in request.items()]
+        return [(name.capitalize(), _describe(value)) for name, value in request.items()]
     items = [("Generator", str(request.get("generator", "")))]
-    for axis in request["axes"]:
-        items.append((" = ".join(axis["names"]), _listed(axis["values"])))
-    items.append(("Objectives", ", ".join(map(str, request.get("objectives", ())))))
+    items += [(" = ".join(axis["names"]), _list_values(axis["values"])) for axis in request["axes"]]
+    items.append(("Objectives", ", ".join(format_objective(str(o)) for o in request.get("objectives", ()))))
     if seeds := request.get("seeds"):
         first = request.get("first_seed", 0)
-        items.append(("Seeds", f"{seeds}, from {first}: each with a world, weights and batches of its own"))
-    if training:
-        settings = (f"{name} {_setting(name, value)}" for name, value in training.items())
-        items.append(("Training", ", ".join(settings)))
+        items.append(
+            ("Seeds", f"{seeds}, starting at {first}; each draws its own world, weights and batches")
+        )
+    if training := request.get("training", {}):
+        items.append(("Training", ", ".join(f"{name} {_setting(name, v)}" for name, v in training.items())))
     if probes := request.get("probes"):
-        items.append(("Probes", f"{probes}{_rows(record.get('probe_rows'))}"))
+        items.append(("Probes", f"{probes}{_describe_rows(record.get('probe_rows'))}"))
     if track := request.get("track"):
-        items.append(("Tracked", f"{track} steps of the training, by quick probes; in results.csv"))
+        items.append(("Checkpoints", f"{track} during training, read by quick probes"))
     if "runs" in record:
-        failed = len(found.failures)
-        items.append(("Runs", f"{record['runs']}, {failed or 'none'} of them failed"))
+        items.append(("Runs", f"{record['runs']}, of which {len(results.failures) or 'none'} failed"))
     return [(name, text) for name, text in items if text]
 
 
-def known(found: Results) -> str:
-    """How the truth is known, in a sentence."""
-    truth = found.record.get("truth")
-    if not truth:
-        return "How this truth is known was not recorded; pidlab truth says it of a generator."
-    if truth["how"] == ["unknown"]:
-        return "No truth is known of these data: bits are captured, of how many nobody can say."
-    gap = truth["gap"]
+def truth(results: Results) -> str:
+    """Return a sentence on how the truth is known."""
+    record = results.record.get("truth")
+    if not record:
+        return "The record does not state how the truth is known; `pidlab truth` shows it for a generator."
+    if record["how"] == ["unknown"]:
+        return "The ground truth of these data is unknown; captured bits have no reference."
+    gap = record["gap"]
     error = "" if gap is None else f"; certified within {gap:.1g} bit" if gap else "; exact"
-    return f"Measure: {_together(truth['measure'])}. Known by {_together(truth['how'])}{error}."
+    return f"Measure: {_join(record['measure'])}. Known by {_join(record['how'])}{error}."
 
 
-def _any(value: Any) -> str:
+def _describe(value: Any) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_any(inner)}" for name, inner in value.items())
-    return ", ".join(map(_any, value)) if isinstance(value, list | tuple) else plain(value)
+        return ", ".join(f"{name} {_describe(inner)}" for name, inner in value.items())
+    return ", ".join(map(_describe, value)) if isinstance(value, list | tuple) else format_value(value)
 
 
-def _rows(rows: Mapping[str, int] | None) -> str:
+def _describe_rows(rows: Mapping[str, int] | None) -> str:
     if not rows:
         return ""
     return (
-        f": fitted on {rows['train']} rows, chosen between on {rows['validation']}, scored on "
-        f"{rows['test']} fresh ones"
+        f": fitted on {rows['train']} rows, selected on {rows['validation']} validation rows, scored on "
+        f"{rows['test']} test rows"
     )
 
 
 def _setting(name: str, value: Any) -> str:
-    return "fresh each step" if name == "samples" and value is None else plain(value)
+    return "fresh in each step" if name == "samples" and value is None else format_value(value)
 
 
-def _together(names: Sequence[str]) -> str:
+def _join(names: Sequence[str]) -> str:
     return " and ".join(names)
 
 
-def _go(axis: Mapping[str, Any]) -> str:
-    words = all(isinstance(value, str) for value in axis["values"])
-    many = len(axis["names"]) > 1
-    return ("are" if many else "is") if words else ("go" if many else "goes")
+def _verb(axis: Mapping[str, Any]) -> str:
+    is_text = all(isinstance(value, str) for value in axis["values"])
+    plural = len(axis["names"]) > 1
+    return ("are" if plural else "is") if is_text else ("vary" if plural else "varies")
 
 
 def _span(values: Sequence[Any]) -> str:
     if all(isinstance(value, str) for value in values):
         return " or ".join(values)
-    return f"from {plain(values[0])} to {plain(values[-1])} ({len(values)} points)"
+    return f"from {format_value(values[0])} to {format_value(values[-1])} ({len(values)} points)"
 
 
-def _listed(values: Sequence[Any]) -> str:
+def _list_values(values: Sequence[Any]) -> str:
     if len(values) <= MOST_VALUES:
-        return ", ".join(map(plain, values))
-    return f"{', '.join(map(plain, values[:3]))}, … {plain(values[-1])} ({len(values)} values)"
+        return ", ".join(map(format_value, values))
+    return f"{', '.join(map(format_value, values[:3]))}, … {format_value(values[-1])} ({len(values)} values)"

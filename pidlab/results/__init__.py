@@ -1,1 +1,1 @@
-"""Results of sweeps: read from a folder, selected, averaged over seeds, written as tables. No torch."""
+"""Results of sweeps without torch: reading a folder, selecting rows, means over seeds, tables."""

@@ -1,4 +1,4 @@
-"""What a sweep left in its folder, read back without torch: its table and how it was made."""
+"""Results of a sweep as read from its folder: the table and its provenance."""
 
 import json
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ TABLE, RECORD = "results.csv", "provenance.json"
 
 @dataclass(frozen=True)
 class Results:
-    """The results of a sweep.
+    """Results of a sweep.
 
     Args:
-        table: rows as in results.csv, bits throughout.
-        record: what provenance.json says: request, versions, failures, seconds.
-        directory: where they stand.
-        points: how many the sweep has, where the rows are those of some of them.
+        table: Rows as in results.csv; information in bits.
+        record: Contents of provenance.json: request, versions, failures, seconds.
+        directory: Folder of the results.
+        points: Number of points of the sweep, if the table holds only some of them.
     """
 
     table: pd.DataFrame
@@ -34,18 +34,18 @@ class Results:
 
     @property
     def axis_groups(self) -> list[list[str]]:
-        """Columns of the parameters that move together, the direction of most points first."""
-        # Records written before version 1.0 name the key "directions".
+        """Columns of the parameters that vary together, the axis with most points first."""
+        # Records written before version 1.0 use the key "directions".
         return self.record["axis_groups"] if "axis_groups" in self.record else self.record["directions"]
 
     @property
     def objectives(self) -> list[str]:
-        """Every objective, in the order asked for."""
+        """All objectives, in the order of the request."""
         return list(dict.fromkeys(self.table["objective"].astype(str)))
 
     @property
     def failures(self) -> dict[str, str]:
-        """Why runs failed, by key."""
+        """Reasons of failed runs, by run key."""
         return self.record["failed"]
 
     def _repr_html_(self) -> str:
@@ -53,84 +53,98 @@ class Results:
 
 
 def read_results(directory: Path) -> Results:
-    """Reads a sweep's folder.
+    """Read the folder of a sweep.
+
+    Args:
+        directory: Folder with provenance.json and results.csv or results.csv.gz.
+
+    Returns:
+        The results.
 
     Raises:
-        InvalidRequest: no sweep was finished there, files that are not what they should be, or numbers
-            of another result version.
+        InvalidRequest: If the folder holds no finished sweep, a file cannot be used, or the numbers are of
+            another result version.
     """
     try:
         record = json.loads((directory / RECORD).read_text(encoding="utf-8"))
-        plain = directory / TABLE
-        path = plain if plain.exists() else directory / f"{TABLE}.gz"
-        path = path if path.exists() else plain
-        # An older pidlab wrote 1.0 and 0.0 for what is true and false.
+        compressed = directory / f"{TABLE}.gz"
+        path = directory / TABLE
+        if not path.exists() and compressed.exists():
+            path = compressed
+        # Older versions wrote `converged` as 1.0 and 0.0, which the dtype "boolean" reads as well.
         table = pd.read_csv(path, dtype={"run": str, "converged": "boolean"})
         version = record["result_version"]
-        Results(table, record, directory).axis_groups  # noqa: B018 - an older record has none
+        results = Results(table, record, directory)
+        _ = results.axis_groups  # raises KeyError for an incomplete record
     except FileNotFoundError as error:
         missing = Path(error.filename).name
         raise InvalidRequest(
-            f"no results in {directory}: expected a folder that a sweep wrote, with {missing}"
+            f"{directory}: no results, {missing} is missing; name a folder that a sweep wrote"
         ) from None
     except OSError as error:
-        raise InvalidRequest(f"cannot read {directory} ({error.strerror})") from None
+        raise InvalidRequest(
+            f"{directory}: cannot be read ({error.strerror}); check its permissions"
+        ) from None
     except (ValueError, KeyError, TypeError) as error:
         raise InvalidRequest(
-            f"cannot use the results in {directory} ({type(error).__name__}: {error}): the sweep's command, "
-            "run again, writes them anew from results.sqlite"
+            f"{directory}: the results cannot be used ({type(error).__name__}: {error}); rerun the command "
+            "of the sweep to write them again from results.sqlite"
         ) from None
     if version != defaults.RESULT_VERSION:
         raise InvalidRequest(
-            f"{directory} holds results of version {version}, this pidlab makes version "
-            f"{defaults.RESULT_VERSION}: rerun {' '.join(record.get('command', []))!r} in a new folder"
+            f"{directory}: results of version {version}, but this pidlab needs version "
+            f"{defaults.RESULT_VERSION}; rerun {' '.join(record.get('command', []))!r} in a new folder"
         )
-    return Results(table, record, directory)
+    return results
 
 
-def merge_results(found: Sequence[Results]) -> pd.DataFrame:
-    """The rows of several sweeps as one table; a run that stands in more than one counts once.
+def merge_results(results: Sequence[Results]) -> pd.DataFrame:
+    """Merge the rows of several sweeps into one table.
 
-    What is set differently in them, such as `steps`, is a column.
+    A run that occurs in several sweeps is kept once. A setting that differs between sweeps, such as
+    `steps`, becomes a column.
+
+    Args:
+        results: Results of at least one sweep.
 
     Raises:
-        InvalidRequest: there are none.
+        InvalidRequest: If there are none.
     """
-    if not found:
-        raise InvalidRequest("no results: name a folder that a sweep wrote")
-    settings = [_settings(results.record) for results in found]
-    tables = [results.table for results in found]
-    for name in dict.fromkeys(name for own in settings for name in own):
-        held = [own.get(name) for own in settings]
-        if any(value != held[0] for value in held) or any(name in table for table in tables):
+    if not results:
+        raise InvalidRequest("results: none given; name a folder that a sweep wrote")
+    settings = [_settings(sweep.record) for sweep in results]
+    tables = [sweep.table for sweep in results]
+    for name in dict.fromkeys(name for setting in settings for name in setting):
+        values = [setting.get(name) for setting in settings]
+        if any(value != values[0] for value in values) or any(name in table for table in tables):
             tables = [
                 table if name in table else table.assign(**{name: np.nan if value is None else value})
-                for table, value in zip(tables, held, strict=True)
+                for table, value in zip(tables, values, strict=True)
             ]
     table = pd.concat([part for part in tables if len(part)] or tables[:1], ignore_index=True)
-    if "run" not in table:  # of experiments that are no sweeps
+    if "run" not in table:  # tables of experiments other than sweeps
         return table
-    once = ["run", "readout", "term", "quantity", "probe", *{"step"} & set(table)]
-    return table.drop_duplicates(once, ignore_index=True)
+    identity = ["run", "readout", "term", "quantity", "probe", *{"step"} & set(table)]
+    return table.drop_duplicates(identity, ignore_index=True)
 
 
-def merge_axis_groups(found: Sequence[Results]) -> list[list[str]]:
-    """The directions of several sweeps, each once, those of the first sweep first."""
+def merge_axis_groups(results: Sequence[Results]) -> list[list[str]]:
+    """Merge the axis groups of several sweeps; those of the first sweep come first."""
     merged: list[list[str]] = []
-    for results in found:
-        for axis in results.axis_groups:
-            if not any(set(axis) & set(known) for known in merged):
-                merged.append(axis)
+    for sweep in results:
+        for group in sweep.axis_groups:
+            if not any(set(group) & set(known) for known in merged):
+                merged.append(group)
     return merged
 
 
 def _settings(record: dict[str, Any]) -> dict[str, Any]:
-    """What a sweep was run with, by the name that a column of it would have."""
+    """Return the settings of a sweep by the name of the column that would hold them."""
     request = record.get("request", {})
     generator = request.get("generator")
-    known = defaults.ATOMS if generator == "atoms" else {}
-    about = {"generator": generator, "probes": request.get("probes")}
-    # An axis of one value merely sets its parameters, over what the training or the generator says.
-    alone = (axis for axis in request.get("axes", ()) if len(axis["values"]) == 1)
-    fixed = {name: axis["values"][0] for axis in alone for name in axis["names"]}
-    return {**known, **about, **request.get("training", {}), **fixed}
+    bits = defaults.ATOMS if generator == "atoms" else {}
+    general = {"generator": generator, "probes": request.get("probes")}
+    # An axis with one value sets its parameters and takes precedence over training and generator.
+    single = (axis for axis in request.get("axes", ()) if len(axis["values"]) == 1)
+    fixed = {name: axis["values"][0] for axis in single for name in axis["names"]}
+    return {**bits, **general, **request.get("training", {}), **fixed}

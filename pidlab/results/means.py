@@ -1,7 +1,7 @@
-"""Means over seeds with t-intervals, point by point."""
+"""Means over seeds with t-intervals, and the points of a sweep that they belong to."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,211 +10,299 @@ from scipy.special import stdtrit
 
 from pidlab.errors import InvalidRequest
 
-# What a row's run is.
+# Columns of results.csv that identify a run.
 RUN = ("run", "objective", "seed")
-# What a probe read: from which readout, about which variable, in bits.
+# Columns of results.csv that state what a probe read: from which readout, about which target, in bits.
 READING = (
     *("readout", "term", "quantity", "truth", "captured", "low", "high"),
     *("probe", "headline", "converged"),
 )
-# Where training was followed.
+# The training step of a row of quantity "tracked".
 STEP = "step"
-
+# All columns that are not parameters of the sweep.
+FIXED = (*RUN, *READING, STEP)
 
 FLOOR, CEILING = "untrained", "supervised"
+CONFIDENCE = 0.95
 
 
-def base(objective: str) -> str:
-    """The name of an objective without its arguments."""
+def base_name(objective: str) -> str:
+    """Return the name of an objective without its arguments.
+
+    Args:
+        objective: A reference such as `comm(temperature=0.1)`.
+
+    Example:
+        >>> base_name("comm(temperature=0.1)")
+        'comm'
+    """
     return objective.partition("(")[0].strip()
 
 
 def is_reference(objective: str) -> bool:
-    """Whether it is a floor or a ceiling."""
-    return base(objective) in (FLOOR, CEILING)
-
-
-# Columns of results.csv that no axis varies; all others are parameters.
-FIXED = (*RUN, *READING, STEP)
-LEVEL = 0.95
+    """Return whether an objective is the untrained floor or the supervised ceiling."""
+    return base_name(objective) in (FLOOR, CEILING)
 
 
 def half_width(values: np.ndarray) -> float:
-    """Half of the 95 % t-interval of a mean, t(0.975, n - 1) s / sqrt(n); NaN of one value."""
-    return _half(values, 0.5 + LEVEL / 2)
+    """Compute half the width of the 95 % t-interval of a mean.
+
+    The half-width is t(0.975, n - 1) s / sqrt(n), with s the sample standard deviation.
+
+    Args:
+        values: One value per seed, shape (n,).
+
+    Returns:
+        The half-width in the unit of the values; NaN for a single value.
+
+    Example:
+        >>> round(half_width(np.array([0.5, 0.6, 0.7])), 4)
+        0.2484
+    """
+    return _t_margin(values, 0.5 + CONFIDENCE / 2)
 
 
-def lower_bound(values: np.ndarray) -> float:
-    """What a mean is above with 95 % confidence: mean - t(0.95, n - 1) s / sqrt(n); of one value itself."""
-    return float(values.mean()) - (_half(values, LEVEL) if len(values) > 1 else 0.0)
+def t_interval(values: Iterable[float]) -> tuple[float, float]:
+    """Compute the 95 % t-interval of a mean, in the form of seaborn's `errorbar` functions.
+
+    Args:
+        values: One value per seed, shape (n,).
+
+    Returns:
+        The ends of the interval; both NaN for a single value.
+
+    Example:
+        >>> low, high = t_interval(np.array([0.5, 0.6, 0.7]))
+        >>> round(low, 4), round(high, 4)
+        (0.3516, 0.8484)
+    """
+    array = np.asarray(values, dtype=float)
+    mean, half = float(array.mean()), half_width(array)
+    return mean - half, mean + half
 
 
-def _half(values: np.ndarray, quantile: float) -> float:
+def lower_confidence_bound(values: np.ndarray) -> float:
+    """Compute the one-sided 95 % lower t-bound of a mean; a single value is its own bound.
+
+    Args:
+        values: One value per seed, shape (n,).
+    """
+    return float(values.mean()) - (_t_margin(values, CONFIDENCE) if len(values) > 1 else 0.0)
+
+
+def _t_margin(values: np.ndarray, quantile: float) -> float:
     n = len(values)
     if n < 2:
         return np.nan
+    # scipy.special instead of scipy.stats, whose import alone takes longer than drawing a figure.
     return float(stdtrit(n - 1, quantile) * values.std(ddof=1) / np.sqrt(n))
 
 
-def means(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Mean over seeds, its t-interval and their number, in bits.
+def mean_over_seeds(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Compute means over seeds with their t-intervals.
 
     Args:
-        rows: headlines, one per (point, objective, seed, readout, term).
-        by: columns that tell the points apart.
+        rows: Headline rows of results.csv, one per (point, objective, seed, readout, term).
+        by: Columns that distinguish the points of the sweep.
 
     Returns:
-        A row per (point, objective, readout, term), in the order of `rows`: the columns of `by`, then
-        `objective, readout, term, truth, mean, low, high, seeds`; low and high are NaN of one seed.
+        One row per (point, objective, readout, term), in the order of `rows`, with the columns of `by`
+        and `objective, readout, term, truth, mean, low, high, seeds`. Bits; `low` and `high` are NaN for
+        a single seed.
 
     Raises:
-        InvalidRequest: one seed stands at one point twice, so that a mean would mix different things.
+        InvalidRequest: If one seed occurs twice at a point, so that a mean would mix different settings.
     """
-    keys = _keys(by)
+    keys = _group_columns(by)
     if "seed" in rows:
         _refuse_mixtures(rows, [*keys, "seed"])
-    order = rows.groupby(keys, sort=False, dropna=False).ngroup().to_numpy()
-    first = np.unique(order, return_index=True)[1]
-    shown = rows.iloc[first][[*keys, "truth"]].reset_index(drop=True)
-    groups = _grouped(rows["captured"], order)
+    numbers = rows.groupby(keys, sort=False, dropna=False).ngroup().to_numpy()
+    first = np.unique(numbers, return_index=True)[1]
+    means = rows.iloc[first][[*keys, "truth"]].reset_index(drop=True)
+    groups = _split_groups(rows["captured"], numbers)
     halves = np.array([half_width(values) for values in groups])
-    shown["mean"] = np.array([values.mean() for values in groups])
-    shown["low"] = shown["mean"] - halves
-    shown["high"] = shown["mean"] + halves
-    shown["seeds"] = np.array([len(values) for values in groups], dtype=int)
-    return shown
+    means["mean"] = np.array([values.mean() for values in groups])
+    means["low"] = means["mean"] - halves
+    means["high"] = means["mean"] + halves
+    means["seeds"] = np.array([len(values) for values in groups], dtype=int)
+    return means
 
 
 def above_floor(rows: pd.DataFrame, by: Sequence[str]) -> np.ndarray:
-    """Of every row that `means` makes, whether it lies above the untrained network at its point.
+    """Test whether each mean lies above the untrained network at its point.
 
-    It does where the mean difference, paired by seed, has a lower 95 % t-bound above 0 (of one seed the
-    difference itself), and where there is no untrained network to compare with.
+    A mean lies above the floor if the one-sided 95 % t-bound of the mean difference, paired by seed, is
+    above 0. With a single seed the difference itself decides.
+
+    Args:
+        rows: Headline rows of results.csv.
+        by: Columns that distinguish the points of the sweep.
+
+    Returns:
+        One bool per row of `mean_over_seeds(rows, by)`; True where the table has no untrained network.
     """
-    keys = _keys(by)
-    order = rows.groupby(keys, sort=False, dropna=False).ngroup().to_numpy()
+    keys = _group_columns(by)
+    numbers = rows.groupby(keys, sort=False, dropna=False).ngroup().to_numpy()
     rows = rows.assign(seed=rows.get("seed", 0))
     pair = [*(name for name in keys if name != "objective"), "seed"]
-    untrained = rows["objective"].astype(str).map(base) == FLOOR
-    floor = rows["captured"].where(untrained).groupby([rows[name] for name in pair], dropna=False)
-    excess = _grouped(rows["captured"] - floor.transform("max"), order)
-    known = [values[~np.isnan(values)] for values in excess]
-    return np.array([not len(values) or lower_bound(values) > 0 for values in known], dtype=bool)
+    is_floor = rows["objective"].astype(str).map(base_name) == FLOOR
+    floor = rows["captured"].where(is_floor).groupby([rows[name] for name in pair], dropna=False)
+    differences = _split_groups(rows["captured"] - floor.transform("max"), numbers)
+    known = [values[~np.isnan(values)] for values in differences]
+    return np.array([not len(values) or lower_confidence_bound(values) > 0 for values in known], dtype=bool)
 
 
-def _keys(by: Sequence[str]) -> list[str]:
+def _group_columns(by: Sequence[str]) -> list[str]:
     return list(dict.fromkeys([*by, "objective", "readout", "term"]))
 
 
-def _grouped(values: pd.Series, order: np.ndarray) -> list[np.ndarray]:
-    """The values of every group, of which `order` holds the number."""
-    ends = np.cumsum(np.bincount(order))[:-1]
-    return np.split(values.to_numpy(dtype=float)[np.argsort(order, kind="stable")], ends)
+def _split_groups(values: pd.Series, numbers: np.ndarray) -> list[np.ndarray]:
+    """Split values by the group number of each row; the order within a group is kept."""
+    ends = np.cumsum(np.bincount(numbers))[:-1]
+    return np.split(values.to_numpy(dtype=float)[np.argsort(numbers, kind="stable")], ends)
 
 
-def with_seeds(shown: pd.DataFrame, rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Means with the bits of single seeds beside them, in columns `seed0`, `seed1`, ...
+def add_single_seeds(means: pd.DataFrame, rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Add the bits of single seeds to means, in columns `seed0`, `seed1`, ...
 
     Args:
-        shown: what `means` made of `rows` and `by`.
-        rows: headlines.
-        by: columns that tell the points apart.
+        means: Result of `mean_over_seeds(rows, by)`.
+        rows: Headline rows of results.csv.
+        by: Columns that distinguish the points of the sweep.
     """
-    keys = _keys(by)
-    for seed, mine in rows.groupby("seed") if "seed" in rows else []:
-        single = mine[[*keys, "captured"]].rename(columns={"captured": f"seed{seed}"})
-        shown = shown.merge(single, "left", keys)
-    return shown
+    keys = _group_columns(by)
+    for seed, single in rows.groupby("seed") if "seed" in rows else []:
+        column = single[[*keys, "captured"]].rename(columns={"captured": f"seed{seed}"})
+        means = means.merge(column, "left", keys)
+    return means
 
 
 def _refuse_mixtures(rows: pd.DataFrame, keys: list[str]) -> None:
-    twice = rows[rows.duplicated(keys, keep=False)]
-    if twice.empty:
+    repeated = rows[rows.duplicated(keys, keep=False)]
+    if repeated.empty:
         return
-    one = twice[(twice.groupby(keys, sort=False, dropna=False).ngroup() == 0).to_numpy()]
-    differ = [name for name in parameters(rows) if one[name].nunique(dropna=False) > 1]
-    what = f"differ in {', '.join(differ)}: choose one with at {differ[0]}=VALUE" if differ else "are alike"
+    first = repeated[(repeated.groupby(keys, sort=False, dropna=False).ngroup() == 0).to_numpy()]
+    differ = [name for name in parameters(rows) if first[name].nunique(dropna=False) > 1]
+    remedy = (
+        f"they differ in {', '.join(differ)}; choose one value with at {differ[0]}=VALUE"
+        if differ
+        else "their parameters are equal; leave one of the folders out"
+    )
     raise InvalidRequest(
-        f"{len(one)} results of {one['objective'].iloc[0]!r}, seed {one['seed'].iloc[0]}, stand at one point "
-        f"and would be mixed; they {what}"
+        f"{first['objective'].iloc[0]!r}, seed {first['seed'].iloc[0]}: {len(first)} results at one point "
+        f"cannot be averaged; {remedy}"
     )
 
 
 def parameters(table: pd.DataFrame) -> list[str]:
-    """The columns that say at which point of a sweep a row stands."""
+    """Return the columns of results.csv that state the point of the sweep."""
     return [str(name) for name in table.columns if name not in FIXED]
 
 
-def axis_groups_of(table: pd.DataFrame, known: Sequence[Sequence[str]] = ()) -> list[list[str]]:
-    """The directions along which a table still varies: those of `known`, then any other.
+def find_axis_groups(table: pd.DataFrame, known: Sequence[Sequence[str]] = ()) -> list[list[str]]:
+    """Return the groups of parameters along which a table varies.
 
-    Columns that change together, one to one, are one direction.
+    Args:
+        table: Rows as in results.csv.
+        known: Groups that are kept, as far as their columns vary in the table.
+
+    Returns:
+        The groups of `known`, then the other columns that vary. Columns that correspond one to one form
+        one group.
     """
     varied = [name for name in parameters(table) if table[name].nunique(dropna=False) > 1]
-    found = [[name for name in axis if name in varied] for axis in known]
-    found = [axis for axis in found if axis]
-    taken = {name for axis in found for name in axis}
+    groups = [[name for name in group if name in varied] for group in known]
+    groups = [group for group in groups if group]
+    grouped = {name for group in groups for name in group}
     for name in varied:
-        if name in taken:
+        if name in grouped:
             continue
-        together = next((axis for axis in found if _one_to_one(table, axis[0], name)), None)
-        if together is None:
-            found.append([name])
+        matching = next((group for group in groups if _is_one_to_one(table, group[0], name)), None)
+        if matching is None:
+            groups.append([name])
         else:
-            together.append(name)
-    return found
+            matching.append(name)
+    return groups
 
 
-def _one_to_one(table: pd.DataFrame, a: str, b: str) -> bool:
+def _is_one_to_one(table: pd.DataFrame, a: str, b: str) -> bool:
     pairs = table[[a, b]].drop_duplicates()
     return not (pairs[a].duplicated().any() or pairs[b].duplicated().any())
 
 
-def columns_of(table: pd.DataFrame, axis_groups: Sequence[Sequence[str]]) -> list[str]:
-    """The columns that tell the points along directions apart: the first of each, and any it does not fix."""
-    found: list[str] = []
-    for first, *rest in axis_groups:
-        found.append(first)
-        found += [name for name in rest if table.drop_duplicates([first, name])[first].duplicated().any()]
-    return found
+def point_columns(table: pd.DataFrame, axis_groups: Sequence[Sequence[str]]) -> list[str]:
+    """Return the columns that distinguish the points of a sweep.
+
+    These are the first column of each group, and further columns of the group that the first does not
+    determine.
+
+    Args:
+        table: Rows as in results.csv.
+        axis_groups: Columns of the parameters that vary together.
+    """
+    columns: list[str] = []
+    for first, *others in axis_groups:
+        columns.append(first)
+        columns += [name for name in others if table.drop_duplicates([first, name])[first].duplicated().any()]
+    return columns
 
 
-def places(rows: pd.DataFrame, columns: Sequence[str]) -> list[dict[str, Any]]:
-    """The points that rows stand at, in their order, as values by column."""
+def list_points(rows: pd.DataFrame, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the distinct points of rows in their order, as values by column.
+
+    Args:
+        rows: Rows with the columns below.
+        columns: Columns that distinguish points; without any there is one point.
+    """
     if not columns:
         return [{}]
-    return [dict(zip(columns, values, strict=True)) for values in _tuples(rows[list(columns)])]
+    distinct = rows[list(columns)].drop_duplicates().itertuples(index=False, name=None)
+    return [dict(zip(columns, values, strict=True)) for values in distinct]
 
 
-def _tuples(rows: pd.DataFrame) -> list[tuple[Any, ...]]:
-    return list(rows.drop_duplicates().itertuples(index=False, name=None))
+def rows_at(table: pd.DataFrame, point: dict[str, Any]) -> pd.DataFrame:
+    """Return the rows at a point; a missing value matches a missing value."""
+    mask = np.ones(len(table), dtype=bool)
+    for name, value in point.items():
+        mask &= (table[name].isna() if pd.isna(value) else table[name] == value).to_numpy()
+    return table[mask]
 
 
-def at_place(table: pd.DataFrame, place: dict[str, Any]) -> pd.DataFrame:
-    """The rows where every column of `place` has its value."""
-    here = np.ones(len(table), dtype=bool)
-    for name, value in place.items():
-        here &= (table[name].isna() if pd.isna(value) else table[name] == value).to_numpy()
-    return table[here]
+def spread_indices(length: int, count: int) -> np.ndarray:
+    """Return `count` indices spread evenly over a sequence, including its first and last element.
+
+    Args:
+        length: Length of the sequence.
+        count: Number of indices; at most `length` are returned.
+
+    Example:
+        >>> spread_indices(10, 3)
+        array([0, 4, 9])
+    """
+    return np.linspace(0, length - 1, min(length, count)).round().astype(int)
 
 
 def thin_points(points: Sequence[dict[str, Any]], most: int = 3) -> list[dict[str, Any]]:
-    """All points, or of more than `most` some of them, evenly from the first to the last."""
-    if len(points) <= most:
-        return list(points)
-    return [points[round(i * (len(points) - 1) / (most - 1))] for i in range(most)]
+    """Return at most `most` points, spread evenly from the first to the last."""
+    return [points[i] for i in spread_indices(len(points), most)]
 
 
 def thin_grid(lengths: Sequence[int], most: int) -> list[np.ndarray]:
-    """Places along every direction, evenly from the first to the last: of so many points at the most.
+    """Choose positions along every axis of a grid such that they span at most `most` points.
 
     Args:
-        lengths: how many places every direction has.
-        most: of the points that the chosen places make together; 1 or more.
+        lengths: Number of points along each axis.
+        most: Largest number of points that the chosen positions may span; at least 1.
+
+    Returns:
+        Positions along each axis, spread evenly from the first to the last.
+
+    Example:
+        >>> thin_grid([11, 2], 12)
+        [array([ 0,  2,  4,  6,  8, 10]), array([0, 1])]
     """
     counts = list(lengths)
     while math.prod(counts) > most and max(counts) > 1:
         longest = counts.index(max(counts))
         counts[longest] = (counts[longest] + 1) // 2
-    pairs = zip(lengths, counts, strict=True)
-    return [np.linspace(0, n - 1, count).round().astype(int) for n, count in pairs]
+    return [spread_indices(n, count) for n, count in zip(lengths, counts, strict=True)]

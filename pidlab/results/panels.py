@@ -1,4 +1,4 @@
-"""Which captured bits a sweep shows: the terms of one readout, or the readouts of one target."""
+"""Selection of result rows, and their division into the panels of a figure or the columns of a table."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pidlab.errors import InvalidRequest, nearest
+from pidlab.results.formatting import format_value
 from pidlab.results.means import parameters
 
 SYMBOLS = {
@@ -21,22 +22,129 @@ SYMBOLS = {
     "nuisance:shared": "$N_{12}$",
     "total:y": "$Y$",
 }
+_WORDS = {"redundant": "redundancy", "unique": "unique information", "synergy": "synergy"}
+# Readouts of the first modality, of the second modality and of both.
+READOUTS = ("z1", "z2", "z12")
 
-
-def symbol_of(term: str) -> str | None:
-    """How a term is written, that of more than two modalities too: `synergy13` is S_13; None for others."""
-    parts = re.fullmatch(r"(redundant|unique|synergy)(\d*)", term)
-    if term in SYMBOLS or parts is None:
-        return SYMBOLS.get(term)
-    return f"${parts[1][0].upper()}_{{{parts[2]}}}$"
-
-
-# Symbols that an oracle tells; what a warm start begins with.
+# Names of the representations in `pidlab oracle`: made of true symbols, or trained.
 REPRESENTATIONS = ("S", "R", "R+U", "R+U+S", "R+U+S+nuisance")
 WHOLE = "R+U+S"
 OWN_FUSION, SCRATCH, WARM, TRAINED = f"{WHOLE}, own fusion", "scratch", "warm", "warm, trained"
 # Those whose networks were fitted.
 FITTED = (SCRATCH, WARM, TRAINED)
+
+
+def symbol_of(term: str) -> str | None:
+    """Return the symbol of a term as mathtext, or None for a target that is no term.
+
+    Args:
+        term: Name of a term; digits after it name modalities.
+
+    Example:
+        >>> symbol_of("synergy"), symbol_of("synergy13"), symbol_of("digit")
+        ('$S$', '$S_{13}$', None)
+    """
+    parts = _split_term(term)
+    if term in SYMBOLS or parts is None:
+        return SYMBOLS.get(term)
+    return f"${parts[0][0].upper()}_{{{parts[1]}}}$"
+
+
+def describe_term(term: str) -> str:
+    """Return the name of a term in words with its symbol; any other target keeps its name.
+
+    Args:
+        term: Name of a term or of another target.
+
+    Example:
+        >>> describe_term("redundant"), describe_term("unique1")
+        ('redundancy $R$', 'unique information $U_1$')
+    """
+    parts = _split_term(term)
+    return f"{_WORDS[parts[0]]} {symbol_of(term)}" if parts else symbol_of(term) or term
+
+
+def _split_term(term: str) -> tuple[str, str] | None:
+    parts = re.fullmatch(r"(redundant|unique|synergy)(\d*)", term)
+    return (parts[1], parts[2]) if parts else None
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A target as read from one readout: a panel of a figure, or a column of a table.
+
+    Args:
+        readout: Name of the readout.
+        term: Name of the target.
+        title: Name in words, with mathtext.
+        symbol: Symbol, as mathtext.
+    """
+
+    readout: str
+    term: str
+    title: str
+    symbol: str
+
+    def rows(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of a table that belong to this panel."""
+        return table[(table["readout"] == self.readout) & (table["term"] == self.term)]
+
+
+def panels(
+    table: pd.DataFrame, readout: str = "z12", terms: Sequence[str] = (), quantity: str = "mi"
+) -> tuple[pd.DataFrame, list[Panel]]:
+    """Select the headline rows to show and divide them into panels.
+
+    If every target is a term, there is one panel per term, and all show the same readout. Otherwise
+    there is one panel per target and readout, I(z1;T), I(z2;T) and I(z12;T), because the share of a
+    single modality is then of interest.
+
+    Args:
+        table: Rows as in results.csv.
+        readout: Readout to show.
+        terms: Targets that are shown in addition to the terms, such as `nuisance:1`.
+        quantity: `mi`, or `tracked` for bits during training.
+
+    Returns:
+        The selected rows and the panels.
+
+    Raises:
+        InvalidRequest: If the table has no headline rows of that readout.
+    """
+    rows = headlines(table, quantity)
+    rows = rows[~is_auxiliary(rows) | rows["term"].isin(list(terms))]
+    selected = rows[rows["readout"] == readout]
+    if selected.empty:
+        available = ", ".join(dict.fromkeys(rows["readout"].astype(str)))
+        remedy = f"there are {available}" if available else f"no rows of quantity {quantity!r} have a readout"
+        raise InvalidRequest(
+            f"--readout {readout}: no headline of readout {readout!r} in the results; {remedy}"
+        )
+    names = [str(name) for name in dict.fromkeys(selected["term"])]
+    if all(map(symbol_of, names)):
+        return selected, [Panel(readout, name, describe_term(name), symbol_of(name) or "") for name in names]
+    readouts = [name for name in READOUTS if name in set(rows["readout"])]
+    divided = []
+    for term in dict.fromkeys(rows["term"].astype(str)):
+        for name in readouts:
+            symbol = f"$I(z_{{{name[1:]}}};{_in_formula(term.upper())})$"
+            divided.append(Panel(name, term, symbol, symbol))
+    return rows[rows["readout"].isin(readouts)], divided
+
+
+def _in_formula(text: str) -> str:
+    """Escape or drop the characters of a user's target name that have a meaning in a formula."""
+    return re.sub(r"[\\^#~$%_{}|]", lambda found: f"\\{found[0]}" if found[0] in "$%_{}|" else " ", text)
+
+
+def headlines(table: pd.DataFrame, quantity: str = "mi") -> pd.DataFrame:
+    """Return the rows of the probe with the best validation score for each (run, readout, target)."""
+    return table[table["headline"].astype(bool) & (table["quantity"] == quantity)]
+
+
+def is_auxiliary(table: pd.DataFrame) -> pd.Series:
+    """Return which rows are about an auxiliary variable; a colon marks them, as in `nuisance:1`."""
+    return table["term"].astype(str).str.contains(":")
 
 
 def select(
@@ -45,134 +153,75 @@ def select(
     terms: Sequence[str] = (),
     at: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
-    """The rows that are asked for, in the order asked for.
+    """Select rows by objective, term and point, and sort them in the requested order.
 
     Args:
-        table: rows as in results.csv.
-        objectives: subset and order; all where none is named.
-        terms: subset and order; all where none is named.
-        at: values of parameters, `unique` for both unique terms; text stands for what it spells.
+        table: Rows as in results.csv.
+        objectives: Subset and order of the objectives; all if empty.
+        terms: Subset and order of the terms; all if empty.
+        at: Values of parameters; `unique` sets both unique terms. Text is converted to the column's type.
 
     Raises:
-        InvalidRequest: an objective, a term or a value that no row has; the nearest is named.
+        InvalidRequest: If no row has one of the objectives, terms or values.
     """
     if table.empty:
-        raise InvalidRequest("nothing to show: the table has no rows")
+        raise InvalidRequest("results: the table has no rows; run the sweep again to fill it")
     for name, value in (at or {}).items():
-        table = table[_equal(table, name, value)]
-    # Objectives are the outer order, terms the inner one.
+        table = table[_has_value(table, name, value)]
+    # Sorting by objective last makes objectives the outer order and terms the inner one.
     for column, names in (("term", terms), ("objective", objectives)):
-        table = _ordered(table, column, names)
+        table = _select_names(table, column, names)
     return table.reset_index(drop=True)
 
 
-def _equal(table: pd.DataFrame, name: str, value: Any) -> np.ndarray:
+def _has_value(table: pd.DataFrame, name: str, value: Any) -> np.ndarray:
     known = parameters(table)
     if name == "unique" and name not in known and {"unique1", "unique2"} <= set(known):
-        return _equal(table, "unique1", value) & _equal(table, "unique2", value)
+        return _has_value(table, "unique1", value) & _has_value(table, "unique2", value)
     if name not in known:
-        raise InvalidRequest(f"no parameter {name!r} in these results: {nearest(name, known)}")
+        raise InvalidRequest(f"--at {name}: no such parameter in the results; {nearest(name, known)}")
     column = table[name]
     if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
         try:
-            here = np.isclose(column.to_numpy(dtype=float), float(value), rtol=1e-9, atol=1e-12)
+            # A tolerance, because 0.3 may be stored as 0.30000000000000004 in a range of values.
+            mask = np.isclose(column.to_numpy(dtype=float), float(value), rtol=1e-9, atol=1e-12)
         except (TypeError, ValueError):
-            raise InvalidRequest(f"{name} = {value!r}: expected a number") from None
+            raise InvalidRequest(f"--at {name}={value}: expected a number; {name} is numeric") from None
     else:
-        here = (column.astype(str) == str(value)).to_numpy()
-    if not here.any():
-        held = [f"{v:g}" if isinstance(v, float) else str(v) for v in sorted(column.dropna().unique())]
-        raise InvalidRequest(f"nothing to show at {name} = {value}: there are {', '.join(held) or 'none'}")
-    return here
+        mask = (column.astype(str) == str(value)).to_numpy()
+    if not mask.any():
+        values = ", ".join(format_value(v) for v in sorted(column.dropna().unique()))
+        raise InvalidRequest(f"--at {name}={value}: no results have this value; there are {values or 'none'}")
+    return mask
 
 
-def _ordered(table: pd.DataFrame, column: str, names: Sequence[str]) -> pd.DataFrame:
+def _select_names(table: pd.DataFrame, column: str, names: Sequence[str]) -> pd.DataFrame:
     if not names:
         return table
     known = list(dict.fromkeys(table[column].astype(str))) if column in table else []
     for name in names:
         if name not in known:
             hint = nearest(name, known) if known else f"the table has no column {column!r}"
-            raise InvalidRequest(f"nothing to show of {column} {name!r}: {hint}")
-    place = table[column].astype(str).map({name: i for i, name in reversed(list(enumerate(names)))})
-    return table[place.notna()].iloc[np.argsort(place.dropna().to_numpy(), kind="stable")]
+            raise InvalidRequest(f"--{column} {name}: not in the results; {hint}")
+    rank = table[column].astype(str).map({name: i for i, name in reversed(list(enumerate(names)))})
+    return table[rank.notna()].iloc[np.argsort(rank.dropna().to_numpy(), kind="stable")]
 
 
-def require(table: pd.DataFrame, columns: Sequence[str], what: str) -> None:
-    """Checks that a table has rows and the columns that a figure is drawn from.
+def require_columns(table: pd.DataFrame, columns: Sequence[str], what: str) -> None:
+    """Check that a table has rows and all columns that a figure needs.
+
+    Args:
+        table: The table.
+        columns: Required columns.
+        what: Name of the figure, for the message.
 
     Raises:
-        InvalidRequest: what is missing, named.
+        InvalidRequest: If columns are missing or there are no rows.
     """
     missing = [name for name in columns if name not in table]
     if missing:
         raise InvalidRequest(
-            f"{what} is drawn from {', '.join(columns)}: the table lacks {', '.join(missing)}"
+            f"{what}: the table lacks {', '.join(missing)}; it must have {', '.join(columns)}"
         )
     if table.empty:
-        raise InvalidRequest(f"nothing to show: {what} of a table without rows")
-
-
-# Readouts of the first modality, of the second and of both.
-READOUTS = ("z1", "z2", "z12")
-
-
-@dataclass(frozen=True)
-class Panel:
-    """Bits about one target that one readout holds."""
-
-    readout: str
-    term: str
-    title: str
-    symbol: str
-
-    def of(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """The rows that it shows."""
-        return rows[(rows["readout"] == self.readout) & (rows["term"] == self.term)]
-
-
-def headlines(table: pd.DataFrame, quantity: str = "mi") -> pd.DataFrame:
-    """The rows of the probe that speaks for a (run, readout, target)."""
-    return table[table["headline"].astype(bool) & (table["quantity"] == quantity)]
-
-
-def is_auxiliary(table: pd.DataFrame) -> pd.Series:
-    """Which rows are about something beside the targets, such as `nuisance:1`: a colon marks it."""
-    return table["term"].astype(str).str.contains(":")
-
-
-def panels(
-    table: pd.DataFrame, readout: str = "z12", terms: Sequence[str] = (), quantity: str = "mi"
-) -> tuple[pd.DataFrame, list[Panel]]:
-    """The headlines to show of results, and how they are divided.
-
-    A generator with a target per term, or per factor planted in more modalities, shows what `readout`
-    holds of each. One with targets of other
-    names shows I(z1;T), I(z2;T) and I(z12;T), for what a single modality tells is a part of the story.
-
-    Args:
-        table: rows as in results.csv.
-        readout: of which headlines are shown.
-        terms: asked for by name; others that stand beside the targets (`nuisance:1`) are not shown.
-        quantity: `mi`, or `tracked` for bits along training.
-
-    Raises:
-        InvalidRequest: nothing in the table is a headline of that readout.
-    """
-    rows = headlines(table, quantity)
-    rows = rows[~is_auxiliary(rows) | rows["term"].isin(list(terms))]
-    own = rows[rows["readout"] == readout]
-    if own.empty:
-        held = ", ".join(dict.fromkeys(rows["readout"].astype(str)))
-        there = f"there are {held}" if held else f"and of no other, among rows of quantity {quantity!r}"
-        raise InvalidRequest(f"nothing to show: no headline of readout {readout!r} in these results; {there}")
-    symbols = {str(name): symbol_of(str(name)) for name in dict.fromkeys(own["term"])}
-    if all(symbols.values()):
-        return own, [Panel(readout, name, f"{name} {s}", str(s)) for name, s in symbols.items()]
-    held = [name for name in READOUTS if name in set(rows["readout"])]
-    found = []
-    for term in dict.fromkeys(rows["term"]):
-        for name in held:
-            symbol = f"$I(z_{{{name[1:]}}};{str(term).upper()})$"
-            found.append(Panel(name, str(term), symbol, symbol))
-    return rows[rows["readout"].isin(held)], found
+        raise InvalidRequest(f"{what}: the table has no rows; there is nothing to draw")

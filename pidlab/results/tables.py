@@ -1,4 +1,4 @@
-"""Result tables as LaTeX, Markdown, CSV and HTML: mean ± half of the t-interval over seeds, in bits."""
+"""Tables of captured bits as LaTeX, Markdown, CSV and HTML: mean ± half of the t-interval over seeds."""
 
 import html
 from collections.abc import Callable, Mapping, Sequence
@@ -10,19 +10,20 @@ import pandas as pd
 
 from pidlab.errors import InvalidRequest
 from pidlab.registry import look_up
+from pidlab.results.formatting import format_bits, format_interval, format_value
 from pidlab.results.means import (
     above_floor,
-    axis_groups_of,
-    columns_of,
+    find_axis_groups,
     is_reference,
-    means,
-    places,
+    mean_over_seeds,
+    point_columns,
     thin_points,
 )
 from pidlab.results.panels import Panel, panels, select
 
 TRUTH = "truth"
 NAN = float("nan")
+UNIT = "[bits]"
 
 
 @dataclass(frozen=True)
@@ -30,34 +31,48 @@ class Cell:
     """A mean with its interval, in bits.
 
     Args:
-        mean: over seeds, or the truth; NaN where nothing was measured.
-        half: half of the 95 % t-interval; NaN of one seed and of a truth.
-        best: whether it is the most that an objective captured, floor and ceiling apart, and above the floor.
+        mean: Mean over seeds, or the ground truth; NaN if nothing was measured.
+        half: Half the width of the 95 % t-interval; NaN for a single seed and for the ground truth.
+        best: Whether it is the largest value of its column, not counting floor and ceiling, and lies
+            above the floor.
     """
 
     mean: float
     half: float = NAN
     best: bool = False
 
-    def text(self, plus_minus: str) -> str:
-        """Two decimals; empty where nothing was measured."""
-        if self.mean != self.mean:
-            return ""
-        half = "" if self.half != self.half else f"{plus_minus}{self.half:.2f}"
-        return f"{rounded(self.mean)}{half}"
+
+@dataclass(frozen=True)
+class TableRow:
+    """A row of a table: an objective, or the ground truth, at one point.
+
+    Args:
+        point: Values of the varied parameters.
+        objective: The objective, or `truth`.
+        cells: One cell per column.
+    """
+
+    point: dict[str, Any]
+    objective: str
+    cells: list[Cell]
 
 
 @dataclass(frozen=True)
 class CapturedTable:
-    """Captured bits of objectives at points: what every written form is made of.
+    """Captured bits of objectives at the points of a sweep.
 
     Args:
-        columns: what the cells are about.
-        rows: the point, the objective (or `truth`) and a cell per column.
+        columns: Target and readout of each column.
+        rows: Rows by point; the ground truth comes first.
     """
 
     columns: list[Panel]
-    rows: list[tuple[dict[str, Any], str, list[Cell]]]
+    rows: list[TableRow]
+
+    @property
+    def parameters(self) -> list[str]:
+        """The varied parameters."""
+        return list(self.rows[0].point) if self.rows else []
 
 
 def captured_table(
@@ -69,208 +84,187 @@ def captured_table(
     terms: Sequence[str] = (),
     at: Mapping[str, Any] | None = None,
 ) -> CapturedTable:
-    """Means over seeds of headlines, a row per point and objective, the truth first.
+    """Build the table of captured bits, with one row per point and objective.
 
-    The best of a column is the most captured at a point by what is neither floor nor ceiling, to the two
-    decimals shown; there is none where the truth is 0. Where an untrained network stands in the table, the
-    best must be above it too: the lower 95 % t-bound of the mean difference, paired by seed, above 0 (of one
-    seed the difference itself).
+    The best value of a column is the largest one at a point, rounded to two decimals; the floor and the
+    ceiling do not compete. No value is best where the truth is 0, or where an untrained network is in the
+    table and the value does not lie above it (see `above_floor`).
 
     Args:
-        table: rows as in results.csv.
-        axis_groups: columns of the parameters that move together.
-        readout: which readout.
-        objectives: subset and order.
-        terms: subset and order.
-        at: chooses a point.
+        table: Rows as in results.csv.
+        axis_groups: Columns of the parameters that vary together.
+        readout: Readout to show.
+        objectives: Subset and order of the objectives; all if empty.
+        terms: Subset and order of the terms; all if empty.
+        at: Values of parameters, to select points.
 
     Raises:
-        InvalidRequest: nothing of that kind in the table.
+        InvalidRequest: If no row is left.
     """
-    chosen = select(table, objectives, terms, at)
-    rows, divided = panels(chosen, readout, terms)
-    by = columns_of(rows, axis_groups_of(rows, axis_groups))
-    shown = means(rows, by).assign(above=above_floor(rows, by))
-    format_table = []
-    for place, here in zip(places(shown, by), _by_place(shown, by), strict=True):
-        rows_of = [
-            [row for row in here if (row["readout"], row["term"]) == (p.readout, p.term)] for p in divided
+    rows, columns = panels(select(table, objectives, terms, at), readout, terms)
+    by = point_columns(rows, find_axis_groups(rows, axis_groups))
+    means = mean_over_seeds(rows, by).assign(above=above_floor(rows, by))
+    # means of each objective by (readout, term), at each point
+    points: dict[tuple[Any, ...], dict[str, dict[tuple[str, str], dict[str, Any]]]] = {}
+    for record in means.astype(dict.fromkeys(("truth", "mean", "low", "high"), float)).to_dict("records"):
+        # None instead of NaN, since NaN is not equal to itself and would start a new point in every row
+        point = tuple(None if pd.isna(record[name]) else record[name] for name in by)
+        objective = points.setdefault(point, {}).setdefault(str(record["objective"]), {})
+        objective[record["readout"], record["term"]] = {str(key): value for key, value in record.items()}
+    table_rows: list[TableRow] = []
+    for values, found in points.items():
+        point = dict(zip(by, values, strict=True))
+        measured = [
+            {name: cells[key] for name, cells in found.items() if key in cells}
+            for key in ((column.readout, column.term) for column in columns)
         ]
-        parts = [{str(row["objective"]): row for row in found} for found in rows_of]
-        true = [next((p["truth"] for p in part.values() if p["truth"] == p["truth"]), NAN) for part in parts]
-        format_table.append((place, TRUTH, [Cell(bits) for bits in true]))
-        best = [set() if bits == 0.0 else _best(part) for part, bits in zip(parts, true, strict=True)]
-        for objective in dict.fromkeys(str(row["objective"]) for row in here):
+        truths = [_first_known(record["truth"] for record in column.values()) for column in measured]
+        best = [_best(column) if truth else set() for column, truth in zip(measured, truths, strict=True)]
+        table_rows.append(TableRow(point, TRUTH, [Cell(truth) for truth in truths]))
+        for name in found:
             cells = [
-                _cell(part.get(objective), objective in most) for part, most in zip(parts, best, strict=True)
+                _cell(column[name], name in winners) if name in column else Cell(NAN)
+                for column, winners in zip(measured, best, strict=True)
             ]
-            format_table.append((place, objective, cells))
-    return CapturedTable(divided, format_table)
+            table_rows.append(TableRow(point, name, cells))
+    return CapturedTable(columns, table_rows)
 
 
-def _by_place(shown: pd.DataFrame, by: Sequence[str]) -> list[list[dict[Any, Any]]]:
-    """The means at every point, in the order of the points."""
-    groups = shown.groupby(list(by), sort=False, dropna=False).ngroup() if by else pd.Series(0, shown.index)
-    found = [[] for _ in range(groups.max() + 1)]
-    rows = shown.astype(dict.fromkeys(("truth", "mean", "low", "high"), float)).to_dict("records")
-    for group, row in zip(groups, rows, strict=True):
-        found[group].append(row)
-    return found
+def _first_known(values: Any) -> float:
+    return next((value for value in values if value == value), NAN)
 
 
-def _cell(row: dict[str, Any] | None, best: bool) -> Cell:
-    if row is None:  # an objective without this readout
-        return Cell(NAN)
-    return Cell(row["mean"], (row["high"] - row["low"]) / 2, best)
+def _cell(record: Mapping[str, Any], best: bool) -> Cell:
+    return Cell(record["mean"], (record["high"] - record["low"]) / 2, best)
 
 
-def _best(part: dict[str, dict[str, Any]]) -> set[str]:
-    own = {name: row["mean"] for name, row in part.items() if not is_reference(name)}
-    most = [name for name, bits in own.items() if rounded(bits) == rounded(max(own.values()))]
-    return {name for name in most if part[name]["above"]}
+def _best(column: dict[str, dict[str, Any]]) -> set[str]:
+    means = {name: record["mean"] for name, record in column.items() if not is_reference(name)}
+    if not means:
+        return set()
+    largest = format_bits(max(means.values()))
+    return {name for name, mean in means.items() if format_bits(mean) == largest and column[name]["above"]}
 
 
-def rounded(bits: float) -> str:
-    """Two decimals, without a minus before a zero."""
-    text = f"{bits:.2f}"
-    return "0.00" if text == "-0.00" else text
-
-
-UNIT = "[bits]"
-
-
-def as_frame(found: CapturedTable) -> pd.DataFrame:
-    """The numbers as a table, unrounded: a column of means and one of half-widths per term, in bits."""
+def to_frame(table: CapturedTable) -> pd.DataFrame:
+    """Return the numbers unrounded: a column of means and a column of half-widths per term, in bits."""
     records = []
-    for place, objective, cells in found.rows:
-        record: dict[str, Any] = {**place, "objective": objective}
-        for column, cell in zip(found.columns, cells, strict=True):
-            record[f"{_plain(column)} {UNIT}"] = cell.mean
-            record[f"{_plain(column)} ± {UNIT}"] = cell.half
+    for row in table.rows:
+        record: dict[str, Any] = {**row.point, "objective": row.objective}
+        for column, cell in zip(table.columns, row.cells, strict=True):
+            record[f"{_plain_name(column)} {UNIT}"] = cell.mean
+            record[f"{_plain_name(column)} ± {UNIT}"] = cell.half
         records.append(record)
     return pd.DataFrame(records)
 
 
-def as_csv(found: CapturedTable) -> str:
-    """As CSV, numbers unrounded."""
-    return as_frame(found).to_csv(index=False)
+def to_csv(table: CapturedTable) -> str:
+    """Return the unrounded numbers as CSV."""
+    return to_frame(table).to_csv(index=False)
 
 
-def as_markdown(found: CapturedTable) -> str:
-    """As a Markdown table, the best of a column in bold."""
-    head = [*_place_names(found), "objective", *(f"{_plain(column)} {UNIT}" for column in found.columns)]
-    rule = [*("---" for _ in head[: -len(found.columns)]), *("---:" for _ in found.columns)]
-    lines = [head, rule]
-    for place, objective, cells in found.rows:
-        words = (cell.text(" ± ") for cell in cells)
-        bold = (f"**{word}**" if cell.best else word for word, cell in zip(words, cells, strict=True))
-        lines.append([*map(_value, place.values()), objective.replace("|", "\\|"), *bold])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+def to_markdown(table: CapturedTable) -> str:
+    """Return a Markdown table with the best value of each column in bold."""
+    words = len(table.parameters) + 1
+    frame = _text_frame(table, lambda text, best: f"**{text}**" if best else text)
+    frame.iloc[:, :words] = frame.iloc[:, :words].map(lambda text: text.replace("|", "\\|"))
+    alignment = ["left"] * words + ["right"] * len(table.columns)
+    return frame.to_markdown(index=False, disable_numparse=True, colalign=alignment) + "\n"
 
 
-def as_latex(found: CapturedTable) -> str:
-    r"""As a LaTeX table for the package booktabs, the best of a column in bold.
+def to_html(table: CapturedTable) -> str:
+    """Return an HTML table for notebooks with the best value of each column in bold."""
+    words = len(table.parameters) + 1
+    frame = _text_frame(table, lambda text, best: f"<b>{text}</b>" if best else text)
+    frame.iloc[:, :words] = frame.iloc[:, :words].map(html.escape)
+    frame.columns = [html.escape(name) for name in frame.columns]
+    return frame.to_html(index=False, escape=False, border=0)
 
-    Points are divided by a rule; what does not change from a row to the next is written once.
+
+def to_latex(table: CapturedTable) -> str:
+    """Return a LaTeX table for the package booktabs with the best value of each column in bold.
+
+    Rules separate the points of the sweep, and the values of a point are written in its first row.
     """
-    names = _place_names(found)
-    head = [*map(_escape, names), "objective", *(f"{column.symbol} {UNIT}" for column in found.columns)]
-    blocks: list[list[list[str]]] = []
-    before = None
-    for place, objective, cells in found.rows:
-        first = place != before
-        if first:
-            blocks.append([])
-        words = (cell.text(r" \pm ") for cell in cells)
-        bold = [_mathematics(word, cell.best) for word, cell in zip(words, cells, strict=True)]
-        where = [_escape(_value(value)) if first else "" for value in place.values()]
-        blocks[-1].append([*where, _escape(objective), *bold])
-        before = place
-    lines = [f"\\begin{{tabular}}{{{'l' * (len(names) + 1)}{'r' * len(found.columns)}}}", r"\toprule"]
-    lines.append(" & ".join(head) + r" \\")
-    for block in blocks:
-        lines.append(r"\midrule")
-        lines += [" & ".join(row) + r" \\" for row in block]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+    words = len(table.parameters) + 1
+
+    def number(text: str, best: bool) -> str:
+        return f"$\\mathbf{{{text}}}$" if best else f"${text}$" if text else ""
+
+    frame = _text_frame(table, number, r" \pm ")
+    frame.columns = [*frame.columns[:words], *(f"{column.symbol} {UNIT}" for column in table.columns)]
+    starts = [i for i, row in enumerate(table.rows) if i == 0 or row.point != table.rows[i - 1].point]
+    repeated = [i for i in range(len(frame)) if i not in starts]
+    frame.iloc[repeated, : words - 1] = ""
+    styler = frame.style.hide(axis="index").format_index(escape="latex-math", axis=1)
+    styler = styler.format(escape="latex", subset=list(frame.columns[:words]))
+    alignment = "l" * words + "r" * len(table.columns)
+    lines = styler.to_latex(hrules=True, column_format=alignment).splitlines()
+    # Four lines precede the first row: begin, toprule, head, midrule.
+    for i in reversed(starts[1:]):
+        lines.insert(4 + i, r"\midrule")
+    return "\n".join(lines) + "\n"
 
 
-def as_html(found: CapturedTable) -> str:
-    """As an HTML table for notebooks."""
-    head = [*_place_names(found), "objective", *(f"{_plain(column)} {UNIT}" for column in found.columns)]
+def _text_frame(
+    table: CapturedTable, mark: Callable[[str, bool], str], plus_minus: str = " ± "
+) -> pd.DataFrame:
+    """Return the table as text; `mark` formats a number and takes whether it is the best of its column."""
+    names = [f"{_plain_name(column)} {UNIT}" for column in table.columns]
     lines = [
-        "<table><thead><tr>",
-        *(f"<th>{html.escape(name)}</th>" for name in head),
-        "</tr></thead><tbody>",
+        [
+            *map(format_value, row.point.values()),
+            row.objective,
+            *(mark(format_interval(cell.mean, cell.half, plus_minus), cell.best) for cell in row.cells),
+        ]
+        for row in table.rows
     ]
-    for place, objective, cells in found.rows:
-        words = [html.escape(word) for word in (*map(_value, place.values()), objective)]
-        bits = (f"<b>{cell.text(' ± ')}</b>" if cell.best else cell.text(" ± ") for cell in cells)
-        lines.append(f"<tr>{''.join(f'<td>{word}</td>' for word in (*words, *bits))}</tr>")
-    return "".join([*lines, "</tbody></table>"])
+    return pd.DataFrame(lines, columns=[*table.parameters, "objective", *names], dtype=object)
+
+
+def _plain_name(column: Panel) -> str:
+    return f"I({column.readout};{column.term})" if column.symbol.startswith("$I(") else column.term
 
 
 FORMATS: dict[str, Callable[[CapturedTable], str]] = {
-    "latex": as_latex,
-    "markdown": as_markdown,
-    "csv": as_csv,
+    "latex": to_latex,
+    "markdown": to_markdown,
+    "csv": to_csv,
 }
 
 
-def format_table(found: CapturedTable, form: str) -> str:
-    """The table in a format of that name.
+def format_table(table: CapturedTable, format_: str) -> str:
+    """Return a table in one of the formats `latex`, `markdown` and `csv`.
+
+    Args:
+        table: Result of `captured_table`.
+        format_: Name of the format.
 
     Raises:
-        InvalidRequest: no such format.
+        InvalidRequest: If there is no such format.
     """
-    return look_up("format", form, FORMATS)(found)
+    return look_up("format", format_, FORMATS)(table)
 
 
 def notebook(table: pd.DataFrame, axis_groups: Sequence[Sequence[str]], directory: Path, failed: int) -> str:
-    """What a notebook shows of results: how many there are, and captured bits at a few points."""
+    """Return the HTML that represents results in a notebook: their size, and captured bits at three points.
+
+    Args:
+        table: Rows as in results.csv.
+        axis_groups: Columns of the parameters that vary together.
+        directory: Folder of the results.
+        failed: Number of failed runs.
+    """
     runs = table["run"].nunique() if "run" in table else 0
     lost = f", {failed} failed" if failed else ""
     head = f"<p>{runs} runs{lost} in <code>{html.escape(str(directory))}</code></p>"
     try:
-        found = captured_table(table, axis_groups)
+        captured = captured_table(table, axis_groups)
     except InvalidRequest as reason:
         return f"{head}<p>{html.escape(str(reason))}</p>"
-    points = list(dict.fromkeys(tuple(place.items()) for place, _, _ in found.rows))
-    shown = [tuple(place.items()) for place in thin_points([dict(point) for point in points])]
-    rows = [row for row in found.rows if tuple(row[0].items()) in shown]
-    some = f"<p>{len(shown)} of {len(points)} points</p>" if len(shown) < len(points) else ""
-    about = "<p>Captured, mean ± half of the 95 % t-interval over seeds:</p>"
-    return head + about + as_html(CapturedTable(found.columns, rows)) + some
-
-
-def _place_names(found: CapturedTable) -> list[str]:
-    return list(found.rows[0][0]) if found.rows else []
-
-
-def _plain(column: Panel) -> str:
-    own = column.symbol.startswith("$I(")
-    return f"I({column.readout};{column.term})" if own else column.term
-
-
-def _value(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _mathematics(word: str, bold: bool) -> str:
-    if not word:
-        return ""
-    return f"$\\mathbf{{{word}}}$" if bold else f"${word}$"
-
-
-def _escape(text: str) -> str:
-    return "".join(_SPECIAL.get(letter, letter) for letter in text)
-
-
-_SPECIAL = {
-    **{letter: f"\\{letter}" for letter in "&%$#_{}"},
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "\\": r"\textbackslash{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-}
+    points = list({tuple(row.point.items()): row.point for row in captured.rows}.values())
+    shown = thin_points(points)
+    rows = [row for row in captured.rows if row.point in shown]
+    note = f"<p>{len(shown)} of {len(points)} points</p>" if len(shown) < len(points) else ""
+    about = "<p>Captured information, mean ± half the 95 % t-interval over seeds:</p>"
+    return head + about + to_html(CapturedTable(captured.columns, rows)) + note

@@ -1,104 +1,92 @@
-"""The grammar of claims: `captured(objective="cross", term="unique1") <= 0.2 at unique1=1`.
+"""The grammar of claims, such as `captured(objective="cross", term="unique1") <= 0.2 at unique1=1`.
 
     claim   = sum ("<=" | ">=" | "<" | ">") sum [where]
             | sum "==" sum "within" number [where]
-    sum     = product {("+" | "-") product}
-    product = factor {("*" | "/") factor}
-    factor  = number | "-" factor | "(" sum ")" | function "(" [pairs] ")"
+    sum     = arithmetic (+ - * / and parentheses) of numbers and function "(" [pairs] ")"
     where   = "everywhere" | "at" pairs
     pairs   = column "=" value {"," column "=" value}
     value   = number | "-" number | string | word
 
-Read by hand and never evaluated as Python. What the functions mean stands in `pidlab.studies.evaluate`.
+A claim is parsed as a Python expression of which only these node types are accepted. It is never executed.
+`pidlab.studies.evaluate` defines the functions.
 """
 
+import ast
+import itertools
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from pidlab.errors import InvalidRequest, nearest
 
-FUNCTIONS = ("captured", "worst", "best", "truth", "floor", "value", "reached")
-# What `floor` is captured by, and arguments of functions that choose no rows.
+FUNCTIONS = ("captured", "truth", "floor", "value", "reached")
+# The objective that `floor` reads.
 FLOOR = "untrained"
-_OWN = {"value": "column", "reached": "share"}
-# Deeper and longer than anybody writes, less than Python's stack holds.
-MOST_DEPTH, MOST_TOKENS = 50, 500
+# Arguments that do not select rows, by function.
+_OPTIONS = {"value": "column", "reached": "share"}
+# More than any readable claim has, and few enough for Python's parser and recursion limit.
+MAX_TOKENS = 500
 
 Value = float | str
 Pairs = tuple[tuple[str, Value], ...]
 
 
 @dataclass(frozen=True)
-class Number:
-    """A number as it stands there."""
-
-    value: float
-
-    def __str__(self) -> str:
-        return _number(self.value)
-
-
-@dataclass(frozen=True)
 class Call:
-    """A function of rows, chosen by the values of columns; `place` is where it stands in the text."""
+    """A function applied to the rows that have the given values.
+
+    Args:
+        function: One of `FUNCTIONS`.
+        arguments: Columns with their values, in the order of the text.
+        place: Index of the function's name in the text.
+    """
 
     function: str
-    chosen: Pairs
-    place: int = field(default=0, compare=False)
+    arguments: Pairs
+    place: int = 0
 
     @property
     def rows(self) -> Pairs:
-        """The columns and values that choose rows."""
-        return tuple((name, value) for name, value in self.chosen if name != _OWN.get(self.function))
+        """The columns and values that select rows."""
+        option = _OPTIONS.get(self.function)
+        return tuple((name, value) for name, value in self.arguments if name != option)
 
     @property
     def column(self) -> str | None:
-        """The column that `value` reads, empty where none is named; None of any other function."""
-        return str(dict(self.chosen).get("column", "")) if self.function == "value" else None
-
-    def __str__(self) -> str:
-        return f"{self.function}({_pairs(self.chosen)})"
-
-
-@dataclass(frozen=True)
-class Negative:
-    """What stands behind a minus."""
-
-    of: "Expression"
-
-    def __str__(self) -> str:
-        return f"-{self.of}" if isinstance(self.of, Number | Call) else f"-({self.of})"
+        """The column that `value` reads, empty if it is not given; None for other functions."""
+        return str(dict(self.arguments).get("column", "")) if self.function == "value" else None
 
 
 @dataclass(frozen=True)
 class Operation:
-    """Two expressions and one of + - * /."""
+    """An arithmetic operation on one operand (a minus sign) or two.
+
+    Args:
+        operator: One of + - * /.
+        operands: One or two expressions.
+        place: Index of the operation in the text.
+    """
 
     operator: str
-    left: "Expression"
-    right: "Expression"
-
-    def __str__(self) -> str:
-        return f"({self.left}) {self.operator} ({self.right})"
+    operands: "tuple[Expression, ...]"
+    place: int = 0
 
 
-Expression = Number | Call | Negative | Operation
+Expression = float | Call | Operation
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A comparison of two expressions in bits, and at which points of an experiment it is to hold.
+    """A comparison of two expressions and the points of an experiment at which it should hold.
 
     Args:
-        left: what is compared.
-        comparison: one of <= >= < > ==.
-        right: with what.
-        within: for ==, how far apart both may be.
-        at: values of columns that every row has.
-        everywhere: at all points; `at` means all points there.
+        left: Left side.
+        comparison: One of <= >= < > ==.
+        right: Right side.
+        within: Largest difference that counts as equal; only for ==.
+        at: Values of columns; the claim is about every point that has them.
+        everywhere: Whether the claim is about all points.
     """
 
     left: Expression
@@ -108,185 +96,197 @@ class Claim:
     at: Pairs = ()
     everywhere: bool = False
 
-    def __str__(self) -> str:
-        within = "" if self.within is None else f" within {_number(self.within)}"
-        where = " everywhere" if self.everywhere else f" at {_pairs(self.at)}" if self.at else ""
-        return f"{self.left} {self.comparison} {self.right}{within}{where}"
-
     @property
     def calls(self) -> list[Call]:
-        """Every function in it, from left to right."""
+        """Every function call, from left to right."""
         return [*_calls(self.left), *_calls(self.right)]
 
 
 def parse_claim(text: str) -> Claim:
-    """Reads a claim.
+    """Parse a claim.
+
+    Args:
+        text: The claim, as in the module's grammar.
+
+    Returns:
+        The claim.
 
     Raises:
-        InvalidRequest: the text is not of the grammar; the message names the place.
+        InvalidRequest: If the text does not follow the grammar; the message names the column.
+
+    Example:
+        >>> claim = parse_claim('captured(objective="comm", term="synergy") >= 0.9 at unique1=1')
+        >>> claim.comparison, claim.right, claim.at
+        ('>=', 0.9, (('unique1', 1.0),))
     """
-    return _Reader(text).claim()
+    return _Parser(text).claim()
 
 
-def wrong(text: str, place: int, what: str) -> InvalidRequest:
-    """What is said of a claim, with the place where it stands in the text."""
-    return InvalidRequest(f"claim {text!r}, column {place + 1}: {what}")
+def invalid_claim(text: str, place: int, problem: str) -> InvalidRequest:
+    """Return the error for a claim, with the column of the problem.
+
+    Args:
+        text: The claim.
+        place: Index of the problem in the text, from 0.
+        problem: What is wrong.
+    """
+    return InvalidRequest(f"claim {text!r}, column {place + 1}: {problem}")
 
 
-class _Token(NamedTuple):
-    kind: str
-    text: str
-    place: int
-
-
-_TOKENS = re.compile(
-    r"""\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)
+_TOKEN = re.compile(
+    r"""(?P<space>\s+)
+    |(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)
     |(?P<string>"[^"]*"|'[^']*')
-    |(?P<name>[^\W\d][\w.]*)
-    |(?P<comparison><=|>=|==|<|>)
-    |(?P<mark>[-+*/(),=]))""",
+    |(?P<word>[^\W\d][\w.]*)
+    |(?P<mark><=|>=|==|[-+*/(),=<>])""",
     re.VERBOSE,
 )
+_ARITHMETIC: dict[type[ast.operator], str] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
+_COMPARISONS: dict[type[ast.cmpop], str] = {
+    ast.LtE: "<=",
+    ast.GtE: ">=",
+    ast.Lt: "<",
+    ast.Gt: ">",
+    ast.Eq: "==",
+}
 
 
-class _Reader:
-    """Recursive descent over the tokens of one claim."""
+class _Parser:
+    """Parser of one claim.
+
+    Words and quoted texts are masked by underscores of the same length before Python parses the claim: column
+    names may then be Python keywords or contain dots, texts have no escapes, and offsets stay valid.
+    """
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._tokens = [*self._read()]
-        if len(self._tokens) > MOST_TOKENS:
-            raise wrong(text, self._tokens[MOST_TOKENS].place, f"more than {MOST_TOKENS} words: make it two")
-        self._next = 0
-        self._depth = 0
-
-    def _read(self) -> Iterator[_Token]:
-        place = 0
-        while rest := self._text[place:].lstrip():
-            place = len(self._text) - len(rest)
-            found = _TOKENS.match(self._text, place)
-            if found is None:
-                raise wrong(self._text, place, f"cannot read {rest[:12]!r}")
-            kind = str(found.lastgroup)
-            yield _Token(kind, found[kind], found.start(kind))
-            place = found.end()
-        yield _Token("end", "the end", len(self._text))
-
-    @property
-    def _token(self) -> _Token:
-        return self._tokens[self._next]
-
-    def _take(self, *texts: str, kind: str | None = None) -> _Token | None:
-        token = self._token
-        if (token.kind not in ("string", "end") and token.text in texts) or token.kind == kind:
-            self._next += 1
-            return token
-        return None
-
-    def _need(self, what: str, *texts: str, kind: str | None = None) -> _Token:
-        token = self._take(*texts, kind=kind)
-        if token is None:
-            shown = "the end" if self._token.kind == "end" else self._token.text
-            raise wrong(self._text, self._token.place, f"expected {what}, found {shown}")
-        return token
+        self._tokens: dict[int, str] = {}  # words and quoted texts by their place
+        self._clauses: dict[str, int] = {}  # the first place of each clause's keyword
+        self._mask = "".join(self._masked())
 
     def claim(self) -> Claim:
-        left = self._sum()
-        comparison = self._need("a comparison <= >= < > ==", kind="comparison").text
-        right = self._sum()
-        within = None
-        if comparison == "==":
-            self._need("'within' and how far apart both may be", "within")
-            within = self._finite(self._need("a number", kind="number"))
-        everywhere = self._take("everywhere") is not None
-        at = self._pairs() if not everywhere and self._take("at") else ()
-        self._need("'at', 'everywhere' or the end", kind="end")
+        clauses = [*sorted(self._clauses.items(), key=lambda item: item[1]), ("", len(self._text))]
+        left, comparison, right = self._comparison(clauses[0][1])
+        within, at, everywhere = None, (), False
+        for (keyword, place), (_, stop) in itertools.pairwise(clauses):
+            start = place + len(keyword)
+            if keyword == "within" and comparison == "==" and within is None and not (at or everywhere):
+                within = self._number(self._parse(self._mask[start:stop], start))
+            elif keyword == "at" and not everywhere:
+                # As the arguments of a call, so that Python parses the pairs.
+                at = self._pairs(self._parse(f"_({self._mask[start:stop]})", start - 2))
+                if not at:
+                    raise self._error(stop, "expected COLUMN=VALUE after 'at'")
+            elif keyword == "everywhere" and not at and not self._mask[start:stop].strip():
+                everywhere = True
+            else:
+                raise self._error(
+                    place, f"unexpected {keyword!r}; end with 'everywhere' or 'at COLUMN=VALUE'"
+                )
+        if comparison == "==" and within is None:
+            raise self._error(clauses[0][1], "expected 'within NUMBER' after ==")
         return Claim(left, comparison, right, within, at, everywhere)
 
-    def _sum(self) -> Expression:
-        found = self._product()
-        while sign := self._take("+", "-"):
-            found = Operation(sign.text, found, self._product())
-        return found
+    def _comparison(self, stop: int) -> tuple[Expression, str, Expression]:
+        node = self._parse(self._mask[:stop], 0)
+        if not isinstance(node, ast.Compare):
+            raise self._error(stop, "expected a comparison <= >= < > ==")
+        if len(node.ops) > 1:
+            raise self._error(node.comparators[1].col_offset, "expected one comparison; split the claim")
+        left, right = self._expression(node.left), self._expression(node.comparators[0])
+        return left, _COMPARISONS[type(node.ops[0])], right
 
-    def _product(self) -> Expression:
-        found = self._factor()
-        while sign := self._take("*", "/"):
-            found = Operation(sign.text, found, self._factor())
-        return found
+    def _masked(self) -> Iterator[str]:
+        place = depth = count = 0
+        while place < len(self._text):
+            match = _TOKEN.match(self._text, place)
+            if match is None:
+                raise self._error(place, f"cannot read {self._text[place : place + 12]!r}")
+            kind, token = str(match.lastgroup), match[0]
+            count += kind != "space"
+            if count > MAX_TOKENS:
+                raise self._error(place, f"more than {MAX_TOKENS} words; split it into several claims")
+            depth += {"(": 1, ")": -1}.get(token, 0)
+            if depth == 0 and token in ("within", "everywhere", "at"):
+                self._clauses.setdefault(token, place)
+            if kind in ("word", "string"):
+                self._tokens[place] = token
+            # A line break would end the expression.
+            yield {"word": "_", "string": "_", "space": " "}.get(kind, "") * len(token) or token
+            place = match.end()
 
-    def _factor(self) -> Expression:
-        self._depth += 1
-        if self._depth > MOST_DEPTH:
-            raise wrong(self._text, self._token.place, f"more than {MOST_DEPTH} deep: write it flatter")
+    def _parse(self, mask: str, offset: int) -> ast.expr:
+        """Parse a part of the mask; `offset` is its place in the text."""
+        offset += len(mask) - len(mask.lstrip())
         try:
-            if self._take("-"):
-                return Negative(self._factor())
-            if self._take("("):
-                found = self._sum()
-                self._need("')'", ")")
-                return found
-            if number := self._take(kind="number"):
-                return Number(self._finite(number))
-            return self._call()
-        finally:
-            self._depth -= 1
+            node = ast.parse(mask.strip(), mode="eval").body
+        except (SyntaxError, MemoryError, RecursionError) as error:
+            place = min(offset + (getattr(error, "offset", None) or 1) - 1, len(self._text))
+            found = self._text[place:].strip()[:12]
+            example = "expected a comparison such as captured(term='synergy') >= 0.9 at unique1=1"
+            raise self._error(place, f"cannot parse {found!r}; {example}" if found else example) from None
+        for inner in ast.walk(node):
+            if isinstance(inner, ast.expr | ast.keyword):
+                inner.col_offset += offset
+        return node
 
-    def _call(self) -> Call:
-        name = self._need(f"a number or one of {', '.join(FUNCTIONS)}", kind="name")
-        if name.text not in FUNCTIONS:
-            hint = nearest(name.text, FUNCTIONS)
-            raise wrong(self._text, name.place, f"unknown function {name.text!r}: {hint}")
-        self._need("'('", "(")
-        chosen = () if self._token.text == ")" else self._pairs()
-        self._need("',' or ')'", ")")
-        return Call(name.text, chosen, name.place)
+    def _expression(self, node: ast.expr) -> Expression:
+        place = node.col_offset
+        match node:
+            case ast.Constant():
+                return self._number(node)
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                return Operation("-", (self._expression(operand),), place)
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
+                operands = (self._expression(left), self._expression(right))
+                return Operation(_ARITHMETIC[type(op)], operands, place)
+            case ast.Call(func=ast.Name() as name):
+                function = self._word(name.col_offset, len(name.id))
+                if function not in FUNCTIONS:
+                    raise self._error(place, f"unknown function {function!r}; {nearest(function, FUNCTIONS)}")
+                return Call(function, self._pairs(node), place)
+            case _:
+                raise self._error(place, f"expected a number or one of {', '.join(FUNCTIONS)} with (...)")
 
-    def _pairs(self) -> Pairs:
+    def _pairs(self, node: ast.expr) -> Pairs:
+        if not isinstance(node, ast.Call) or node.args:
+            place = (node.args[0] if isinstance(node, ast.Call) else node).col_offset
+            raise self._error(place, "expected COLUMN=VALUE")
         pairs: dict[str, Value] = {}
-        while True:
-            name = self._need("a column's name", kind="name")
-            self._need("'='", "=")
-            if name.text in pairs:
-                raise wrong(self._text, name.place, f"{name.text} is given twice")
-            pairs[name.text] = self._value()
-            if not self._take(","):
-                return tuple(pairs.items())
+        for keyword in node.keywords:
+            name = self._word(keyword.col_offset, len(keyword.arg or "**"))
+            if name in pairs:
+                raise self._error(keyword.col_offset, f"{name} is given twice")
+            pairs[name] = self._value(keyword.value)
+        return tuple(pairs.items())
 
-    def _value(self) -> Value:
-        if string := self._take(kind="string"):
-            return string.text[1:-1]
-        if word := self._take(kind="name"):
-            return word.text
-        sign = -1.0 if self._take("-") else 1.0
-        return sign * self._finite(self._need("a number, a word or a text in quotes", kind="number"))
+    def _value(self, node: ast.expr) -> Value:
+        if isinstance(node, ast.Name):
+            return self._word(node.col_offset, len(node.id), quoted=True)
+        return self._number(node)
 
-    def _finite(self, token: _Token) -> float:
-        value = float(token.text)
+    def _number(self, node: ast.expr) -> float:
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+            return -self._number(node.operand)
+        if not isinstance(node, ast.Constant) or not isinstance(node.value, int | float):
+            raise self._error(node.col_offset, "expected a number, a word or a text in quotes")
+        value = float(repr(node.value))  # of a text, since float(int) overflows
         if not math.isfinite(value):
-            raise wrong(self._text, token.place, f"{token.text} is no finite number")
+            raise self._error(node.col_offset, "not a finite number")
         return value
+
+    def _word(self, place: int, length: int, *, quoted: bool = False) -> str:
+        """Return the token of a masked name; a longer name is several tokens without a space between them."""
+        token = self._tokens.get(place, "")
+        if len(token) != length or (token[0] in "\"'" and not quoted):
+            raise self._error(place, "expected a word" + " or a text in quotes" * quoted)
+        return token[1:-1] if token[0] in "\"'" else token
+
+    def _error(self, place: int, problem: str) -> InvalidRequest:
+        return invalid_claim(self._text, place, problem)
 
 
 def _calls(expression: Expression) -> list[Call]:
-    match expression:
-        case Call():
-            return [expression]
-        case Negative(of):
-            return _calls(of)
-        case Operation(_, left, right):
-            return [*_calls(left), *_calls(right)]
-        case Number():
-            return []
-
-
-def _number(value: float) -> str:
-    return repr(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
-
-
-def _pairs(pairs: Pairs) -> str:
-    return ", ".join(f"{name}={_quoted(v) if isinstance(v, str) else _number(v)}" for name, v in pairs)
-
-
-def _quoted(text: str) -> str:
-    return f"'{text}'" if '"' in text else f'"{text}"'
+    if isinstance(expression, Operation):
+        return [call for operand in expression.operands for call in _calls(operand)]
+    return [expression] if isinstance(expression, Call) else []

@@ -1,4 +1,4 @@
-"""How readable bits are, as an experiment of a study."""
+"""Experiments of a study: the interface of every kind, the sweep, and readability."""
 
 import dataclasses
 import math
@@ -6,46 +6,42 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import pandas as pd
 from pydantic import Field
 
 from pidlab import defaults
 from pidlab.decomposition import TERMS
-from pidlab.errors import nearest
+from pidlab.errors import InvalidRequest, nearest
 from pidlab.registry import parse
 from pidlab.results.means import READING, RUN, STEP
-from pidlab.studies.settings import (
-    AxisText,
-    Profile,
-    Settings,
-    Strict,
-)
-from pidlab.sweeps.axes import spread, values
+from pidlab.studies.parts import Parts
+from pidlab.studies.settings import AxisText, ByProfile, Profile, Settings, Strict, name_field
+from pidlab.sweeps.axes import axis_values, spread
 
 if TYPE_CHECKING:
     from pidlab.sweeps.execute import Progress
+    from pidlab.sweeps.plan import Cohort
     from pidlab.sweeps.request import Request
 
-
-# Names of columns, each with its values where they are known.
+# Columns of a table by name, with their values; None where the study file does not determine them.
 Columns = dict[str, Sequence[Any] | None]
-# Columns of any table that hold words.
+# Columns that hold words in the table of any experiment.
 WORDS = ("objective", "readout", "term", "quantity", "probe", "representation", "views", "case", "level")
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What an experiment gave.
+class ExperimentResult:
+    """The result of an experiment.
 
     Args:
-        table: tidy, as claims and figures read it.
-        axis_groups: columns of the parameters that move together.
-        failures: why runs failed, by objective.
-        runs: how many there are.
-        request: what was asked, for provenance.
-        stated: what else its record says, such as how the truth is known (`sweeps.provenance.outcome_record`).
+        table: Tidy rows, as claims and figures read them.
+        axis_groups: Columns of the parameters that vary together.
+        failures: Why runs failed, by objective.
+        runs: Number of runs.
+        request: The request, for provenance.
+        details: Further keys of the provenance record (`sweeps.provenance.outcome_record`).
     """
 
     table: pd.DataFrame
@@ -53,188 +49,306 @@ class Outcome:
     failures: Mapping[str, str] = field(default_factory=dict)
     runs: int = 0
     request: Mapping[str, Any] = field(default_factory=dict)
-    stated: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Ready:
-    """An experiment that can be run: nothing about it is wrong.
+class PreparedExperiment:
+    """A validated experiment.
 
     Args:
-        run: runs it in a folder in which it goes on where it stopped.
-        columns: values that columns of its table will have, beyond what the file says.
+        run: Runs it in a folder, from which it resumes.
+        columns: Values of columns that are known only after validation.
     """
 
-    run: Callable[[Path, "Progress | None"], Outcome]
+    run: Callable[[Path, "Progress | None"], ExperimentResult]
     columns: Columns = field(default_factory=dict)
 
 
 class Experiment(Strict):
-    """A kind of experiment."""
+    """Base of all kinds of experiment."""
 
     kind: ClassVar[str]
 
-    name: str = Field(
-        "main", pattern=r"^[\w-]+$", description="Of the experiment; claims and figures use it."
-    )
+    name: str = name_field("main")
+    profiles: ByProfile[Any] = ByProfile()
 
-    def asked(self, profile: Profile) -> dict[str, Any]:
-        """Everything that its results depend on in a profile; JSON.
-
-        Raises:
-            InvalidRequest: keys that do not go together.
-        """
-        raise NotImplementedError
-
-    def columns(self, asked: Mapping[str, Any]) -> Columns:
-        """The columns of its table, with their values where the file says them, else None."""
-        raise NotImplementedError
-
-    def prepare(self, asked: Mapping[str, Any], tuned: Mapping[str, str], device: str) -> Ready:
-        """Makes sure that it can run, and how.
+    def specification(self, profile: Profile) -> dict[str, Any]:
+        """Return everything that the results depend on, as JSON data.
 
         Args:
-            asked: what `asked` gave.
-            tuned: objectives in place of others.
-            device: device type.
+            profile: The study's profile.
 
         Raises:
-            InvalidRequest: anything in it does not exist or cannot be.
+            InvalidRequest: If keys exclude each other.
         """
         raise NotImplementedError
 
+    def columns(self, specification: Mapping[str, Any]) -> Columns:
+        """Return the columns of the table.
 
-def misses(name: str, value: float | str, columns: Columns) -> str | None:
-    """What is wrong with a claim that chooses rows by this column and value; None: nothing known."""
+        Args:
+            specification: Result of `specification`.
+        """
+        raise NotImplementedError
+
+    def prepare(
+        self, specification: Mapping[str, Any], tuned: Mapping[str, str], device: str
+    ) -> PreparedExperiment:
+        """Validate the experiment before anything is trained.
+
+        Args:
+            specification: Result of `specification`.
+            tuned: Tuned objectives by the objectives that they replace.
+            device: Device type.
+
+        Raises:
+            InvalidRequest: If something that it names does not exist or cannot be run.
+        """
+        raise NotImplementedError
+
+    def merged(self, profile: Profile) -> dict[str, Any]:
+        """Return the given values, those for one profile last.
+
+        Args:
+            profile: The study's profile.
+        """
+        override: Strict | None = getattr(self.profiles, profile.name)
+        return self.given | (override.given if override else {})
+
+
+def selection_problem(name: str, value: float | str, columns: Columns) -> str | None:
+    """Return why no row has a value, or None if one may have it.
+
+    Args:
+        name: Column.
+        value: Value that a claim selects.
+        columns: Columns of the experiment.
+    """
     if name not in columns:
-        # Of a generator's own parameter that has a term's name, only the results say the column.
+        # The column of a generator's own parameter is known from the results only.
         return None if "." in name else f"no column {name!r} in the results: {nearest(name, columns)}"
     known = columns[name]
     if known is None:
         return None
     if name == "objective" and isinstance(value, str):
         value = str(parse(value))
-    near = [v for v in known if v == value or (not isinstance(v, str) and _close(v, value))]
-    if near:
+    if any(v == value or (not isinstance(v, str) and _is_close(v, value)) for v in known):
         return None
     return f"{name} = {value!r} is not computed, only {', '.join(map(str, known[:20]))}"
 
 
-def no_numbers(column: str, columns: Columns) -> str | None:
-    """What is wrong with a claim that reads numbers from this column; None: nothing known."""
-    if "." in column:  # as for rows
+def column_problem(column: str, columns: Columns) -> str | None:
+    """Return why a column has no numbers, or None if it may have some.
+
+    Args:
+        column: Column that a claim reads.
+        columns: Columns of the experiment.
+    """
+    if "." in column:
         return None
-    known = {
+    numeric = {
         name: values
         for name, values in columns.items()
         if name not in WORDS and not any(isinstance(value, str) for value in values or ())
     }
-    return None if column in known else f"value has no column={column!r} of numbers: {nearest(column, known)}"
+    if column in numeric:
+        return None
+    return f"value has no numeric column={column!r}: {nearest(column, numeric)}"
 
 
-def _close(one: Any, other: Any) -> bool:
+def _is_close(one: Any, other: Any) -> bool:
     return not isinstance(other, str) and math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)
 
 
-# Columns that every table of a sweep has.
+# Columns of the table of every sweep.
 SWEEP_COLUMNS = (*RUN[1:], *READING, STEP, *TERMS)
 
 
 class SweepSettings(Settings):
-    """Settings of a sweep, and what it compares, where a profile asks for less or more of it."""
+    """Settings, axes and objectives of a sweep."""
 
-    axes: dict[str, AxisText] = Field(default={}, description="What varies: any parameter, as after --vary.")
+    axes: dict[str, AxisText] = Field(
+        default={}, description="Parameters that vary, with values as for --vary."
+    )
     objectives: list[str] | None = Field(
-        default=None, min_length=1, description="References, as after --objective."
+        default=None, min_length=1, description="References to objectives, as for --objective."
     )
 
 
-class SweepProfiles(Strict):
-    """What a sweep asks in one profile only."""
-
-    quick: SweepSettings = SweepSettings()
-    laptop: SweepSettings = SweepSettings()
-    paper: SweepSettings = SweepSettings()
-
-
 class Sweep(SweepSettings, Experiment):
-    """A sweep: `pidlab sweep` in the same words."""
+    """A sweep with the options of `pidlab sweep`."""
 
     kind = "sweep"
 
     generator: str = Field(default=defaults.GENERATOR, description="Reference to the generator.")
-    zip: bool = Field(default=False, description="Axes go along together instead of in all combinations.")
-    profiles: SweepProfiles = Field(default=SweepProfiles(), description="What holds in one profile only.")
+    zip: bool = Field(default=False, description="Vary the axes together instead of in all combinations.")
+    profiles: ByProfile[SweepSettings] = ByProfile()
 
-    def asked(self, profile: Profile) -> dict[str, Any]:
-        """Generator, axes as texts, objectives, zip, settings."""
-        own: SweepSettings = getattr(self.profiles, profile.name)
-        objectives = own.objectives or self.objectives or [*defaults.OBJECTIVES]
-        axes = spread((self.axes | own.axes).items())
+    def specification(self, profile: Profile) -> dict[str, Any]:
+        """Return generator, axes as texts, objectives, zip and settings."""
+        merged = self.merged(profile)
+        override = getattr(self.profiles, profile.name)
+        axes = spread((self.axes | (override.axes if override else {})).items())
         return {
             "generator": self.generator,
             "axes": [[list(names), text] for names, text in axes],
-            "objectives": [str(parse(objective)) for objective in objectives],
+            "objectives": [str(parse(o)) for o in merged.get("objectives", defaults.OBJECTIVES)],
             "zip": self.zip,
-            "settings": profile.settings | self.said | own.said,
+            "settings": profile.settings | {k: v for k, v in merged.items() if k in Settings.model_fields},
         }
 
-    def columns(self, asked: Mapping[str, Any]) -> Columns:
-        """Objectives and the values of every axis."""
-        points = asked["settings"]["points"]
-        found: dict[str, Sequence[Any] | None] = dict.fromkeys(SWEEP_COLUMNS)
-        found["objective"] = asked["objectives"]
-        for names, text in asked["axes"]:
-            varied = values(tuple(names), text, points)
-            # A parameter that does not vary has no column of its own, unless it is a term.
-            found |= {name: varied for name in names if len(varied) > 1 or name in TERMS}
-        return found
+    def columns(self, specification: Mapping[str, Any]) -> Columns:
+        """Return the columns, with objectives and the values of every axis."""
+        points = specification["settings"]["points"]
+        columns: Columns = dict.fromkeys(SWEEP_COLUMNS)
+        columns["objective"] = specification["objectives"]
+        for names, text in specification["axes"]:
+            varied = axis_values(tuple(names), text, points)
+            # Parameters with one value have no column, except terms.
+            columns |= {name: varied for name in names if len(varied) > 1 or name in TERMS}
+        return columns
 
-    def prepare(self, asked: Mapping[str, Any], tuned: Mapping[str, str], device: str) -> Ready:
-        """Makes the request."""
-        request = request_of(asked, [tuned.get(o, o) for o in asked["objectives"]], device)
-        bare = {tuned.get(o, o): o for o in asked["objectives"]}
-        return Ready(partial(_sweep, request, bare), {"term": _terms(request)})
+    def prepare(
+        self, specification: Mapping[str, Any], tuned: Mapping[str, str], device: str
+    ) -> PreparedExperiment:
+        """Build the request."""
+        request, names = tuned_request(specification, tuned, device)
+        return PreparedExperiment(partial(_run_sweep, request, names), {"term": _terms(request)})
 
 
-def request_of(asked: Mapping[str, Any], objectives: Sequence[str], device: str) -> "Request":
-    """The request that a sweep's words mean."""
-    from pidlab.sweeps.request import build_request
+def build_request(specification: Mapping[str, Any], objectives: Sequence[str], device: str) -> "Request":
+    """Build the request of a sweep's specification.
 
-    return build_request(
-        [(tuple(names), text) for names, text in asked["axes"]],
-        generator=asked["generator"],
+    Args:
+        specification: Result of `Sweep.specification`.
+        objectives: References to objectives.
+        device: Device type.
+    """
+    from pidlab.sweeps import request
+
+    return request.build_request(
+        [(tuple(names), text) for names, text in specification["axes"]],
+        generator=specification["generator"],
         objectives=objectives,
-        zipped=asked["zip"],
+        zipped=specification["zip"],
         device=device,
-        **asked["settings"],
+        **specification["settings"],
     )
 
 
+def tuned_request(
+    specification: Mapping[str, Any], tuned: Mapping[str, str], device: str
+) -> tuple["Request", dict[str, str]]:
+    """Build a request with tuned objectives.
+
+    Args:
+        specification: Result of `Sweep.specification`.
+        tuned: Tuned objectives by the objectives that they replace.
+        device: Device type.
+
+    Returns:
+        The request, and the objectives as the study names them by the tuned ones.
+    """
+    objectives = specification["objectives"]
+    request = build_request(specification, [tuned.get(o, o) for o in objectives], device)
+    return request, {tuned.get(o, o): o for o in objectives}
+
+
 def _terms(request: "Request") -> list[str] | None:
-    """The terms that it measures; None where there are more than can be told beforehand."""
+    """Return the terms that a sweep measures; None where probes add further targets."""
     if request.probes != "quick":
         return None
-    return list(dict.fromkeys(term for run in request.runs() for term in run.generator.targets))
+    from pidlab.sweeps.plan import Runs
+
+    return list(dict.fromkeys(term for run in Runs(request) for term in run.generator.target_specs))
 
 
-def _sweep(
-    request: "Request", bare: Mapping[str, str], directory: Path, progress: "Progress | None"
-) -> Outcome:
+def _run_sweep(
+    request: "Request", names: Mapping[str, str], directory: Path, progress: "Progress | None"
+) -> ExperimentResult:
+    from pidlab.api import write_sweep_files
     from pidlab.sweeps import run_sweep
+    from pidlab.sweeps.plan import Runs
     from pidlab.sweeps.provenance import outcome_record
 
-    found = run_sweep(request, directory, progress=progress, drawn=False)
-    runs = request.runs()
-    by_key = {run.key: run.objective for run in runs} if found.failures else {}
-    failures = {bare[by_key[key]]: why.splitlines()[0] for key, why in found.failures.items()}
-    table = found.table.assign(objective=found.table["objective"].map(bare))
-    stated = {
-        name: said
-        for name, said in outcome_record(runs, found.failures).items()
-        if name not in ("runs", "failed")
-    }
-    return Outcome(table, request.axis_groups, failures, found.runs, dataclasses.asdict(request), stated)
+    result = run_sweep(request, directory, progress=progress)
+    write_sweep_files(result, figure=False)
+    runs = Runs(request)
+    objectives = {run.key: run.objective for run in runs} if result.failures else {}
+    failures = {names[objectives[key]]: reason.splitlines()[0] for key, reason in result.failures.items()}
+    table = result.table.assign(objective=result.table["objective"].map(names))
+    details = outcome_record(runs, result.failures)
+    details = {name: value for name, value in details.items() if name not in ("runs", "failed")}
+    request_record = dataclasses.asdict(request)
+    return ExperimentResult(table, request.axis_groups, failures, result.runs, request_record, details)
 
 
-# The level and the quantity of rows that say how often an interval held the truth.
+class ReadabilitySettings(SweepSettings):
+    """Settings of a sweep, and the noise added to its readout."""
+
+    sigmas: list[Annotated[float, Field(ge=0)]] | None = Field(
+        default=None,
+        min_length=1,
+        description="Standard deviations of the noise, in units of a whitened coordinate; 0 to 1.6.",
+    )
+
+
+class Readability(ReadabilitySettings, Sweep):
+    """A sweep whose z12 is whitened and probed through noise, as `pidlab readability` does at one point.
+
+    Its table has `sigma` in addition to the columns of a sweep.
+    """
+
+    kind = "readability"
+
+    name: str = name_field("readability")
+    profiles: ByProfile[ReadabilitySettings] = ByProfile()  # type: ignore[assignment]
+
+    def specification(self, profile: Profile) -> dict[str, Any]:
+        """Return the specification of the sweep, and the standard deviations."""
+        specification = super().specification(profile)
+        if specification["settings"].pop("track", None):
+            raise InvalidRequest("track: noise is added after training only; remove it")
+        return specification | {"sigmas": self.merged(profile).get("sigmas", [*defaults.SIGMAS])}
+
+    def columns(self, specification: Mapping[str, Any]) -> Columns:
+        """Return the columns of the sweep, and sigma."""
+        return {**super().columns(specification), "sigma": specification["sigmas"], "rows": None}
+
+    def prepare(
+        self, specification: Mapping[str, Any], tuned: Mapping[str, str], device: str
+    ) -> PreparedExperiment:
+        """Build the request."""
+        request, names = tuned_request(specification, tuned, device)
+        return PreparedExperiment(partial(_run_readability, request, specification["sigmas"], names))
+
+
+def _run_readability(
+    request: "Request",
+    sigmas: Sequence[float],
+    names: Mapping[str, str],
+    directory: Path,
+    progress: "Progress | None",
+) -> ExperimentResult:
+    from pidlab.sweeps.plan import Runs, plan
+    from pidlab.sweeps.readability import strained
+
+    parts, runs = Parts(directory, progress), Runs(request)
+    failures: dict[str, str] = {}
+
+    def probe(number: int, cohort: "Cohort") -> pd.DataFrame:
+        specification = {"runs": [run.key for run in cohort.runs], "sigmas": [*sigmas]}
+        name = f"{number}-{cohort.runs[0].key}"
+        try:
+            return parts.compute(name, specification, lambda: strained(cohort, sigmas, (1.0,)))
+        except FloatingPointError as error:
+            failures[names[cohort.objective]] = str(error)
+            return pd.DataFrame()
+
+    table = pd.concat([probe(number, cohort) for number, cohort in enumerate(plan(runs))], ignore_index=True)
+    if len(table):
+        table["objective"] = table["objective"].map(names)
+    axis_groups = [*request.axis_groups, *([["sigma"]] if len(sigmas) > 1 else [])]
+    request_record = dataclasses.asdict(request) | {"sigmas": [*sigmas]}
+    return ExperimentResult(table, axis_groups, failures, len(runs), request_record)

@@ -1,11 +1,10 @@
-"""Objective and optimiser told apart, as an experiment of a study."""
+"""The oracle experiment: does a loss reward the true symbols, and does training reach them?"""
 
 import dataclasses
-import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -14,39 +13,31 @@ from pidlab.decomposition import TERMS
 from pidlab.defaults import Training
 from pidlab.errors import InvalidRequest
 from pidlab.generators import Generator, load_generator
-from pidlab.generators.base import check_policy
+from pidlab.generators.parameters import check_policy
+from pidlab.io import ensure_writable
 from pidlab.objectives.base import MakeObjective
 from pidlab.objectives.load import load_objective, source_digest
-from pidlab.probes.capture import HEADLINE, capture_cohort, get_level
-from pidlab.probes.data import Z95
+from pidlab.probes.capture import HEADLINE, capture_cohort
+from pidlab.probes.levels import get_level
+from pidlab.probes.row import Z95
 from pidlab.registry import parse
-from pidlab.results.panels import (
-    OWN_FUSION,
-    REPRESENTATIONS,
-    SCRATCH,
-    TRAINED,
-    WARM,
-    WHOLE,
-)
+from pidlab.results.panels import OWN_FUSION, REPRESENTATIONS, SCRATCH, TRAINED, WARM, WHOLE
 from pidlab.seeds import child
 from pidlab.studies.oracle_symbols import (
     Oracle,
     Regression,
     has_fusion,
     heads_only,
-    on_oracle,
-    taught_by,
+    paired_with,
+    with_oracle_fusion,
 )
-from pidlab.sweeps.request import digest
+from pidlab.studies.parts import Parts
 from pidlab.training import FittedCohort, Member, train
 from pidlab.training.cohort import build
 from pidlab.training.fit import fresh_losses
 
-if TYPE_CHECKING:
-    pass
-
-
 Unit = tuple[str, int]  # a representation's name and a seed
+Row = dict[str, Any]
 
 
 def oracle(
@@ -54,80 +45,48 @@ def oracle(
     generator: str = "atoms",
     seeds: int = defaults.SEEDS,
     *,
-    representations: Sequence[str] = REPRESENTATIONS,
-    regression: int = 400,
-    fitting: int | None = None,
-    batches: int = 64,
-    probes: str = "quick",
-    device: str = "cpu",
     directory: Path | None = None,
-    say: Callable[[str], None] = lambda _: None,
-    **settings: Any,
+    note: Callable[[str], None] = lambda _: None,
+    **options: Any,
 ) -> pd.DataFrame:
-    """Every objective's loss on representations made of the true symbols, and after training.
+    """Compute each objective's loss on representations made of the true symbols, and after training.
 
-    An oracle's encoders (and its fusion, where the objective has one: see `Fused`) tell the symbols that
-    its name says and are held still; heads and critics are fitted by the objective's own phases. The loss
-    is then the mean over fresh batches. If it is lowest for what its paper says it seeks, the objective is
-    sound; if training from scratch ends higher, the optimiser is at fault.
+    The encoders of an oracle (and its fusion, see `Fused`) compute the symbols that its name states, and are
+    frozen. The phases of the objective fit its heads and critics. The loss is then averaged over fresh
+    batches. If it is lowest for the representation that the paper describes, the loss rewards it; if training
+    from scratch ends higher, training does not reach it.
 
     Args:
-        objectives: references.
-        generator: a reference to `atoms`, whose symbols an observation tells exactly.
-        seeds: how many; each has a rendering, data and initial weights of its own.
-        representations: of R, U, U1, U2, S, nuisance, joined by `+`.
-        regression: steps by which a warm start's networks are brought to the oracle's codes.
-        fitting: steps by which heads and critics are fitted to codes that are held still; `steps` by default.
-            A linear head, such as that of `supervised`, takes some thousands.
-        batches: fresh ones, on which losses are scored.
-        probes: effort of the probes.
-        device: where to compute.
-        directory: keeps what is finished, so that the same call goes on from there, and `oracle.csv`.
-        say: told, in a line, what begins.
-        settings: fields of `Training`: views, steps, batch, dim, ...
+        objectives: References to objectives.
+        generator: Reference to `atoms`, whose symbols are functions of the observation.
+        seeds: Number of seeds; each has its own rendering, data and initial weights.
+        directory: Folder that keeps finished rows, from which the same call resumes, and `oracle.csv`.
+        note: Receives a line when a part begins.
+        **options: Arguments of `plan_oracles`.
 
     Returns:
-        A row per (objective, seed, representation): `views`; `loss` in the objective's own unit (nats),
-        `low` and `high` (its mean's 95 % interval over batches, normal); `captured_redundant`, ... , the
-        bits that the headline probe read from z12. Beside `representations` there are `scratch` (trained as
-        always), `warm` (networks regressed onto the oracle of R+U+S, then heads fitted), `warm, trained`
-        (all of that trained further) and, where the objective fuses codes, `R+U+S, own fusion` (oracle
-        codes, the fusion trained with the heads).
+        One row per (objective, seed, representation): `views`; `loss` in the objective's own unit (nats),
+        with `low` and `high`, the normal 95 % interval of its mean over batches; `captured_redundant`, ...,
+        the bits that the headline probe reads from z12. In addition to `representations` there are `scratch`
+        (usual training), `warm` (networks regressed onto the oracle R+U+S, then heads fitted), `warm,
+        trained` (everything trained further) and, for an objective with a fusion, `R+U+S, own fusion`
+        (oracle codes, the objective's fusion trained with the heads).
 
     Raises:
-        InvalidRequest: a generator that is not `atoms`, an unknown objective or representation, an
-            objective with nothing to fit beside its encoders, a code too narrow for the symbols.
-        FloatingPointError: a loss that is not finite.
+        InvalidRequest: If the arguments are invalid, as for `plan_oracles`.
+        FloatingPointError: If a loss is not finite.
     """
-    about = {"representations": representations, "regression": regression, "fitting": fitting}
-    about |= {"batches": batches, "probes": probes, "device": device}
-    studies = tried(objectives, generator, seeds, **about, **settings)
-    kept = _Kept(directory)
-    rows: list[dict[str, Any]] = []
-    for study in studies:
-        parts: dict[str, tuple[Callable[[list[Unit]], list[dict[str, Any]]], Sequence[str]]] = {
-            "oracles": (study.oracles, representations),
-            "own fusion": (study.own_fusion, [OWN_FUSION] if study.fuses else []),
-            "from scratch": (study.scratch, [SCRATCH]),
-            "from a warm start": (partial(study.warm, steps=regression), [WARM]),
-        }
-        for title, (run, names) in parts.items():
-            units = [(name, seed) for name in names for seed in range(seeds)]
-            keys = {unit: study.key(*unit, regression) for unit in units}
-            missing = [unit for unit in units if kept.rows(keys[unit]) is None]
-            if missing:
-                say(f"{study.objective}, {title}: {len(missing)} runs")
-                found = run(missing)
-                for unit in missing:
-                    kept.keep(keys[unit], [row for row in found if _unit(row) == unit])
-            rows += [row for unit in units for row in kept.rows(keys[unit]) or ()]
+    plans = plan_oracles(objectives, generator, seeds, **options)
+    if directory is not None:
+        ensure_writable(directory)
+    rows = [row for plan in plans for row in plan.rows(Parts(directory), note)]
     table = pd.DataFrame(rows)
     if directory is not None:
         table.to_csv(directory / "oracle.csv", index=False)
     return table
 
 
-def tried(
+def plan_oracles(
     objectives: Sequence[str],
     generator: str = "atoms",
     seeds: int = defaults.SEEDS,
@@ -139,140 +98,180 @@ def tried(
     probes: str = "quick",
     device: str = "cpu",
     **settings: Any,
-) -> "list[_Study]":
-    """Makes sure of everything that `oracle` is asked, before anything is trained.
+) -> "list[OraclePlan]":
+    """Validate the arguments of `oracle` before anything is trained.
+
+    Args:
+        objectives: References to objectives.
+        generator: Reference to `atoms`.
+        seeds: Number of seeds.
+        representations: R, U, U1, U2, S, nuisance, joined by `+`.
+        regression: Steps that regress the networks of a warm start onto the oracle's codes.
+        fitting: Steps that fit heads and critics to frozen codes; default: `steps`. A linear head, such as
+            that of `supervised`, needs some thousands.
+        batches: Number of fresh batches that a loss is averaged over.
+        probes: Effort of the probes.
+        device: Device type.
+        **settings: Fields of `Training`: views, steps, batch, dim, ...
 
     Returns:
-        What is to be done, by objective.
+        A plan for each objective.
 
     Raises:
-        InvalidRequest: as of `oracle`.
+        InvalidRequest: If the generator is not `atoms`, an objective or representation is unknown, an
+            objective has no parameters outside its encoders, or the code has too few coordinates.
     """
     training = Training(**settings)
     for name, value, least in (("seeds", seeds, 1), ("regression", regression, 1), ("batches", batches, 2)):
         if value < least:
-            raise InvalidRequest(f"{name} = {value}: expected {least} or more")
+            raise InvalidRequest(f"{name} = {value}: must be at least {least}")
     heads = dataclasses.replace(training, steps=training.steps if fitting is None else fitting)
     get_level(probes)
-    own_world = "world" in parse(generator).arguments
-    worlds = [{} if own_world else {"world": child(seed, "world")} for seed in range(seeds)]
+    fixed_world = "world" in parse(generator).arguments
+    worlds = [{} if fixed_world else {"world": child(seed, "world")} for seed in range(seeds)]
     generators = [load_generator(generator, **world) for world in worlds]
     check_policy(generators[0], training.views)
-    studies = []
-    for objective in _different(objectives):
+    canonical = [str(parse(objective)) for objective in objectives]
+    plans = []
+    for objective in canonical:
+        if canonical.count(objective) > 1:
+            raise InvalidRequest(f"objective {objective!r}: is listed twice; remove one")
         make = load_objective(objective)
         for name in (*representations, WHOLE):
             member = Member(generators[0], 0, Oracle(generators[0], name))
-            build(heads_only(on_oracle(make)), member, training, "cpu")
-        studies.append(_Study(objective, make, generators, training, heads, probes, device, batches))
-    return studies
-
-
-def _different(objectives: Sequence[str]) -> list[str]:
-    canonical = [str(parse(o)) for o in objectives]
-    for objective in canonical:
-        if canonical.count(objective) > 1:
-            raise InvalidRequest(f"objective {objective!r} is asked for twice")
-    return canonical
-
-
-def _unit(row: dict[str, Any]) -> Unit:
-    """What a row was trained for; a warm start gives a second one, after training."""
-    name = row["representation"]
-    return WARM if name == TRAINED else name, row["seed"]
+            build(heads_only(with_oracle_fusion(make)), member, training, "cpu")
+        scoring = (batches, probes, device)
+        plan = OraclePlan(
+            objective, make, generators, training, heads, tuple(representations), regression, scoring
+        )
+        plans.append(plan)
+    return plans
 
 
 @dataclasses.dataclass(frozen=True)
-class _Study:
-    """One objective's part of the experiment."""
+class OraclePlan:
+    """The experiment for one objective.
+
+    Args:
+        objective: Reference to the objective.
+        make: Makes the objective.
+        generators: The generator of each seed.
+        training: Settings of the training.
+        heads: Settings of fitting heads and critics.
+        representations: Names of the oracles.
+        regression: Steps of the regression of a warm start.
+        scoring: Number of batches, effort of the probes, and device.
+    """
 
     objective: str
     make: MakeObjective
     generators: Sequence[Generator]
     training: Training
     heads: Training
-    probes: str
-    device: str
-    batches: int
+    representations: tuple[str, ...]
+    regression: int
+    scoring: tuple[int, str, str]
 
-    @property
-    def fuses(self) -> bool:
-        """Whether it has a fusion of its own."""
+    def rows(self, parts: Parts, note: Callable[[str], None]) -> list[Row]:
+        """Return the rows of all representations and seeds, and train the missing ones.
+
+        Args:
+            parts: Finished rows.
+            note: Receives a line when a part begins.
+        """
+        stages: dict[str, tuple[Callable[[list[Unit]], list[Row]], Sequence[str]]] = {
+            "oracles": (self._fit_oracles, self.representations),
+            "own fusion": (self._fit_own_fusion, [OWN_FUSION] if self._has_fusion() else []),
+            "from scratch": (self._train_from_scratch, [SCRATCH]),
+            "from a warm start": (self._train_from_warm_start, [WARM]),
+        }
+        rows: list[Row] = []
+        for title, (run, names) in stages.items():
+            units = [(name, seed) for name in names for seed in range(len(self.generators))]
+            specifications = {unit: self._specification(*unit) for unit in units}
+            stored = {unit: parts.load("oracle", specifications[unit]) for unit in units}
+            finished = {unit: table for unit, table in stored.items() if table is not None}
+            missing = [unit for unit in units if unit not in finished]
+            if missing:
+                note(f"{self.objective}, {title}: {len(missing)} runs")
+                computed = run(missing)
+                for unit in missing:
+                    finished[unit] = pd.DataFrame([row for row in computed if _unit_of(row) == unit])
+                    parts.save("oracle", specifications[unit], finished[unit])
+            rows += [dict(row) for unit in units for _, row in finished[unit].iterrows()]
+        return rows
+
+    def _has_fusion(self) -> bool:
         return has_fusion(build(self.make, Member(self.generators[0], 0), self.training, "cpu"))
 
-    def key(self, name: str, seed: int, regression: int) -> str:
-        """A hash of everything that a unit's numbers depend on."""
-        return digest(
-            {
-                "version": defaults.RESULT_VERSION,
-                "objective": self.objective,
-                "source": source_digest(self.objective),
-                "generator": dataclasses.asdict(self.generators[seed]),  # type: ignore[call-overload]
-                "seed": seed,
-                "representation": name,
-                "training": dataclasses.asdict(self.training),
-                "fitting": self.heads.steps,
-                "regression": regression if name == WARM else None,
-                "scored": [self.batches, self.probes, self.device],
-            }
-        )
+    def _specification(self, name: str, seed: int) -> dict[str, Any]:
+        """Return everything that the rows of a unit depend on."""
+        return {
+            "objective": self.objective,
+            "source": source_digest(self.objective),
+            "generator": dataclasses.asdict(self.generators[seed]),  # type: ignore[call-overload]
+            "seed": seed,
+            "representation": name,
+            "training": dataclasses.asdict(self.training),
+            "fitting": self.heads.steps,
+            "regression": self.regression if name == WARM else None,
+            "scored": [*self.scoring],
+        }
 
-    def oracles(self, units: list[Unit]) -> list[dict[str, Any]]:
-        """Heads and critics fitted on oracles."""
-        return self._fitted(heads_only(on_oracle(self.make)), units, self._oracles(units), self.heads)
+    def _fit_oracles(self, units: list[Unit]) -> list[Row]:
+        """Fit heads and critics to oracles."""
+        return self._fit(heads_only(with_oracle_fusion(self.make)), units, self._oracles(units), self.heads)
 
-    def own_fusion(self, units: list[Unit]) -> list[dict[str, Any]]:
-        """Fusion, heads and critics fitted on the codes of an oracle."""
-        return self._fitted(self.make, units, self._oracles([(WHOLE, seed) for _, seed in units]), self.heads)
+    def _fit_own_fusion(self, units: list[Unit]) -> list[Row]:
+        """Fit fusion, heads and critics to the codes of an oracle."""
+        return self._fit(self.make, units, self._oracles([(WHOLE, seed) for _, seed in units]), self.heads)
 
-    def scratch(self, units: list[Unit]) -> list[dict[str, Any]]:
-        """Trained as always."""
+    def _train_from_scratch(self, units: list[Unit]) -> list[Row]:
         members = [Member(self.generators[seed], seed) for _, seed in units]
-        return self._fitted(self.make, units, members, self.training)
+        return self._fit(self.make, units, members, self.training)
 
-    def warm(self, units: list[Unit], steps: int) -> list[dict[str, Any]]:
-        """Networks regressed onto an oracle, then heads fitted, then everything trained."""
+    def _train_from_warm_start(self, units: list[Unit]) -> list[Row]:
+        """Regress networks onto an oracle, fit heads, then train everything."""
         members = [
-            Member(self.generators[seed], seed, taught_by(Oracle(self.generators[seed], WHOLE)))
+            Member(self.generators[seed], seed, paired_with(Oracle(self.generators[seed], WHOLE)))
             for _, seed in units
         ]
-        towards = dataclasses.replace(self.training, steps=steps)
-        regressed = self._train(partial(Regression, make=self.make), members, towards)
-        start = Regression.of_objective(regressed.states)
+        regression = dataclasses.replace(self.training, steps=self.regression)
+        regressed = self._train(partial(Regression, make=self.make), members, regression)
+        start = Regression.objective_states(regressed.states)
         warm = self._train(heads_only(self.make), members, self.heads, start)
         trained = self._train(self.make, members, self.training, warm.states)
-        rows = self._examined(warm, members, [WARM] * len(units))
-        return rows + self._examined(trained, members, [TRAINED] * len(units))
+        rows = self._score(warm, members, [WARM] * len(units))
+        return rows + self._score(trained, members, [TRAINED] * len(units))
 
     def _oracles(self, units: list[Unit]) -> list[Member]:
-        generators = [(name, seed, self.generators[seed]) for name, seed in units]
-        return [Member(g, seed, Oracle(g, name)) for name, seed, g in generators]
+        return [
+            Member(self.generators[seed], seed, Oracle(self.generators[seed], name)) for name, seed in units
+        ]
 
-    def _fitted(
+    def _fit(
         self, make: MakeObjective, units: list[Unit], members: list[Member], training: Training
-    ) -> list[dict[str, Any]]:
-        fitted = self._train(make, members, training)
-        return self._examined(fitted, members, [name for name, _ in units])
+    ) -> list[Row]:
+        return self._score(self._train(make, members, training), members, [name for name, _ in units])
 
     def _train(
         self, make: MakeObjective, members: list[Member], training: Training, start: Any = ()
     ) -> FittedCohort:
-        fitted = train(make, members, training, self.device, start=start)
+        fitted = train(make, members, training, self.scoring[2], start=start)
         if fitted.failed:
             step = min(fitted.failed.values())
             raise FloatingPointError(f"{self.objective}: the loss is not finite from step {step} on")
         return fitted
 
-    def _examined(
-        self, fitted: FittedCohort, members: list[Member], names: Sequence[str]
-    ) -> list[dict[str, Any]]:
-        losses = fresh_losses(fitted, members, self.training, self.batches, self.device)
-        means, errors = losses.mean(0).tolist(), (losses.std(0) / self.batches**0.5).tolist()
+    def _score(self, fitted: FittedCohort, members: list[Member], names: Sequence[str]) -> list[Row]:
+        batches, probes, device = self.scoring
+        losses = fresh_losses(fitted, members, self.training, batches, device)
+        means, errors = losses.mean(0).tolist(), (losses.std(0) / batches**0.5).tolist()
         generators, seeds = [m.generator for m in members], [m.seed for m in members]
-        read = capture_cohort(fitted.represent, generators, seeds, self.probes, self.device)
+        captured = capture_cohort(fitted.represent, generators, seeds, probes, device)
         rows = []
-        for name, seed, loss, error, found in zip(names, seeds, means, errors, read, strict=True):
-            heads = {r["term"]: r for r in found if r["headline"] and r["readout"] == HEADLINE}
+        for name, seed, loss, error, readings in zip(names, seeds, means, errors, captured, strict=True):
+            bits = {r["term"]: r for r in readings if r["headline"] and r["readout"] == HEADLINE}
             rows.append(
                 {
                     "objective": self.objective,
@@ -282,35 +281,13 @@ class _Study:
                     "loss": loss,
                     "low": loss - Z95 * error,
                     "high": loss + Z95 * error,
-                    **{f"captured_{term}": heads[term]["captured"] for term in TERMS},
+                    **{f"captured_{term}": bits[term]["captured"] for term in TERMS},
                 }
             )
         return rows
 
 
-class _Kept:
-    """Finished rows: in a folder, a file for each key, so that a killed run goes on; or in memory."""
-
-    def __init__(self, directory: Path | None) -> None:
-        self._folder = None if directory is None else directory / "finished"
-        self._held: dict[str, list[dict[str, Any]]] = {}
-        if self._folder is not None:
-            try:
-                self._folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise InvalidRequest(f"cannot write to {directory} ({error.strerror})") from None
-
-    def rows(self, key: str) -> list[dict[str, Any]] | None:
-        """The rows of a key; None where they are not finished."""
-        path = None if self._folder is None else self._folder / f"{key}.json"
-        if key not in self._held and path is not None and path.exists():
-            self._held[key] = json.loads(path.read_text(encoding="utf-8"))
-        return self._held.get(key)
-
-    def keep(self, key: str, rows: list[dict[str, Any]]) -> None:
-        """Keeps the rows of a key."""
-        self._held[key] = rows
-        if self._folder is not None:
-            partial_ = self._folder / f".{key}.partial"
-            partial_.write_text(json.dumps(rows), encoding="utf-8")
-            partial_.replace(self._folder / f"{key}.json")
+def _unit_of(row: Row) -> Unit:
+    """Return the unit of a row; a warm start gives a second row, after training."""
+    name = row["representation"]
+    return WARM if name == TRAINED else name, row["seed"]

@@ -1,4 +1,4 @@
-"""A study's page: its question, claims, figures and every number that it keeps."""
+"""Figures and report of a study, made from its stored results."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,18 +12,22 @@ from pidlab.plots.style import FORMATS, save
 from pidlab.registry import look_up
 from pidlab.report import Claim, Picture, write_report
 from pidlab.results.folder import merge_axis_groups, merge_results
-from pidlab.studies.evaluate import Checked, sides
 from pidlab.studies.schema import Figure, Study
-from pidlab.studies.store import Named, results_of
+from pidlab.studies.store import NamedStudy, read_experiment
+from pidlab.studies.verdicts import Verdict
 
+# Options of every kind of figure.
 _COMMON = ("objectives", "terms", "at", "venue")
 
 
 def check_figure(figure: Figure) -> None:
-    """Makes sure of a figure's kind and options, before there is anything to draw.
+    """Check the kind and the options of a figure before there are results.
+
+    Args:
+        figure: The figure.
 
     Raises:
-        InvalidRequest: one is not there; the nearest is named.
+        InvalidRequest: If the kind or an option does not exist; the message names the nearest one.
     """
     known = [*look_up("kind of figure", figure.kind, KINDS).options, *_COMMON]
     for name in figure.options:
@@ -35,72 +39,80 @@ def check_figure(figure: Figure) -> None:
 
 
 def draw_figures(study: Study, directory: Path) -> None:
-    """Draws every figure, and writes beside it the numbers in it.
+    """Draw every figure, and write a table of its numbers.
+
+    Args:
+        study: The study.
+        directory: Folder of its results.
 
     Raises:
-        InvalidRequest: nothing to draw of one; the others are drawn.
+        InvalidRequest: If a figure shows no rows; the other figures are drawn.
     """
-    wrong: list[str] = []
+    problems: list[str] = []
     for figure in study.figure:
         names = figure.sweeps or [one.name for one in study.experiments]
         try:
-            made, shown = _drawn(figure, names, directory)
+            drawn, numbers = _draw(figure, names, directory)
         except InvalidRequest as error:
-            wrong.append(f"figure {figure.name!r}: {error}")
+            problems.append(f"figure {figure.name!r}: {error}")
             continue
         for suffix in FORMATS:
-            save(made, directory / f"{figure.name}.{suffix}")
-        shown.to_csv(directory / f"{figure.name}.csv", index=False)
-    if wrong:
-        raise InvalidRequest("; ".join(wrong))
+            save(drawn, directory / f"{figure.name}.{suffix}")
+        numbers.to_csv(directory / f"{figure.name}.csv", index=False)
+    if problems:
+        raise InvalidRequest("; ".join(problems))
 
 
-def _drawn(figure: Figure, names: Sequence[str], directory: Path) -> tuple[Any, pd.DataFrame]:
-    found = [results_of(directory, name) for name in names]
-    table = found[0].table if len(found) == 1 else merge_results(found)
-    axis_groups = merge_axis_groups(found)
-    beside = {}
+def _draw(figure: Figure, names: Sequence[str], directory: Path) -> tuple[Any, pd.DataFrame]:
+    results = [read_experiment(directory, name) for name in names]
+    table = results[0].table if len(results) == 1 else merge_results(results)
+    axis_groups = merge_axis_groups(results)
+    tables = {}
     for stem in (Path(file).stem for file in KINDS[figure.kind].files[1:]):
-        # A table of its own that a kind is drawn from stands in ours as a quantity.
+        # A second table of this kind of figure is stored as the rows of one quantity.
         rows = table["quantity"] == stem
-        beside[stem] = table[rows].rename(columns={"captured": stem})
+        tables[stem] = table[rows].rename(columns={"captured": stem})
         table = table[~rows]
-    return draw(figure.kind, table, axis_groups, **beside, **figure.options)
+    return draw(figure.kind, table, axis_groups, **tables, **figure.options)
 
 
-def report_study(named: Named, profile: str, checked: Sequence[Checked], directory: Path) -> Path:
-    """Writes report.html of what stands in figures/NAME.
+def write_study_report(named: NamedStudy, profile: str, verdicts: Sequence[Verdict], directory: Path) -> Path:
+    """Write report.html.
+
+    Args:
+        named: The study.
+        profile: Profile of the results.
+        verdicts: A verdict on each claim.
+        directory: Folder of the results.
+
+    Returns:
+        The path of the report.
 
     Raises:
-        InvalidRequest: results that cannot be read.
-        OSError: the directory cannot be written to.
+        InvalidRequest: If results cannot be read.
+        OSError: If the folder cannot be written to.
     """
     study = named.study
-    pictures = [
-        Picture(
-            directory / f"{figure.name}.svg",
-            caption(figure.kind, pd.read_csv(directory / f"{figure.name}.csv")),
-            figure.name,
-        )
-        for figure in study.figure
-    ]
+    pictures = []
+    for figure in study.figure:
+        numbers = pd.read_csv(directory / f"{figure.name}.csv")
+        picture = Picture(directory / f"{figure.name}.svg", caption(figure.kind, numbers), figure.name)
+        pictures.append(picture)
     return write_report(
-        {one.name: results_of(directory, one.name) for one in study.experiments},
+        {one.name: read_experiment(directory, one.name) for one in study.experiments},
         directory,
         title=study.title,
-        about=f"{study.about}\n\nRun with the profile {profile}.",
+        about=f"{study.about}\n\nProfile: {profile}.",
         sources=study.sources,
-        claims=[_claim(one) for one in checked],
+        claims=[_report_claim(verdict) for verdict in verdicts],
         pictures=pictures,
     )
 
 
-def _claim(one: Checked) -> Claim:
-    asserted, worst = one.asserted, one.worst
-    note = one.why if worst is None else sides(worst)
-    if asserted.finding and not one.met:
-        note = f"{note}. Found: {asserted.finding}"
-    claim = asserted.claim + one.where
+def _report_claim(verdict: Verdict) -> Claim:
+    stated, worst, note = verdict.stated, verdict.worst, verdict.note
+    if stated.finding and not verdict.met:
+        note = f"{note}. Finding: {stated.finding}"
     if worst is None:
-        return Claim(claim, asserted.source, None, note=note)
-    return Claim(claim, asserted.source, one.met, worst.left, worst.right, worst.margin, note)
+        return Claim(verdict.label, stated.source, None, note=note)
+    return Claim(verdict.label, stated.source, verdict.met, worst.left, worst.right, worst.margin, note)

@@ -1,4 +1,4 @@
-"""Running a study: all is made sure of first, then experiment by experiment, then claims and figures."""
+"""Execution of a study: validation, tuning, experiments, claims, figures and report."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,146 +6,139 @@ from pathlib import Path
 from typing import Any
 
 from pidlab.errors import InvalidRequest
-from pidlab.studies.evaluate import Checked, check, table_of
-from pidlab.studies.experiments import Outcome, Ready
-from pidlab.studies.render import check_figure, draw_figures, report_study
+from pidlab.plots.style import FORMATS
+from pidlab.studies.experiments import ExperimentResult
+from pidlab.studies.render import check_figure, draw_figures, write_study_report
 from pidlab.studies.schema import Study
-from pidlab.studies.store import (
-    Named,
-    kept,
-    write_json,
-    write_table,
-)
+from pidlab.studies.store import NamedStudy, read_record, rows_to_keep, write_json, write_table
 from pidlab.studies.tune import tune
+from pidlab.studies.verdicts import Verdict, judge_study, write_verdicts
 from pidlab.sweeps.execute import Progress
 from pidlab.sweeps.provenance import environment_record
 
 
 @dataclass(frozen=True)
-class Answered:
-    """A study that was run.
+class StudyResult:
+    """The result of a study.
 
     Args:
-        directory: where its figures, claims and results are.
-        runs: how many runs there are.
-        failures: why runs failed, by experiment and objective.
-        checked: its claims.
+        directory: Folder of its figures, claims and results.
+        runs: Number of runs.
+        failures: Why runs failed, by experiment and objective.
+        verdicts: A verdict on each claim.
     """
 
     directory: Path
     runs: int
     failures: dict[str, dict[str, str]]
-    checked: list[Checked]
+    verdicts: list[Verdict]
 
 
 def run_study(
-    named: Named,
+    named: NamedStudy,
     profile: str,
     runs: Path = Path("runs/studies"),
     figures: Path = Path("figures"),
     *,
     device: str = "cpu",
     progress: Progress | None = None,
-) -> Answered:
-    """Runs a study and draws what it found; goes on where it stopped.
+) -> StudyResult:
+    """Run a study, or resume it, and draw its figures.
 
     Args:
-        named: the study.
+        named: The study.
         profile: quick, laptop or paper.
-        runs: sweeps stand in runs/NAME/PROFILE/EXPERIMENT, with times and everything a probe said.
-        figures: figures/NAME gets what is worth keeping (`pidlab.studies.store`).
-        device: device type.
-        progress: who is told how far it is.
+        runs: Experiments are stored in runs/NAME/PROFILE/EXPERIMENT, with times and the rows of all probes.
+        figures: Results, claims and figures are written to figures/NAME (`pidlab.studies.store`).
+        device: Device type.
+        progress: Receives the progress of the experiments.
+
+    Returns:
+        The result.
 
     Raises:
-        InvalidRequest: anything in it that cannot be, before anything is trained.
+        InvalidRequest: If the study is invalid, before anything is trained; or if `figures` cannot be written
+            to.
     """
     study, work, directory = named.study, runs / named.name / profile, figures / named.name
-    asked = study.asked(profile)
+    specification = study.specification(profile)
     for figure in study.figure:
         check_figure(figure)
-    ready = {one.name: one.prepare(asked[one.name], {}, device) for one in study.experiments}
-    _check_claims(named, profile, ready)
-    tuned = tune(asked["tune"], work / "tune", device, progress) if "tune" in asked else {}
+    prepared = {one.name: one.prepare(specification[one.name], {}, device) for one in study.experiments}
+    columns = {name: one.columns for name, one in prepared.items()}
+    for stated in study.claim:
+        try:
+            study.check_claim(stated, profile, columns)
+        except InvalidRequest as error:
+            raise InvalidRequest(f"{named.path}: {error}") from None
+    tuned = tune(specification["tune"], work / "tune", device, progress) if "tune" in specification else {}
     if tuned:
-        chosen = {name: found["chosen"] for name, found in tuned.items()}
-        ready = {one.name: one.prepare(asked[one.name], chosen, device) for one in study.experiments}
-    outcomes = {name: one.run(work / name, progress) for name, one in ready.items()}
+        chosen = {name: result["chosen"] for name, result in tuned.items()}
+        prepared = {
+            one.name: one.prepare(specification[one.name], chosen, device) for one in study.experiments
+        }
+    results = {name: one.run(work / name, progress) for name, one in prepared.items()}
     try:
-        checked = _write(named, profile, asked, outcomes, tuned, directory, device)
+        _write_results(named, profile, results, tuned, directory, device)
+        _, verdicts = judge_study(named, directory)
+        write_verdicts(named, profile, verdicts, directory)
+        draw_figures(study, directory)
+        write_study_report(named, profile, verdicts, directory)
     except OSError as error:
         raise InvalidRequest(
-            f"cannot write to {directory} ({error.strerror}): choose another --figures"
+            f"{directory}: cannot be written to ({error.strerror}); choose another --figures"
         ) from None
-    failures = {name: dict(outcome.failures) for name, outcome in outcomes.items() if outcome.failures}
-    return Answered(directory, sum(outcome.runs for outcome in outcomes.values()), failures, checked)
+    failures = {name: dict(result.failures) for name, result in results.items() if result.failures}
+    return StudyResult(directory, sum(result.runs for result in results.values()), failures, verdicts)
 
 
-def _check_claims(named: Named, profile: str, ready: Mapping[str, Ready]) -> None:
-    known = {name: one.columns for name, one in ready.items()}
-    for asserted in named.study.claim:
-        missed = named.study.missed(asserted, profile, known)
-        if missed:
-            raise InvalidRequest(f"{named.path}: {missed[1]}")
-
-
-def _write(
-    named: Named,
+def _write_results(
+    named: NamedStudy,
     profile: str,
-    asked: Mapping[str, Any],
-    outcomes: Mapping[str, Outcome],
+    results: Mapping[str, ExperimentResult],
     tuned: Mapping[str, Any],
     directory: Path,
     device: str,
-) -> list[Checked]:
+) -> None:
     directory.mkdir(parents=True, exist_ok=True)
-    made = environment_record(named.rerun(profile).split(), device)
-    del made["git"]  # it differs as soon as these files are committed; runs/ has it
-    for name, outcome in outcomes.items():
-        write_table(directory / name, kept(outcome.table, _probes(named.study)))
+    environment = environment_record(named.command(profile).split(), device)
+    # The commit changes as soon as these files are committed; runs/ has it.
+    del environment["git"]
+    for name, result in results.items():
+        write_table(directory / name, rows_to_keep(result.table, _named_probes(named.study)))
         record = {
-            **made,
-            "request": outcome.request,
-            "axis_groups": outcome.axis_groups,
-            "runs": outcome.runs,
-            "failed": outcome.failures,
-            **outcome.stated,
+            **environment,
+            "request": result.request,
+            "axis_groups": result.axis_groups,
+            "runs": result.runs,
+            "failed": result.failures,
+            **result.details,
         }
         write_json(directory / name / "provenance.json", record)
-    about = {"study": named.name, "title": named.study.title, "profile": profile, **made, "asked": asked}
-    figures = [figure.name for figure in named.study.figure]
     if tuned:
         write_json(directory / "tuned.json", tuned)
-    _forget(directory, figures)
-    write_json(directory / "provenance.json", {**about, "figures": figures, "tuned": tuned})
-    _, checked = check(named, directory)
-    write_json(directory / "claims.json", [one.to_dict() for one in checked])
-    (directory / "claims.md").write_text(table_of(named, profile, checked), encoding="utf-8")
-    draw_figures(named.study, directory)
-    report_study(named, profile, checked, directory)
-    return checked
-
-
-def _probes(study: Study) -> set[str]:
-    """Probes that claims or figures name."""
-    named = [value for one in study.claim for call in one.parsed.calls for value in dict(call.rows).items()]
-    named += [pair for one in study.claim for pair in one.parsed.at]
-    named += [pair for figure in study.figure for pair in figure.options.items()]
-    probes = {str(value) for name, value in named if name == "probe"}
-    return probes | {
-        str(p)
-        for f in study.figure
-        for p in f.options.get("probes", [])
-        if isinstance(f.options["probes"], list)
-    }
-
-
-def _forget(directory: Path, figures: list[str]) -> None:
-    """Removes figures that an earlier run drew and the study no longer has."""
-    from pidlab.plots.style import FORMATS
-    from pidlab.studies.store import record_of
-
-    for name in (record_of(directory) or {}).get("figures", []):
-        if name not in figures:
+    figures = [figure.name for figure in named.study.figure]
+    for name in (read_record(directory) or {}).get("figures", []):
+        if name not in figures:  # drawn by an earlier version of the study file
             for suffix in (*FORMATS, "csv"):
                 (directory / f"{name}.{suffix}").unlink(missing_ok=True)
+    record = {
+        "study": named.name,
+        "title": named.study.title,
+        "profile": profile,
+        **environment,
+        "asked": named.study.specification(profile),
+        "figures": figures,
+        "tuned": tuned,
+    }
+    write_json(directory / "provenance.json", record)
+
+
+def _named_probes(study: Study) -> set[str]:
+    """Return the probes that claims or figures name."""
+    pairs = [pair for one in study.claim for call in one.parsed.calls for pair in call.rows]
+    pairs += [pair for one in study.claim for pair in one.parsed.at]
+    pairs += [pair for figure in study.figure for pair in figure.options.items()]
+    probes = {str(value) for name, value in pairs if name == "probe"}
+    lists = [value for name, value in pairs if name == "probes" and isinstance(value, list)]
+    return probes | {str(probe) for probes in lists for probe in probes}

@@ -1,14 +1,14 @@
-"""A study as it is written: a TOML file, checked whole before anything runs. Nothing here imports torch.
+"""The schema of a study file (TOML), validated completely before anything runs. Imports no torch.
 
-Which setting holds, the most specific first: `[sweep.profiles.NAME]`, a key of the `[[sweep]]` itself (what
-the study is about: views, dim, ...), `[profiles.NAME]` of the study (effort: seeds, points, steps, probes),
-that profile as it is where nobody says anything (`pidlab.studies.settings.PROFILES`).
+A setting is taken from the most specific table that gives it: `[sweep.profiles.NAME]`, then the `[[sweep]]`
+(what the study is about: views, dim, ...), then `[profiles.NAME]` of the study (effort: seeds, points, steps,
+probes), then the defaults of that profile (`pidlab.studies.settings.PROFILES`).
 """
 
 import re
 import tomllib
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,273 +16,277 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from pidlab.errors import InvalidRequest, nearest
-from pidlab.studies.claims import (
-    FLOOR,
-    Claim,
-    parse_claim,
-    wrong,
+from pidlab.studies.claims import FLOOR, Claim, invalid_claim, parse_claim
+from pidlab.studies.experiments import (
+    Columns,
+    Experiment,
+    Readability,
+    Sweep,
+    column_problem,
+    selection_problem,
 )
-from pidlab.studies.experiment_kinds import KnownAnswers, Oracles, Readability
-from pidlab.studies.experiments import Columns, Experiment, Sweep, misses, no_numbers
+from pidlab.studies.known_answers import KnownAnswers
+from pidlab.studies.oracle_experiment import OracleExperiment
 from pidlab.studies.settings import PROFILES, Profiles, Strict
 from pidlab.studies.tune import Tune
 
-_TABLE = re.compile(r"\s*\[(?P<array>\[)?\s*(?P<name>[^\]]+?)\s*\]")
-_KEY = re.compile(r"\s*(?P<name>(?:[\w-]+|\"[^\"]*\"|'[^']*')(?:\s*\.\s*(?:[\w-]+|\"[^\"]*\"|'[^']*'))*)\s*=")
-_MULTILINE = re.compile(r'"""|\'\'\'')
+# Kinds of experiment by the name of their table.
+KINDS: dict[str, type[Experiment]] = {
+    cls.kind: cls for cls in (Sweep, Readability, OracleExperiment, KnownAnswers)
+}
 
+# Keys and, within arrays of tables, indices: ("sweep", 0, "axes").
 KeyPath = tuple[str | int, ...]
 
 
-def line_of(text: str, path: KeyPath) -> int:
-    """The line, from 1, of the key at `path`, or of what it stands in; keys of inline tables have its line.
-
-    Args:
-        text: valid TOML.
-        path: keys and, for arrays of tables, numbers: `("sweep", 0, "axes")`.
-    """
-    lines = _lines(text)
-    while path and path not in lines:
-        path = path[:-1]
-    return lines.get(path, 1)
-
-
-def _lines(text: str) -> dict[KeyPath, int]:
-    found: dict[KeyPath, int] = {}
-    counts: Counter[KeyPath] = Counter()
-    table: KeyPath = ()
-    quoted = False
-    for number, line in enumerate(text.splitlines(), 1):
-        if not quoted:
-            if header := _TABLE.match(line):
-                table = _header(header, counts)
-                for depth in range(1, len(table) + 1):
-                    found.setdefault(table[:depth], number)
-            elif key := _KEY.match(line):
-                found.setdefault(table + _parts(key["name"]), number)
-        quoted ^= len(_MULTILINE.findall(line)) % 2 == 1
-    return found
-
-
-def _header(header: re.Match[str], counts: Counter[KeyPath]) -> KeyPath:
-    path: KeyPath = ()
-    *above, last = _parts(header["name"])
-    for part in above:
-        path += (part,)
-        if counts[path]:  # of the tables of an array so far, the last one
-            path += (counts[path] - 1,)
-    path += (last,)
-    if header["array"]:
-        counts[path] += 1
-        path += (counts[path] - 1,)
-    return path
-
-
-def _parts(name: str) -> KeyPath:
-    return tuple(part.strip().strip("\"'") for part in name.split("."))
-
-
-# Every kind of experiment by the name of its table in the file.
-KINDS: dict[str, type[Experiment]] = {cls.kind: cls for cls in (Sweep, Readability, Oracles, KnownAnswers)}
-
-Place = tuple[str | int, ...]
-
-
 class Figure(Strict, extra="allow"):
-    """A figure of the study.
-
-    Options of its kind stand beside these keys.
-    """
+    """A figure of the study; further keys are options of its kind."""
 
     name: str = Field(pattern=r"^[\w.-]+$", description="File stem in figures/STUDY.")
     kind: str = Field(default="capture", description="Kind of figure, as for pidlab plot --kind.")
-    sweeps: list[str] = Field(
-        default=[], description="Names of the experiments that it shows; all by default."
-    )
+    sweeps: list[str] = Field(default=[], description="Names of the experiments shown; default: all.")
 
     @property
     def options(self) -> dict[str, Any]:
-        """What is said beside name, kind and sweeps."""
+        """Options of the kind of figure."""
         return dict(self.__pydantic_extra__ or {})
 
 
-class Asserted(Strict):
-    """A claim with where it was made."""
+class StatedClaim(Strict):
+    """A claim and its source."""
 
     claim: str = Field(description="captured(objective='comm', term='synergy') >= 0.9 at unique1=1")
-    source: str = Field(description="Who claims it: paper, equation or section.")
+    source: str = Field(description="Paper, equation or section that makes the claim.")
     sweep: str | None = Field(
-        default=None, description="The experiment it is about; may be left out if there is one."
+        default=None, description="Name of the experiment; required if there are several."
     )
-    finding: str | None = Field(default=None, description="What was found instead, where it is not met.")
+    finding: str | None = Field(default=None, description="The measured result if the claim is not met.")
 
     @cached_property
     def parsed(self) -> Claim:
-        """The claim, read."""
+        """The parsed claim."""
         return parse_claim(self.claim)
 
 
 class Study(Strict):
-    """A question, the experiments that answer it, and what is claimed."""
+    """A question, the experiments that answer it, and the claims that they test."""
 
-    title: str = Field(description="The question, in a line.")
-    about: str = Field(default="", description="The question, how the study answers it, what it cannot tell.")
+    title: str = Field(description="The question in one line.")
+    about: str = Field(default="", description="The question, the method, and the limits of the study.")
     sources: list[str] = Field(default=[], description="Papers and sections that the study follows.")
-    profiles: Profiles = Field(
-        default=Profiles(), description="Effort: settings of every experiment, by profile."
+    profiles: Profiles = Field(default=Profiles(), description="Effort of all experiments, by profile.")
+    sweep: list[Sweep] = Field(default=[], description="Sweeps, with the options of pidlab sweep.")
+    readability: list[Readability] = Field(
+        default=[], description="Sweeps whose z12 is probed through noise."
     )
-    sweep: list[Sweep] = Field(default=[], description="Sweeps, as pidlab sweep is asked.")
-    readability: list[Readability] = Field(default=[], description="Sweeps whose z12 is read through noise.")
-    oracle: list[Oracles] = Field(default=[], description="Losses on representations that are known.")
-    known_answers: list[KnownAnswers] = Field(default=[], description="The probes' own examination.")
+    oracle: list[OracleExperiment] = Field(
+        default=[], description="Losses on representations made of the true symbols."
+    )
+    known_answers: list[KnownAnswers] = Field(default=[], description="Examinations of the probes.")
     tune: Tune | None = Field(
-        default=None, description="Hyperparameters, chosen beforehand, the same budget each."
+        default=None, description="Tuning of hyperparameters, with the same budget for every objective."
     )
     figure: list[Figure] = Field(default=[], description="Figures drawn from the results.")
-    claim: list[Asserted] = Field(default=[], description="What is claimed, checked against the results.")
+    claim: list[StatedClaim] = Field(default=[], description="Claims tested on the results.")
 
     @property
     def experiments(self) -> list[Experiment]:
-        """Every experiment, kind by kind, in the order of the file."""
+        """All experiments, kind by kind, in the order of the file."""
         return [experiment for kind in KINDS for experiment in getattr(self, kind)]
 
     def experiment(self, name: str | None) -> Experiment:
-        """The experiment of that name; the only one if None."""
+        """Return the experiment with a name.
+
+        Args:
+            name: The name; None for the only experiment.
+
+        Raises:
+            InvalidRequest: If there is no such experiment, or several and no name.
+        """
         known = {experiment.name: experiment for experiment in self.experiments}
         if name is None and len(known) == 1:
             return self.experiments[0]
         if name not in known:
-            said = "no sweep is named, there are" if name is None else f"no experiment {name!r}, there are"
-            raise InvalidRequest(f"{said} {', '.join(known)}: say sweep = {next(iter(known))!r} or another")
+            problem = "no sweep is named" if name is None else f"no experiment {name!r}"
+            raise InvalidRequest(
+                f"{problem}; known: {', '.join(known)}; add sweep = {next(iter(known))!r} or another"
+            )
         return known[name]
 
-    def asked(self, profile: str) -> dict[str, dict[str, Any]]:
-        """Everything that the results of a profile depend on, by experiment; JSON."""
-        found = {one.name: one.asked(self.profiles.of(profile)) for one in self.experiments}
-        return found if self.tune is None else {"tune": self.tune.asked(self.profiles.of(profile)), **found}
+    def specification(self, profile: str) -> dict[str, dict[str, Any]]:
+        """Return everything that the results depend on, by experiment, as JSON data.
 
-    def wrongs(self) -> Iterator[tuple[Place, str]]:
-        """What does not fit together, each with its place."""
+        Args:
+            profile: quick, laptop or paper.
+        """
+        settings = self.profiles.of(profile)
+        tune = {} if self.tune is None else {"tune": self.tune.specification(settings)}
+        return tune | {one.name: one.specification(settings) for one in self.experiments}
+
+    def validate_references(self) -> None:
+        """Check that experiments, tuning, figures and claims fit together in every profile.
+
+        Raises:
+            MisplacedKeyError: If they do not; it states the place in the file.
+        """
         names = [experiment.name for experiment in self.experiments]
         if not names:
-            yield (), f"no experiment: expected a [[sweep]] or another of {', '.join(KINDS)}"
-            return
+            raise MisplacedKeyError((), f"no experiment; add a [[sweep]] or another of {', '.join(KINDS)}")
         for kind in KINDS:
             for i, experiment in enumerate(getattr(self, kind)):
                 if names.count(experiment.name) > 1 or experiment.name == "tune":
-                    yield (kind, i, "name"), f"name {experiment.name!r} is taken: give every one its own name"
+                    problem = f"name {experiment.name!r} is taken; give each experiment another name"
+                    raise MisplacedKeyError((kind, i, "name"), problem)
                 for profile in PROFILES:
-                    yield from (
-                        ((kind, i, *place), said) for place, said in self._refused(experiment, profile)
-                    )
+                    with _at(kind, i):
+                        experiment.columns(experiment.specification(self.profiles.of(profile)))
         if self.tune is not None:
-            asked = {
-                o
-                for one in self.sweep
-                for p in PROFILES
-                for o in one.asked(self.profiles.of(p))["objectives"]
+            settings = [self.profiles.of(profile) for profile in PROFILES]
+            objectives = {
+                o for one in self.sweep for s in settings for o in one.specification(s)["objectives"]
             }
-            for place, said in self.tune.wrongs(asked):
-                yield ("tune", *place), said
+            for path, problem in self.tune.problems(objectives):
+                raise MisplacedKeyError(("tune", *path), problem)
         stems = [figure.name for figure in self.figure]
         for i, figure in enumerate(self.figure):
             if stems.count(figure.name) > 1:
-                yield ("figure", i, "name"), f"name {figure.name!r} is taken: give every figure its own name"
+                problem = f"name {figure.name!r} is taken; give each figure another name"
+                raise MisplacedKeyError(("figure", i, "name"), problem)
             for name in figure.sweeps:
                 if name not in names:
-                    yield ("figure", i, "sweeps"), f"no experiment {name!r}: {nearest(name, names)}"
-        for i, asserted in enumerate(self.claim):
-            said = self._unclear(asserted)
-            missed = (
-                (self.missed(asserted, profile) for profile in PROFILES) if said is None else iter([said])
-            )
-            yield from ((("claim", i, *place), words) for place, words in filter(None, missed))
+                    problem = f"no experiment {name!r}: {nearest(name, names)}"
+                    raise MisplacedKeyError(("figure", i, "sweeps"), problem)
+        for i, stated in enumerate(self.claim):
+            with _at("claim", i, "sweep"):
+                self.experiment(stated.sweep)
+            for profile in PROFILES:
+                with _at("claim", i, "claim"):
+                    self.check_claim(stated, profile)
 
-    def _refused(self, experiment: Experiment, profile: str) -> Iterator[tuple[Place, str]]:
-        try:
-            experiment.columns(experiment.asked(self.profiles.of(profile)))
-        except InvalidRequest as error:
-            yield (), str(error)
-
-    def _unclear(self, asserted: Asserted) -> tuple[Place, str] | None:
-        for key, read in (
-            ("claim", lambda: asserted.parsed),
-            ("sweep", lambda: self.experiment(asserted.sweep)),
-        ):
-            try:
-                read()
-            except InvalidRequest as error:
-                return (key,), str(error)
-        if not asserted.parsed.calls:
-            return ("claim",), "speaks of no results: compare captured(...) or the like"
-        return None
-
-    def missed(
-        self, asserted: Asserted, profile: str, beyond: Mapping[str, Columns] | None = None
-    ) -> tuple[Place, str] | None:
-        """What a claim speaks of that the study does not compute in a profile, with its place.
+    def check_claim(
+        self, stated: StatedClaim, profile: str, columns: Mapping[str, Columns] | None = None
+    ) -> None:
+        """Check that a claim refers to columns and values that the study computes.
 
         Args:
-            asserted: a claim that can be read.
-            profile: one of `PROFILES`.
-            beyond: columns by experiment, where more is known of them than the file says.
+            stated: The claim.
+            profile: quick, laptop or paper.
+            columns: Further columns by experiment, known after `Experiment.prepare`.
+
+        Raises:
+            InvalidRequest: If the claim cannot be parsed, or refers to something else.
         """
-        experiment, claim = self.experiment(asserted.sweep), asserted.parsed
-        columns = experiment.columns(experiment.asked(self.profiles.of(profile)))
-        columns |= (beyond or {}).get(experiment.name, {})
-        chosen = [(name, value, 0) for name, value in claim.at]
+        claim, text = stated.parsed, stated.claim
+        if not claim.calls:
+            raise InvalidRequest("reads no results; compare captured(...) or another function")
+        experiment = self.experiment(stated.sweep)
+        known = experiment.columns(experiment.specification(self.profiles.of(profile)))
+        known |= (columns or {}).get(experiment.name, {})
+        selected = [(name, value, 0) for name, value in claim.at]
         for call in claim.calls:
-            chosen += [(name, value, call.place) for name, value in call.rows]
+            selected += [(name, value, call.place) for name, value in call.rows]
             if call.function == "floor":
-                chosen.append(("objective", FLOOR, call.place))
-        found = [(misses(name, value, columns), place) for name, value, place in chosen]
-        found += [
-            (no_numbers(call.column, columns), call.place) for call in claim.calls if call.column is not None
+                selected.append(("objective", FLOOR, call.place))
+        problems = [(selection_problem(name, value, known), place) for name, value, place in selected]
+        problems += [
+            (column_problem(call.column, known), call.place)
+            for call in claim.calls
+            if call.column is not None
         ]
-        for said, place in found:
-            if said:
-                at = f"{said} (experiment {experiment.name!r}, profile {profile})"
-                return ("claim",), str(wrong(asserted.claim, place, at))
-        return None
+        for problem, place in problems:
+            if problem:
+                where = f"(experiment {experiment.name!r}, profile {profile})"
+                raise invalid_claim(text, place, f"{problem} {where}")
+
+
+class MisplacedKeyError(Exception):
+    """A problem in a study file.
+
+    Args:
+        path: Path of the key.
+        problem: What is wrong with it.
+    """
+
+    def __init__(self, path: KeyPath, problem: str) -> None:
+        super().__init__(problem)
+        self.path = path
+
+
+@contextmanager
+def _at(*path: str | int) -> Generator[None]:
+    """Add the path of a key to an invalid request."""
+    try:
+        yield
+    except InvalidRequest as error:
+        raise MisplacedKeyError(path, str(error)) from None
 
 
 def read_study(path: Path) -> Study:
-    """Reads a study.
+    """Read and validate a study file.
+
+    Args:
+        path: The TOML file.
+
+    Returns:
+        The study.
 
     Raises:
-        InvalidRequest: a file that cannot be read, or is no study; the message names file, line and key.
+        InvalidRequest: If the file cannot be read or is not a valid study; the message states file, line and
+            key.
     """
     try:
         text = path.read_text(encoding="utf-8")
         data = tomllib.loads(text)
     except OSError as error:
         raise InvalidRequest(
-            f"cannot read {path} ({error.strerror}): expected a study's .toml file"
+            f"{path}: cannot be read ({error.strerror}); give a study's .toml file"
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidRequest(f"{path} is no TOML: {error}") from None
-
-    def refuse(place: Place, said: str) -> InvalidRequest:
-        key = ".".join(str(part) for part in place if isinstance(part, str))
-        return InvalidRequest(f"{path}, line {line_of(text, place)}: {key + ': ' if key else ''}{said}")
-
+        raise InvalidRequest(f"{path}: not valid TOML: {error}") from None
     try:
         study = Study.model_validate(data)
+        study.validate_references()
     except ValidationError as error:
-        raise refuse(*_first(error)) from None
-    for place, said in study.wrongs():
-        raise refuse(place, said)
-    return study
+        place, problem = _first_problem(error)
+    except MisplacedKeyError as error:
+        place, problem = error.path, str(error)
+    else:
+        return study
+    key = ".".join(part for part in place if isinstance(part, str))
+    raise InvalidRequest(f"{path}, line {line_of(text, place)}: {key + ': ' if key else ''}{problem}")
 
 
-def _first(error: ValidationError) -> tuple[Place, str]:
-    """Place and words of the first thing that is wrong."""
-    found = error.errors()[0]
-    context = found.get("ctx", {})
-    place = (*found["loc"], *([context["key"]] if "key" in context else []))
-    said = str(context["error"]) if "error" in context else found["msg"]
-    if found["type"] not in ("missing", "unknown_key", "value_error"):
-        said = f"{said}, found {found['input']!r}"
-    if found["type"] == "missing":
-        said = "is missing"
-    return place, said[0].lower() + said[1:]
+def _first_problem(error: ValidationError) -> tuple[KeyPath, str]:
+    first = error.errors()[0]
+    context = first.get("ctx", {})
+    place = (*first["loc"], *([context["key"]] if "key" in context else []))
+    problem = str(context["error"]) if "error" in context else first["msg"]
+    if first["type"] not in ("missing", "unknown_key", "value_error"):
+        problem = f"{problem}, found {first['input']!r}"
+    if first["type"] == "missing":
+        problem = "is missing"
+    return place, problem[0].lower() + problem[1:]
+
+
+def line_of(text: str, path: KeyPath) -> int:
+    """Return the line of a key, from 1, or of the nearest table above it that has a line.
+
+    Args:
+        text: TOML text. Its arrays of tables have headers `[[NAME]]`.
+        path: Path of the key.
+    """
+    # Texts of several lines may contain lines that look like keys.
+    blanked = re.sub(r'''("""|\'\'\')[\s\S]*?\1''', lambda match: "\n" * match[0].count("\n"), text)
+    lines = blanked.splitlines()
+    line, start, stop = 0, 0, len(lines)
+    for name, part in zip(("", *path), path, strict=False):
+        if isinstance(part, int):
+            headers = [i for i, row in enumerate(lines) if re.match(rf"\s*\[\[\s*{name}\s*\]\]", row)]
+            if part < len(headers):
+                line, stop = headers[part], [*headers, len(lines)][part + 1]
+                start = line + 1
+        else:
+            # A key at the start of a line, or a part of a table's header.
+            key = re.compile(rf"\s*(\[+[^\]]*)?(?<![\w-])[\"']?{re.escape(part)}[\"']?\s*([.=\]]|$)")
+            line = start = next((i for i in range(start, stop) if key.match(lines[i])), line)
+    return line + 1

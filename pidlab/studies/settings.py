@@ -1,25 +1,16 @@
-"""Parts of an experiment that are kept as they are made, so that one that was stopped goes on."""
+"""Settings of experiments in a study file, and the three profiles that set their effort."""
 
-import json
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
-import pandas as pd
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
-from pidlab import defaults
 from pidlab.defaults import QUICK, meaning
 from pidlab.errors import nearest
 from pidlab.sweeps.axes import PLAIN
 
-if TYPE_CHECKING:
-    from pidlab.sweeps.execute import Progress
-
-
-# What each profile is where neither the study nor the experiment says.
+# The settings of each profile, before the study and the experiment override them.
 PROFILES: dict[str, dict[str, Any]] = {
     "quick": dict(QUICK),
     "laptop": dict(PLAIN),
@@ -28,13 +19,13 @@ PROFILES: dict[str, dict[str, Any]] = {
 
 
 class Strict(BaseModel):
-    """A table of the file: no key that it does not know, no type but the one that is meant."""
+    """Base of the tables of a study file: unknown keys and implicit type conversions are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     @model_validator(mode="before")
     @classmethod
-    def _known(cls, data: Any) -> Any:
+    def _refuse_unknown_keys(cls, data: Any) -> Any:
         if isinstance(data, dict) and cls.model_config.get("extra") == "forbid":
             for key in data:
                 if key not in cls.model_fields:
@@ -44,9 +35,15 @@ class Strict(BaseModel):
                     )
         return data
 
+    @property
+    def given(self) -> dict[str, Any]:
+        """The values that the file gives, by key."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: value for name, value in values.items() if value is not None}
 
-def _axis(value: Any) -> str:
-    """An axis as a text of `pidlab sweep`."""
+
+def _axis_text(value: Any) -> str:
+    """Return an axis as the text that `pidlab sweep` accepts."""
     if isinstance(value, list) and value and not any(isinstance(part, list | dict) for part in value):
         return ",".join(str(part) for part in value)
     if isinstance(value, int | float | str) and not isinstance(value, bool):
@@ -57,20 +54,29 @@ def _axis(value: Any) -> str:
 _SINGLE = [{"type": "number"}, {"type": "string"}]
 AxisText = Annotated[
     str,
-    BeforeValidator(_axis),
+    BeforeValidator(_axis_text),
     WithJsonSchema({"anyOf": [*_SINGLE, {"type": "array", "items": {"anyOf": _SINGLE}, "minItems": 1}]}),
 ]
 
 
 def _training(name: str) -> Any:
-    words = meaning(name)
-    return Field(default=None, description=f"{words[0].upper()}{words[1:]}.")
+    text = meaning(name)
+    return Field(default=None, description=f"{text[0].upper()}{text[1:]}.")
+
+
+def name_field(default: str) -> Any:
+    """Return the field of an experiment's name.
+
+    Args:
+        default: The name if the file gives none.
+    """
+    return Field(default=default, pattern=r"^[\w-]+$", description="Name that claims and figures refer to.")
 
 
 class Effort(Strict):
-    """What every experiment that trains can be told, all optional."""
+    """Settings of every experiment that trains, all optional."""
 
-    seeds: int | None = Field(default=None, ge=1, description="Seeds per point and objective.")
+    seeds: int | None = Field(default=None, ge=1, description="Number of seeds per point and objective.")
     probes: Literal["quick", "standard", "thorough"] | None = Field(
         default=None, description="Effort of the probes."
     )
@@ -84,61 +90,53 @@ class Effort(Strict):
     rate: float | None = _training("rate")
 
     @property
-    def said(self) -> dict[str, Any]:
-        """The settings that are given."""
-        return {k: v for k in Settings.model_fields if (v := getattr(self, k, None)) is not None}
+    def effort(self) -> dict[str, Any]:
+        """The settings among the given values."""
+        return {name: value for name, value in self.given.items() if name in Settings.model_fields}
 
 
 class Settings(Effort):
     """Settings of a sweep, all optional."""
 
-    first_seed: int | None = Field(default=None, ge=0, description="The first of the seeds; 0 by default.")
-    points: int | None = Field(default=None, ge=2, description="Points of a range that does not say.")
-    track: int | None = Field(default=None, ge=0, description="Probe this many checkpoints during training.")
+    first_seed: int | None = Field(default=None, ge=0, description="First seed; default: 0.")
+    points: int | None = Field(
+        default=None, ge=2, description="Number of points of a range that does not state one."
+    )
+    track: int | None = Field(default=None, ge=0, description="Number of checkpoints probed during training.")
 
 
-class Profiles(Strict):
-    """Settings by profile."""
+S = TypeVar("S", bound=Strict)
 
-    quick: Settings = Settings()
-    laptop: Settings = Settings()
-    paper: Settings = Settings()
 
-    def of(self, name: str) -> "Profile":
-        """A profile, complete."""
-        return Profile(name, PROFILES[name] | getattr(self, name).said)
+class ByProfile(Strict, Generic[S]):
+    """Values that apply in one profile only."""
+
+    quick: S | None = Field(default=None, description="Values for the profile quick.")
+    laptop: S | None = Field(default=None, description="Values for the profile laptop.")
+    paper: S | None = Field(default=None, description="Values for the profile paper.")
 
 
 @dataclass(frozen=True)
 class Profile:
-    """A profile's name and settings."""
+    """A profile of a study.
+
+    Args:
+        name: quick, laptop or paper.
+        settings: Its settings, complete.
+    """
 
     name: str
     settings: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Kept:
-    """Finished parts in a folder, each with what was asked of it.
+class Profiles(ByProfile[Settings]):
+    """Settings of a study that apply in one profile only."""
 
-    Args:
-        directory: where they stand.
-        progress: who is told which part is made.
-    """
+    def of(self, name: str) -> Profile:
+        """Return a profile with the study's own settings.
 
-    directory: Path
-    progress: "Progress | None"
-
-    def part(self, name: str, asked: Mapping[str, Any], run: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-        """The rows of a part; those that are kept if the same was asked."""
-        rows, record = self.directory / f"{name}.csv", self.directory / f"{name}.json"
-        wanted = {**asked, "version": defaults.RESULT_VERSION}
-        if not (rows.exists() and record.exists() and json.loads(record.read_text("utf-8")) == wanted):
-            if self.progress is not None:
-                self.progress.note(f"making {name}")
-            found = run()
-            self.directory.mkdir(parents=True, exist_ok=True)
-            record.unlink(missing_ok=True)
-            found.to_csv(rows, index=False)
-            record.write_text(json.dumps(wanted), encoding="utf-8")
-        return pd.read_csv(rows, dtype={"run": str})  # what was kept, so that a rerun gives the same bytes
+        Args:
+            name: quick, laptop or paper.
+        """
+        own: Settings | None = getattr(self, name)
+        return Profile(name, PROFILES[name] | (own.effort if own else {}))

@@ -1,4 +1,4 @@
-"""Where studies are: ./studies first, then those that came with the package."""
+"""Study files and their stored results: where they are, how they are written and read."""
 
 import gzip
 import json
@@ -12,60 +12,79 @@ import pandas as pd
 
 from pidlab import defaults
 from pidlab.errors import InvalidRequest, nearest
-from pidlab.results.folder import (
-    RECORD,
-    TABLE,
-    Results,
-    read_results,
-)
+from pidlab.io import atomic_write
+from pidlab.results.folder import RECORD, TABLE, Results, read_results
 from pidlab.studies.schema import Study
 
-# Tables of more bytes are compressed.
-MOST_BYTES = 200_000
+# Larger tables are compressed.
+MAX_PLAIN_BYTES = 200_000
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedStudy:
     """A study with its name and file."""
 
     name: str
     path: Path
     study: Study
 
-    def rerun(self, profile: str) -> str:
-        """The command that makes its results again."""
+    def command(self, profile: str) -> str:
+        """Return the command that runs the study.
+
+        Args:
+            profile: quick, laptop or paper.
+        """
         shown = self.path if self.path.parent.name not in ("studies", "shipped") else self.name
         return f"pidlab study run {shown} --profile {profile}"
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes JSON; what is not finite becomes null."""
-    text = json.dumps(finite(value), indent=2, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    """Write JSON, with null for numbers that are not finite.
+
+    Args:
+        path: The file.
+        value: JSON data.
+    """
+    with atomic_write(path) as file:
+        file.write(json.dumps(replace_nonfinite(value), indent=2, allow_nan=False) + "\n")
 
 
 def write_table(directory: Path, table: pd.DataFrame) -> None:
-    """Writes results.csv, compressed where it is large; the same table gives the same bytes."""
+    """Write results.csv, compressed if it is large. The same table gives the same bytes.
+
+    Args:
+        directory: Folder to write to.
+        table: The rows.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     data = table.to_csv(index=False).encode()
-    plain, small = directory / TABLE, directory / f"{TABLE}.gz"
-    for path in (plain, small):
-        path.unlink(missing_ok=True)
-    if len(data) > MOST_BYTES:
-        small.write_bytes(gzip.compress(data, mtime=0))
-    else:
-        plain.write_bytes(data)
+    paths = [directory / TABLE, directory / f"{TABLE}.gz"]
+    if len(data) > MAX_PLAIN_BYTES:
+        data = gzip.compress(data, mtime=0)
+        paths.reverse()
+    with atomic_write(paths[0], "wb") as file:
+        file.write(data)
+    paths[1].unlink(missing_ok=True)
 
 
-def kept(table: pd.DataFrame, probes: Iterable[str]) -> pd.DataFrame:
-    """The rows that are kept: headlines, what is no information about a target, and these probes' rows."""
+def rows_to_keep(table: pd.DataFrame, probes: Iterable[str]) -> pd.DataFrame:
+    """Return headline rows, rows of other quantities than information, and the rows of some probes.
+
+    Args:
+        table: Rows of an experiment.
+        probes: Probes whose rows are kept.
+    """
     named = table["probe"].isin(list(probes)) if "probe" in table else False
     other = table["quantity"] != "mi" if "quantity" in table else True
     return table[table.get("headline", pd.Series(True, table.index)).astype(bool) | other | named]
 
 
-def record_of(directory: Path) -> dict[str, Any] | None:
-    """What the last run of a study left as its record; None where there was none."""
+def read_record(directory: Path) -> dict[str, Any] | None:
+    """Return the record of the last run of a study, None if there is none.
+
+    Args:
+        directory: Folder of the study's results.
+    """
     try:
         record = json.loads((directory / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -73,39 +92,40 @@ def record_of(directory: Path) -> dict[str, Any] | None:
     return record if isinstance(record, dict) and "study" in record else None
 
 
-def sound_record(named: Named, directory: Path) -> dict[str, Any]:
-    """The record of results that are of this study as it stands in its file, and of this version.
+def check_record(named: NamedStudy, directory: Path) -> dict[str, Any]:
+    """Return the record of results that belong to this version and to the present study file.
+
+    Args:
+        named: The study.
+        directory: Folder of its results.
 
     Raises:
-        InvalidRequest: there are none, or they are of another version or another file; says what differs.
+        InvalidRequest: If there are no results, or they belong to another version or study file.
     """
-    record = record_of(directory)
+    record = read_record(directory)
     if record is None:
-        raise InvalidRequest(f"{named.name} was not run: no results in {directory}; {named.rerun('quick')}")
-    stale = differs(named, record)
-    if stale:
-        raise InvalidRequest(f"{directory} holds results of {stale}; rerun: {named.rerun(record['profile'])}")
+        raise InvalidRequest(f"{named.name}: no results in {directory}; run {named.command('quick')}")
+    difference = find_difference(named, record)
+    if difference:
+        command = named.command(record["profile"])
+        raise InvalidRequest(f"{directory}: results of {difference}; rerun: {command}")
     return record
 
 
-def differs(named: Named, record: Mapping[str, Any]) -> str | None:
-    """What results are of, where it is not this version and this file."""
+def find_difference(named: NamedStudy, record: Mapping[str, Any]) -> str | None:
+    """Return what the results of a record belong to, None if it is this version and study file.
+
+    Args:
+        named: The study.
+        record: The record of its results.
+    """
     version = record["result_version"]
     if version != defaults.RESULT_VERSION:
-        return f"version {version}, this pidlab makes version {defaults.RESULT_VERSION}"
-    now = json.loads(json.dumps(named.study.asked(record["profile"])))
-    for place, then, there in _changes(record["asked"], now, ()):
-        return f"another {named.path}: {place} was {then}, is {there}"
+        return f"version {version}, this pidlab computes version {defaults.RESULT_VERSION}"
+    now = json.loads(json.dumps(named.study.specification(record["profile"])))
+    for key, then, value in _changes(record["asked"], now, ()):
+        return f"another {named.path}: {key} was {then}, is {value}"
     return None
-
-
-def results_of(directory: Path, experiment: str) -> Results:
-    """The rows of an experiment that are kept.
-
-    Raises:
-        InvalidRequest: they are not there, or not what they should be.
-    """
-    return read_results(directory / experiment)
 
 
 def _changes(then: Any, now: Any, path: tuple[str, ...]) -> Iterator[tuple[str, str, str]]:
@@ -113,20 +133,41 @@ def _changes(then: Any, now: Any, path: tuple[str, ...]) -> Iterator[tuple[str, 
         for key in {**then, **now}:
             yield from _changes(then.get(key, "nothing"), now.get(key, "nothing"), (*path, str(key)))
     elif then != now:
-        yield ".".join(path), _short(then), _short(now)
+        yield ".".join(path), _shorten(then), _shorten(now)
 
 
-def _short(value: Any) -> str:
+def _shorten(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 120 else f"{text[:117]}..."
 
 
-def finite(value: Any) -> Any:
-    """The value with null for every number that is not finite, which JSON has no word for."""
+def read_experiment(directory: Path, experiment: str) -> Results:
+    """Return the stored results of an experiment.
+
+    Args:
+        directory: Folder of the study's results.
+        experiment: Name of the experiment.
+
+    Raises:
+        InvalidRequest: If they are missing or damaged.
+    """
+    return read_results(directory / experiment)
+
+
+def replace_nonfinite(value: Any) -> Any:
+    """Return JSON data with None for every number that is not finite.
+
+    Args:
+        value: JSON data, which may hold numpy numbers.
+
+    Example:
+        >>> replace_nonfinite({"loss": float("nan"), "steps": [1, 2]})
+        {'loss': None, 'steps': [1, 2]}
+    """
     if isinstance(value, Mapping):
-        return {str(key): finite(inner) for key, inner in value.items()}
+        return {str(key): replace_nonfinite(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [finite(inner) for inner in value]
+        return [replace_nonfinite(inner) for inner in value]
     if isinstance(value, float) and (value != value or abs(value) == float("inf")):
         return None
     return value.item() if isinstance(value, np.generic) else value
@@ -135,33 +176,32 @@ def finite(value: Any) -> Any:
 _PACKAGE = Path(__file__).parent
 
 
-def folders() -> list[Path]:
-    """Folders that may hold studies, the first one found counts."""
-    shipped = _PACKAGE / "shipped"  # in an installed package; a checkout has them at its top
-    return [Path("studies"), shipped, _PACKAGE.parents[1] / "studies"]
-
-
-def studies() -> dict[str, Path]:
-    """Every study that can be named, by its name."""
-    found: dict[str, Path] = {}
-    for folder in folders():
+def study_files() -> dict[str, Path]:
+    """Return the files of all studies in ./studies and in the package, by name."""
+    # An installed package has the studies in `shipped`, a checkout at its top.
+    folders = [Path("studies"), _PACKAGE / "shipped", _PACKAGE.parents[1] / "studies"]
+    files: dict[str, Path] = {}
+    for folder in folders:
         for path in sorted(folder.glob("*.toml")):
-            found.setdefault(path.stem, path)
-    return dict(sorted(found.items()))
+            files.setdefault(path.stem, path)
+    return dict(sorted(files.items()))
 
 
-def find(name: str) -> Path:
-    """The file of a study that is named or given as a path.
+def find_study(name: str) -> Path:
+    """Return the file of a study.
+
+    Args:
+        name: Name of a study, or path of a .toml file.
 
     Raises:
-        InvalidRequest: there is none.
+        InvalidRequest: If there is none.
     """
     if name.endswith(".toml"):
         if not Path(name).is_file():
-            raise InvalidRequest(f"no study {name}: expected a .toml file")
+            raise InvalidRequest(f"{name}: no such study; give the path of a .toml file")
         return Path(name)
-    known = studies()
+    known = study_files()
     if name not in known:
-        hint = nearest(name, known) if known else "there is none in ./studies; give a path to a .toml file"
+        hint = nearest(name, known) if known else "./studies has none; give the path of a .toml file"
         raise InvalidRequest(f"unknown study {name!r}: {hint}")
     return known[name]

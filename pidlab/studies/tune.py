@@ -1,9 +1,9 @@
-"""A fair comparison: every objective's own hyperparameters, chosen with the same budget on other worlds.
+"""Tuning of hyperparameters before the sweeps, with the same number of trials for every objective.
 
-The trials of an objective are all combinations of its grid, `budget` of them, no more and no fewer. Each is
-fitted on the seeds from `first_seed` on, which the study does not report, and examined by the quick probes.
-The one is chosen whose z12 holds most captured bits: the sum over targets, the mean over points and seeds; of
-equals the first. That is a choice made with labels, the same for every objective, and no objective's loss.
+The trials of an objective are all combinations of its grid, exactly `budget` of them. Each is trained on the
+seeds from `first_seed` on, which the study does not report, and probed at the level quick. The trial with the
+most captured bits in z12 is chosen: the sum over targets, averaged over points and seeds. Ties go to the
+first trial. The criterion uses labels, is the same for every objective, and is no objective's loss.
 """
 
 import itertools
@@ -16,60 +16,42 @@ from pydantic import Field
 from pidlab import defaults
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.registry import Reference, parse
-from pidlab.studies.experiments import request_of
-from pidlab.studies.settings import (
-    AxisText,
-    Profile,
-    Settings,
-    Strict,
-)
+from pidlab.studies.experiments import build_request
+from pidlab.studies.settings import PROFILES, AxisText, ByProfile, Profile, Settings
 from pidlab.sweeps.axes import spread
 
 if TYPE_CHECKING:
     from pidlab.sweeps.execute import Progress
 
-# Far from the seeds that anybody reports.
+# Larger than the seeds that studies report.
 FIRST_SEED = 1000
-
-Literals = str | int | float | bool
 
 
 class Budget(Settings):
-    """What tuning may cost in one profile."""
+    """Number of trials in one profile, and settings."""
 
-    budget: int | None = Field(
-        default=None, ge=2, description="Trials of every objective, the first of them."
-    )
-
-
-class TuneProfiles(Strict):
-    """What tuning asks in one profile only."""
-
-    quick: Budget = Budget()
-    laptop: Budget = Budget()
-    paper: Budget = Budget()
+    budget: int | None = Field(default=None, ge=2, description="Number of trials; the first of each grid.")
 
 
 class Tune(Settings):
-    """Hyperparameters chosen before the sweeps, with the same number of trials for every objective."""
+    """Hyperparameters of each objective and the trials that choose them."""
 
-    budget: int = Field(default=4, ge=2, description="Trials of every objective.")
-    grid: dict[str, dict[str, list[Literals]]] = Field(
-        min_length=1,
-        description="Of each objective, as the sweeps name it: hyperparameters and their values.",
+    budget: int = Field(default=4, ge=2, description="Number of trials of every objective.")
+    grid: dict[str, dict[str, list[str | int | float | bool]]] = Field(
+        min_length=1, description="Values of hyperparameters, by objective as the sweeps name it."
     )
     generator: str = Field(default=defaults.GENERATOR, description="Reference to the generator.")
-    axes: dict[str, AxisText] = Field(default={}, description="Where it is tuned; one point by default.")
-    terms: list[str] | None = Field(default=None, description="Targets that count; all by default.")
-    profiles: TuneProfiles = Field(default=TuneProfiles(), description="What holds in one profile only.")
+    axes: dict[str, AxisText] = Field(default={}, description="Points of the trials; default: one point.")
+    terms: list[str] | None = Field(default=None, description="Targets of the criterion; default: all.")
+    profiles: ByProfile[Budget] = ByProfile()
 
     @property
     def trials(self) -> dict[str, list[str]]:
-        """The references that are tried, by the objective as the sweeps name it."""
-        found = {}
+        """The references of all trials, by objective."""
+        trials = {}
         for name, grid in self.grid.items():
             bare = parse(name)
-            found[str(bare)] = [
+            trials[str(bare)] = [
                 str(
                     Reference(
                         bare.name, bare.arguments | dict(zip(grid, values, strict=True)), bare.positional
@@ -77,79 +59,83 @@ class Tune(Settings):
                 )
                 for values in itertools.product(*grid.values())
             ]
-        return found
+        return trials
 
-    def asked(self, profile: Profile) -> dict[str, Any]:
-        """As of a sweep, with the trials."""
-        effort = {k: v for k, v in profile.settings.items() if k not in ("seeds", "probes", "track")}
-        here: Budget = getattr(self.profiles, profile.name)
-        own = {"seeds": 1, "probes": "quick", "first_seed": FIRST_SEED} | self.said | here.said
+    def specification(self, profile: Profile) -> dict[str, Any]:
+        """Return the specification of a sweep, with the trials.
+
+        Args:
+            profile: The study's profile.
+        """
+        settings = {k: v for k, v in profile.settings.items() if k not in ("seeds", "probes", "track")}
+        override: Budget = getattr(self.profiles, profile.name) or Budget()
+        own = {"seeds": 1, "probes": "quick", "first_seed": FIRST_SEED} | self.effort | override.effort
         return {
             "generator": self.generator,
             "axes": [[list(names), text] for names, text in spread(self.axes.items())],
             "zip": False,
-            "settings": effort | own,
-            "trials": {name: trials[: here.budget] for name, trials in self.trials.items()},
+            "settings": settings | own,
+            "trials": {name: trials[: override.budget] for name, trials in self.trials.items()},
             "terms": self.terms,
         }
 
-    def wrongs(self, objectives: Iterable[str]) -> Iterator[tuple[tuple[str, ...], str]]:
-        """What is wrong with it beside `objectives`, those of the sweeps; each with its place."""
-        for profile in TuneProfiles.model_fields:
-            here = getattr(self.profiles, profile).budget
-            if here is not None and here > self.budget:
-                yield (
-                    ("profiles", profile, "budget"),
-                    f"{here} trials of {self.budget}: give every objective that many, and budget = {here}",
-                )
+    def problems(self, objectives: Iterable[str]) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Yield each problem with the path of its key.
+
+        Args:
+            objectives: The objectives of the sweeps.
+        """
+        for profile in PROFILES:
+            override: Budget | None = getattr(self.profiles, profile)
+            if override and override.budget and override.budget > self.budget:
+                problem = f"{override.budget} trials of {self.budget}; raise tune.budget and extend each grid"
+                yield ("profiles", profile, "budget"), problem
         known = list(objectives)
         for name, trials in self.trials.items():
             if name not in known:
-                yield ("grid", name), f"no sweep has an objective {name!r}: {nearest(name, known)}"
+                yield ("grid", name), f"no sweep has the objective {name!r}: {nearest(name, known)}"
             if len(trials) != self.budget:
-                yield (
-                    ("grid", name),
-                    f"{name} has {len(trials)} combinations and the budget is {self.budget}: give every "
-                    "objective as many",
+                problem = (
+                    f"{name} has {len(trials)} combinations and the budget is {self.budget}; make them equal"
                 )
+                yield ("grid", name), problem
 
 
 def tune(
-    asked: Mapping[str, Any], directory: Path, device: str, progress: "Progress | None" = None
+    specification: Mapping[str, Any], directory: Path, device: str, progress: "Progress | None" = None
 ) -> dict[str, dict[str, Any]]:
-    """Chooses the hyperparameters of every objective.
+    """Choose the hyperparameters of every objective.
 
     Args:
-        asked: what `Tune.asked` gave.
-        directory: where its runs stand.
-        device: device type.
-        progress: who is told how far it is.
+        specification: Result of `Tune.specification`.
+        directory: Folder of the trials.
+        device: Device type.
+        progress: Receives the progress of the sweep.
 
     Returns:
-        By objective: the one that is `chosen`, and of every trial its `bits`, None where it failed.
+        For each objective, the reference that was `chosen`, and the `bits` of every trial, None if it failed.
 
     Raises:
-        InvalidRequest: a trial that cannot be, no trial of an objective that came to its end, or a term that
-            is not there.
+        InvalidRequest: If a trial is invalid, all trials of an objective failed, or a term does not exist.
     """
     from pidlab.sweeps import run_sweep
 
-    # A combination may be the same for two objectives of the study; it is tried once.
-    trials = list(dict.fromkeys(t for listed in asked["trials"].values() for t in listed))
-    request = request_of(asked, trials, device)
-    table = run_sweep(request, directory, progress=progress, drawn=False).table
+    # Two objectives may have a trial in common; it is trained once.
+    trials = list(dict.fromkeys(trial for listed in specification["trials"].values() for trial in listed))
+    request = build_request(specification, trials, device)
+    table = run_sweep(request, directory, progress=progress).table
     rows = table[(table["quantity"] == "mi") & (table["readout"] == "z12") & table["headline"]]
-    terms = asked["terms"] or [t for t in dict.fromkeys(rows["term"]) if ":" not in t]
+    terms = specification["terms"] or [term for term in dict.fromkeys(rows["term"]) if ":" not in term]
     for term in terms:
         if term not in set(rows["term"]):
             raise InvalidRequest(f"tune: no term {term!r}: {nearest(term, rows['term'].unique())}")
     runs = rows[rows["term"].isin(terms)].groupby(["objective", "run"], sort=False)["captured"].sum()
     bits = runs.groupby("objective").mean().to_dict()
-    found = {}
-    for name, listed in asked["trials"].items():
+    results = {}
+    for name, listed in specification["trials"].items():
         scores = {trial: bits.get(trial) for trial in listed}
-        sound = {trial: score for trial, score in scores.items() if score is not None}
-        if not sound:
-            raise InvalidRequest(f"tune: every trial of {name} failed: see {directory}")
-        found[name] = {"chosen": max(sound, key=lambda trial: sound[trial]), "bits": scores}
-    return found
+        finished = {trial: score for trial, score in scores.items() if score is not None}
+        if not finished:
+            raise InvalidRequest(f"tune: all trials of {name} failed; see {directory}")
+        results[name] = {"chosen": max(finished, key=lambda trial: finished[trial]), "bits": scores}
+    return results

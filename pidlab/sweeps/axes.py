@@ -1,9 +1,9 @@
-"""Axes of a sweep: the grammar `0.5`, `0..1`, `0..1:5`, `0,0.25,1`, and default settings."""
+"""Axes of a sweep: the grammar `0.5`, `0..1`, `0..1:5`, `0,0.25,1`, and the default settings."""
 
 import ast
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pidlab import defaults
@@ -11,24 +11,62 @@ from pidlab.decomposition import TERMS
 from pidlab.defaults import QUICK
 from pidlab.errors import InvalidRequest
 
+# The values of an axis as a user gives them.
+AxisValues = str | float | Sequence[Any]
+
 _FORMS = "a number, a range 0..1 or 0..1:5, or a list 0,0.25,1"
 
-
-# Of one range; more would not fit in memory before the first run.
+# Largest number of points of one range: more would not fit in memory before the first run.
 MOST_POINTS = 100_000
+
+# Settings that are used where a request sets nothing.
+PLAIN: dict[str, Any] = {"points": defaults.RANGE_POINTS, "seeds": defaults.SEEDS, "probes": defaults.PROBES}
+
+
+def axis_values(names: tuple[str, ...], given: AxisValues, points: int) -> tuple[Any, ...]:
+    """Return the values of an axis from what a user gave.
+
+    Args:
+        names: Parameters that the axis sets.
+        given: Text in the grammar of `parse_axis` or `parse_values`, a number, or a sequence of values. Words
+            are allowed only for parameters that are not terms.
+        points: Number of points of a range without a count.
+
+    Raises:
+        InvalidRequest: If the text is malformed, a number is not finite, or a value occurs twice.
+    """
+    label = " and ".join(names)
+    if isinstance(given, str):
+        parse = parse_axis if set(names) <= set(TERMS) else parse_values
+        return parse(label, given, points)
+    values = tuple(given) if isinstance(given, Sequence) else (given,)
+    if not values:
+        raise InvalidRequest(f"{label}: an axis without values; give at least one")
+    for value in values:
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InvalidRequest(f"{label} {value!r}: expected finite numbers")
+    return _distinct(label, str(given), values)
 
 
 def parse_axis(name: str, text: str, points: int) -> tuple[float, ...]:
-    """The numbers of an axis.
+    """Parse the numbers of an axis.
 
     Args:
-        name: of the axis, for messages.
-        text: a number; an inclusive range `a..b` of `points` points, which may descend, or `a..b:n`
-            of n; a list `a,b,c`.
-        points: of a range that does not say.
+        name: Name of the axis, for error messages.
+        text: A number; an inclusive range `a..b` of `points` points, which may descend, or `a..b:n` of n
+            points; or a list `a,b,c`.
+        points: Number of points of a range without a count.
+
+    Returns:
+        The values in the order of the text.
 
     Raises:
-        InvalidRequest: any other text, a range of no points, a value twice, a number not finite.
+        InvalidRequest: If the text has another form, a range has too few or too many points, a value occurs
+            twice, or a number is not finite.
+
+    Example:
+        >>> parse_axis("unique", "0..1:5", points=11)
+        (0.0, 0.25, 0.5, 0.75, 1.0)
     """
     text = text.strip()
     if re.fullmatch(r"[^:.]*[^:]*:[^:]+:[^:]+", text) and ".." not in text:
@@ -44,12 +82,25 @@ def parse_axis(name: str, text: str, points: int) -> tuple[float, ...]:
 
 
 def parse_values(name: str, text: str, points: int) -> tuple[Any, ...]:
-    """As `parse_axis`, but a list may hold words too: `views=task,noise`."""
+    """Parse an axis of numbers (`parse_axis`) or a list of words such as `task,noise`.
+
+    Args:
+        name: Name of the axis, for error messages.
+        text: Numbers, a range, or words separated by commas.
+        points: Number of points of a range without a count.
+
+    Raises:
+        InvalidRequest: If the text is neither.
+
+    Example:
+        >>> parse_values("views", "task,noise", points=11)
+        ('task', 'noise')
+    """
     try:
         return parse_axis(name, text, points)
     except InvalidRequest:
         words = tuple(_literal(part) for part in text.split(","))
-        if ".." in text or ":" in text or not all(isinstance(w, str) and w for w in words):
+        if ".." in text or ":" in text or not all(isinstance(word, str) and word for word in words):
             raise
         return _distinct(name, text, words)
 
@@ -58,12 +109,12 @@ def _range(name: str, text: str, first: float, last: float, count: str | int) ->
     try:
         n = int(count)
     except ValueError:
-        raise InvalidRequest(f"{name} {text!r}: {count!r} is no number of points") from None
+        raise InvalidRequest(f"{name} {text!r}: {count!r} is not a valid number of points") from None
     if n < 1 or (n == 1 and first != last):
-        raise InvalidRequest(f"{name} {text!r}: a range of {n} points; expected 2 or more")
+        raise InvalidRequest(f"{name} {text!r}: a range of {n} points; expected at least 2")
     if n > MOST_POINTS:
-        raise InvalidRequest(f"{name} {text!r}: a range of {n} points; expected {MOST_POINTS} or fewer")
-    # Rounded so that 0..1 gives 0.3 and not 0.30000000000000004.
+        raise InvalidRequest(f"{name} {text!r}: a range of {n} points; expected at most {MOST_POINTS}")
+    # Rounding to 12 decimals makes 0..1 contain 0.3 and not 0.30000000000000004.
     return tuple(round(first + (last - first) * i / max(n - 1, 1), 12) for i in range(n))
 
 
@@ -86,40 +137,41 @@ def _literal(text: str) -> Any:
 
 def _distinct(name: str, text: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
     if len(set(values)) < len(values):
-        raise InvalidRequest(f"{name} {text!r}: a value stands there twice")
+        raise InvalidRequest(f"{name} {text!r}: a value occurs twice; give each value once")
     return values
 
 
 T = TypeVar("T")
 
-# What everything is set to where nothing is asked.
-PLAIN: dict[str, Any] = {"points": defaults.RANGE_POINTS, "seeds": defaults.SEEDS, "probes": defaults.PROBES}
-
 
 def spread(axes: Iterable[tuple[str, T]]) -> list[tuple[tuple[str, ...], T]]:
-    """Axes by the parameters that they set together: `unique` sets those of both terms without their own.
+    """Replace the names of axes by the parameters that they set.
+
+    `unique` sets `unique1` and `unique2`, except one that has an axis of its own.
+
+    Args:
+        axes: Name and values of every axis.
 
     Raises:
-        InvalidRequest: `unique` beside both `unique1` and `unique2`.
+        InvalidRequest: If `unique` is given with both `unique1` and `unique2`.
+
+    Example:
+        >>> spread([("unique", "0..1")])
+        [(('unique1', 'unique2'), '0..1')]
     """
     listed = list(axes)
-    named = {name for name, _ in listed}
-    both = tuple(name for name in ("unique1", "unique2") if name not in named)
-    if "unique" in named and not both:
-        raise InvalidRequest("unique, unique1 and unique2 together: two of them say it all")
-    return [(both if name == "unique" else (name,), text) for name, text in listed]
+    names = {name for name, _ in listed}
+    both = tuple(name for name in ("unique1", "unique2") if name not in names)
+    if "unique" in names and not both:
+        raise InvalidRequest("unique, unique1 and unique2 are all set: give at most two of them")
+    return [(both if name == "unique" else (name,), values) for name, values in listed]
 
 
-def values(names: tuple[str, ...], text: str | int, points: int) -> tuple[Any, ...]:
-    """The values of an axis; only a parameter that is no term can take words, and a number is itself."""
-    if isinstance(text, int):
-        return (text,)
-    parse = parse_axis if set(names) <= set(TERMS) else parse_values
-    return parse(" and ".join(names), text, points)
+def resolve_settings(given: Mapping[str, Any], quick: bool = False) -> dict[str, Any]:
+    """Merge settings: those given, over those of `--quick` if `quick`, over the defaults.
 
-
-def settings(asked: Mapping[str, Any], quick: bool = False) -> dict[str, Any]:
-    """Every setting that is asked for, over those of `quick`, over the plain ones; None asks for nothing."""
-    return (
-        PLAIN | (QUICK if quick else {}) | {name: value for name, value in asked.items() if value is not None}
-    )
+    Args:
+        given: Settings by name; None means not set.
+        quick: Whether `--quick` is on.
+    """
+    return PLAIN | (QUICK if quick else {}) | {k: v for k, v in given.items() if v is not None}

@@ -1,4 +1,4 @@
-"""Weights and representations of runs, beside the store: one safetensors file each, nothing unpickled."""
+"""Weights and representations of runs, one safetensors file each."""
 
 import dataclasses
 import hashlib
@@ -19,13 +19,14 @@ from pidlab.doubling import doubled, doubled_readouts
 from pidlab.errors import InvalidRequest
 from pidlab.generators import Generator, load_generator
 from pidlab.generators.base import generators
-from pidlab.io import Clock, atomic_write
+from pidlab.io import Stopwatch, atomic_write
 from pidlab.objectives import load_objective
 from pidlab.objectives.load import source_digest
-from pidlab.probes.data import Represent, draw
+from pidlab.probes.data import Represent, draw_split
 from pidlab.probes.levels import Level
 from pidlab.registry import look_up
-from pidlab.sweeps.plan import Run, digest
+from pidlab.sweeps.plan import Run
+from pidlab.sweeps.request import digest
 from pidlab.sweeps.store import Store
 from pidlab.training import Fitted, FittedCohort, Member
 from pidlab.training.cohort import build
@@ -33,23 +34,26 @@ from pidlab.training.program import Program
 
 
 def restore(specification: Mapping[str, Any]) -> Run:
-    """The run of that specification; where it stands in a sweep is not part of it.
+    """Rebuild a run from its specification; its point in a sweep is not part of it.
+
+    Args:
+        specification: `Run.specification`, also after a round trip through JSON.
 
     Raises:
-        InvalidRequest: it is of another result version, or what it names is not here, or is not what it
-            was: a user's own code, a file that data come from.
+        InvalidRequest: If the run has another result version, or the user's code or data file that it names
+            is missing or has changed.
     """
     key = digest(specification)
     if specification["version"] != defaults.RESULT_VERSION:
         raise InvalidRequest(
-            f"run {key} is of result version {specification['version']}, this pidlab makes version "
-            f"{defaults.RESULT_VERSION}: use the pidlab that made it, or train it again"
+            f"run {key}: result version {specification['version']}, but this pidlab makes version "
+            f"{defaults.RESULT_VERSION}; use the pidlab that made it, or train it again"
         )
     here = source_digest(specification["objective"])
     if here != specification.get("source"):
         raise InvalidRequest(
-            f"run {key}: the source of {specification['objective']!r} has digest {here}, the run was asked "
-            f"for with {specification.get('source')}: put that file back in its place"
+            f"run {key}: the source of {specification['objective']!r} has digest {here}, but the run was "
+            f"made with {specification.get('source')}; restore that file"
         )
     given: dict[str, Any] = {
         f.name: specification[f.name] for f in dataclasses.fields(Run) if f.name in specification
@@ -63,8 +67,7 @@ def restore(specification: Mapping[str, Any]) -> Run:
     if run.key != key:
         name = specification["generator"]["name"]
         raise InvalidRequest(
-            f"run {key}: generator {name!r} has other contents here than the run was asked for with: put "
-            "its file back in its place"
+            f"run {key}: generator {name!r} has other contents than when the run was made; restore its file"
         )
     return run
 
@@ -73,16 +76,18 @@ def _generator(specification: Mapping[str, Any]) -> Generator:
     name = specification["name"]
     fields = dataclasses.fields(look_up("generator", name, generators()))  # type: ignore[arg-type]
     given = {f.name: specification[f.name] for f in fields if f.init and f.name in specification}
-    # JSON knows no tuples.
+    # JSON turns tuples into lists.
     return load_generator(name, **{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
 
 
-# What --save keeps, and the folder that it stands in.
-SAVED = ("weights", "representations")
-
-
 def weights(fitted: FittedCohort, runs: Sequence[Run], sound: Sequence[int]) -> dict[str, bytes]:
-    """Files of the members at `sound`: parameters, buffers, and the loss at every step."""
+    """Return files with the parameters, buffers and losses of members of a cohort, by name.
+
+    Args:
+        fitted: The trained cohort.
+        runs: Its runs.
+        sound: Indices of the members to keep.
+    """
     files = {}
     for i in sound:
         stacked = fitted.program.vectorised
@@ -105,11 +110,22 @@ def representations(
     level: Level,
     device: str,
 ) -> dict[str, bytes]:
-    """Files of readouts and labels of the test rows: `readouts.z12` (n, width), `labels.synergy` (n), ..."""
-    if len(runs) == 1:
+    """Return files with readouts and labels of the probes' test rows, by name.
+
+    A file holds `readouts.z12` of shape (n, width), `labels.synergy` of shape (n,), and so on.
+
+    Args:
+        represent: Represents data by every member.
+        runs: Runs of the members.
+        generators: Their generators.
+        seeds: Their seeds.
+        level: Effort of the probes, which sets the number of test rows.
+        device: Device type.
+    """
+    if len(runs) == 1:  # a single member would use other kernels than two, so it is doubled
         both = doubled(runs), doubled(generators), doubled(seeds)
         return representations(doubled_readouts(represent), *both, level, device)
-    rows = draw(represent, generators, seeds, "test", level.test, torch.device(device), Clock())
+    rows = draw_split(represent, generators, seeds, "test", level.test, torch.device(device), Stopwatch())
     files = {}
     for i, run in enumerate(runs):
         tensors = {f"readouts.{name}": z[i] for name, z in rows.readouts.items()}
@@ -119,7 +135,7 @@ def representations(
 
 
 def write(directory: Path, files: Mapping[str, bytes]) -> None:
-    """Puts files in their place; each is there whole or not at all."""
+    """Write files into a folder, each atomically."""
     for name, data in files.items():
         path = directory / name
         path.parent.mkdir(exist_ok=True)
@@ -127,67 +143,77 @@ def write(directory: Path, files: Mapping[str, bytes]) -> None:
             file.write(data)
 
 
-def lacking(directory: Path, kinds: Sequence[str], keys: Iterable[str]) -> int:
-    """How many runs lack a file of these kinds."""
+def count_missing(directory: Path, kinds: Sequence[str], keys: Iterable[str]) -> int:
+    """Count the runs without a file of one of these kinds."""
     return sum(any(not (directory / _name(kind, key)).is_file() for kind in kinds) for key in keys)
 
 
 def load_run(directory: Path | str, run: str, device: torch.device | str = "cpu") -> Fitted:
-    """The fitted model of a run that a sweep with `--save weights` trained.
+    """Load the trained model of a run from a sweep with `--save weights`.
 
     Args:
-        directory: the sweep's folder.
-        run: its key, as in the column `run` of results.csv.
-        device: where to compute.
+        directory: Folder of the sweep.
+        run: Key of the run, as in the column `run` of results.csv.
+        device: Device to compute on.
 
     Returns:
-        What `fit` had returned: `represent` gives the same numbers bit for bit, on the device and the
-        build that trained it.
+        The fitted model, as `fit` returns it. On the same device type and build of torch, `represent` gives
+        exactly the numbers of the sweep.
 
     Raises:
-        InvalidRequest: no such run, no weights of it, a damaged file; a user's own code that is not
-            what it was.
+        InvalidRequest: If there is no such run, its weights were not saved, the file is damaged, or the
+            user's code has changed.
+
+    Example:
+        >>> fitted = load_run("runs/unique", "327dcebab3f74978")  # doctest: +SKIP
     """
     directory = Path(directory)
     with closing(Store(directory / "results.sqlite", reading=True)) as store:
-        found = restore(store.specification(run))
+        saved = restore(store.specification(run))
     tensors, about = load(directory, "weights", run, device)
     template = build(
-        load_objective(found.objective, found.source),
-        Member(found.generator, found.seed),
-        found.training,
+        load_objective(saved.objective, saved.source),
+        Member(saved.generator, saved.seed),
+        saved.training,
         "cpu",
     )
     program = Program(template, about["program"] or None)
     losses = tensors.pop("losses")[:, None].cpu()
+    # A single member would use other kernels than two, so it is doubled, as in training.
     stacked = {name: torch.stack(doubled([t])) if program.vectorised else t for name, t in tensors.items()}
     params, buffers = (
         {name.removeprefix(f"{kind}."): t for name, t in stacked.items() if name.startswith(f"{kind}.")}
         for kind in _KINDS
     )
-    return Fitted(FittedCohort(program, [(params, buffers)], 1, losses, {}), found.generator)
+    return Fitted(FittedCohort(program, [(params, buffers)], 1, losses, {}), saved.generator)
 
 
 def load(
     directory: Path, kind: str, run: str, device: torch.device | str = "cpu"
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors of a run's file, and what is said of them.
+    """Load the tensors and the metadata of a run's file.
+
+    Args:
+        directory: Folder of the sweep.
+        kind: `"weights"` or `"representations"`.
+        run: Key of the run.
+        device: Device for the tensors.
 
     Raises:
-        InvalidRequest: there is no file, or it is damaged.
+        InvalidRequest: If the file is missing or damaged.
     """
     path = Path(directory) / _name(kind, run)
     if not path.is_file():
-        raise InvalidRequest(f"no {kind} of run {run} in {directory}: a sweep with --save {kind} keeps them")
+        raise InvalidRequest(f"no {kind} of run {run} in {directory}: sweep with --save {kind} to keep them")
     try:
         with safe_open(path, framework="pt") as file:
             about = dict(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
         if about.get("digest") != _digest(run, tensors, about):
-            raise ValueError("its contents do not have the digest that it states")
+            raise ValueError("the digest in the file does not match its contents")
     except (SafetensorError, OSError, ValueError) as error:
         raise InvalidRequest(
-            f"cannot use {path} ({error}): restore it from a copy, or train the run again in a new folder"
+            f"cannot read {path} ({error}): restore it from a copy, or train the run again in a new folder"
         ) from None
     return {name: t.to(device) for name, t in tensors.items()}, about
 
@@ -205,9 +231,9 @@ def _packed(run: str, tensors: Mapping[str, Tensor], about: dict[str, str]) -> b
 
 
 def _digest(run: str, tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> str:
-    # safetensors itself notices a file cut short, but no flipped bit.
-    said: dict[str, Any] = {k: v for k, v in sorted(about.items()) if k != "digest"}
-    total = hashlib.sha256(json.dumps([run, said]).encode())
+    # safetensors detects a truncated file but not a flipped bit.
+    metadata: dict[str, Any] = {k: v for k, v in sorted(about.items()) if k != "digest"}
+    total = hashlib.sha256(json.dumps([run, metadata]).encode())
     for name, tensor in sorted(tensors.items()):
         total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         total.update(tensor.reshape(-1).view(torch.uint8).numpy().data)

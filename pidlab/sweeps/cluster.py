@@ -1,4 +1,4 @@
-"""Cohorts on many machines: each is a task of Dask."""
+"""An engine that trains cohorts as tasks of Dask, on this machine or on many."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
     from distributed import Client, Future, LocalCluster  # pyright: ignore[reportMissingImports]
 
 
-# A cohort takes the process's random generators, so a worker of many threads does one at a time.
+# A cohort uses the random generators of its process, so a worker with several threads trains one at a time.
 _IN_TURN = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Message:
-    """What a worker is told: numbers and references, no tensors.
+    """A cohort as the driver sends it to a worker: numbers and references, no tensors.
 
     Args:
-        specifications: of the cohort's runs.
-        versions: of the driver, which the worker's have to equal.
-        folder: in which the driver found the files that references name.
-        threads: to compute with; as many as the worker has by default.
+        specifications: Specifications of the cohort's runs.
+        versions: Versions of the driver, which the worker's must equal.
+        folder: Working folder of the driver, to which references to files are relative.
+        threads: Number of threads to compute with; the worker's own by default.
     """
 
     specifications: tuple[dict[str, Any], ...]
@@ -48,7 +48,14 @@ class Message:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a worker says: a cohort's outcome with its notes and steps, or why it will not do it."""
+    """A worker's answer: the outcome of a cohort, or the reason why the worker cannot train it.
+
+    Args:
+        outcome: Outcome of the cohort; None if it was not trained.
+        notes: Lines of information from training.
+        steps: Number of finished run-steps.
+        refusal: Reason why the cohort was not trained.
+    """
 
     outcome: Outcome | None = None
     notes: tuple[str, ...] = ()
@@ -57,29 +64,37 @@ class Answer:
 
 
 def answer(work: Work, message: Message) -> Answer:
-    """Does a cohort on a worker."""
+    """Train and probe a cohort on a worker.
+
+    Args:
+        work: Trains and probes a cohort.
+        message: The cohort.
+    """
     for name, here in versions().items():
         if here != message.versions[name]:
             return Answer(
-                refusal=f"{_place()} has {name} {here}, the driver has {message.versions[name]}: install the "
-                "same on both"
+                refusal=f"{_place()} has {name} {here}, the driver has {message.versions[name]}; install the "
+                "same version on both"
             )
-    dropped = _dropped()
+    is_cancelled = _cancellation()
     with _IN_TURN:
         if Path(message.folder).is_dir():
             os.chdir(message.folder)
         if message.threads is not None:
             torch.set_num_threads(message.threads)
-        told = _Told(dropped)
+        progress = _Recorder(is_cancelled)
         try:
             cohort = Cohort(tuple(map(restore, message.specifications)))
         except InvalidRequest as error:
             return Answer(refusal=f"{_place()}: {error}")
-        return Answer(work(cohort, told), tuple(told.notes), told.steps)
+        return Answer(work(cohort, progress), tuple(progress.notes), progress.steps)
 
 
 def versions() -> dict[str, Any]:
-    """What driver and workers must agree on; builds of one torch for different devices do."""
+    """Return the versions that driver and workers must share.
+
+    Builds of one version of torch for different devices count as equal.
+    """
     torch_version = torch.__version__.partition("+")[0]
     return {
         "pidlab": package_version("pidlab"),
@@ -88,74 +103,75 @@ def versions() -> dict[str, Any]:
     }
 
 
-class Dropped(BaseException):
-    """Nobody waits for the cohort any more; no fault of its runs, so nothing that handles these sees it."""
+class Cancelled(BaseException):
+    """The driver cancelled the cohort; not an `Exception`, so that it does not count as a failure of runs."""
 
 
-class _Told(Silent):
-    """Keeps what a worker would have shown."""
+class _Recorder(Silent):
+    """Progress that a worker records for the driver; it ends a cancelled cohort at its next step."""
 
-    def __init__(self, dropped: Callable[[], bool]) -> None:
+    def __init__(self, is_cancelled: Callable[[], bool]) -> None:
         self.notes: list[str] = []
         self.steps = 0
-        self._dropped = dropped
+        self._is_cancelled = is_cancelled
 
     def advance(self, steps: int) -> None:
-        if self._dropped():
-            raise Dropped
+        if self._is_cancelled():
+            raise Cancelled
         self.steps += steps
 
     def note(self, text: str) -> None:
         self.notes.append(text)
 
 
-def _dropped() -> Callable[[], bool]:
-    """Tells whether the scheduler has taken back the task that calls this.
+def _cancellation() -> Callable[[], bool]:
+    """Return a predicate: whether the scheduler has cancelled the task that runs now.
 
-    Dask cannot end a thread, so a task has to ask.
+    Dask cannot end a thread, so a task has to check this itself.
     """
     try:
         from distributed import get_worker  # pyright: ignore[reportMissingImports]
 
         worker = get_worker()
-    except (ImportError, ValueError):  # no worker of Dask's calls
+    except (ImportError, ValueError):  # not called in a worker
         return lambda: False
     key = worker.get_current_task()
 
-    def dropped() -> bool:
+    def is_cancelled() -> bool:
         task = worker.state.tasks.get(key)
         return task is None or task.state == "cancelled"
 
-    return dropped
+    return is_cancelled
 
 
 def _place() -> str:
+    """Return the name of this worker."""
     from distributed import get_worker  # pyright: ignore[reportMissingImports]
 
     return f"worker {get_worker().address}"
 
 
-# Workers that a cohort may lose before the scheduler gives it up, and how often it is handed in again
-# then. A dead worker is blamed on every cohort that waited for it, so one death says little.
+# Number of worker deaths after which the scheduler gives a cohort up, and of resubmissions after that. The
+# scheduler counts a death against every cohort that waited for the worker, so few deaths prove nothing.
 ALLOWED_FAILURES, RETRIES = 5, 2
 
-# Seconds to reach a scheduler.
-PATIENCE = 20
+# Seconds to wait for a scheduler.
+TIMEOUT = 20
 
-# A terminal sends Ctrl-C to all of its processes; what becomes of workers is the driver's to say.
-_DEAF = "import signal\n\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+# A terminal sends Ctrl-C to all of its processes; workers ignore it and wait for the driver.
+_IGNORE_SIGINT = "import signal\n\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
 
 
 class Dask:
-    """A cluster of processes on this machine, or one that a scheduler of the user's own leads.
+    """An engine of worker processes: a cluster on this machine, or a running scheduler.
 
     Args:
-        workers: processes of the local cluster; by default one for each core.
-        scheduler: address or file of the user's own.
-        threads: of a worker; by default 1 on this machine, and what it has elsewhere.
+        workers: Number of processes on this machine; one per core by default.
+        scheduler: Address or file of a running scheduler.
+        threads: Number of threads of a worker; by default 1 on this machine, and the worker's own elsewhere.
 
     Raises:
-        InvalidRequest: both `workers` and `scheduler`; `distributed` is not installed.
+        InvalidRequest: If both `workers` and `scheduler` are given, or `distributed` is not installed.
     """
 
     def __init__(
@@ -163,17 +179,19 @@ class Dask:
     ) -> None:
         if workers is not None and scheduler is not None:
             raise InvalidRequest(
-                "--workers are of a cluster on this machine, --scheduler has its own: give one"
+                "--workers and --scheduler: a scheduler has its own workers; give one of the two"
             )
         if workers is not None and workers < 1:
-            raise InvalidRequest(f"--workers {workers}: expected 1 or more")
+            raise InvalidRequest(f"--workers {workers}: must be at least 1")
         if scheduler is not None and _is_file(scheduler) and not Path(scheduler).is_file():
-            raise InvalidRequest(f"--scheduler {scheduler}: no such file")
+            raise InvalidRequest(
+                f"--scheduler {scheduler}: no such file; give the scheduler's file or its address"
+            )
         try:
             import distributed  # noqa: F401  # pyright: ignore[reportMissingImports, reportUnusedImport]
         except ImportError:
             raise InvalidRequest(
-                "--engine dask needs the package distributed: pip install 'pidlab[cluster]'"
+                "--engine dask: needs the package distributed; pip install 'pidlab[cluster]'"
             ) from None
         self._scheduler = scheduler
         self._workers = None if scheduler else workers or os.cpu_count() or 1
@@ -182,12 +200,12 @@ class Dask:
 
     @property
     def at_once(self) -> int:
-        """How many cohorts are trained at a time; 1 where that is the scheduler's to say."""
+        """The number of local workers; 1 with a scheduler, whose number of workers can change."""
         return self._workers or 1
 
     @property
     def record(self) -> dict[str, Any]:
-        """Its name, where it ran, and the threads that cohorts were computed with."""
+        """The engine's name, its workers or scheduler, and the numbers of threads that cohorts used."""
         where: dict[str, Any] = (
             {"workers": self._workers} if self._workers else {"scheduler": self._scheduler}
         )
@@ -196,43 +214,48 @@ class Dask:
     def outcomes(
         self, cohorts: Sequence[Cohort], work: Work, progress: Progress
     ) -> Generator[Outcome, None, None]:
-        """In the order in which cohorts are over.
+        """Yield the outcome of every cohort as it is finished.
+
+        Args:
+            cohorts: Cohorts to train.
+            work: Trains and probes a cohort.
+            progress: Receiver of progress reports.
 
         Raises:
-            InvalidRequest: no scheduler to reach, or one that is lost; a worker that cannot do the work.
+            InvalidRequest: If the scheduler cannot be reached or is lost, or a worker cannot train a cohort.
         """
         if not cohorts:
             return
         gpu = cohorts[0].runs[0].device == "cuda"
         if self._workers and gpu:
             raise InvalidRequest(
-                "--workers are processes that would share one GPU: start a worker for each GPU with "
+                "--workers: worker processes would share one GPU; start a worker for each GPU with "
                 "`dask worker --resources GPU=1`, and give --scheduler"
             )
         with self._client() as client:
-            if not _able(client, gpu):
+            if not _has_worker(client, gpu):
                 kind = " with --resources GPU=1" if gpu else ""
-                progress.note(f"no worker{kind} at the scheduler yet: waiting for one")
+                progress.note(f"the scheduler has no worker{kind} yet; waiting for one")
             tasks = _Tasks(client, cohorts, work, progress, self._threads, gpu)
             try:
                 for outcome in tasks.outcomes():
                     self._used |= {outcome.threads} - {0}
                     yield outcome
             finally:
-                tasks.drop()
+                tasks.cancel()
 
     @contextmanager
     def _client(self) -> Generator[Client]:
         from distributed.utils import silence_logging_cmgr  # pyright: ignore[reportMissingImports]
 
-        start = _local(self._workers) if self._workers else _reached(str(self._scheduler))
-        # What Dask tells with tracebacks is said in a line.
+        start = _local_client(self._workers) if self._workers else _remote_client(str(self._scheduler))
+        # Dask logs tracebacks; errors are reported in one line instead.
         with silence_logging_cmgr(logging.CRITICAL), start as client:
             yield client
 
 
 class _Tasks:
-    """Cohorts as tasks of a client."""
+    """The cohorts of a sweep as tasks of a Dask client."""
 
     def __init__(
         self,
@@ -245,13 +268,13 @@ class _Tasks:
     ) -> None:
         self._client, self._cohorts, self._work, self._progress = client, cohorts, work, progress
         self._about = (versions(), os.getcwd(), threads)
-        # One cohort at a time holds a GPU.
+        # A GPU trains one cohort at a time.
         self._options: Any = {"resources": {"GPU": 1}} if gpu else {}
         self._open: dict[Future[Any], int] = {}
-        self._tries = [0] * len(cohorts)
+        self._attempts = [0] * len(cohorts)
 
     def outcomes(self) -> Iterator[Outcome]:
-        """In the order in which they come."""
+        """Yield the outcome of every cohort as it is finished."""
         from distributed import as_completed  # pyright: ignore[reportMissingImports]
 
         finished = as_completed(
@@ -268,8 +291,8 @@ class _Tasks:
             count += 1
             yield outcome
 
-    def drop(self) -> None:
-        """Takes back what is not over: what waits is not begun, what runs ends at its next step."""
+    def cancel(self) -> None:
+        """Cancel all unfinished cohorts; those that run end at their next step."""
         if self._open and self._client.status == "running":
             self._client.cancel([*self._open], force=True)
 
@@ -287,7 +310,7 @@ class _Tasks:
         return future
 
     def _received(self, future: Future[Any], number: int) -> Outcome | None:
-        """What became of a cohort; None where it is to be tried again."""
+        """Return the outcome of a finished task, or None if the cohort must be submitted again."""
         from distributed import KilledWorker  # pyright: ignore[reportMissingImports]
 
         if future.status == "finished":
@@ -300,23 +323,21 @@ class _Tasks:
             return found.outcome
         if future.status != "error":
             raise InvalidRequest(
-                "the scheduler is lost: finished cohorts are kept; the same command goes on from there"
+                "the scheduler is lost: finished cohorts are kept; rerun the same command to resume"
             )
         error: Any = future.exception()
         if not isinstance(error, KilledWorker):
-            raise InvalidRequest(
-                f"a worker cannot do the work ({_line(error)}): expected the same pidlab on all of them"
-            )
-        self._tries[number] += 1
-        if self._tries[number] <= RETRIES:
+            raise InvalidRequest(f"a worker failed ({_line(error)}): install the same pidlab on all workers")
+        self._attempts[number] += 1
+        if self._attempts[number] <= RETRIES:
             return None
         runs = self._cohorts[number].runs
-        why = "its workers died again and again: is their memory too small for the cohort?"
+        why = "its workers died repeatedly; their memory may be too small for the cohort"
         failed = dict.fromkeys((run.key for run in runs), why)
         return Outcome(runs[0].objective, "none", {}, list(failed), {}, failed)
 
 
-def _able(client: Client, gpu: bool) -> bool:
+def _has_worker(client: Client, gpu: bool) -> bool:
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     return any(not gpu or worker["resources"].get("GPU") for worker in workers)
 
@@ -330,7 +351,7 @@ def _is_file(scheduler: str) -> bool:
 
 
 @contextmanager
-def _local(workers: int) -> Generator[Client]:
+def _local_client(workers: int) -> Generator[Client]:
     from dask import config  # pyright: ignore[reportMissingImports, reportPrivateImportUsage]
     from distributed import Client, LocalCluster  # pyright: ignore[reportMissingImports]
 
@@ -340,36 +361,36 @@ def _local(workers: int) -> Generator[Client]:
             threads_per_worker=1,
             processes=True,
             dashboard_address=None,  # pyright: ignore[reportArgumentType]
-            memory_limit=0,  # cohorts keep to their budget
+            memory_limit=0,  # the plan limits the memory of a cohort
             silence_logs=logging.CRITICAL,
-            preload=[_DEAF],
+            preload=[_IGNORE_SIGINT],
         )
     with cluster, Client(cluster, set_as_default=False) as client:
         try:
             yield client
         finally:
-            _end(cluster)
+            _kill(cluster)
 
 
 @contextmanager
-def _reached(scheduler: str) -> Generator[Client]:
+def _remote_client(scheduler: str) -> Generator[Client]:
     from distributed import Client  # pyright: ignore[reportMissingImports]
 
     where: dict[str, Any] = {"scheduler_file" if _is_file(scheduler) else "address": scheduler}
     try:
-        client = Client(**where, timeout=PATIENCE, set_as_default=False)
+        client = Client(**where, timeout=TIMEOUT, set_as_default=False)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InvalidRequest(
-            f"--scheduler {scheduler}: none answers there ({_line(error)}); expected an address such as "
-            "tcp://HOST:8786, or a scheduler's file"
+            f"--scheduler {scheduler}: no answer ({_line(error)}); give an address such as "
+            "tcp://HOST:8786, or the scheduler's file"
         ) from None
     with client:
         yield client
 
 
-def _end(cluster: LocalCluster) -> None:
-    """Ends local workers at once, in the midst of what they do."""
+def _kill(cluster: LocalCluster) -> None:
+    """Kill local workers at once."""
     for nanny in cluster.workers.values():
-        nanny.close_gracefully()  # it starts no other in its place
+        nanny.close_gracefully()  # otherwise it would start a new worker
         if nanny.pid:
             os.kill(nanny.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""One cohort of a sweep: trained, examined, and in halves where that fails."""
+"""Training and probing of cohorts, and the engine that does it in this process."""
 
 from __future__ import annotations
 
@@ -9,32 +9,64 @@ from typing import Any, Protocol
 
 import torch
 
-from pidlab.errors import reason
-from pidlab.io import Clock
+from pidlab.errors import InvalidRequest, reason
+from pidlab.io import Stopwatch
 from pidlab.objectives import load_objective
 from pidlab.probes.capture import capture_cohort
 from pidlab.probes.data import Represent
 from pidlab.probes.levels import get_level
 from pidlab.probes.trajectory import moved_rows, tracked_rows
-from pidlab.sweeps import checkpoint_files as saved
+from pidlab.sweeps import checkpoint_files
 from pidlab.sweeps.plan import Cohort, Run
 from pidlab.training import FittedCohort, Member, train
 
 
+class Progress(Protocol):
+    """Receiver of progress reports."""
+
+    def start(self, cohorts: Sequence[Cohort], finished: int, total: int) -> None:
+        """Start a sweep: `cohorts` remain, and `finished` of `total` runs are in the store."""
+
+    def cohort(self, number: int, cohort: Cohort) -> None:
+        """Report that a cohort starts."""
+
+    def advance(self, steps: int) -> None:
+        """Report a number of finished run-steps: training steps times runs."""
+
+    def note(self, text: str) -> None:
+        """Report a line of information."""
+
+
+class Silent:
+    """Progress that reports nothing."""
+
+    def start(self, cohorts: Sequence[Cohort], finished: int, total: int) -> None:
+        """Do nothing."""
+
+    def cohort(self, number: int, cohort: Cohort) -> None:
+        """Do nothing."""
+
+    def advance(self, steps: int) -> None:
+        """Do nothing."""
+
+    def note(self, text: str) -> None:
+        """Do nothing."""
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """A finished cohort.
+    """The results of a cohort.
 
     Args:
-        objective: what it trained.
-        program: how.
-        seconds: wall time by activity.
-        keys: of its runs.
-        rows: captured rows of the runs that are done, by key.
-        failed: reasons of those that are not.
-        files: what `--save` keeps of the runs that are done, by name.
-        threads: that computed it; 0 where it was not computed.
-        whole: false where one fault took all of its runs.
+        objective: Reference to the objective.
+        program: Name of the tensor program that trained it: vmap, loop or none.
+        seconds: Wall time by activity.
+        keys: Keys of all runs.
+        rows: Rows of results.csv of every finished run, by key.
+        failed: Reason of every failed run, by key.
+        files: Contents of the files that `--save` keeps, by name.
+        threads: Number of threads that computed it; 0 if it was not computed.
+        whole: False if one exception failed all runs.
     """
 
     objective: str
@@ -48,84 +80,34 @@ class Outcome:
     whole: bool = True
 
 
-def joined(parts: Sequence[Outcome]) -> Outcome:
-    """The outcome of a cohort that was trained in parts."""
-    seconds: defaultdict[str, float] = defaultdict(float)
-    for part in parts:
-        for activity, spent in part.seconds.items():
-            seconds[activity] += spent
-    return Outcome(
-        parts[0].objective,
-        next((part.program for part in parts if part.whole), parts[0].program),
-        seconds,
-        [key for part in parts for key in part.keys],
-        {key: rows for part in parts for key, rows in part.rows.items()},
-        {key: why for part in parts for key, why in part.failed.items()},
-        {name: file for part in parts for name, file in part.files.items()},
-        parts[0].threads,
-    )
-
-
-class Progress(Protocol):
-    """Who is told how far a sweep is."""
-
-    def start(self, cohorts: Sequence[Cohort], finished: int, total: int) -> None:
-        """`cohorts` are about to be trained; `finished` of `total` runs were found in the store."""
-
-    def cohort(self, number: int, cohort: Cohort) -> None:
-        """A cohort begins."""
-
-    def advance(self, steps: int) -> None:
-        """So many run-steps are done."""
-
-    def note(self, text: str) -> None:
-        """Something to know about the cohort, in a line."""
-
-
-class Silent:
-    """Tells nobody."""
-
-    def start(self, cohorts: Sequence[Cohort], finished: int, total: int) -> None:
-        """Nothing."""
-
-    def cohort(self, number: int, cohort: Cohort) -> None:
-        """Nothing."""
-
-    def advance(self, steps: int) -> None:
-        """Nothing."""
-
-    def note(self, text: str) -> None:
-        """Nothing."""
-
-
 Work = Callable[[Cohort, Progress], Outcome]
 
 
 class Engine(Protocol):
-    """Trains and examines cohorts; what comes of it is stored by whoever asked."""
+    """A way to train and probe cohorts."""
 
     @property
     def at_once(self) -> int:
-        """How many cohorts are trained at a time."""
+        """The number of cohorts that are trained at the same time."""
+        ...
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The engine's name and settings, for provenance."""
         ...
 
     def outcomes(
         self, cohorts: Sequence[Cohort], work: Work, progress: Progress
     ) -> Generator[Outcome, None, None]:
-        """What `work` makes of every cohort, in the order in which they are over."""
-        ...
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """What it did, for provenance."""
+        """Yield the outcome of every cohort as it is finished; closing the generator cancels the others."""
         ...
 
 
 class Local:
-    """One cohort after the other, in this process.
+    """An engine that trains one cohort after the other in this process.
 
     Args:
-        threads: to compute with; as many as torch has by default.
+        threads: Number of threads; torch's choice by default.
     """
 
     at_once = 1
@@ -133,10 +115,15 @@ class Local:
     def __init__(self, threads: int | None = None) -> None:
         self._threads = threads
 
+    @property
+    def record(self) -> dict[str, Any]:
+        """The engine's name and number of threads."""
+        return {"name": "local", "threads": [self._threads or torch.get_num_threads()]}
+
     def outcomes(
         self, cohorts: Sequence[Cohort], work: Work, progress: Progress
     ) -> Generator[Outcome, None, None]:
-        """In the order of the cohorts."""
+        """Yield the outcome of every cohort, in order."""
         before = torch.get_num_threads()
         torch.set_num_threads(self._threads or before)
         try:
@@ -146,27 +133,55 @@ class Local:
         finally:
             torch.set_num_threads(before)
 
-    @property
-    def record(self) -> dict[str, Any]:
-        """Its name, and the threads that it computes with."""
-        return {"name": "local", "threads": [self._threads or torch.get_num_threads()]}
+
+def select_engine(
+    name: str | None, workers: int | None, scheduler: str | None, threads: int | None
+) -> Engine:
+    """Return the engine for the options of a sweep.
+
+    Args:
+        name: local or dask; by default dask if workers or a scheduler are given, otherwise local.
+        workers: Number of worker processes on this machine.
+        scheduler: Address or file of a Dask scheduler.
+        threads: Number of threads to compute with, in this process or in every worker.
+
+    Raises:
+        InvalidRequest: If the options exclude each other or a value is not possible.
+    """
+    if threads is not None and threads < 1:
+        raise InvalidRequest(f"--threads {threads}: must be at least 1")
+    if name not in (None, "local", "dask"):
+        raise InvalidRequest(f"--engine {name!r}: expected local or dask")
+    needs_dask = workers is not None or scheduler is not None
+    if name == "dask" or (name is None and needs_dask):
+        from pidlab.sweeps.cluster import Dask
+
+        return Dask(workers, scheduler, threads)
+    if needs_dask:
+        raise InvalidRequest("--engine local: excludes --workers and --scheduler; remove --engine local")
+    return Local(threads)
 
 
-# What probing a run takes, and probing it quickly after a step, in training steps, for the progress bar.
-PROBE_STEPS, QUICK_STEPS = 200, 60
+# Time to probe a run, and to probe it once with quick probes, in training steps, for the progress bar.
+_PROBE_STEPS, _QUICK_STEPS = 200, 60
 
 
 def probing_steps(run: Run) -> int:
-    """What all probing of a run takes, in training steps."""
-    return PROBE_STEPS + run.track * QUICK_STEPS
+    """Return the time that all probing of a run takes, in training steps."""
+    return _PROBE_STEPS + run.track * _QUICK_STEPS
 
 
 def run_cohort(cohort: Cohort, progress: Progress, keep: Sequence[str] = ()) -> Outcome:
-    """Trains and examines a cohort; in halves where that fails, so that a fault fails its own runs only.
+    """Train and probe a cohort; if an exception fails it, try its halves, so that only its cause fails.
 
-    Halves take less memory, too, and give the same numbers.
+    Halves need less memory and give the same numbers.
+
+    Args:
+        cohort: Runs to train.
+        progress: Receiver of progress reports.
+        keep: Files to keep: `"weights"`, `"representations"`.
     """
-    runs = tuple(cohort.runs)  # made now, and for all that follows
+    runs = tuple(cohort.runs)  # runs are made on access, so they are made once here
     outcome = _run_cohort(Cohort(runs), progress, keep)
     if outcome.whole or len(runs) == 1:
         return outcome
@@ -175,17 +190,37 @@ def run_cohort(cohort: Cohort, progress: Progress, keep: Sequence[str] = ()) -> 
     if runs[0].device == "cuda":
         torch.cuda.empty_cache()
     middle = len(runs) // 2
-    return joined([run_cohort(Cohort(half), progress, keep) for half in (runs[:middle], runs[middle:])])
+    return _joined([run_cohort(Cohort(half), progress, keep) for half in (runs[:middle], runs[middle:])])
+
+
+def _joined(parts: Sequence[Outcome]) -> Outcome:
+    """Return the outcome of a cohort that was trained in parts."""
+    seconds: defaultdict[str, float] = defaultdict(float)
+    for part in parts:
+        for activity, spent in part.seconds.items():
+            seconds[activity] += spent
+    return Outcome(
+        objective=parts[0].objective,
+        program=next((part.program for part in parts if part.whole), parts[0].program),
+        seconds=seconds,
+        keys=[key for part in parts for key in part.keys],
+        rows={key: rows for part in parts for key, rows in part.rows.items()},
+        failed={key: why for part in parts for key, why in part.failed.items()},
+        files={name: file for part in parts for name, file in part.files.items()},
+        threads=parts[0].threads,
+    )
 
 
 def _run_cohort(cohort: Cohort, progress: Progress, keep: Sequence[str] = ()) -> Outcome:
-    clock, runs = Clock(), cohort.runs
+    """Train and probe a cohort; an exception fails all of its runs."""
+    clock, runs = Stopwatch(), cohort.runs
     device = runs[0].device
     failed: dict[str, str] = {}
     rows: dict[str, list[dict[str, Any]]] = {}
     files: dict[str, bytes] = {}
-    program, level, whole = "none", get_level(runs[0].probes), True
-    half, tracked = cohort.training.steps // 2, runs[0].checkpoints
+    program, whole = "none", True
+    level, tracked = get_level(runs[0].probes), runs[0].checkpoints
+    half = cohort.training.steps // 2
     try:
         fitted = train(
             load_objective(cohort.objective, runs[0].source),
@@ -195,52 +230,61 @@ def _run_cohort(cohort: Cohort, progress: Progress, keep: Sequence[str] = ()) ->
             clock=clock,
             on_step=progress.advance,
             say=lambda text: progress.note(f"{cohort.objective}: {text}"),
+            # The control compares the representation after half of the steps with the final one.
             snapshots=[*tracked, *[half] * level.controls],
         )
         program = fitted.program.name
         failed = {runs[i].key: f"loss not finite at step {step}" for i, step in fitted.failed.items()}
         sound = [i for i, run in enumerate(runs) if run.key not in failed]
         if sound:
-            generators, seeds = [runs[i].generator for i in sound], [runs[i].seed for i in sound]
+            probed = [runs[i] for i in sound]
+            generators, seeds = [run.generator for run in probed], [run.seed for run in probed]
             readouts = _readouts(fitted, sound, len(runs))
-            found = capture_cohort(readouts, generators, seeds, level, device, clock)
+            captured = capture_cohort(readouts, generators, seeds, level, device, clock)
             if level.controls:
                 earlier = _readouts(fitted.at(half), sound, len(runs))
                 moved = moved_rows(earlier, readouts, generators, seeds, device, clock)
-                found = [[*rows, *more] for rows, more in zip(found, moved, strict=True)]
+                captured = [[*one, *more] for one, more in zip(captured, moved, strict=True)]
             if tracked:
                 moments = {step: _readouts(fitted.at(step), sound, len(runs)) for step in tracked}
                 along = tracked_rows(moments, generators, seeds, device, clock)
-                found = [[*rows, *more] for rows, more in zip(found, along, strict=True)]
-            rows = {runs[i].key: member for i, member in zip(sound, found, strict=True)}
+                captured = [[*one, *more] for one, more in zip(captured, along, strict=True)]
+            rows = {run.key: member for run, member in zip(probed, captured, strict=True)}
             if "weights" in keep:
-                files |= saved.weights(fitted, runs, sound)
+                files |= checkpoint_files.weights(fitted, runs, sound)
             if "representations" in keep:
-                mine = [runs[i] for i in sound]
-                files |= saved.representations(readouts, mine, generators, seeds, level, device)
+                files |= checkpoint_files.representations(readouts, probed, generators, seeds, level, device)
     except Exception as error:
-        # One bad objective must not take the others' runs with it.
+        # An exception in a user's code fails only the runs of this cohort.
         whole = False
         failed = dict.fromkeys((run.key for run in runs), reason(error))
         rows, files = {}, {}
     progress.advance(len(runs) * probing_steps(runs[0]))
-    keys = [run.key for run in runs]
-    threads = torch.get_num_threads()
-    return Outcome(cohort.objective, program, clock.seconds, keys, rows, failed, files, threads, whole)
+    return Outcome(
+        objective=cohort.objective,
+        program=program,
+        seconds=clock.seconds,
+        keys=[run.key for run in runs],
+        rows=rows,
+        failed=failed,
+        files=files,
+        threads=torch.get_num_threads(),
+        whole=whole,
+    )
 
 
 def _readouts(fitted: FittedCohort, sound: list[int], members: int) -> Represent:
-    """The readouts of those members whose training went well."""
+    """Return the function that represents data by the members at `sound`."""
 
     def represent(x: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
-        found = fitted.represent([_spread(xi, sound, members) for xi in x])
-        return found if len(sound) == members else {name: z[sound] for name, z in found.items()}
+        readouts = fitted.represent([_padded(xi, sound, members) for xi in x])
+        return readouts if len(sound) == members else {name: z[sound] for name, z in readouts.items()}
 
     return represent
 
 
-def _spread(x: torch.Tensor, sound: list[int], members: int) -> torch.Tensor:
-    """Rows for every member of the cohort, those of failed members anything at all."""
+def _padded(x: torch.Tensor, sound: list[int], members: int) -> torch.Tensor:
+    """Return rows for all members of a cohort; failed members get arbitrary rows."""
     if len(sound) == members:
         return x
     full = x[:1].expand(members, *x.shape[1:]).clone()

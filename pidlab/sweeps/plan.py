@@ -1,17 +1,15 @@
-"""How long a sweep will take here, measured on a few steps of its own cohorts."""
+"""The runs of a request, their grouping into cohorts, and an estimate of the time they take."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import math
 import time
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
 
 import numpy as np
 
@@ -24,20 +22,31 @@ from pidlab.objectives import load_objective
 from pidlab.probes.capture import capture_cohort
 from pidlab.probes.data import DRAW_ROWS
 from pidlab.probes.levels import LEVELS
-from pidlab.probes.trajectory import PROBES, checkpoints
+from pidlab.probes.trajectory import PROBES
 from pidlab.registry import parse
 from pidlab.results.means import thin_grid
 from pidlab.seeds import child
+from pidlab.sweeps.request import Request, canonical_json, digest_text
 from pidlab.training import FittedCohort, Member, train
+from pidlab.training.checkpoints import checkpoint_steps
 from pidlab.training.cohort import member_bytes
-
-if TYPE_CHECKING:
-    from pidlab.sweeps.request import Request
 
 
 @dataclass(frozen=True)
 class Run:
-    """One (generator, objective, seed, settings), with the point of the sweep that it stands at."""
+    """One model to train and probe.
+
+    Args:
+        generator: Generator of its data.
+        objective: Reference to its objective.
+        seed: Seed of all of its randomness.
+        training: Training settings.
+        probes: Effort of the probes: quick, standard or thorough.
+        device: Device type.
+        point: Values of the parameters that vary in the sweep, by column of results.csv.
+        source: Digest of the code of a user-defined objective.
+        track: Number of checkpoints during training at which the run is probed.
+    """
 
     generator: Generator
     objective: str
@@ -51,21 +60,21 @@ class Run:
 
     @property
     def checkpoints(self) -> tuple[int, ...]:
-        """The steps after which quick probes read it."""
-        return checkpoints(self.training.steps, self.track)
+        """The training steps after which quick probes are fitted."""
+        return checkpoint_steps(self.training.steps, self.track)
 
     @property
     def truth(self) -> dict[str, Any]:
-        """The four terms, in bits; None where more than two modalities have no such thing."""
+        """The four terms in bits; None where more than two modalities have no such term."""
         terms = self.generator.truth.terms
         return {term: terms.get(term) for term in TERMS}
 
     @property
     def specification(self) -> dict[str, Any]:
-        """Everything that the run's rows depend on; `source` is a digest of a user's own code."""
-        # What was not asked for leaves no trace, so that keys stay as they are.
-        asked = {"source": self.source, "track": self.track or None}
-        return {name: value for name, value in asked.items() if value is not None} | {
+        """Everything that the run's rows depend on, as JSON values."""
+        # Fields that are not set are left out, so that keys of runs made before they existed stay valid.
+        optional = {"source": self.source, "track": self.track or None}
+        return {name: value for name, value in optional.items() if value is not None} | {
             "version": defaults.RESULT_VERSION,
             "generator": {"name": self.generator.name, **_parameters(self.generator)},
             "objective": self.objective,
@@ -77,23 +86,24 @@ class Run:
 
     @property
     def text(self) -> str:
-        """The specification as canonical JSON, as it is stored."""
-        text = _canonical(self.specification)
-        self.__dict__.setdefault("key", _hashed(text))  # whoever wants one wants both
+        """The specification as canonical JSON, as the store keeps it."""
+        text = canonical_json(self.specification)
+        # The store needs text and key together; hashing here saves encoding the specification twice.
+        self.__dict__.setdefault("key", digest_text(text))
         return text
 
     @cached_property
     def key(self) -> str:
-        """A hash of the specification."""
-        return _hashed(self.text)
+        """The digest of the specification."""
+        return digest_text(self.text)
 
 
 class RunSubset(Sequence[Run]):
-    """Some of a sequence of runs.
+    """A selection from a sequence of runs.
 
     Args:
-        of: the sequence.
-        places: where they stand in it.
+        of: The sequence.
+        places: Indices into it.
     """
 
     def __init__(self, of: Sequence[Run], places: Sequence[int]) -> None:
@@ -113,24 +123,27 @@ class RunSubset(Sequence[Run]):
 
 
 class Runs(Sequence[Run]):
-    """Every run of a request: by point, then objective, then seed.
+    """Every run of a request, ordered by point, then objective, then seed.
+
+    Runs are made when they are accessed, so that memory does not grow with their number.
 
     Args:
-        request: the request.
+        request: The request.
     """
 
     def __init__(self, request: Request) -> None:
         self._request = request
         seeds = range(request.first_seed, request.first_seed + request.seeds)
-        own_world = "world" in parse(request.generator).arguments
-        self._seeds = [(seed, None if own_world else child(seed, "world")) for seed in seeds]
+        has_world = "world" in parse(request.generator).arguments
+        self._seeds = [(seed, None if has_world else child(seed, "world")) for seed in seeds]
         self._objectives = [*request.sources.items()]
         self._varied = [name for axis in request.varied for name in axis.names]
+        # The runs of a point follow each other, so the last point is kept.
         self._last: tuple[int, Any] = (-1, None)
 
     @property
     def each(self) -> int:
-        """How many stand at every point."""
+        """The number of runs at every point."""
         return len(self._objectives) * len(self._seeds)
 
     def __len__(self) -> int:
@@ -144,16 +157,16 @@ class Runs(Sequence[Run]):
         if isinstance(place, slice):
             return RunSubset(self, range(len(self))[place])
         number, rest = divmod(range(len(self))[place], self.each)
-        which, seed = divmod(rest, len(self._seeds))
-        return next(self._made(number, which, slice(seed, seed + 1)))
+        objective, seed = divmod(rest, len(self._seeds))
+        return next(self._runs_at(number, objective, slice(seed, seed + 1)))
 
     def __iter__(self) -> Iterator[Run]:
         for number in range(self._request.size):
-            for which in range(len(self._objectives)):
-                yield from self._made(number, which, slice(None))
+            for objective in range(len(self._objectives)):
+                yield from self._runs_at(number, objective, slice(None))
 
-    def few(self, most: int) -> Sequence[Run]:
-        """All of them, or of more than `most` those at some of the points, evenly along every axis."""
+    def few(self, most: int) -> Runs | RunSubset:
+        """Return all runs, or those at an even sample of the points if there are more than `most`."""
         if len(self) <= most:
             return self
         lengths = self._request.lengths
@@ -161,23 +174,20 @@ class Runs(Sequence[Run]):
         return RunSubset(self, np.add.outer(points * self.each, np.arange(self.each)).ravel().tolist())
 
     def point(self, number: int) -> dict[str, Any]:
-        """What varies, at a point, by the column of results that it stands in."""
+        """Return the values of the parameters that vary at a point, by column of results.csv."""
         point, columns = self._request.point(number), self._request.columns
         return {columns[name]: point[name] for name in self._varied}
 
-    def _made(self, number: int, which: int, seeds: slice) -> Iterator[Run]:
-        if number != self._last[0]:  # runs of one point follow each other
-            self._last = (number, self._at(number))
-        law, training, point = self._last[1]
-        objective, source = self._objectives[which]
+    def _runs_at(self, number: int, objective: int, seeds: slice) -> Iterator[Run]:
+        if number != self._last[0]:
+            generator, training = self._request.at(self._request.point(number), self._seeds[0][1])
+            self._last = (number, (generator, training, self.point(number)))
+        generator, training, point = self._last[1]
+        name, source = self._objectives[objective]
         probes, device, track = self._request.probes, self._request.device, self._request.track
         for seed, world in self._seeds[seeds]:
-            generator = law if world is None else law.in_world(world)
-            yield Run(generator, objective, seed, training, probes, device, point, source, track)
-
-    def _at(self, number: int) -> tuple[Generator, Training, dict[str, Any]]:
-        law, training = self._request.at(self._request.point(number), self._seeds[0][1])
-        return law, training, self.point(number)
+            own = generator if world is None else generator.in_world(world)
+            yield Run(own, name, seed, training, probes, device, point, source, track)
 
 
 @lru_cache(maxsize=256)
@@ -186,116 +196,121 @@ def _settings(training: Training) -> dict[str, Any]:
 
 
 @cache
-def _names(kind: Any) -> tuple[str, ...]:
-    return tuple(f.name for f in dataclasses.fields(kind))
+def _field_names(cls: Any) -> tuple[str, ...]:
+    return tuple(f.name for f in dataclasses.fields(cls))
 
 
 def _parameters(generator: Generator) -> dict[str, Any]:
-    # Plain values all of them, which need no copy.
+    # Parameters are immutable, so the deep copy that `dataclasses.asdict` makes is not needed.
     values = vars(generator)
-    return {name: values[name] for name in _names(type(generator))}
-
-
-def digest(value: Any) -> str:
-    """16 hex digits of the SHA-256 of a value's canonical JSON."""
-    return _hashed(_canonical(value))
-
-
-def _hashed(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+    return {name: values[name] for name in _field_names(type(generator))}
 
 
 @dataclass(frozen=True)
 class Cohort:
-    """Runs of one objective, one shape and one set of settings."""
+    """Runs of one objective, one shape and one set of training settings.
+
+    Args:
+        runs: The runs, one or more.
+    """
 
     runs: Sequence[Run]
 
     @cached_property
     def objective(self) -> str:
-        """What all of them are trained on."""
+        """The reference to the objective of all runs."""
         return self.runs[0].objective
 
     @cached_property
     def training(self) -> Training:
-        """How all of them are trained."""
+        """The training settings of all runs."""
         return self.runs[0].training
 
 
 def plan(runs: Sequence[Run], budget: int = defaults.COHORT_BYTES, parts: int = 1) -> list[Cohort]:
-    """Groups runs into cohorts, in the order of the runs.
+    """Group runs into cohorts, in the order of the runs.
 
     Args:
-        runs: what to train.
-        budget: bytes that the tensors of a cohort stay within.
-        parts: how many are computed at once; cohorts are small enough to keep them busy.
+        runs: Runs to train.
+        budget: Limit for the tensors of a cohort, in bytes.
+        parts: Number of cohorts that are trained at once; cohorts are made small enough to occupy them.
+
+    Returns:
+        The cohorts; their runs are `RunSubset` of `runs`.
     """
-    # Several for each, or the last one is waited for while the others idle.
+    # Four cohorts per worker, so that few workers idle while the last cohort is trained.
     share = math.ceil(len(runs) / (4 * parts)) if parts > 1 else len(runs)
     groups: dict[object, array[int]] = {}
     point = shape_key = None
     for place, run in enumerate(runs):
-        if run.point is not point:  # runs of one point differ in their world, which no shape depends on
+        if run.point is not point:  # runs of one point differ in their world, which does not change shapes
             point, shape_key = run.point, run.generator.shape_key
         shape = (run.objective, run.training, run.generator.name, shape_key)
         groups.setdefault(shape, array("q")).append(place)
     cohorts = []
     for group in groups.values():
-        most = max(1, min(share, budget // _member_bytes(runs[group[0]])))
+        most = max(1, min(share, budget // _bytes_per_run(runs[group[0]])))
         count = math.ceil(len(group) / most)
-        size = math.ceil(len(group) / count)
+        size = math.ceil(len(group) / count)  # cohorts of about equal size
         cohorts += [Cohort(RunSubset(runs, group[i : i + size])) for i in range(0, len(group), size)]
     return cohorts
 
 
 def filter_runs(cohort: Cohort, wanted: Sequence[int]) -> Cohort:
-    """Of a planned cohort those runs alone whose place is wanted, `wanted[place]`; maybe none."""
+    """Return the cohort of those runs whose place is wanted; it may be empty.
+
+    Args:
+        cohort: A cohort that `plan` made.
+        wanted: Nonzero at the places of the runs to keep.
+    """
     runs = cohort.runs
     assert isinstance(runs, RunSubset)
     return Cohort(RunSubset(runs.of, array("q", [place for place in runs.places if wanted[place]])))
 
 
-def _member_bytes(run: Run) -> int:
-    # In training, in probing or in drawing what is probed, whichever is most.
+def _bytes_per_run(run: Run) -> int:
+    """Return the most memory that a run takes while it is trained, probed, or its data are drawn."""
     try:
         make = load_objective(run.objective, run.source)
     except Exception:
-        trained = 0  # a user's own code that fails; its run will say how
+        trained = 0  # user code that cannot be loaded; its run reports the reason
     else:
         trained = member_bytes(make, Member(run.generator, run.seed), run.training, run.track)
     level = LEVELS[run.probes]
-    held = level.train + level.validation + level.test
-    probed = 4 * held * (3 * 4 * run.training.dim + 160)
+    rows = level.train + level.validation + level.test
+    # Float32: z1, z2 and z12 with their standardized copies, and about 160 numbers of labels and scores.
+    probed = 4 * rows * (3 * 4 * run.training.dim + 160)
     modalities = run.generator.modalities
     drawn = 4 * rows_at_once(modalities, DRAW_ROWS) * sum(math.prod(m.shape) for m in modalities)
     return max(trained, probed, drawn)
 
 
-FEW, MORE = 3, 13
+# Numbers of steps that are timed; their difference cancels the cost of setting up.
+_FEW, _MORE = 3, 13
 
 
 def estimate_seconds(cohorts: Sequence[Cohort]) -> float:
-    """Seconds for training and probing all cohorts.
+    """Estimate the seconds for training and probing cohorts on this machine.
 
-    The largest cohort of each objective takes a few steps; two of its members are probed.
+    The largest cohort of each objective is trained for a few steps, and two of its members are probed.
+
+    Args:
+        cohorts: The cohorts of a sweep.
     """
     total = 0.0
     largest = {c.objective: c for c in sorted(cohorts, key=lambda c: len(c.runs))}
     for objective, cohort in largest.items():
-        size = sum(len(c.runs) for c in cohorts if c.objective == objective)
+        runs = sum(len(c.runs) for c in cohorts if c.objective == objective)
         steps = sum(len(c.runs) * c.training.steps for c in cohorts if c.objective == objective)
-        _timed_training(cohort, FEW)  # the first call pays for memory and kernels
-        few, fitted = _timed_training(cohort, FEW)
-        more, _ = _timed_training(cohort, MORE)
-        per_step = max(more - few, 0.0) / (MORE - FEW) / len(cohort.runs)
+        _timed_training(cohort, _FEW)  # warm-up: the first call allocates memory and selects kernels
+        few, fitted = _timed_training(cohort, _FEW)
+        more, _ = _timed_training(cohort, _MORE)
+        per_step = max(more - few, 0.0) / (_MORE - _FEW) / len(cohort.runs)
         run = cohort.runs[0]
         probing = _timed_probing(cohort, fitted, run.probes)
         if run.track:
             probing += run.track * _timed_probing(cohort, fitted, PROBES)
-        total += per_step * steps + probing * size
+        total += per_step * steps + probing * runs
     return total
 
 

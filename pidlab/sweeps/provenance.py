@@ -1,4 +1,4 @@
-"""How a result was made."""
+"""Provenance: the request, versions and outcome of a sweep, as provenance.json holds them."""
 
 import dataclasses
 import math
@@ -19,21 +19,28 @@ PACKAGES = ("pidlab", "torch", "numpy", "scipy", "pandas", "matplotlib")
 
 
 def provenance(request: Request, command: Sequence[str]) -> dict[str, Any]:
-    """Request, versions, device, threads and, in a git checkout, its commit."""
-    command, *rest = environment_record(command, request.device).items()
-    return dict([command, ("request", dataclasses.asdict(request)), *rest])
+    """Return the request with the environment that it is run in.
+
+    Args:
+        request: The request of a sweep.
+        command: Command line, or call in Python.
+    """
+    environment = environment_record(command, request.device)
+    first = environment.pop("command")
+    return {"command": first, "request": dataclasses.asdict(request), **environment}
 
 
 def outcome_record(runs: Sequence[Run], failures: Mapping[str, str]) -> dict[str, Any]:
-    """How the truth of runs is known, what their probes read, and which of them failed.
+    """Return how the ground truth of runs is known, the sizes of their probes' data, and which runs failed.
 
     Args:
-        runs: of one sweep.
-        failures: reasons by run key.
+        runs: Runs of one sweep.
+        failures: Reason of every failed run, by key.
 
     Returns:
-        `truth`: measures, how they are known, the largest error in bits or None; `probe_rows`; `runs`;
-        `failed`, by key; `failures`: every reason with its objective, how many runs, the first of them.
+        `truth`: measures, how they are known, and the largest error in bits or None; `probe_rows`: numbers of
+        rows; `runs`: their number; `failed`: reasons by key; `failures`: every reason with its objective, its
+        number of runs and the key of the first.
     """
     level = get_level(runs[0].probes)
     known = {(truth.measure, truth.how, float(truth.gap)) for truth in (r.generator.truth for r in runs)}
@@ -46,7 +53,7 @@ def outcome_record(runs: Sequence[Run], failures: Mapping[str, str]) -> dict[str
         "truth": {
             "measure": sorted(measures),
             "how": sorted(hows),
-            "gap": max(gaps) if math.isfinite(max(gaps)) else None,  # JSON has no word for what nobody knows
+            "gap": max(gaps) if math.isfinite(max(gaps)) else None,  # JSON has no infinity
         },
         "probe_rows": {part: getattr(level, part) for part in ("train", "validation", "test")},
         "runs": len(runs),
@@ -59,7 +66,12 @@ def outcome_record(runs: Sequence[Run], failures: Mapping[str, str]) -> dict[str
 
 
 def environment_record(command: Sequence[str], device: str = "cpu") -> dict[str, Any]:
-    """What every result depends on beside its request."""
+    """Return what results depend on besides their request: versions, platform, device, threads, commit.
+
+    Args:
+        command: Command line, or call in Python.
+        device: Device type.
+    """
     return {
         "command": list(command),
         "result_version": defaults.RESULT_VERSION,
@@ -75,12 +87,12 @@ def environment_record(command: Sequence[str], device: str = "cpu") -> dict[str,
 
 
 def _device(device: str) -> str:
-    # A driver of many machines may have none itself.
+    # A driver whose workers have the GPU may have none itself.
     return torch.cuda.get_device_name() if device == "cuda" and torch.cuda.is_available() else device
 
 
 def package_version(package: str) -> str | None:
-    """Of an installed package."""
+    """Return the version of a package, or None if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -88,11 +100,11 @@ def package_version(package: str) -> str | None:
 
 
 def _git() -> dict[str, Any] | None:
-    def ask(*arguments: str) -> str:
+    def run(*arguments: str) -> str:
         answer = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)
         return answer.stdout.strip()
 
     try:
-        return {"commit": ask("rev-parse", "HEAD"), "modified": bool(ask("status", "--porcelain"))}
+        return {"commit": run("rev-parse", "HEAD"), "modified": bool(run("status", "--porcelain"))}
     except (OSError, subprocess.CalledProcessError):
         return None

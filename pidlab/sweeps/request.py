@@ -1,7 +1,9 @@
-"""What a sweep is asked for, and the runs that this means."""
+"""A sweep's request: its axes, objectives and settings, checked before anything is trained."""
 
 import dataclasses
+import hashlib
 import itertools
+import json
 import math
 import re
 from collections.abc import Iterable, Iterator
@@ -14,82 +16,88 @@ from pidlab.decomposition import TERMS
 from pidlab.defaults import Training
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.generators import Generator, generators, load_generator
-from pidlab.generators.base import check_policy, parameters_of
+from pidlab.generators.parameters import check_policy, parameters_of
 from pidlab.objectives.load import load_objective, source_digest
 from pidlab.probes.levels import LEVELS
-from pidlab.probes.trajectory import checkpoints
 from pidlab.registry import parse
-from pidlab.sweeps.axes import settings, values
-from pidlab.sweeps.plan import Runs, digest
+from pidlab.sweeps.axes import AxisValues, axis_values, resolve_settings
 from pidlab.training import Member
+from pidlab.training.checkpoints import checkpoint_steps
 from pidlab.training.cohort import run_trial
+
+_TRAINING_FIELDS = tuple(f.name for f in dataclasses.fields(Training))
 
 
 def build_request(
-    axes: Iterable[tuple[tuple[str, ...], str | int]],
+    axes: Iterable[tuple[tuple[str, ...], AxisValues]],
     *,
     generator: str = defaults.GENERATOR,
     objectives: Iterable[str] | None = None,
     zipped: bool = False,
     device: str = "cpu",
-    elsewhere: bool = False,
+    remote: bool = False,
     quick: bool = False,
-    **asked: Any,
+    **settings: Any,
 ) -> "Request":
-    """The request that these words mean.
+    """Build a request from a user's words and check that all of it can be run.
 
     Args:
-        axes: of every axis the parameters that it sets and its text (`pidlab.sweeps.request`).
-        generator: reference to the generator.
-        objectives: references; the default ones if None.
-        zipped: axes of several values go along together.
-        device: device type, or auto.
-        elsewhere: other machines train, so that a device need not be here.
-        quick: less of everything that is not asked for.
-        asked: settings: `points` of a range that does not say, fields of `Training` and of `Request`; None
-            is the default.
+        axes: Names of the parameters that an axis sets, and its values as text (`parse_axis`), a number or
+            a sequence; for every axis.
+        generator: Reference to the generator.
+        objectives: References to the objectives; the default objectives if None.
+        zipped: Pair the values of the axes instead of combining them.
+        device: Device type, or `auto`.
+        remote: Train on other machines, so that the device need not exist here.
+        quick: Use the settings of `--quick` for everything that is not set.
+        settings: `points` of a range without a count, fields of `Training` and of `Request`; None means
+            the default.
+
+    Returns:
+        The checked request.
 
     Raises:
-        InvalidRequest: anything that does not exist or cannot be.
+        InvalidRequest: If a name does not exist or a value is not possible.
     """
-    pass
-
-    given = settings(asked, quick)
+    given = resolve_settings(settings, quick)
     points = int(given.pop("points"))
-    training = {f.name: given.pop(f.name) for f in dataclasses.fields(Training) if f.name in given}
+    training = {name: given.pop(name) for name in _TRAINING_FIELDS if name in given}
     known = {f.name for f in dataclasses.fields(Request)} - {"axes", "training"}
     for name in given:
         if name not in known:
-            raise InvalidRequest(f"no setting {name!r}: {nearest(name, [*known, *training])}")
-    return Request(
+            raise InvalidRequest(f"unknown setting {name!r}: {nearest(name, [*known, *training])}")
+    request = Request(
         generator=generator,
-        axes=tuple(Axis(names, values(names, text, points)) for names, text in axes),
+        axes=tuple(Axis(names, axis_values(names, given, points)) for names, given in axes),
         objectives=tuple(defaults.OBJECTIVES if objectives is None else objectives),
         training=Training(**training),
-        device=resolve_device(device, elsewhere),
+        device=resolve_device(device, remote),
         zipped=zipped,
         **given,
     )
+    request.validate()
+    return request
 
 
-def resolve_device(name: str, elsewhere: bool = False) -> str:
-    """The device type that a name means: auto is an accelerator where there is one.
+def resolve_device(name: str, remote: bool = False) -> str:
+    """Return the device type of a name; `auto` is `cuda` where a CUDA device is available.
+
+    Args:
+        name: auto, cpu or cuda.
+        remote: Accept a device that this machine does not have.
 
     Raises:
-        InvalidRequest: it is none, or not there though it is to be here.
+        InvalidRequest: If the name is unknown or the device is not available.
     """
     import torch
 
     if name not in ("auto", "cpu", "cuda"):
         raise InvalidRequest(f"--device {name!r}: expected auto, cpu or cuda")
-    if name == "cuda" and not elsewhere and not torch.cuda.is_available():
-        raise InvalidRequest("--device cuda: this machine offers no CUDA device; use --device cpu")
+    if name == "cuda" and not remote and not torch.cuda.is_available():
+        raise InvalidRequest("--device cuda: this machine has no CUDA device; use --device cpu")
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return name
-
-
-_SETTINGS = tuple(f.name for f in dataclasses.fields(Training))
 
 
 @dataclass(frozen=True)
@@ -97,8 +105,8 @@ class Axis:
     """Parameters that take the same values together, such as both unique terms.
 
     Args:
-        names: of the generator's parameters or the training's settings.
-        values: at least one.
+        names: Parameters of the generator or fields of `Training`.
+        values: Values of the parameters, one or more.
     """
 
     names: tuple[str, ...]
@@ -107,20 +115,23 @@ class Axis:
 
 @dataclass(frozen=True)
 class Request:
-    """A sweep as asked for.
+    """A sweep: every combination of axis values, objectives and seeds.
 
     Args:
-        generator: reference to the generator.
-        axes: what varies (or is merely set, with one value); the product is run, or with `zipped`
-            the axes of several values go along together.
-        objectives: references.
-        seeds: how many; they are `first_seed`, `first_seed` + 1, ...
-        training: settings that no axis sets.
-        probes: effort of the probes.
-        device: device type.
-        zipped: see `axes`.
-        first_seed: 0 or more.
-        track: how often each run is probed along its training; 0: at its end alone.
+        generator: Reference to the generator.
+        axes: Axes of the sweep. An axis of one value sets its parameters and does not vary.
+        objectives: References to the objectives.
+        seeds: Number of seeds: `first_seed`, `first_seed` + 1, ...
+        training: Training settings that no axis sets.
+        probes: Effort of the probes: quick, standard or thorough.
+        device: Device type.
+        zipped: Pair the values of the axes that vary instead of combining them.
+        first_seed: First seed, 0 or more.
+        track: Number of checkpoints during training at which each run is probed; 0 for none.
+
+    Raises:
+        InvalidRequest: If a value is not possible; `validate` makes the checks that need the generator and
+            the objectives.
     """
 
     generator: str = defaults.GENERATOR
@@ -136,11 +147,11 @@ class Request:
 
     def __post_init__(self) -> None:
         if self.seeds < 1:
-            raise InvalidRequest(f"{self.seeds} seeds: expected 1 or more")
+            raise InvalidRequest(f"--seeds {self.seeds}: must be at least 1")
         if self.first_seed < 0:
-            raise InvalidRequest(f"first_seed = {self.first_seed}: expected 0 or more")
+            raise InvalidRequest(f"first_seed {self.first_seed}: must be at least 0")
         if not self.objectives:
-            raise InvalidRequest("no objective: name one or more")
+            raise InvalidRequest("no objective: name at least one")
         if self.probes not in LEVELS:
             raise InvalidRequest(f"unknown probes {self.probes!r}: expected one of {', '.join(LEVELS)}")
         names = [name for axis in self.axes for name in axis.names]
@@ -148,24 +159,38 @@ class Request:
             if names.count(name) > 1:
                 raise InvalidRequest(f"{name} is set twice: give each axis once")
             if name == "world":
-                raise InvalidRequest("world follows from the seed: vary the seeds instead")
-        canonical = tuple(str(parse(o)) for o in self.objectives)
+                raise InvalidRequest("world: follows from the seed; vary --seeds instead")
+        canonical = tuple(str(parse(objective)) for objective in self.objectives)
         for objective in canonical:
-            self._try(objective)
             if canonical.count(objective) > 1:
-                raise InvalidRequest(f"objective {objective!r} is asked for twice")
+                raise InvalidRequest(f"--objective {objective!r}: given twice; give each objective once")
         object.__setattr__(self, "objectives", canonical)
         lengths = {len(axis.values) for axis in self.varied}
         if self.zipped and len(lengths) > 1:
             sizes = ", ".join(f"{axis.names[0]} {len(axis.values)}" for axis in self.varied)
-            raise InvalidRequest(f"--zip needs axes of equal length, got {sizes}")
+            raise InvalidRequest(f"--zip: needs axes of equal length, got {sizes}")
+
+    def validate(self) -> None:
+        """Check that the generator exists at every point and that every objective can be built.
+
+        The check is made once per request.
+
+        Raises:
+            InvalidRequest: If a parameter, a view policy, an objective or one of its arguments does not
+                exist or is not possible.
+        """
+        if self.__dict__.get("_is_valid"):
+            return
+        for objective in self.objectives:
+            self._check_objective(objective)
         for point in self.points():
             generator, training = self.at(point, world=0)
             check_policy(generator, training.views)
-            checkpoints(training.steps, self.track)
+            checkpoint_steps(training.steps, self.track)
+        object.__setattr__(self, "_is_valid", True)
 
-    def _try(self, objective: str) -> None:
-        """Makes the objective once, so that arguments it refuses are refused before anything runs."""
+    def _check_objective(self, objective: str) -> None:
+        """Build an objective once, so that invalid arguments are refused before any run starts."""
         generator, training = self.at(next(self.points()), world=0)
         try:
             run_trial(load_objective(objective, self.sources[objective]), Member(generator, 0), training)
@@ -174,7 +199,7 @@ class Request:
         except (TypeError, ValueError) as error:
             raise InvalidRequest(f"objective {objective!r}: {error}") from None
         except Exception:
-            # A fault in a user's own code is for its runs to report; the other objectives go on.
+            # An exception in a user's own code fails only its own runs; the other objectives are trained.
             if self.sources[objective] is None:
                 raise
 
@@ -190,42 +215,48 @@ class Request:
 
     @property
     def axis_groups(self) -> list[tuple[str, ...]]:
-        """Columns of the parameters that move together, the direction of most points first."""
+        """Groups of columns whose parameters change together, the group of most points first."""
         axes = sorted(self.varied, key=lambda axis: -len(axis.values))
         columns = [tuple(self.columns[name] for name in axis.names) for axis in axes]
         return [tuple(itertools.chain(*columns))] if self.zipped and columns else columns
 
     @cached_property
     def columns(self) -> dict[str, str]:
-        """The column of results that every varied parameter stands in: its name.
+        """The column of results.csv of every parameter that varies, by parameter.
 
-        One that has a term's name but is not the term's bits, as the numbers of features of `factorcl`,
-        is qualified by the generator, for the term's column holds the truth.
+        It is the parameter's name. A parameter that has the name of a term but does not set the term's bits,
+        such as the numbers of features of `factorcl`, gets the generator's name in front, because the
+        term's column holds the ground truth.
         """
         named = {name: name for axis in self.varied for name in axis.names}
         terms = named.keys() & set(TERMS)
         for point in self.points():
             if not terms:
                 break
-            law, _ = self.at(point, world=0)
-            own = {n for n in terms if not math.isclose(getattr(law.truth, n), point[n], abs_tol=1e-12)}
-            named |= {name: f"{law.name}.{name}" for name in own}
-            terms -= own
+            generator, _ = self.at(point, world=0)
+            truth = generator.truth
+            different = {n for n in terms if not math.isclose(getattr(truth, n), point[n], abs_tol=1e-12)}
+            named |= {name: f"{generator.name}.{name}" for name in different}
+            terms -= different
         return named
 
     @property
     def lengths(self) -> tuple[int, ...]:
-        """How many values there are along every direction in which points follow each other."""
-        found = tuple(len(axis.values) for axis in self.varied)
-        return found[:1] if self.zipped else found
+        """The numbers of points along each independent axis."""
+        lengths = tuple(len(axis.values) for axis in self.varied)
+        return lengths[:1] if self.zipped else lengths
 
     @property
     def size(self) -> int:
-        """How many points there are."""
+        """The number of points."""
         return math.prod(self.lengths)
 
     def point(self, number: int) -> dict[str, Any]:
-        """A point: parameter values by name, in the order of the axes, the last of which moves first."""
+        """Return the parameter values of a point, by name.
+
+        Args:
+            number: Index of the point, 0 to `size` - 1; the last axis changes fastest.
+        """
         places = [0] * len(self.axes)
         for i, axis in reversed([*enumerate(self.axes)]):
             if len(axis.values) > 1 and self.zipped:
@@ -235,36 +266,40 @@ class Request:
         return {n: axis.values[at] for axis, at in zip(self.axes, places, strict=True) for n in axis.names}
 
     def points(self) -> Iterator[dict[str, Any]]:
-        """Every point."""
+        """Yield the parameter values of every point."""
         return map(self.point, range(self.size))
 
-    def runs(self) -> Runs:
-        """Every run: by point, then objective, then seed."""
-        return Runs(self)
-
     def at(self, point: dict[str, Any], world: int | None) -> tuple[Generator, Training]:
-        """The generator and the settings of a point; the generator in its own world where `world` is None."""
-        parameters = {k: v for k, v in point.items() if k not in _SETTINGS}
+        """Return the generator and the training settings of a point.
+
+        Args:
+            point: Parameter values by name.
+            world: Seed of the generator's fixed parts; None for the world that its reference names.
+
+        Raises:
+            InvalidRequest: If the generator has no such parameter or refuses its value.
+        """
+        parameters = {k: v for k, v in point.items() if k not in _TRAINING_FIELDS}
         cls = generators().get(parse(self.generator).name)
         known = parameters_of(cls) if cls else []
         for name in parameters:
             if cls and name not in known:
-                hint = nearest(name, [*known, *_SETTINGS])
+                hint = nearest(name, [*known, *_TRAINING_FIELDS])
                 raise InvalidRequest(f"cannot vary {name!r}: {hint}")
         if world is not None:
             parameters["world"] = world
-        given = {k: v for k, v in point.items() if k in _SETTINGS}
+        given = {k: v for k, v in point.items() if k in _TRAINING_FIELDS}
         training = dataclasses.replace(self.training, **given) if given else self.training
         return load_generator(self.generator, **parameters), training
 
     @property
     def name(self) -> str:
-        """A folder name that the same request finds again."""
-        asked = dataclasses.asdict(self) | {"version": defaults.RESULT_VERSION}
-        asked["training"] = defaults.training_specification(self.training)
+        """A folder name that is the same for equal requests."""
+        fields = dataclasses.asdict(self) | {"version": defaults.RESULT_VERSION}
+        fields["training"] = defaults.training_specification(self.training)
         for name in ("first_seed", "track"):
-            if not asked[name]:
-                del asked[name]  # what never asked for it keeps its name
+            if not fields[name]:
+                del fields[name]  # requests made before these fields existed keep their folder
         words = [
             f"{axis.names[0] if len(axis.names) == 1 else 'unique'}={axis.values[0]:g}..{axis.values[-1]:g}"
             if not isinstance(axis.values[0], str)
@@ -272,4 +307,17 @@ class Request:
             for axis in self.varied
         ]
         slug = re.sub(r"[^\w.=+-]+", "-", "_".join(words) or parse(self.generator).name)
-        return f"{slug}-{digest(asked)[:8]}"
+        return f"{slug}-{digest(fields)[:8]}"
+
+
+def digest(value: Any) -> str:
+    """Return 16 hexadecimal digits of the SHA-256 of a value's canonical JSON."""
+    return digest_text(canonical_json(value))
+
+
+def digest_text(text: str) -> str:
+    """Return 16 hexadecimal digits of the SHA-256 of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+canonical_json = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode

@@ -1,4 +1,4 @@
-"""Running a sweep: cohort by cohort into the store, then table, figure and provenance out of it."""
+"""A sweep from its request to its files: results.sqlite, results.csv and provenance.json."""
 
 from __future__ import annotations
 
@@ -6,174 +6,29 @@ import csv
 import io
 import json
 import time
-from array import array
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
-from math import nan
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
 import pandas as pd
 
 from pidlab.decomposition import TERMS
 from pidlab.errors import InvalidRequest
-from pidlab.io import Clock, atomic_write, ensure_writable, lock_folder
-from pidlab.plots.capture import capture_figure
-from pidlab.plots.style import FORMATS, save, style
-from pidlab.report import write_report
-from pidlab.results.folder import RECORD, TABLE, Results
+from pidlab.io import atomic_write, ensure_writable, lock_folder
+from pidlab.results.folder import RECORD, TABLE
 from pidlab.results.means import RUN
-from pidlab.results.tables import notebook
-from pidlab.sweeps import checkpoint_files as saved
-from pidlab.sweeps.execute import (
-    Engine,
-    Local,
-    Outcome,
-    Progress,
-    Silent,
-    Work,
-    run_cohort,
-)
-from pidlab.sweeps.plan import Run, Runs, filter_runs, plan
+from pidlab.sweeps import checkpoint_files
+from pidlab.sweeps.execute import Engine, Local, Progress, Silent, Work, run_cohort
+from pidlab.sweeps.plan import Runs, RunSubset, filter_runs, plan
 from pidlab.sweeps.provenance import outcome_record, provenance
 from pidlab.sweeps.request import Request
 from pidlab.sweeps.store import FLAGS, ROW_COLUMNS, Store, total_seconds
 
-
-def csv_header(columns: Sequence[str], parameters: Sequence[str]) -> tuple[str, ...]:
-    """Names of all columns.
-
-    Args:
-        columns: of a run's rows.
-        parameters: that vary.
-    """
-    return (*RUN, *columns, *TERMS, *parameters)
-
-
-def sql_expression(column: str) -> str:
-    """An expression of SQL for a column, of a flag (which SQLite keeps as 1 or 0) True or False."""
-    return f"CASE {column} WHEN 1 THEN 'True' WHEN 0 THEN 'False' END" if column in FLAGS else column
-
-
-def write_rows(
-    text: IO[str],
-    names: Sequence[str],
-    runs: Iterable[tuple[Any, ...]],
-    rows: Iterable[Sequence[tuple[Any, ...]]],
-) -> None:
-    """Writes names and rows as CSV.
-
-    Args:
-        text: where to.
-        names: of the columns.
-        runs: of every run what all of its rows say: `RUN`, then terms and parameters.
-        rows: what they say beyond, which stands in between.
-    """
-    text.write(_line(names) + "\n")
-    for run, found in zip(runs, rows, strict=True):
-        if not found:
-            continue
-        # What a run's rows have in common is formatted once.
-        before, after = _line(run[: len(RUN)]), _line(run[len(RUN) :])
-        buffer = io.StringIO()
-        csv.writer(buffer, lineterminator="\0").writerows(found)
-        between = f",{after}\n{before},"
-        text.write(f"{before},{buffer.getvalue().replace(chr(0), between)[: -len(before) - 1]}")
-
-
-def _line(values: Sequence[Any]) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="").writerow(values)
-    return buffer.getvalue()
-
-
-NUMBERS = ("truth", "captured", "low", "high")
-
-
-def results(runs: Sequence[Run], store: Store) -> pd.DataFrame:
-    """The tidy table of a sweep: a row per (run, readout, target, probe), bits throughout."""
-    rows: dict[str, Any] = {name: array("d") if name in NUMBERS else [] for name in ROW_COLUMNS}
-    same: dict[Any, Any] = {}  # one object for each word, not one for each row
-    about: dict[str, list[Any]] = {name: [] for name in (*RUN, *TERMS)}
-    points, counts = [], []
-    for run in runs:
-        for name, value in {
-            "run": run.key,
-            "objective": run.objective,
-            "seed": run.seed,
-            **run.truth,
-        }.items():
-            about[name].append(value)
-        points.append(run.point)
-    for found in store.rows(about["run"]):
-        counts.append(len(found))
-        for (name, column), values in zip(rows.items(), zip(*found, strict=True), strict=False):
-            if name in NUMBERS:  # what is not known is NaN here and NULL in the store
-                column.extend([nan if value is None else value for value in values])
-            else:
-                column.extend([same.setdefault(value, value) for value in values])
-    at = np.repeat(np.arange(len(points)), counts)
-
-    def repeated(values: list[Any]) -> pd.Series:
-        return pd.Series(values).take(at).reset_index(drop=True)
-
-    parameters = list(dict.fromkeys(name for point in points for name in point if name not in TERMS))
-    columns = {
-        **{name: repeated(about[name]) for name in RUN},
-        **{name: np.frombuffer(c) if name in NUMBERS and c else c for name, c in rows.items()},
-        **{term: repeated(about[term]) for term in TERMS},
-        **{name: repeated([point.get(name) for point in points]) for name in parameters},
-    }
-    table = pd.DataFrame(columns)
-    for flag, kind in zip(FLAGS, ("bool", "boolean"), strict=True):  # which SQLite keeps as 1 or 0
-        table[flag] = table[flag].map({1: True, 0: False}).astype(kind)
-    table["step"] = table["step"].astype("Int64")
-    if table["step"].isna().all():
-        del table["step"]
-    return table
-
-
-def write_results(text: IO[str], request: Request, runs: Runs, store: Store) -> None:
-    """Writes the same table as results.csv, the same bytes as `results(...).to_csv(index=False)`.
-
-    Args:
-        text: where to.
-        request: what was asked.
-        runs: of the request, which the store has planned.
-        store: with their rows.
-    """
-    # A column of a frame has one type: whole numbers stay so where all are.
-    tracked = bool(request.track) and store.any_asked("step IS NOT NULL")
-    said = {name: f"CAST({name} AS REAL)" for name in NUMBERS} | {
-        name: sql_expression(name) for name in FLAGS
-    }
-    columns = [name for name in ROW_COLUMNS if name != "step" or tracked]
-    atomic_write = [
-        i for i, term in enumerate(TERMS, len(RUN)) if all(isinstance(r.truth[term], int) for r in runs)
-    ]
-    shown = {
-        request.columns[name]: dict(zip(axis.values, pd.Series(axis.values).tolist(), strict=True))
-        for axis in request.varied
-        for name in axis.names
-    }
-    shown = {name: values for name, values in shown.items() if name not in TERMS}
-
-    def stated() -> Iterator[tuple[Any, ...]]:
-        for place, found in enumerate(store.asked()):
-            run = [int(value) if i in atomic_write else value for i, value in enumerate(found)]
-            point = runs.point(place // runs.each)
-            yield (*run, *(values[point[name]] for name, values in shown.items()))
-
-    keys = (found[0] for found in store.asked())
-    rows = store.rows(keys, [said.get(name, name) for name in columns])
-    write_rows(text, csv_header(columns, [*shown]), stated(), rows)
-
-
 STORE = "results.sqlite"
-# Of more runs figure, page and the table in the terminal show some of the points; results.csv has all.
+# Largest number of runs that a figure, a page and a terminal table are made from.
 MOST_SHOWN = 5_000
 
 
@@ -182,13 +37,15 @@ class SweepResult:
     """A finished sweep.
 
     Args:
-        directory: where its files are.
-        request: what was asked.
-        shown: the rows that figure and page are made of: all, or of more than `MOST_SHOWN` runs those at
-            some of the points.
-        failures: reasons by run key.
-        runs: how many there are.
-        planned: how many of them are still to be trained, because a first failure ended it.
+        directory: Folder of its files.
+        request: The request that was run.
+        shown: Rows for figures, pages and the terminal: all rows, or those of an even sample of the points
+            if the sweep has more than `MOST_SHOWN` runs.
+        failures: Reason of each failed run, by run key.
+        runs: Number of runs.
+        planned: Number of runs that were not trained because `fail_fast` stopped the sweep.
+        record: The contents of provenance.json.
+        sampled: Number of points in `shown` if it is a sample, otherwise 0.
     """
 
     directory: Path
@@ -196,18 +53,14 @@ class SweepResult:
     shown: pd.DataFrame
     failures: dict[str, str]
     runs: int
-    planned: int = 0
+    planned: int
+    record: dict[str, Any]
+    sampled: int = 0
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """The rows of results.csv; those of a big sweep are read when they are asked for."""
-        if self.runs <= MOST_SHOWN:
-            return self.shown
-        with closing(Store(self.directory / STORE, reading=True)) as store:
-            return results(self.request.runs(), store)
-
-    def _repr_html_(self) -> str:
-        return notebook(self.table, (), self.directory, len(self.failures))
+        """All rows of results.csv."""
+        return read_rows(self.directory / TABLE) if self.sampled else self.shown
 
 
 def run_sweep(
@@ -218,49 +71,61 @@ def run_sweep(
     command: Sequence[str] = (),
     retry_failed: bool = False,
     fail_fast: bool = False,
-    drawn: bool = True,
     engine: Engine | None = None,
     save: Sequence[str] = (),
 ) -> SweepResult:
-    """Trains and examines what the store does not hold yet, then writes the sweep's files.
-
-    Files: results.sqlite, results.csv, captured.{pdf,svg,png,csv}, provenance.json, report.html.
+    """Train and probe every run that the folder does not hold yet, then write the sweep's files.
 
     Args:
-        request: the sweep.
-        directory: where; `runs/<name of the request>` by default.
-        progress: who is told how far it is.
-        command: the command line, for provenance.
-        retry_failed: trains runs that failed once more.
-        fail_fast: trains no further cohort after one in which a run fails.
-        drawn: with a figure; a study draws its own.
-        engine: where cohorts are trained; in this process by default.
-        save: `"weights"`, `"representations"`: what to keep of every run that is trained, as files.
+        request: The sweep.
+        directory: Folder of the files; `runs/<name of the request>` by default.
+        progress: Receiver of progress reports.
+        command: Command line, for provenance.
+        retry_failed: Train failed runs once more.
+        fail_fast: Stop after the first cohort in which a run fails.
+        engine: Engine that trains the cohorts; this process by default.
+        save: Files to keep of every trained run: `"weights"`, `"representations"`.
+
+    Returns:
+        The finished sweep.
 
     Raises:
-        InvalidRequest: a folder that cannot be written or that another sweep is writing to, or
-            results there that are not ours.
+        InvalidRequest: If the request is invalid, the folder cannot be written to, another sweep is writing
+            to it, or it holds results that are not pidlab's.
     """
     started = time.perf_counter()
-    runs = request.runs()
+    request.validate()
+    runs = Runs(request)
     directory = ensure_writable(directory or Path("runs") / request.name)
+    engine, progress = engine or Local(), progress or Silent()
     with lock_folder(directory), closing(Store(directory / STORE)) as store:
         store.plan(runs)
-        engine = engine or Local()
-        work, progress = partial(run_cohort, keep=tuple(save)), progress or Silent()
-        done = (key for key, state in store.states().items() if state == "done")
-        if lacking := saved.lacking(directory, save, done) if save else 0:
-            what = f"{lacking} runs are done without their {' and '.join(save)}"
-            progress.note(f"{what}: in a new --out they are trained with them")
-        left = _train_missing(runs, store, directory, engine, work, progress, retry_failed, fail_fast)
-        about = {"engine": engine.record, "seconds_of_this_command": time.perf_counter() - started}
-        try:
-            return _written(request, runs, store, directory, command, about, left, drawn)
-        except OSError as error:
-            raise InvalidRequest(
-                f"cannot write to {directory} ({error.strerror}): finished cohorts are kept; mend it, then "
-                "the same command goes on"
-            ) from None
+        if save:
+            _note_missing_files(store, directory, save, progress)
+        work = partial(run_cohort, keep=tuple(save))
+        _train_missing(runs, store, directory, engine, work, progress, retry_failed, fail_fast)
+        measured = {"engine": engine.record, "seconds_of_this_command": time.perf_counter() - started}
+        with _explain_disk_errors(directory):
+            return _write_files(request, runs, store, directory, command, measured)
+
+
+@contextmanager
+def _explain_disk_errors(directory: Path) -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InvalidRequest(
+            f"cannot write to {directory} ({error.strerror}): finished cohorts are kept; make room or fix "
+            "the folder, then rerun the same command to resume"
+        ) from None
+
+
+def _note_missing_files(store: Store, directory: Path, save: Sequence[str], progress: Progress) -> None:
+    done = (key for key, state in store.states().items() if state == "done")
+    if missing := checkpoint_files.count_missing(directory, save, done):
+        progress.note(
+            f"{missing} finished runs have no saved {' and '.join(save)}; a sweep in a new --out saves them"
+        )
 
 
 def _train_missing(
@@ -272,72 +137,151 @@ def _train_missing(
     progress: Progress,
     retry_failed: bool,
     fail_fast: bool,
-) -> int:
-    """Trains what is missing, cohort by cohort; returns how many runs a first failure left untrained."""
+) -> None:
+    """Train the cohorts whose runs are not in the store, and commit each when it is finished."""
     missing = store.open(failed=retry_failed)
-    # A cohort is finished whole or not at all, unless an earlier request grouped runs otherwise.
+    # An earlier request with other runs may have grouped the runs differently, so cohorts can be half done.
     cohorts = [filter_runs(cohort, missing) for cohort in plan(runs, parts=engine.at_once)]
     todo = [cohort for cohort in cohorts if cohort.runs]
     progress.start(todo, len(runs) - sum(missing), len(runs))
-    # Closed, an engine lets go of what it has begun.
+    # Closing the generator makes the engine cancel the cohorts that it has started.
     with closing(engine.outcomes(todo, work, progress)) as outcomes:
-        for outcome_record in outcomes:
-            _keep(directory, outcome_record)
-            store.commit(outcome_record)
-            if outcome_record.failed and fail_fast:
+        for outcome in outcomes:
+            with _explain_disk_errors(directory):
+                checkpoint_files.write(directory, outcome.files)
+            store.commit(outcome)
+            if outcome.failed and fail_fast:
                 break
-    return sum(store.open())
 
 
-def _written(
+def _write_files(
     request: Request,
     runs: Runs,
     store: Store,
     directory: Path,
     command: Sequence[str],
-    about: dict[str, Any],
-    left: int,
-    drawn: bool,
+    measured: dict[str, Any],
 ) -> SweepResult:
-    """Writes what the store holds of a request, as table, figure, provenance and a page of them all."""
+    """Write results.csv and provenance.json from the store."""
     with atomic_write(directory / TABLE) as text:
-        write_results(text, request, runs, store)
-    few = runs.few(MOST_SHOWN)
-    note = f"{len(few) // runs.each:,} of {request.size:,} points" if len(few) < len(runs) else ""
-    shown, failures = results(few, store), store.failures()
-    drawing = Clock()
-    with drawing("drawing"):
-        if drawn and len(shown):
-            _draw(shown, request, directory, f"{note}; results.csv has all" if note else "")
+        write_results(text, request, runs, runs, store)
+    sample = runs.few(MOST_SHOWN)
+    if isinstance(sample, Runs):
+        shown, sampled = read_rows(directory / TABLE), 0
+    else:
+        text = io.StringIO()
+        write_results(text, request, runs, sample, store)
+        text.seek(0)
+        shown, sampled = read_rows(text), len(sample) // runs.each
+    failures = store.failures()
     record = provenance(request, command) | {
         "axis_groups": request.axis_groups,
         **outcome_record(runs, failures),
         "cohorts": store.seconds(),
-        "seconds": total_seconds([*store.seconds(), {"seconds": drawing.seconds}]),
-        **about,
+        "seconds": total_seconds(store.seconds()),
+        **measured,
     }
     with atomic_write(directory / RECORD) as text:
         text.write(json.dumps(record, indent=2) + "\n")
-    write_report(Results(shown, record, directory, request.size if note else 0), directory)
-    return SweepResult(directory, request, shown, failures, len(runs), left)
+    return SweepResult(
+        directory, request, shown, failures, len(runs), sum(store.open()), record, sampled=sampled
+    )
 
 
-def _draw(shown: pd.DataFrame, request: Request, directory: Path, note: str) -> None:
-    figure, numbers = capture_figure(shown, request.axis_groups)
-    if note:
-        with style("neurips"):
-            figure.suptitle("; ".join(filter(None, [figure.get_suptitle(), note])), fontsize="medium")
-    for suffix in FORMATS:
-        save(figure, directory / f"captured.{suffix}")
-    with atomic_write(directory / "captured.csv") as text:
-        numbers.to_csv(text, index=False)
+# Columns of bits, which are always real numbers.
+_BITS = ("truth", "captured", "low", "high")
 
 
-def _keep(directory: Path, outcome_record: Outcome) -> None:
-    try:
-        saved.write(directory, outcome_record.files)
-    except OSError as error:
-        raise InvalidRequest(
-            f"cannot write to {directory} ({error.strerror}): finished cohorts are kept; make room, then the "
-            "same command goes on"
-        ) from None
+def write_results(
+    text: IO[str], request: Request, runs: Runs, subset: Runs | RunSubset, store: Store
+) -> None:
+    """Write the rows of runs as CSV: one row per (run, readout, target, probe).
+
+    Args:
+        text: Text file to write to.
+        request: The request.
+        runs: Every run of the request, as planned in the store.
+        subset: The runs to write; `runs` itself for all.
+        store: The store with their rows.
+    """
+    tracked = bool(request.track) and store.any_asked("step IS NOT NULL")
+    columns = [name for name in ROW_COLUMNS if name != "step" or tracked]
+    casts = {name: f"CAST({name} AS REAL)" for name in _BITS} | {name: sql_expression(name) for name in FLAGS}
+    # A column has one type: a term is written as a whole number only if it is one in every run.
+    whole = [i for i, term in enumerate(TERMS, len(RUN)) if all(type(r.truth[term]) is int for r in runs)]
+    # Likewise for a parameter: pandas turns 0, 0.25 into 0.0, 0.25.
+    parameters = {
+        request.columns[name]: dict(zip(axis.values, pd.Series(axis.values).tolist(), strict=True))
+        for axis in request.varied
+        for name in axis.names
+    }
+    parameters = {name: values for name, values in parameters.items() if name not in TERMS}
+    places = None if isinstance(subset, Runs) else set(subset.places)
+
+    def selected() -> Iterator[tuple[int, tuple[Any, ...]]]:
+        for place, run in enumerate(store.asked()):
+            if places is None or place in places:
+                yield place, run
+
+    def described() -> Iterator[tuple[Any, ...]]:
+        for place, run in selected():
+            values = [int(value) if i in whole else value for i, value in enumerate(run)]
+            point = runs.point(place // runs.each)
+            yield (*values, *(known[point[name]] for name, known in parameters.items()))
+
+    keys = (run[0] for _, run in selected())
+    rows = store.rows(keys, [casts.get(name, name) for name in columns])
+    write_rows(text, csv_header(columns, [*parameters]), described(), rows)
+
+
+def read_rows(source: Path | IO[str]) -> pd.DataFrame:
+    """Read rows that `write_results` wrote."""
+    kinds: dict[str, Any] = {"run": str, "headline": bool, "converged": "boolean", "step": "Int64"}
+    return pd.read_csv(source, dtype=kinds)
+
+
+def csv_header(columns: Sequence[str], parameters: Sequence[str]) -> tuple[str, ...]:
+    """Return the column names of a results table.
+
+    Args:
+        columns: Columns of a run's rows.
+        parameters: Columns of the parameters that vary.
+    """
+    return (*RUN, *columns, *TERMS, *parameters)
+
+
+def sql_expression(column: str) -> str:
+    """Return the SQL expression that writes a column as CSV, with True and False for SQLite's 1 and 0."""
+    return f"CASE {column} WHEN 1 THEN 'True' WHEN 0 THEN 'False' END" if column in FLAGS else column
+
+
+def write_rows(
+    text: IO[str],
+    names: Sequence[str],
+    runs: Iterable[tuple[Any, ...]],
+    rows: Iterable[Sequence[tuple[Any, ...]]],
+) -> None:
+    """Write a header and rows as CSV.
+
+    Args:
+        text: Text file to write to.
+        names: Column names.
+        runs: Values that all rows of a run share, for every run: `RUN`, then terms and parameters.
+        rows: Values of each row of every run, to be written between `RUN` and the terms.
+    """
+    text.write(_csv_line(names) + "\n")
+    for run, own_rows in zip(runs, rows, strict=True):
+        if not own_rows:
+            continue
+        # The values that rows share are formatted once per run, which makes large tables twice as fast.
+        before, after = _csv_line(run[: len(RUN)]), _csv_line(run[len(RUN) :])
+        buffer = io.StringIO()
+        csv.writer(buffer, lineterminator="\0").writerows(own_rows)
+        between = f",{after}\n{before},"
+        text.write(f"{before},{buffer.getvalue().replace(chr(0), between)[: -len(before) - 1]}")
+
+
+def _csv_line(values: Sequence[Any]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="").writerow(values)
+    return buffer.getvalue()

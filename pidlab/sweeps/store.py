@@ -1,4 +1,4 @@
-"""The results of a sweep: one SQLite file, to which a finished cohort commits whole."""
+"""The store of a sweep: one SQLite file with its runs and their rows, committed cohort by cohort."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from pidlab.sweeps.plan import Run
 
 
-# Marks a SQLite file as ours ("pidl").
+# Marks a SQLite file as one of pidlab ("pidl").
 APPLICATION_ID = 0x7069646C
 
-# As the first layout had them: what is made of a file must not change with `ROW_COLUMNS`.
+# Columns of the first schema, repeated here because old schemas must not change with `ROW_COLUMNS`.
 _FIRST_COLUMNS = (
     "readout",
     "term",
@@ -35,15 +35,15 @@ _FIRST_COLUMNS = (
     "headline",
     "converged",
 )
-# `step` is set in rows of quantity `tracked` alone.
+# `step` is set only in rows of quantity `tracked`.
 ROW_COLUMNS = (*READING, STEP)
 
-# What is true or false, which SQLite keeps as 1 or 0.
+# Columns of truth values, which SQLite stores as 1 and 0.
 FLAGS = ("headline", "converged")
 
-_HEADER = 100  # bytes that begin every SQLite file
+_HEADER = 100  # bytes of the header of every SQLite file
 
-# What makes each schema out of the one before; a new file goes through all of them.
+# Statements that make each schema from the one before; a new file runs all of them.
 _STEPS = (
     f"""
 CREATE TABLE cohorts (id INTEGER PRIMARY KEY, objective TEXT, members INTEGER, program TEXT, seconds TEXT);
@@ -65,7 +65,7 @@ UPDATE runs SET
     objective = json_extract(specification, '$.objective'), seed = json_extract(specification, '$.seed');
 CREATE INDEX runs_by_state ON runs (state, reason, objective);
 """,
-    # Written anew, for a constraint of a table cannot be changed; NULLs would all count as different.
+    # SQLite cannot change a constraint, so the table is copied. `coalesce` because NULLs count as different.
     f"""
 CREATE TABLE renewed (id INTEGER PRIMARY KEY, run TEXT REFERENCES runs, {", ".join(_FIRST_COLUMNS)}, step);
 INSERT INTO renewed SELECT id, run, {", ".join(_FIRST_COLUMNS)}, NULL FROM captured;
@@ -78,18 +78,18 @@ SCHEMA = len(_STEPS)
 
 
 def connect(path: Path, *, reading: bool = False) -> sqlite3.Connection:
-    """Opens a results file at the newest schema.
+    """Open a results file at the newest schema.
 
     Args:
-        path: the file; made where there is none, unless `reading`.
-        reading: leaves the file as it is; one of an older schema is brought forward in memory.
+        path: The file, which is created if it does not exist and `reading` is false.
+        reading: Do not change the file; an older schema is migrated in memory.
 
     Raises:
-        InvalidRequest: the file is no database, damaged, not one of pidlab, or of a later schema. It
-            is left as it is.
+        InvalidRequest: If the file is not a database, is damaged, is not of pidlab, or has a later schema.
+            The file is not changed.
     """
     if reading and not path.is_file():
-        raise InvalidRequest(f"no results in {path.parent}: expected a folder that a sweep wrote")
+        raise InvalidRequest(f"no results in {path.parent}: give the folder of a sweep")
     with clearly(path):
         uri = f"{path.absolute().as_uri()}?mode={'ro' if reading else 'rwc'}"
         db = sqlite3.connect(uri, uri=True)
@@ -102,10 +102,13 @@ def connect(path: Path, *, reading: bool = False) -> sqlite3.Connection:
 
 @contextmanager
 def clearly(path: Path) -> Generator[None]:
-    """Says what is wrong with a file, or with the disk below it, in one line.
+    """Turn errors of SQLite and of the file's contents into an `InvalidRequest` of one line.
+
+    Args:
+        path: The file.
 
     Raises:
-        InvalidRequest: instead of SQLite's own errors, and of those of reading what stands in the file.
+        InvalidRequest: If the block raises such an error.
     """
     try:
         yield
@@ -114,26 +117,26 @@ def clearly(path: Path) -> Generator[None]:
     except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:
         code = getattr(error, "sqlite_errorcode", None)
         if code is not None and code & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-            mend = "finished cohorts are kept; make room, then the same command goes on"
+            hint = "finished cohorts are kept; make room, then rerun the same command to resume"
         elif code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            mend = "another process is writing to it; wait for it, then the same command goes on"
+            hint = "another process is writing to it; wait for it, then rerun the same command to resume"
         else:
-            mend = "restore it from a copy, or choose another --out"
-        raise InvalidRequest(f"cannot use {path} as results ({error}): {mend}") from None
+            hint = "restore it from a copy, or choose another --out"
+        raise InvalidRequest(f"cannot use {path} as results ({error}): {hint}") from None
 
 
 def _newest(db: sqlite3.Connection, path: Path, reading: bool) -> sqlite3.Connection:
-    ours, schema, tables = _identity(db)
-    if 0 < path.stat().st_size < _HEADER:  # SQLite takes a lone byte for an empty database
+    application, schema, tables = _identity(db)
+    if 0 < path.stat().st_size < _HEADER:  # SQLite opens a file of one byte as an empty database
         raise sqlite3.DatabaseError("file is not a database")
-    if tables == 0 and (ours, schema) == (0, 0) and not reading:
+    if tables == 0 and (application, schema) == (0, 0) and not reading:
         db.execute("PRAGMA journal_mode = WAL")
-    elif ours != APPLICATION_ID:
-        raise InvalidRequest(f"{path} is a database, but not of pidlab: choose another --out")
+    elif application != APPLICATION_ID:
+        raise InvalidRequest(f"{path}: a database, but not of pidlab; choose another --out")
     elif not 1 <= schema <= SCHEMA:
         raise InvalidRequest(
-            f"{path} has schema {schema}, this version reads up to {SCHEMA}: use a newer pidlab, or choose "
-            "another --out"
+            f"{path}: has schema {schema}, but this pidlab reads up to {SCHEMA}; use a newer pidlab, or "
+            "choose another --out"
         )
     if not reading:
         (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
@@ -149,9 +152,9 @@ def _newest(db: sqlite3.Connection, path: Path, reading: bool) -> sqlite3.Connec
 
 
 def _migrate(db: sqlite3.Connection) -> None:
-    """Goes from the schema that the file has now to the newest, in one transaction."""
+    """Migrate a file to the newest schema in one transaction."""
     db.execute("BEGIN IMMEDIATE")
-    _, schema, _ = _identity(db)  # as it is under the lock: another process may have been first
+    _, schema, _ = _identity(db)  # read again under the lock: another process may have migrated it
     for step in _STEPS[schema:]:
         for statement in step.split(";"):
             db.execute(statement)
@@ -160,28 +163,29 @@ def _migrate(db: sqlite3.Connection) -> None:
 
 
 def _identity(db: sqlite3.Connection) -> tuple[int, int, int]:
-    asked = ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
-    ours, schema, tables = (db.execute(one).fetchone()[0] for one in asked)
-    return ours, schema, tables
+    """Return the application id, the schema and the number of tables of a file."""
+    queries = ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
+    application, schema, tables = (db.execute(query).fetchone()[0] for query in queries)
+    return application, schema, tables
 
 
 STATES = ("planned", "done", "failed")
-# Runs in the order in which they are asked for.
+# The runs of the request, in its order.
 _ASKED = "asked CROSS JOIN runs USING (key) ORDER BY place"
-# Of a run in the store; a plan sets them, a cohort's commit the rest.
+# Columns of a run that `plan` sets; `commit` sets the others.
 _PLANNED = ("key", "specification", "objective", "seed", "point", *TERMS)
 
 
 class Store:
-    """Runs with their state (`planned`, `done` or `failed`) and their rows. One process writes.
+    """Runs with their state (`planned`, `done` or `failed`) and their rows; one process may write.
 
     Args:
-        path: the file; made where there is none, and brought forward where an older pidlab made it.
-        reading: writes nothing, and may be used while a sweep writes.
+        path: The file. It is created if it does not exist, and migrated if an older pidlab made it.
+        reading: Write nothing. Reading is possible while a sweep writes.
 
     Raises:
-        InvalidRequest: the file is no database, damaged, not one of pidlab, or of a later schema; any
-            method, where the file or the disk below it fails. What was committed stays as it is.
+        InvalidRequest: If the file is not a database, is damaged, is not of pidlab, or has a later schema.
+            Every method raises it if the file or its disk fails; committed rows are kept.
     """
 
     def __init__(self, path: Path, *, reading: bool = False) -> None:
@@ -189,16 +193,19 @@ class Store:
         self._clearly = lambda: clearly(path)
 
     def plan(self, runs: Iterable[Run]) -> None:
-        """Adds runs that are not there yet as planned; of all of them it keeps where they stand.
+        """Add the runs of a request that the store does not hold yet, as planned.
 
-        As long as the file is open these are the runs that are asked for, in their order.
+        Until the store is closed or `plan` is called again, these are the requested runs, in this order.
+
+        Args:
+            runs: The runs of the request.
         """
         values = ", ".join("?" * len(_PLANNED))
-        # A run may stand in several sweeps of one folder: it keeps every parameter that one of them varies.
-        renewed = ", ".join(f"{term} = excluded.{term}" for term in TERMS)
+        # A run can belong to several sweeps of one folder: it keeps the parameters that any of them varies.
+        updates = ", ".join(f"{term} = excluded.{term}" for term in TERMS)
         upsert = (
             f"INSERT INTO runs (state, {', '.join(_PLANNED)}) VALUES ('planned', {values}) ON CONFLICT (key) "
-            f"DO UPDATE SET point = json_patch(coalesce(point, '{{}}'), excluded.point), {renewed}"
+            f"DO UPDATE SET point = json_patch(coalesce(point, '{{}}'), excluded.point), {updates}"
         )
         with self._clearly(), self._db:
             self._db.execute("PRAGMA temp_store = MEMORY")
@@ -209,46 +216,53 @@ class Store:
                 self._db.execute("INSERT INTO asked VALUES (?, ?)", (place, values[0]))
 
     def states(self) -> dict[str, str]:
-        """The state of every run that is over, by key."""
+        """Return the state of every run that is done or failed, by key."""
         with self._clearly():
             return dict(self._db.execute("SELECT key, state FROM runs WHERE state != 'planned'"))
 
     def specification(self, key: str) -> dict[str, Any]:
-        """What a run that is done was asked for with.
+        """Return the specification of a finished run.
+
+        Args:
+            key: Key of the run.
 
         Raises:
-            InvalidRequest: there is no such run, or it is not done.
+            InvalidRequest: If there is no such run, or it is not done.
         """
         with self._clearly():
             found = self._db.execute("SELECT specification, state FROM runs WHERE key = ?", (key,)).fetchone()
             if found is None:
-                raise InvalidRequest(f"no run {key!r}: expected a key from the column run of results.csv")
+                raise InvalidRequest(f"no run {key!r}: give a key from the column run of results.csv")
             text, state = found
             if state != "done":
-                raise InvalidRequest(f"run {key} is {state}: expected one that is done")
+                raise InvalidRequest(f"run {key} is {state}: give a run that is done")
             return json.loads(text)
 
     def counts(self) -> dict[str, int]:
-        """How many runs there are in every state."""
+        """Count the runs of every state."""
         with self._clearly():
             found = dict(self._db.execute("SELECT state, count(*) FROM runs GROUP BY state"))
             return {state: found.get(state, 0) for state in STATES}
 
     def open(self, *, failed: bool = False) -> bytearray:
-        """A 1 for every run asked for that is planned, or `failed` if these count, at its place; else a 0."""
+        """Return a byte for every requested run: 1 if it remains to be trained, 0 if not.
+
+        Args:
+            failed: Whether failed runs remain to be trained.
+        """
         states = ("planned", "failed") if failed else ("planned",)
         query = f"SELECT state IN ({', '.join('?' * len(states))}) FROM {_ASKED}"
         with self._clearly():
             return bytearray(found for (found,) in self._db.execute(query, states))
 
     def failures(self) -> dict[str, str]:
-        """Why runs that are asked for failed, by key, in the order in which they were stored."""
+        """Return the reason of every requested run that failed, by key, in the order of the store."""
         query = "SELECT key, reason FROM runs WHERE state = 'failed' AND key IN (SELECT key FROM asked)"
         with self._clearly():
             return dict(self._db.execute(f"{query} ORDER BY rowid"))
 
     def reasons(self) -> list[dict[str, Any]]:
-        """Every reason of failure with its objective, how many runs it took and one of them."""
+        """Return every reason of failure with its objective, its number of runs and one of their keys."""
         query = (
             "SELECT reason, objective, count(*), min(key) FROM runs WHERE state = 'failed' "
             "GROUP BY reason, objective ORDER BY count(*) DESC, reason"
@@ -258,7 +272,11 @@ class Store:
             return [dict(zip(names, row, strict=True)) for row in self._db.execute(query)]
 
     def commit(self, outcome: Outcome) -> None:
-        """Adds a finished cohort of planned runs in one transaction."""
+        """Add the outcome of a cohort of planned runs in one transaction.
+
+        Args:
+            outcome: The outcome.
+        """
         places = ", ".join("?" * (len(ROW_COLUMNS) + 1))
         with self._clearly(), self._db:
             cursor = self._db.execute(
@@ -294,52 +312,65 @@ class Store:
     def rows(
         self, keys: Iterable[str], columns: Sequence[str] = ROW_COLUMNS
     ) -> Iterator[list[tuple[Any, ...]]]:
-        """The rows of every run of `keys`, as `columns`, which are names or expressions of SQL."""
+        """Yield the rows of every run.
+
+        Args:
+            keys: Keys of the runs.
+            columns: Columns, or expressions in SQL.
+        """
         query = f"SELECT {', '.join(columns)} FROM captured WHERE run = ? ORDER BY id"
         with self._clearly():
             for key in keys:
                 yield self._db.execute(query, (key,)).fetchall()
 
     def asked(self) -> Iterator[tuple[Any, ...]]:
-        """Every run that is asked for, in order: key, objective, seed, terms."""
+        """Yield key, objective, seed and terms of every requested run, in order."""
         with self._clearly():
             yield from self._db.execute(f"SELECT key, objective, seed, {', '.join(TERMS)} FROM {_ASKED}")
 
     def any_asked(self, condition: str) -> bool:
-        """Whether a row of a run that is asked for meets a condition of SQL."""
+        """Return whether any row of a requested run meets a condition.
+
+        Args:
+            condition: Expression in SQL.
+        """
         query = f"SELECT EXISTS (SELECT 1 FROM asked JOIN captured ON run = key WHERE {condition})"
         with self._clearly():
             return bool(self._db.execute(query).fetchone()[0])
 
     def parameters(self) -> list[str]:
-        """The columns of every parameter that a sweep of this file varied, in order of appearance."""
+        """Return the columns of all parameters that a sweep of this file varied, in order of appearance."""
         query = "SELECT DISTINCT j.key FROM runs, json_each(runs.point) AS j"
         with self._clearly():
             return [name for (name,) in self._db.execute(query) if name not in TERMS]
 
     def runs(self, parameters: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-        """Every run: key, objective, seed, terms, `parameters`."""
+        """Yield key, objective, seed, terms and parameters of every run.
+
+        Args:
+            parameters: Columns of the parameters.
+        """
         query = f"SELECT key, objective, seed, {', '.join(TERMS)}, point FROM runs ORDER BY rowid"
         with self._clearly():
-            last, found = None, {}
+            last, values = None, {}
             for *run, point in self._db.execute(query):
                 if point != last:  # runs of one point follow each other
-                    last, found = point, json.loads(point or "{}")
-                yield (*run, *(found.get(name) for name in parameters))
+                    last, values = point, json.loads(point or "{}")
+                yield (*run, *(values.get(name) for name in parameters))
 
     def tracked(self) -> bool:
-        """Whether any row belongs to a step of training."""
+        """Return whether any row belongs to a checkpoint during training."""
         with self._clearly():
             query = "SELECT EXISTS (SELECT 1 FROM captured WHERE step IS NOT NULL)"
             return bool(self._db.execute(query).fetchone()[0])
 
     def lacking_truth(self) -> int:
-        """How many runs an older pidlab stored without the decomposition of their generator."""
+        """Count the runs that an older pidlab stored without their ground truth."""
         with self._clearly():
             return self._db.execute("SELECT count(*) FROM runs WHERE point IS NULL").fetchone()[0]
 
     def seconds(self) -> list[dict[str, Any]]:
-        """Objective, members, program and wall time by activity of every cohort, in order."""
+        """Return objective, number of runs, program and wall time by activity of every cohort, in order."""
         query = "SELECT objective, members, program, seconds FROM cohorts ORDER BY id"
         with self._clearly():
             return [
@@ -348,7 +379,7 @@ class Store:
             ]
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the file."""
         self._db.close()
 
 
@@ -362,7 +393,11 @@ def _planned(runs: Iterable[Run]) -> Iterator[tuple[Any, ...]]:
 
 
 def total_seconds(cohorts: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """Wall time by activity over cohorts."""
+    """Sum wall time by activity over cohorts.
+
+    Args:
+        cohorts: Records with the key `seconds`.
+    """
     total: defaultdict[str, float] = defaultdict(float)
     for cohort in cohorts:
         for activity, spent in cohort["seconds"].items():

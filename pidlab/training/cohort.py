@@ -14,7 +14,7 @@ from pidlab.defaults import Training
 from pidlab.doubling import doubled
 from pidlab.encoders import Encoders
 from pidlab.generators import Generator
-from pidlab.io import Clock, keep_freed_memory
+from pidlab.io import Stopwatch, disable_malloc_trimming
 from pidlab.objectives.base import (
     Batch,
     MakeObjective,
@@ -105,7 +105,7 @@ class _Plan:
 
     training: Training
     device: torch.device
-    clock: Clock
+    clock: Stopwatch
     snapshots: frozenset[int]
 
 
@@ -115,7 +115,7 @@ def train(
     training: Training,
     device: torch.device | str = "cpu",
     *,
-    clock: Clock | None = None,
+    clock: Stopwatch | None = None,
     on_step: Callable[[int], None] = lambda _: None,
     say: Callable[[str], None] = lambda _: None,
     snapshots: Sequence[int] = (),
@@ -150,9 +150,9 @@ def train(
         >>> train(load_objective("cross"), members, Training(steps=2, batch=16)).losses.shape
         torch.Size([2, 2])
     """
-    keep_freed_memory()
+    disable_malloc_trimming()
     device = torch.device(device)
-    plan = _Plan(training, device, clock or Clock(), frozenset(snapshots))
+    plan = _Plan(training, device, clock or Stopwatch(), frozenset(snapshots))
     with guard_of(make):
         return _train(make, members, plan, on_step, say, start)
 
@@ -212,7 +212,7 @@ def build(make: MakeObjective, member: Member, training: Training, device: torch
     """
     # The specification is computed on the CPU, before the default device changes.
     modalities = member.generator.modalities
-    classes = {name: target.classes for name, target in member.generator.targets.items()}
+    classes = {name: target.classes for name, target in member.generator.target_specs.items()}
     with temporary_seed(child(member.seed, "weights"), device, everywhere=True), torch.device(device):
         encoders = member.encoders(
             modalities,

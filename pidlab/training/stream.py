@@ -72,7 +72,14 @@ class Stream:
             )
         if "labels" in self._needs:
             chunk |= {"y": sample.y, "targets": sample.targets}
+        if "random" in self._needs:
+            rows = sample.x[0].shape[1]
+            chunk["keys"] = torch.stack([self._keys(seed, rows) for seed in self._children("random", c)])
         return chunk
+
+    def _keys(self, seed: int, rows: int) -> Tensor:
+        generator = torch_generator(seed, self._device)
+        return torch.randint(-(2**63), 2**63 - 1, (rows,), generator=generator, device=self._device)
 
     def _draw(self, n: int, *path: str | int) -> Sample:
         return self._stack.sample(n, self._children(*path), "train", self._device)

@@ -1,1 +1,1 @@
-"""Examination of the probes and estimators on cases with a known answer."""
+"""Validation of the probes on cases with known answers, and estimators of continuous information."""

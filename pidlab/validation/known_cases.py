@@ -1,4 +1,4 @@
-"""Representations whose information about every factor is known: what probes are examined on."""
+"""Representations with known information about every factor, for the examination of probes."""
 
 import json
 from collections.abc import Sequence
@@ -15,22 +15,17 @@ from torch import Tensor
 
 from pidlab.decomposition import TERMS, Decomposition
 from pidlab.encoders import Vector
-from pidlab.generators import (
-    Generator,
-    Sample,
-    Target,
-    ViewInformation,
-)
-from pidlab.generators.base import Stack, ingredients_of
+from pidlab.generators import Generator, Sample, Target, ViewInformation
+from pidlab.generators.base import Stack, ingredient_specs
 from pidlab.info import entropy
 from pidlab.probes.controls import embed
 from pidlab.seeds import child, torch_generator
 
-# Flips of the two BSC cases; the rare symbol's probability.
+# Flip probability of the two BSC cases, and probability of the rare symbol of `imbalanced`.
 FLIP, RARE = 0.11, 0.1
 KNOWN: dict[str, Any] = json.loads(files("pidlab.validation").joinpath("known_cases.json").read_text())
-# Bits that a headline may be off at 100,000 rows: of bits that all survive, of additive noise or flips
-# (`mod3` and `imbalanced` are such), of a projection.
+# Allowed error of a headline at 100,000 rows, in bits: 0.01 where all bits survive, 0.03 with noise or flips,
+# 0.05 after a projection.
 TOLERANCES = {
     "Ronly": 0.01,
     "X1only": 0.01,
@@ -47,18 +42,18 @@ TOLERANCES = {
 
 @dataclass(frozen=True)
 class Known(Generator):
-    """Factors r, u1, u2, s and two latents that hold them, each behind a random bijection.
+    """Factors r, u1, u2, s and two representations of them, each behind a random bijection.
 
-    Hidden are independent bits r, u1, s1, u2, s2 with s = s1 xor s2 (`mod3`: three-ary s1, s2 and their
-    sum; `imbalanced`: rare r, u1, u2 and s). Modality m shows (r, um, sm), or what the case says of
-    them, as amplitudes plus normal noise that is not bounded. True bits are closed forms or quadratures
-    of the exact posterior (known_cases.json, good to 3e-4).
+    The hidden bits r, u1, s1, u2, s2 are independent and s = s1 xor s2 (`mod3`: ternary s1, s2 and their sum
+    mod 3; `imbalanced`: rare r, u1, u2 and s). Modality m contains the amplitudes of (r, um, sm), or of the
+    part that the case selects, plus normal noise. The truth is a closed form or a quadrature of the exact
+    posterior (known_cases.json, error at most 3e-4 bits).
 
     Args:
         case: `Ronly`, `X1only`, `noSyn`, `all`, `halfBSC`, `halfBSC_indep`, `awgn`, `randproj2`, `mod3`
             or `imbalanced`.
-        width: of each readout.
-        world: which bijections.
+        width: Dimension of each representation.
+        world: Seed of the bijections.
     """
 
     name: ClassVar[str] = "known"
@@ -74,22 +69,22 @@ class Known(Generator):
 
     @property
     def truth(self) -> Decomposition:
-        """Of the hidden factors themselves."""
+        """Decomposition of the hidden factors, in bits."""
         return Decomposition(**{term: target.entropy for term, target in self.targets.items()})  # type: ignore[arg-type]
 
     @cached_property
-    def targets(self) -> dict[str, Target]:  # type: ignore[override]
+    def target_specs(self) -> dict[str, Target]:  # type: ignore[override]
         bits = KNOWN[self.case]["bits"]
-        found = {}
+        specs = {}
         for i, term in enumerate(TERMS):
             prior = self._cell_laws[term].sum((0, 1))
             information = {(0,): bits["1"][term], (1,): bits["2"][term], (0, 1): bits["12"][term]}
-            found[term] = Target(TERMS[i], tuple(map(float, prior)), float(entropy(prior)), information)
-        return found
+            specs[term] = Target(TERMS[i], tuple(map(float, prior)), float(entropy(prior)), information)
+        return specs
 
     @property
-    def auxiliary_targets(self) -> dict[str, Target]:
-        return ingredients_of("synergy", self.pair_laws["synergy"])
+    def auxiliary_specs(self) -> dict[str, Target]:
+        return ingredient_specs("synergy", self.pair_laws["synergy"])
 
     @property
     def pair_laws(self) -> dict[str, Float[np.ndarray, "a b y"]]:
@@ -107,14 +102,15 @@ class Known(Generator):
         return self._laws(self._outcomes.cells)
 
     def _laws(self, cells: np.ndarray) -> dict[str, np.ndarray]:
+        """Return p(cell of X1, cell of X2, factor) of every term."""
         outcomes = self._outcomes
-        found = {}
+        laws = {}
         for i, term in enumerate(TERMS):
             y = outcomes.factors[:, i]
             law = np.zeros((*(cells.max(0) + 1), y.max() + 1))
             np.add.at(law, (*cells.T, y), outcomes.p)
-            found[term] = law
-        return found
+            laws[term] = law
+        return laws
 
     @property
     def shape_key(self) -> Any:
@@ -126,7 +122,17 @@ class Known(Generator):
     def sample(
         self, n: int, seed: int = 0, split: str = "eval", device: torch.device | str = "cpu"
     ) -> Sample:
-        """Draws `n` samples."""
+        """Draw samples.
+
+        Args:
+            n: Number of samples.
+            seed: Seed of the draw.
+            split: Not used.
+            device: Device of the tensors.
+
+        Returns:
+            The samples.
+        """
         drawn, latents = self.latents(n, seed, device)
         worlds = [child(self.world, "readout", m) for m in (0, 1)]
         x = [
@@ -139,18 +145,27 @@ class Known(Generator):
         return Sample(
             (x[0], x[1]),
             {term: factors[:, i] for i, term in enumerate(TERMS)},
-            {term: target.classes for term, target in self.targets.items()},
+            {term: target.classes for term, target in self.target_specs.items()},
             auxiliary_targets={"synergy:1": hidden[:, 2], "synergy:2": hidden[:, 4]},
             cells=(cells[:, 0], cells[:, 1]),
         )
 
     def view(self, sample: Sample, policy: str, seed: int) -> Sample:
-        raise NotImplementedError("these are representations, not data to train on")
+        raise NotImplementedError("known cases are representations and have no views")
 
     def latents(
         self, n: int, seed: int, device: torch.device | str = "cpu"
     ) -> tuple[Tensor, tuple[Float[Tensor, "n _"], Float[Tensor, "n _"]]]:
-        """Hidden outcomes, and the latents of both modalities in front of their bijection."""
+        """Draw hidden outcomes and the latents of both modalities before their bijections.
+
+        Args:
+            n: Number of samples.
+            seed: Seed of the draw.
+            device: Device of the tensors.
+
+        Returns:
+            Outcome indices, shape (n,), and one latent per modality, shape (n, d).
+        """
         generator = torch_generator(child(seed, "known"), device)
         p = torch.as_tensor(self._outcomes.p, device=device)
         u = torch.rand(n, generator=generator, device=device, dtype=torch.float64)
@@ -164,22 +179,46 @@ class Known(Generator):
         return drawn, (shown[0], shown[1])
 
     def factor(self, term: str, drawn: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
-        """A factor's value in hidden outcomes."""
+        """Return the value of a factor.
+
+        Args:
+            term: Term of the factor.
+            drawn: Outcome indices, shape (n,).
+
+        Returns:
+            Class indices, shape (n,).
+        """
         return torch.as_tensor(self._outcomes.factors)[drawn][:, TERMS.index(term)]
 
     def likelihoods(self, latents: Sequence[Float[Tensor, "n _"]]) -> list[Float[Tensor, "n points"]]:
-        """p(latent | what a modality shows), up to a factor of each row, per modality."""
-        found = []
+        """Compute p(latent | symbols of the modality), up to a factor per row.
+
+        Args:
+            latents: One latent per modality, shape (n, d).
+
+        Returns:
+            One array per modality, shape (n, points).
+        """
+        likelihoods = []
         for latent, points in zip(latents, map(torch.as_tensor, self._points), strict=True):
-            # ln N(latent; point) without what all points share
+            # ln N(latent; point) without terms common to all points
             log = latent.double() @ points.mT - points.square().sum(1) / 2.0
-            found.append(((log - log.amax(1, keepdim=True)) / KNOWN[self.case]["noise"] ** 2).exp())
-        return found
+            likelihoods.append(((log - log.amax(1, keepdim=True)) / KNOWN[self.case]["noise"] ** 2).exp())
+        return likelihoods
 
     def exact_log_posterior(
         self, likelihoods: Sequence[Float[Tensor, "n _"]], term: str, seen: Sequence[int] = (0, 1)
     ) -> Float[Tensor, "classes n"]:
-        """Ln p(factor | latents of the modalities seen), by Bayes' rule over all hidden outcomes."""
+        """Compute ln p(factor | latents) by Bayes' rule over all hidden outcomes.
+
+        Args:
+            likelihoods: Result of `likelihoods`.
+            term: Term of the factor.
+            seen: Indices of the observed modalities.
+
+        Returns:
+            Log posterior, shape (classes, n).
+        """
         law = torch.as_tensor(self._shown_laws[term])
         first = law.sum(0).mT[:, None] if 0 not in seen else torch.einsum("na,aby->ynb", likelihoods[0], law)
         joint = (first * likelihoods[1]).sum(-1) if 1 in seen else first.sum(-1)
@@ -195,7 +234,7 @@ class Known(Generator):
 
     @cached_property
     def _points(self) -> tuple[np.ndarray, np.ndarray]:
-        """The latent of every shown symbol triple (r, u, s), per modality."""
+        """Latent of every symbol triple (r, u, s), per modality."""
         s = 3 if self.case == "mod3" else 2
         triples = np.array(list(product((0, 1), (0, 1), range(s))))
         signs = 2.0 * triples - 1.0
@@ -221,14 +260,14 @@ class Known(Generator):
 
 @dataclass(frozen=True)
 class _Outcomes:
-    """Every hidden outcome.
+    """All hidden outcomes of a case.
 
     Args:
-        p: its probability.
-        factors: r, u1, u2, s.
-        hidden: r, u1, s1, u2, s2.
-        cells: (r, u1, s1) and (r, u2, s2) as numbers.
-        shown: what the modalities show of them, which flips can change.
+        p: Probabilities, shape (outcomes,).
+        factors: Values of r, u1, u2, s, shape (outcomes, 4).
+        hidden: Values of r, u1, s1, u2, s2, shape (outcomes, 5).
+        cells: Indices of (r, u1, s1) and (r, u2, s2), shape (outcomes, 2).
+        shown: The same indices after flips, as the modalities contain them, shape (outcomes, 2).
     """
 
     p: np.ndarray
@@ -239,6 +278,7 @@ class _Outcomes:
 
 
 def _outcomes(case: str) -> _Outcomes:
+    """Enumerate the hidden outcomes of a case."""
     arity = 3 if case == "mod3" else 2
     rows, weights = [], []
     flips = {"halfBSC": 5, "halfBSC_indep": 6}.get(case, 0)
@@ -247,7 +287,7 @@ def _outcomes(case: str) -> _Outcomes:
         weight = 1.0 / (8 * arity**2)
         if case == "imbalanced":
             rare = [RARE if bit else 1.0 - RARE for bit in (r, u1, u2, s)]
-            weight = float(np.prod(rare)) / 2.0  # s1 is fair, and s2 = s1 xor s
+            weight = float(np.prod(rare)) / 2.0  # s1 is a fair bit, and s2 = s1 xor s
         for flip in product((0, 1), repeat=flips):
             chance = float(np.prod([FLIP if f else 1.0 - FLIP for f in flip]))
             f = (*flip, 0, 0, 0, 0, 0, 0)[:6]

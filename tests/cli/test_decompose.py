@@ -1,4 +1,4 @@
-"""`pidlab decompose`, `truth` and `list` as a user types them."""
+"""`pidlab decompose`, `truth` and `list` as typed in a shell."""
 
 import json
 import sys
@@ -38,7 +38,7 @@ def test_json_has_exactly_the_keys_of_the_contract(pidlab):
     assert document["measure"] == "imin"
 
 
-def test_broja_is_what_is_meant_unless_asked_otherwise(pidlab):
+def test_broja_is_the_default_measure(pidlab):
     pytest.importorskip("pidlab.info.broja")
     _, out, _ = pidlab("decompose", "and", "--json")
     document = json.loads(out)
@@ -49,7 +49,7 @@ def test_broja_is_what_is_meant_unless_asked_otherwise(pidlab):
 
 
 @pytest.mark.parametrize("what", ["and", "xor", "erase"])
-def test_tables_read_well_at_80_columns(pidlab, what):
+def test_tables_fit_80_columns(pidlab, what):
     pytest.importorskip("pidlab.info.broja")
     code, out, _ = pidlab("decompose", what, "--measure", "sx")
     assert code == 0
@@ -60,7 +60,7 @@ def test_tables_read_well_at_80_columns(pidlab, what):
     assert "I(X1;Y|X2) = U1 + S" in out
 
 
-def test_counts_of_a_users_own(pidlab, tmp_path):
+def test_counts_need_normalize(pidlab, tmp_path):
     (tmp_path / "and.csv").write_text(AND)
     code, out, err = pidlab("decompose", "and.csv", "--measure", "mmi", "--json")
     assert (code, out) == (2, "")
@@ -71,7 +71,7 @@ def test_counts_of_a_users_own(pidlab, tmp_path):
     assert json.loads(out)["total"] == pytest.approx(0.811278, abs=1e-6)
 
 
-def test_samples_come_with_their_bias_and_a_null(pidlab, tmp_path):
+def test_samples_have_a_bias_correction_and_a_null(pidlab, tmp_path):
     cells = np.random.default_rng(0).choice(8, 200, p=gate("and").ravel())
     rows = "".join(f"{x1},{x2},{y}\n" for x1, x2, y in zip(*np.unravel_index(cells, (2, 2, 2)), strict=True))
     (tmp_path / "s.csv").write_text("x1,x2,y\n" + rows)
@@ -91,7 +91,7 @@ def test_samples_come_with_their_bias_and_a_null(pidlab, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
-def test_a_picture_is_drawn(pidlab, tmp_path, suffix):
+def test_plot_writes_a_figure(pidlab, tmp_path, suffix):
     pytest.importorskip("pidlab.info.broja")
     code, out, err = pidlab("decompose", "xor", "--measure", "sx", "--json", "--plot", f"xor.{suffix}")
     assert code == 0
@@ -103,22 +103,22 @@ def test_a_picture_is_drawn(pidlab, tmp_path, suffix):
     assert "cannot be written" in err
 
 
-def test_truth_shows_the_solver_beside_the_design(pidlab):
+def test_truth_compares_design_and_solver(pidlab):
     pytest.importorskip("pidlab.info.broja")
-    asked = ["truth", "--redundant", ".5", "--unique", ".3", "--synergy", "1"]
-    code, out, _ = pidlab(*asked, "--json")
+    arguments = ["truth", "--redundant", ".5", "--unique", ".3", "--synergy", "1"]
+    code, out, _ = pidlab(*arguments, "--json")
     document = json.loads(out)
     assert code == 0
     assert list(document) == [*CONTRACT, "solver"]
     assert (document["redundant"], document["how"]) == (0.5, "design")
     for name in CONTRACT[:8]:
         assert document["solver"][name] == pytest.approx(document[name], abs=1e-8)
-    code, out, _ = pidlab(*asked)
+    code, out, _ = pidlab(*arguments)
     assert max(map(len, out.splitlines())) <= 80
     assert "solver" in out
 
 
-def test_truth_says_where_the_law_is_too_large_to_solve(pidlab):
+def test_truth_reports_a_law_too_large_for_the_solver(pidlab):
     code, out, err = pidlab("truth", "--redundant", "3", "--unique", "2", "--json")
     assert code == 0
     assert list(json.loads(out)) == CONTRACT

@@ -14,7 +14,7 @@ def run(monkeypatch, *arguments):
     return left.value.code or 0
 
 
-def test_pairs_are_drawn_with_how(monkeypatch, tmp_path, capsys):
+def test_picture_writes_an_image_and_its_provenance(monkeypatch, tmp_path, capsys):
     out = tmp_path / "pairs.png"
     assert (
         run(monkeypatch, "picture", "trifeature", "--samples", "3", "--views", "crop", "--out", str(out)) == 0
@@ -42,7 +42,7 @@ def test_wrong_requests_are_refused(monkeypatch, tmp_path, capsys, generator, ou
     assert "Traceback" not in said
 
 
-def test_every_image_has_its_panel():
+def test_every_image_has_a_panel():
 
     figure = images_figure([("a", np.zeros((4, 1, 5, 5))), ("b", np.ones((4, 3, 5, 5)))])
     assert len(figure.axes) == 8

@@ -1,18 +1,20 @@
-"""`pidlab plot` and `pidlab table` as a user types them."""
+"""The commands `pidlab plot` and `pidlab table`."""
 
 import io
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from swept import DIRECTIONS, table, tracked, write
 
+from pidlab import plots
 from pidlab.cli import main
 from pidlab.cli.results import FORMATS
 from pidlab.plots.kinds import KINDS
 from pidlab.plots.style import FORMATS as SAVED
-from pidlab.plots.style import VENUES
+from pidlab.plots.style import VENUES, save
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def pidlab(monkeypatch, capsys):
     return command
 
 
-def test_a_figure_comes_with_its_numbers_and_a_caption(pidlab, folder, tmp_path):
+def test_a_figure_has_a_table_and_a_caption(pidlab, folder, tmp_path):
     out = tmp_path / "figures"
     code, text, _ = pidlab(
         "plot", folder, "--kind", "profile", "--at", "unique1=1", "--format", "pdf", "--format", "svg",
@@ -48,7 +50,7 @@ def test_a_figure_comes_with_its_numbers_and_a_caption(pidlab, folder, tmp_path)
     assert set(shown["objective"]) == {"comm"}
 
 
-def test_several_results_stand_together(pidlab, folder, tmp_path):
+def test_several_sweeps_are_drawn_together(pidlab, folder, tmp_path):
     other = write(tmp_path / "b", table(points=(0.25,)))
     code, _, _ = pidlab("plot", folder, other, "--name", "both")
     assert code == 0
@@ -56,21 +58,16 @@ def test_several_results_stand_together(pidlab, folder, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["leakage", "tradeoff", "learning", "decomposition"])
-def test_kinds_of_results(pidlab, folder, kind):
+def test_kinds_drawn_from_results(pidlab, folder, kind):
     code, _, err = pidlab("plot", folder, "--kind", kind)
     assert (code, err) == (0, "")
     assert len(pd.read_csv(folder / f"{kind}.csv"))
 
 
-def test_kinds_of_tables_of_their_own(pidlab, tmp_path):
-    columns = ["estimator", "task", "truth", "estimate", "low", "high"]
-    pd.DataFrame([("a", "t", 1.0, 0.9, 0.8, 1.0)], columns=columns).to_csv(
-        tmp_path / "estimators.csv", index=False
-    )
-    assert pidlab("plot", tmp_path, "--kind", "estimators")[0] == 0
+def test_kinds_drawn_from_other_files(pidlab, tmp_path):
     code, _, err = pidlab("plot", tmp_path, "--kind", "known-answers")
     assert code == 2
-    assert "no table.csv" in err
+    assert "table.csv: not found" in err
 
 
 @pytest.mark.parametrize(
@@ -86,11 +83,11 @@ def test_kinds_of_tables_of_their_own(pidlab, tmp_path):
         (["--term", "sinergy"], "did you mean 'synergy'"),
         (["--readout", "z3"], "there are z12"),
         (["--rows", "readout"], "no option 'rows'"),
-        (["--name", "a/b"], "expected a plain name"),
+        (["--name", "a/b"], "expected a name without a folder"),
         (["--out", "/proc/figures"], "choose another --out"),
     ],
 )
-def test_wrong_requests_are_one_line(pidlab, folder, arguments, words):
+def test_invalid_requests_are_refused_in_one_line(pidlab, folder, arguments, words):
     code, out, err = pidlab("plot", folder, *arguments)
     assert (code, out) == (2, "")
     assert words in err
@@ -101,10 +98,10 @@ def test_a_folder_without_results(pidlab, tmp_path):
     for command in ("plot", "table"):
         code, _, err = pidlab(command, tmp_path)
         assert code == 2
-        assert "no results in" in err
+        assert "no results, provenance.json is missing" in err
 
 
-def test_help_names_what_there_is(pidlab):
+def test_help_lists_kinds_and_venues(pidlab):
     code, out, _ = pidlab("plot", "--help")
     words = " ".join(out.replace("│", " ").split())
     assert code == 0
@@ -120,21 +117,26 @@ def test_tables(pidlab, folder, tmp_path):
     frame = pd.read_csv(io.StringIO(out))
     assert frame.loc[frame["objective"] == "comm", "synergy [bits]"].item() == pytest.approx(0.6)
     assert "**0.60 ± 0.25**" in pidlab("table", folder, "--objective", "comm")[1]
-    assert "**" not in pidlab("table", folder)[1]  # there the untrained network captures as much
+    assert "**" not in pidlab("table", folder)[1]  # the untrained network captures as much
     assert pidlab("table", folder, "--format", "latex", "--out", tmp_path / "t.tex")[0] == 0
     assert r"\toprule" in (tmp_path / "t.tex").read_text()
     assert "did you mean" in pidlab("table", folder, "--format", "latx")[2]
 
 
-def test_neither_imports_torch_and_a_table_no_matplotlib(folder):
+def test_plot_imports_no_torch_and_table_no_matplotlib(folder):
     code = (
         "import sys, contextlib, io\n"
         "from pidlab.cli import main\n"
         "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit): main()\n"
         "assert not {'torch', *{forbidden}} & set(sys.modules)\n"
     )
+    # seaborn imports scipy.stats, but only when a figure is drawn
+    modules = "import sys, pidlab.plots.kinds, pidlab.results.tables; "
+    modules += "".join(f"import pidlab.plots.{path.stem}; " for path in Path(plots.__path__[0]).glob("*.py"))
+    modules += "assert not {'torch', 'scipy.stats', 'seaborn'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", modules], check=True)
     for command, forbidden in (
-        ("plot", ["scipy.stats"]),
+        ("plot", []),
         ("table", ["matplotlib", "scipy.stats"]),
     ):
         asked = [sys.executable, "-c", code.replace("{forbidden}", repr(forbidden)), command, str(folder)]
@@ -142,8 +144,53 @@ def test_neither_imports_torch_and_a_table_no_matplotlib(folder):
     assert (folder / "capture.pdf").exists()
 
 
-def test_directions_are_those_of_the_sweep(pidlab, tmp_path):
+def test_axis_groups_are_those_of_the_sweep(pidlab, tmp_path):
     rows = pd.concat([table(noise=0.1), table(noise=0.5)])
     folder = write(tmp_path / "a", rows, [["noise"], *DIRECTIONS])
     assert pidlab("plot", folder)[0] == 0
     assert pd.read_csv(folder / "capture.csv").columns[:2].tolist() == ["noise", "unique1"]
+
+
+HOSTILE = ["mine.py:Loss(unit='$')", "mine.py:Loss(unit='$x^{')", "[red]a_b\\c & #%[/]"]
+
+
+@pytest.mark.parametrize("kind", ["capture", "profile", "leakage", "tradeoff", "learning"])
+def test_markup_in_names_is_drawn_as_text(pidlab, tmp_path, kind):
+    rows = pd.concat([table(points=(0.0, 1.0)), tracked(points=(0.0, 1.0))])
+    names = dict(zip(("untrained", "cross", "comm"), HOSTILE, strict=True))
+    rows = rows.assign(objective=rows["objective"].replace(names), views="$a$ {b")
+    rows = pd.concat([rows, rows.assign(views="c$")])
+    folder = write(tmp_path / "a", rows, [*DIRECTIONS, ["views"]])
+    assert pidlab("plot", folder, "--kind", kind, "--format", "svg", "--format", "pdf")[0] == 0
+    text = (folder / f"{kind}.svg").read_text()
+    assert "Loss (unit='$')" in text or kind == "profile"
+
+
+def test_targets_with_markup_are_drawn_as_text(pidlab, tmp_path):
+    rows = table(points=(0.0, 1.0), readouts=("z1", "z12"))
+    rows = rows[rows["term"] == "redundant"].assign(term="a$_b^{c\\d")
+    assert pidlab("plot", write(tmp_path / "a", rows))[0] == 0
+
+
+def test_outputs_are_written_independently(pidlab, folder, monkeypatch):
+    def fail(figure, path):
+        if path.suffix == ".svg":
+            raise OSError(28, "No space left on device")
+        save(figure, path)
+
+    monkeypatch.setattr("pidlab.plots.style.save", fail)
+    code, out, err = pidlab("plot", folder, "--format", "svg", "--format", "pdf")
+    assert code == 1
+    assert err == f"error: {folder}/capture.svg: not written (No space left on device)\n"
+    assert out.split() == [str(folder / f"capture.{suffix}") for suffix in ("pdf", "csv", "txt")]
+
+
+def test_a_failed_write_keeps_the_old_file(pidlab, folder, monkeypatch):
+    assert pidlab("table", folder, "--out", folder / "t.md")[0] == 0
+    before = (folder / "t.md").read_text()
+    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
+    code, _, err = pidlab("table", folder, "--objective", "comm", "--out", folder / "t.md")
+    assert code == 2
+    assert "No space left" in err
+    assert (folder / "t.md").read_text() == before
+    assert [path.name for path in folder.iterdir() if "partial" in path.name] == []

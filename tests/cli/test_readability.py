@@ -1,3 +1,5 @@
+"""`pidlab readability` as typed in a shell."""
+
 import json
 
 import pandas as pd
@@ -8,14 +10,25 @@ from pidlab.cli.main import main
 
 def run(monkeypatch, *arguments):
     monkeypatch.setattr("sys.argv", ["pidlab", *arguments])
-    with pytest.raises(SystemExit) as left:
+    with pytest.raises(SystemExit) as exit_:
         main()
-    return left.value.code or 0
+    return exit_.value.code or 0
 
 
-def test_an_objective_stands_beside_the_floor(monkeypatch, tmp_path, capsys):
-    asked = ("--objective", "cross", "--seeds", "1", "--steps", "5", "--probes", "quick", "--sigma", "0,1")
-    assert run(monkeypatch, "readability", *asked, "--out", str(tmp_path), "--json") == 0
+def test_results_contain_the_objective_and_the_untrained_floor(monkeypatch, tmp_path, capsys):
+    arguments = (
+        "--objective",
+        "cross",
+        "--seeds",
+        "1",
+        "--steps",
+        "5",
+        "--probes",
+        "quick",
+        "--sigma",
+        "0,1",
+    )
+    assert run(monkeypatch, "readability", *arguments, "--out", str(tmp_path), "--json") == 0
     document = json.loads(capsys.readouterr().out)
     table = pd.read_csv(tmp_path / "readability.csv")
     assert len(document["rows"]) == len(table)
@@ -38,9 +51,9 @@ def test_an_objective_stands_beside_the_floor(monkeypatch, tmp_path, capsys):
         (("--probes", "magic"), "unknown probes"),
     ],
 )
-def test_wrong_requests_are_refused(monkeypatch, tmp_path, capsys, arguments, why):
-    few = ("--objective", "untrained", "--steps", "1", "--seeds", "1")
-    assert run(monkeypatch, "readability", *few, *arguments, "--out", str(tmp_path)) == 2
-    said = capsys.readouterr().err
-    assert why in said
-    assert "training" not in said
+def test_invalid_requests_are_refused_before_training(monkeypatch, tmp_path, capsys, arguments, why):
+    options = ("--objective", "untrained", "--steps", "1", "--seeds", "1")
+    assert run(monkeypatch, "readability", *options, *arguments, "--out", str(tmp_path)) == 2
+    err = capsys.readouterr().err
+    assert why in err
+    assert "training" not in err

@@ -9,14 +9,14 @@ from torch.utils.data import DataLoader
 import pidlab
 from pidlab import InvalidRequest
 from pidlab.generators import load_generator
-from pidlab.generators.arrays import Arrays, arrays
+from pidlab.generators.arrays import Arrays, export_arrays
 
 ROWS = 400
 
 
 @pytest.fixture
 def rows():
-    """Rows that can be told apart: x1 holds the row's number."""
+    """Rows whose x1 is their index."""
     return {
         "x1": np.arange(ROWS, dtype=np.float32)[:, None],
         "x2": np.zeros((ROWS, 3)),
@@ -34,7 +34,7 @@ def written(rows, tmp_path):
     return write
 
 
-def test_parts_share_no_row_and_are_drawn_once_each(written):
+def test_splits_are_disjoint_and_drawn_without_replacement(written):
     made = Arrays(written())
     seen = {
         split: made.sample(made.rows(split), 1, split).x1[:, 0].int().tolist()
@@ -45,7 +45,7 @@ def test_parts_share_no_row_and_are_drawn_once_each(written):
     assert sorted(seen["eval"]) == sorted(seen["probe"] + seen["validation"] + seen["test"])
 
 
-def test_more_rows_than_there_are_come_again(written):
+def test_large_samples_are_drawn_with_replacement(written):
     made = Arrays(written())
     sample = made.sample(5 * ROWS, 1, "train")
     assert sample.x1.shape == (5 * ROWS, 1)
@@ -57,21 +57,21 @@ def test_rows_stay_together(written):
     assert torch.equal(sample.x1[:, 0].long() % 4, sample.y)
 
 
-def test_nothing_is_claimed_to_be_known(written):
+def test_truth_is_unknown(written):
     made = Arrays(written())
     assert made.truth.how == "unknown"
     assert math.isnan(made.truth.total)
-    assert made.targets["y"].entropy == 2.0
-    assert made.targets["y"].prior == (0.25,) * 4
+    assert made.target_specs["y"].entropy == 2.0
+    assert made.target_specs["y"].prior == (0.25,) * 4
 
 
 def test_columns_of_y_are_targets(written, rows):
     made = Arrays(written(y=np.stack([rows["y"], rows["y"] // 2], axis=1)))
-    assert list(made.targets) == ["y0", "y1"]
+    assert list(made.target_specs) == ["y0", "y1"]
     assert made.sample(10).targets["y1"].max() <= 1
 
 
-def test_results_are_kept_by_contents(written, rows):
+def test_contents_identify_the_file(written, rows):
     one = Arrays(written())
     other = Arrays(written(x2=rows["x2"] + 1))
     assert one.file == other.file
@@ -91,13 +91,13 @@ def test_results_are_kept_by_contents(written, rows):
         ({"x1": np.array([[{}]] * ROWS)}, "plain numbers"),
     ],
 )
-def test_files_that_do_not_fit_are_refused(written, changes, why):
+def test_invalid_arrays_are_refused(written, changes, why):
     with pytest.raises(InvalidRequest, match=why) as error:
         Arrays(written(**changes))
     assert "\n" not in str(error.value)
 
 
-def test_other_files_are_refused(tmp_path):
+def test_unreadable_files_are_refused(tmp_path):
     (tmp_path / "text.npz").write_text("nothing")
     np.save(tmp_path / "one.npy", np.zeros(3))
     np.savez(tmp_path / "few.npz", x1=np.zeros((9, 1)), x2=np.zeros((9, 1)), y=np.zeros(9, int))
@@ -113,24 +113,24 @@ def test_other_files_are_refused(tmp_path):
         load_generator("arrays(3)")
 
 
-def test_what_is_exported_can_be_read_and_says_what_it_is(tmp_path):
+def test_exported_arrays_can_be_read_and_contain_the_truth(tmp_path):
     generator = load_generator("symile(0.3)")
-    made = arrays(generator, 500, seed=4)
+    made = export_arrays(generator, 500, seed=4)
     np.savez(tmp_path / "out.npz", **made)
-    with np.load(tmp_path / "out.npz") as held:  # without pickles
-        truth = json.loads(str(held["truth"]))
+    with np.load(tmp_path / "out.npz") as archive:  # without pickles
+        truth = json.loads(str(archive["truth"]))
         assert truth["unique1"] == pytest.approx(generator.truth.unique1)
         assert truth["targets"]["y"]["information"]["x1x2"] == pytest.approx(generator.truth.total)
-        assert int(held["seed"]) == 4
-        factors = dict(zip(held["factor_names"].tolist(), held["factors"].T, strict=True))
-        assert (factors["y"] == held["y"]).all()
+        assert int(archive["seed"]) == 4
+        factors = dict(zip(archive["factor_names"].tolist(), archive["factors"].T, strict=True))
+        assert (factors["y"] == archive["y"]).all()
         assert set(factors) == {"x1", "x2", "y"}
     again = Arrays(str(tmp_path / "out.npz")).sample(20, seed=1)
     assert set(map(tuple, again.x1.tolist())) <= set(map(tuple, made["x1"].tolist()))
 
 
-def test_several_targets_are_exported_side_by_side():
-    made = arrays(load_generator("disentangledssl(3, 0.1, 4, 8)"), 50)
+def test_several_targets_are_exported_as_columns():
+    made = export_arrays(load_generator("disentangledssl(3, 0.1, 4, 8)"), 50)
     assert made["y"].shape == (50, 3)
     assert made["targets"].tolist() == ["redundant", "unique1", "unique2"]
     assert made["factors"].shape == (50, 12)

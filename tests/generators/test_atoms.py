@@ -10,9 +10,8 @@ from pidlab import Atoms, InvalidRequest, decompose
 from pidlab.decomposition import TERMS
 from pidlab.generators import atoms_stack, load_generator
 from pidlab.generators.atoms_stack import MOST_CELLS, slot_law
+from pidlab.generators.base import GENERIC_DROP, GENERIC_NOISE
 from pidlab.generators.latent import (
-    GENERIC_DROP,
-    GENERIC_NOISE,
     MARGIN,
     orthogonal_maps,
     truncated_normal,
@@ -33,9 +32,9 @@ def tuned(tuning, **bits):
 
 @pytest.mark.parametrize("tuning", TUNINGS)
 @pytest.mark.parametrize("bits", [0.0, 0.1, 0.5, 1.0, 1.3, 2.0])
-def test_stated_information_is_that_of_the_symbols(tuning, bits):
+def test_target_information_equals_that_of_the_symbols(tuning, bits):
     atoms = tuned(tuning, redundant=bits, unique1=bits, unique2=bits, synergy=bits)
-    for term, target in atoms.targets.items():
+    for term, target in atoms.target_specs.items():
         pmfs = [slot_law(slot) for slot in atoms.slots if slot.term == term]
         got = {
             (0,): sum(mutual_information(p.sum(1)) for p in pmfs),
@@ -70,7 +69,7 @@ def columns_of(sample, term):
 @pytest.mark.parametrize("tuning", TUNINGS)
 @pytest.mark.parametrize("policy", ["task", "noise", "unique"])
 @pytest.mark.parametrize("missing", [0.0, 0.3])
-def test_views_keep_the_stated_bits(tuning, policy, missing):
+def test_views_keep_the_specified_information(tuning, policy, missing):
     n = 200_000
     atoms = tuned(tuning, redundant=0.6, unique1=0.6, unique2=1.0, synergy=0.6, missing=missing)
     sample = atoms.sample(n, seed=1)
@@ -85,18 +84,18 @@ def test_views_keep_the_stated_bits(tuning, policy, missing):
         assert target == pytest.approx(stated.target, abs=0.012), term
 
 
-def test_views_lack_the_part_of_a_fair_bit_that_is_asked_for():
+def test_views_lack_the_missing_part_of_each_bit():
     stated = Atoms(missing=0.3).view_information("noise")
     assert stated["redundant"].between == pytest.approx(0.7, abs=1e-12)
     assert stated["redundant"].target == pytest.approx(0.7, abs=1e-12)
     assert Atoms(missing=1.0).view_information("task")["unique1"].between == 0.0
-    with pytest.raises(InvalidRequest, match=r"missing = 1\.5: expected the part of a bit"):
+    with pytest.raises(InvalidRequest, match=r"missing = 1\.5: expected a number from 0 to 1"):
         Atoms(missing=1.5)
     with pytest.raises(InvalidRequest, match=r"unknown views .generic.: atoms offers task, noise, unique"):
         Atoms(missing=0.3).view_information("generic")
 
 
-def test_task_views_keep_what_y_is_made_of():
+def test_task_views_keep_the_labels():
     atoms = Atoms(redundant=0.5, unique1=0.5, shared_nuisance=1.0)
     sample = atoms.sample(4000, seed=1)
     view = atoms.view(sample, "task", seed=2)
@@ -134,7 +133,7 @@ def test_every_symbol_is_a_function_of_the_observation(tuning):
     # undo the rendering in float64 and round: noise never crosses half the gap
     atoms = tuned(tuning, redundant=0.5, unique1=1.0, unique2=0.7, synergy=0.5)
     sample = atoms.sample(5000, seed=3)
-    for m, present in enumerate(atoms_stack.PRESENT):
+    for m, present in enumerate(atoms_stack.TERMS_OF_MODALITY):
         held = [slot for slot in atoms.slots if slot.term in present]
         latents = len(held) + atoms.nuisance
         maps = orthogonal_maps(atoms.world, m, atoms.depth, atoms.width).double()
@@ -150,7 +149,7 @@ def test_every_symbol_is_a_function_of_the_observation(tuning):
                 place += 1
 
 
-def test_unique_views_spare_what_the_other_modality_refers_to():
+def test_unique_views_keep_the_second_bit_of_an_xor():
     atoms = Atoms(redundant=1.0, unique1=1.0, unique2=0.5, synergy=0.6)
     sample = atoms.sample(40_000, seed=1)
     view = atoms.view(sample, "unique", seed=2)
@@ -187,7 +186,7 @@ def test_rows_have_unit_scale_at_any_depth():
         assert 0.5 < float(x.square().mean()) < 1.5
 
 
-def test_points_of_a_sweep_share_their_draws():
+def test_common_random_numbers_across_bits():
     # common random numbers: more bits in one term change no other term's symbols
     a, b = (Atoms(unique1=u).sample(300, seed=1) for u in (0.2, 0.9))
     for term in ("redundant", "unique2", "synergy"):
@@ -196,7 +195,7 @@ def test_points_of_a_sweep_share_their_draws():
 
 
 @pytest.mark.parametrize("width", [11, 13, 33, 100])
-def test_any_width_that_holds_the_latents(width):
+def test_any_sufficient_width_is_accepted(width):
     assert Atoms(width=width).sample(5).x1.shape == (5, width)
 
 
@@ -222,7 +221,7 @@ def test_any_width_that_holds_the_latents(width):
         ({"world": -1}, "world"),
     ],
 )
-def test_infeasible_requests_are_named(wrong, says):
+def test_infeasible_requests_are_refused(wrong, says):
     with pytest.raises(InvalidRequest) as caught:
         Atoms(**wrong)
     assert says in str(caught.value)
@@ -237,11 +236,11 @@ def test_loading_by_reference():
         load_generator("atoms(noize=1)")
 
 
-def test_terms_come_in_the_order_of_the_field():
-    assert tuple(Atoms().targets) == TERMS
+def test_targets_are_in_standard_order():
+    assert tuple(Atoms().target_specs) == TERMS
 
 
-def test_no_noise_is_allowed():
+def test_zero_noise_is_allowed():
     x = Atoms(noise=0.0, nuisance=0, depth=0).sample(100, seed=1).x1
     assert len(torch.unique(x.round(decimals=4), dim=0)) == 8
 
@@ -261,7 +260,7 @@ def test_symbols_follow_their_law(tuning):
         assert counts / n == pytest.approx(law[law > 0], abs=0.015)
 
 
-def test_the_assembled_law_is_that_of_all_symbols_and_not_too_large():
+def test_symbol_law_is_the_joint_law_and_limited_in_size():
     law = Atoms(redundant=0.5, unique1=0.3, unique2=1.2, synergy=0.4).symbol_law()
     assert law.shape == (2 * 2 * 2, 2 * 4 * 3, 2 * 2 * 4 * 2)
     assert law.sum() == pytest.approx(1.0, abs=1e-12)
@@ -274,7 +273,7 @@ def test_the_assembled_law_is_that_of_all_symbols_and_not_too_large():
 
 @pytest.mark.parametrize("tuning", TUNINGS)
 @pytest.mark.parametrize("bits", [0.1, 0.5, 1.0, 1.3])
-def test_the_design_is_what_the_solver_finds_for_each_term(tuning, bits):
+def test_solver_agrees_with_the_design_of_each_term(tuning, bits):
     pytest.importorskip("pidlab.info.broja")
     for term in TERMS:
         atoms = tuned(tuning, **{**dict.fromkeys(TERMS, 0.0), term: bits})
@@ -291,7 +290,7 @@ def test_the_design_is_what_the_solver_finds_for_each_term(tuning, bits):
     ],
     ids=[*TUNINGS, "default"],
 )
-def test_the_design_is_what_the_solver_finds_for_all_terms_together(atoms):
+def test_solver_agrees_with_the_design_of_all_terms(atoms):
     pytest.importorskip("pidlab.info.broja")
     assert_terms(decompose(atoms.symbol_law()), atoms.truth)
 
@@ -302,7 +301,7 @@ def assert_terms(found, designed):
 
 
 @pytest.mark.parametrize("sd", [1e-3, 0.1, 0.3, 1.0, 1e6])
-def test_noise_stays_within_the_gap_whatever_is_drawn(sd):
+def test_noise_stays_inside_the_gap_for_every_draw(sd):
     # 0 and the greatest number below 1 are among what torch.rand gives, each once in 16 million draws
     draws = torch.tensor([0.0, 0.5, 1.0 - 2.0**-24])
     noise = truncated_normal(draws, sd, 0.5)

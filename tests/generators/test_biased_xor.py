@@ -10,15 +10,15 @@ from pidlab.info import binary_entropy, mutual_information
 
 
 @pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 1.0])
-def test_it_is_pure_synergy_though_the_modalities_share_information(p):
+def test_synergy_is_pure_although_modalities_share_information(p):
     generator = BiasedXor(p)
-    solved = generator.solved()
+    solved = generator.solve()
     assert list(solved.terms.values()) == pytest.approx([0, 0, 0, binary_entropy(p)], abs=1e-8)
     assert mutual_information(generator.law().sum(2)) == pytest.approx(generator.between_modalities)
 
 
 @pytest.mark.parametrize("n", [20_000, pytest.param(200_000, marks=pytest.mark.slow)])
-def test_samples_hold_the_stated_information(n):
+def test_samples_have_the_specified_information(n):
     generator = BiasedXor(0.1, depth=0)
     sample = generator.sample(n, seed=1)
     first, second = (
@@ -32,7 +32,7 @@ def test_samples_hold_the_stated_information(n):
     assert_holds(first, second, generator.between_modalities)
 
 
-def test_training_can_be_more_biased_than_the_examination():
+def test_training_split_can_have_another_bias():
     generator = BiasedXor(0.5, train_p=0.02)
     n = 10_000
     rates = [float(generator.sample(n, 1, split).y.float().mean()) for split in ("train", "eval")]
@@ -42,7 +42,7 @@ def test_training_can_be_more_biased_than_the_examination():
 
 
 def test_task_views_flip_both_bits():
-    generator = BiasedXor(0.0, train_p=0.3)  # of which no y = 1 is ever examined
+    generator = BiasedXor(0.0, train_p=0.3)  # the split "eval" never has y = 1
     sample = generator.sample(4000, 1, "train")
     view = generator.view(sample, "task", seed=2)
     assert torch.equal(view.latents["x1"] ^ view.latents["x2"], sample.y)
@@ -50,7 +50,7 @@ def test_task_views_flip_both_bits():
     assert float(flipped) == pytest.approx(0.5, abs=5 * 0.5 / 4000**0.5)
 
 
-def test_what_views_keep():
+def test_information_of_views():
     generator = BiasedXor(0.2)
     h = binary_entropy(0.2)
     task, noise = (generator.view_information(p)["y"] for p in ("task", "noise"))
@@ -72,6 +72,6 @@ def test_wrong_parameters_are_refused(reference, why):
         load_generator(reference)
 
 
-def test_the_default_is_the_label_of_trifeature():
+def test_default_prior_equals_the_trifeature_label():
     assert BiasedXor().truth.synergy == pytest.approx(0.469, abs=1e-3)
-    assert np.array(BiasedXor().targets["y"].prior) == pytest.approx([0.9, 0.1])
+    assert np.array(BiasedXor().target_specs["y"].prior) == pytest.approx([0.9, 0.1])

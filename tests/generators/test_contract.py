@@ -1,4 +1,4 @@
-"""What every registered generator promises. A new one is tested by being registered."""
+"""Contract of every registered generator; a new generator is tested once it is registered."""
 
 import dataclasses
 import math
@@ -11,8 +11,8 @@ from pidlab import InvalidRequest
 from pidlab.decomposition import TERMS
 from pidlab.encoders import rows_at_once
 from pidlab.generators import generators, load_generator
-from pidlab.generators.arrays import arrays
-from pidlab.generators.base import parameters_of
+from pidlab.generators.arrays import export_arrays
+from pidlab.generators.parameters import parameters_of
 
 
 @pytest.fixture(scope="module", params=list(generators()))
@@ -21,7 +21,7 @@ def generator(request, tmp_path_factory):
     if "file" not in parameters_of(cls):
         return cls()
     path = tmp_path_factory.mktemp("rows") / "rows.npz"
-    np.savez(path, **arrays(load_generator("gate('and')"), 2000))
+    np.savez(path, **export_arrays(load_generator("gate('and')"), 2000))
     return cls(str(path))
 
 
@@ -30,8 +30,8 @@ def test_samples_have_the_specified_shapes(generator):
     for x, modality in zip(sample.x, generator.modalities, strict=True):
         assert x.shape == (50, *modality.shape)
         assert x.isfinite().all()
-    assert set(sample.targets) == set(generator.targets)
-    for name, target in generator.targets.items():
+    assert set(sample.targets) == set(generator.target_specs)
+    for name, target in generator.target_specs.items():
         y = sample.targets[name]
         assert y.shape == (50,)
         assert y.dtype == torch.int64
@@ -39,7 +39,7 @@ def test_samples_have_the_specified_shapes(generator):
     assert sample.y.shape == (50,)
 
 
-def test_same_seed_same_sample_other_seed_another(generator):
+def test_samples_are_determined_by_the_seed(generator):
     a, b, c = (generator.sample(20, seed=s) for s in (5, 5, 6))
     assert all(torch.equal(x, y) for x, y in zip(a.x, b.x, strict=True))
     assert not torch.equal(a.x1, c.x1)
@@ -50,10 +50,10 @@ def test_worlds_differ(generator):
     assert not torch.equal(generator.sample(20, seed=5).x1, other.sample(20, seed=5).x1)
 
 
-def test_priors_and_entropies_are_exact_and_met(generator):
+def test_priors_and_entropies_are_exact_and_match_samples(generator):
     n = generator.rows("eval") or rows_at_once(generator.modalities, 20_000)
     sample = generator.sample(n, seed=2)
-    for name, target in generator.targets.items():
+    for name, target in generator.target_specs.items():
         prior = np.array(target.prior)
         assert prior.sum() == pytest.approx(1.0, abs=1e-12)
         logs = np.log2(prior, out=np.zeros_like(prior), where=prior > 0)
@@ -65,34 +65,34 @@ def test_priors_and_entropies_are_exact_and_met(generator):
 
 def test_information_respects_data_processing(generator):
     if generator.truth.how == "unknown":
-        assert all(math.isnan(b) for t in generator.targets.values() for b in t.information.values())
+        assert all(math.isnan(b) for t in generator.target_specs.values() for b in t.information.values())
         return
-    for target in generator.targets.values():
+    for target in generator.target_specs.values():
         every = max(target.information, key=len)
         for modalities, bits in target.information.items():
             assert 0 <= bits <= target.information[every] + 1e-12, modalities
         assert target.information[every] <= target.entropy + 1e-9
 
 
-def test_truth_is_a_decomposition_of_its_targets(generator):
-    truth, examined = generator.truth, generator.examined
+def test_truth_decomposes_the_targets(generator):
+    truth, target_truth = generator.truth, generator.target_truth
     if truth.how == "unknown":
         assert all(math.isnan(bits) for bits in truth.terms.values())
         assert truth.gap == math.inf
         return
     assert all(bits >= -truth.gap for bits in truth.terms.values())
-    assert examined.total <= truth.total + examined.gap
+    assert target_truth.total <= truth.total + target_truth.gap
     # Several targets are independent of each other, one is Y itself.
-    if len(generator.targets) == 1 or set(generator.targets) <= set(TERMS):
-        information = [t.information for t in generator.targets.values()]
-        error = 1e-6 + examined.gap
-        assert examined.total == pytest.approx(sum(i[0, 1] for i in information), abs=error)
-        assert examined.mi1 == pytest.approx(sum(i[0,] for i in information), abs=error)
-        assert examined.mi2 == pytest.approx(sum(i[1,] for i in information), abs=error)
+    if len(generator.target_specs) == 1 or set(generator.target_specs) <= set(TERMS):
+        information = [t.information for t in generator.target_specs.values()]
+        error = 1e-6 + target_truth.gap
+        assert target_truth.total == pytest.approx(sum(i[0, 1] for i in information), abs=error)
+        assert target_truth.mi1 == pytest.approx(sum(i[0,] for i in information), abs=error)
+        assert target_truth.mi2 == pytest.approx(sum(i[1,] for i in information), abs=error)
 
 
-def test_the_solver_finds_the_truth(generator):
-    solved = generator.solved()
+def test_solver_agrees_with_the_truth(generator):
+    solved = generator.solve()
     if solved is not None:
         for term, bits in generator.truth.terms.items():
             assert solved.terms[term] == pytest.approx(bits, abs=1e-6 + generator.truth.gap + solved.gap)
@@ -111,7 +111,7 @@ def test_views_keep_shapes_and_targets(generator):
                 assert bits is None or (bits >= 0 and math.isfinite(bits))
 
 
-def test_a_stack_gives_what_a_loop_gives(generator):
+def test_stack_equals_loop(generator):
     members = [dataclasses.replace(generator, world=w) for w in (0, 1, 1)]
     seeds = [7, 7, 8]
     stack = type(generator).stack(members)
@@ -126,7 +126,7 @@ def test_a_stack_gives_what_a_loop_gives(generator):
             assert all(torch.equal(a, b[i]) for a, b in zip(one.x, view.x, strict=True))
 
 
-def test_taking_rows_takes_them_everywhere(generator):
+def test_take_selects_rows_of_all_tensors(generator):
     sample = generator.sample(12, seed=1)
     index = torch.tensor([3, 3, 11])
     few = sample.take(index)

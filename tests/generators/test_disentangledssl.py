@@ -9,9 +9,9 @@ from scipy.special import ndtr
 from pidlab import InvalidRequest
 from pidlab.generators import load_generator
 from pidlab.generators.disentangledssl import (
-    HELD,
+    LATENT_OF,
     DisentangledSSL,
-    binary_doubt,
+    label_entropy,
     label_information,
     label_network,
     network_value,
@@ -25,8 +25,8 @@ SMALL = DisentangledSSL(latents=3, hidden=4, width=8)
     ("seed", "term", "hidden", "noise"),
     [(0, "redundant", 5, 0.2), (5, "unique1", 2, 0.3), (5, "unique1", 2, 0.1), (4, "redundant", 1, 0.1)],
 )
-def test_of_a_single_latent_a_quadrature_gives_the_same(seed, term, hidden, noise):
-    """The last three labels turn within a tenth of a standard deviation."""
+def test_single_latent_agrees_with_a_quadrature(seed, term, hidden, noise):
+    """The last three labels switch within a tenth of a standard deviation."""
     first, last = label_network(seed, term, 1, hidden)
 
     def doubt(z):
@@ -46,8 +46,8 @@ def test_of_a_single_latent_a_quadrature_gives_the_same(seed, term, hidden, nois
         pytest.param(DisentangledSSL(), 200_000, id="default", marks=pytest.mark.slow),
     ],
 )
-def test_samples_hold_the_stated_information(generator, n):
-    """By the log-ratio of the exact posterior, given the latents as the observations show them."""
+def test_samples_have_the_specified_information(generator, n):
+    """The mean log-ratio of the exact posterior given the recovered latents equals the information."""
     sample = generator.sample(n, seed=1)
     k = generator.latents
     shown = [
@@ -56,13 +56,13 @@ def test_samples_hold_the_stated_information(generator, n):
     ]
     read = {"redundant": shown[0][k:], "unique1": shown[0][:k], "unique2": shown[1][:k]}
     for term, z in read.items():
-        assert float((z - sample.latents[HELD[term]]).abs().max()) < 0.05
-        z = sample.latents[HELD[term]].double()
+        assert float((z - sample.latents[LATENT_OF[term]]).abs().max()) < 0.05
+        z = sample.latents[LATENT_OF[term]].double()
         p = torch.special.ndtr(network_value(z, *generator._networks[term]) / generator.label_noise)
         y = sample.targets[term]
         ratio = 1.0 + torch.where(y == 1, p, 1.0 - p).log2().numpy()
         error = 5 * ratio.std() / n**0.5 + generator.truth.gap
-        assert ratio.mean() == pytest.approx(generator.targets[term].information[0, 1], abs=error)
+        assert ratio.mean() == pytest.approx(generator.target_specs[term].information[0, 1], abs=error)
 
 
 def test_labels_are_independent():
@@ -71,13 +71,13 @@ def test_labels_are_independent():
     assert np.abs(across).max() < 5 / 20_000**0.5
 
 
-def test_information_falls_with_the_labels_noise():
+def test_information_decreases_with_label_noise():
     totals = [DisentangledSSL(3, noise, 4, 8).truth.total for noise in (0.0, 0.05, 0.3, 2.0)]
     assert totals == sorted(totals, reverse=True)
     assert totals[0] == 3.0
 
 
-def test_worlds_share_a_truth_and_label_networks_do_not():
+def test_truth_depends_on_labels_seed_and_not_on_world():
     assert DisentangledSSL(3, 0.1, 4, 8, world=5).truth == SMALL.truth
     assert DisentangledSSL(3, 0.1, 4, 8, labels_seed=5).truth != SMALL.truth
 
@@ -90,9 +90,9 @@ def test_task_views_keep_the_three_labels():
     assert not torch.equal(view.latents["shared"], sample.latents["shared"])
 
 
-def test_doubt_is_a_bit_at_most():
+def test_label_entropy_is_at_most_one_bit():
     scores = torch.tensor([-40.0, 0.0, 40.0])
-    assert binary_doubt(scores).tolist() == [0.0, 1.0, 0.0]
+    assert label_entropy(scores).tolist() == [0.0, 1.0, 0.0]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pytest
 import torch
 from golden_numbers import golden_cases
 from plugin import assert_holds, equal_bins
+from pmfs import quantized_source
 
 from pidlab import InvalidRequest, decompose
 from pidlab.decomposition import TERMS
@@ -13,7 +14,6 @@ from pidlab.generators.blocks import bin_of_sum
 from pidlab.generators.factorcl import FactorCL
 from pidlab.generators.planar import planar_label, planar_network
 from pidlab.info import mutual_information
-from pidlab.info.pmf import quantised_source
 
 
 def made(case, **more):
@@ -21,7 +21,7 @@ def made(case, **more):
 
 
 @pytest.mark.parametrize("case", golden_cases("factorcl_truth"))
-def test_golden(case):
+def test_golden_decompositions(case):
     truth = made(case).truth
     for term, name in zip(TERMS, ("R", "U1", "U2", "S"), strict=True):
         assert truth.terms[term] == pytest.approx(case["broja_bits"][name], abs=1e-8)
@@ -32,14 +32,14 @@ def test_golden(case):
 
 
 @pytest.mark.parametrize("case", golden_cases("factorcl_truth"))
-def test_the_solver_agrees_on_discretised_sums(case):
+def test_solver_agrees_on_discretized_sums(case):
     every = case["shared"] + case["unique1"] + case["unique2"]
     for row in case["checks"]["discretised"][:2]:
         sources = [
-            quantised_source((case["shared"] + case[own]) / every, 2, row["bins"])
+            quantized_source((case["shared"] + case[own]) / every, 2, row["bins"])
             for own in ("unique1", "unique2")
         ]
-        # BROJA knows the pairs (X_i, Y) alone: any law that has them will do.
+        # BROJA depends only on the pairs (X_i, Y), so any law with these marginals will do.
         law = np.einsum("ay,by->aby", *sources) / sources[0].sum(0)
         found = decompose(law, normalize=True)
         assert found.mi1 == pytest.approx(row["I1"], abs=1e-7)
@@ -59,7 +59,7 @@ def test_the_solver_agrees_on_discretised_sums(case):
     ],
     ids=["default", "unequal", "chosen", "classes", "noise"],
 )
-def test_samples_hold_the_stated_information(generator, n, bins):
+def test_samples_have_the_specified_information(generator, n, bins):
     sample = generator.sample(n, seed=1)
     y, truth = sample.y.numpy(), generator.truth
     shared = generator.features[0]
@@ -73,18 +73,18 @@ def test_samples_hold_the_stated_information(generator, n, bins):
     every = sum(generator.chosen_features)
     for total, own, stated in zip(sums, generator.chosen_features[1:], (truth.mi1, truth.mi2), strict=True):
         r2 = (generator.chosen_features[0] + own) / every * 0.5 / (0.5 + generator.noise**2)
-        merged = mutual_information(quantised_source(r2, generator.classes, bins))
+        merged = mutual_information(quantized_source(r2, generator.classes, bins))
         assert merged == pytest.approx(stated, abs=0.02)  # the cost of the bins
         assert_holds(equal_bins(total, bins), y, merged)
     if not generator.noise:
         assert truth.total == pytest.approx(np.log2(generator.classes))
-        # y follows from the observations, but for the rounding of sums at an edge
+        # the observations determine y, except for rounding of sums at an edge
         whole = torch.as_tensor(sums[0]) + owns[1].sum(0)
         agrees = bin_of_sum(whole[None] * every**-0.5, generator.classes) == sample.y
         assert agrees.float().mean() > 0.9999
 
 
-def test_moments_are_those_of_the_transforms():
+def test_moments_match_the_transforms():
     n, generator = 20_000, FactorCL(width=20)
     sample = generator.sample(n, seed=4)
     t1, t2 = (t.double() for t in generator.transforms)
@@ -107,7 +107,7 @@ def test_labels_of_golden_features(case):
 
 
 @pytest.mark.parametrize("case", golden_cases("synthetic_generator", "closed_facts"))
-def test_facts_of_the_default(case):
+def test_published_properties_of_the_default(case):
     facts, truth = case["outputs"]["info_nats"], FactorCL().truth
     assert truth.mi1 * np.log(2.0) == pytest.approx(facts["x1_y"], abs=1e-9)
     assert truth.conditional_mi1 * np.log(2.0) == pytest.approx(facts["x1_y_given_x2"], abs=1e-9)
@@ -116,16 +116,16 @@ def test_facts_of_the_default(case):
 
 def test_information_between_the_modalities():
     assert FactorCL(shared=0).between_modalities == 0.0
-    # two looks at N(0, 1/2) through noise of the same variance correlate by 1/2
+    # two observations of N(0, 1/2) with noise of equal variance have correlation 1/2
     assert FactorCL(shared=3, noise=0.5**0.5).between_modalities == pytest.approx(-1.5 * np.log2(0.75))
 
 
-def test_the_released_nonlinear_label_is_the_linear_one():
+def test_nonlinear_label_equals_the_linear_label():
     one, other = (FactorCL(label=label).sample(50, seed=2) for label in ("linear", "nonlinear"))
     assert torch.equal(one.y, other.y)
 
 
-def test_task_views_keep_the_label_and_nothing_else():
+def test_task_views_keep_only_the_label():
     generator = FactorCL(classes=3)
     sample = generator.sample(5000, seed=1)
     view = generator.view(sample, "task", seed=2)
@@ -138,7 +138,7 @@ def test_task_views_keep_the_label_and_nothing_else():
     assert generator.view_information("task")["y"].between == pytest.approx(np.log2(3))
 
 
-def test_noise_views_need_noise():
+def test_noise_views_require_noise():
     assert "noise" not in FactorCL().policies
     generator = FactorCL(noise=0.1)
     sample = generator.sample(10)
@@ -148,7 +148,7 @@ def test_noise_views_need_noise():
         FactorCL().view(sample, "noise", seed=3)
 
 
-def test_more_noise_less_information():
+def test_information_decreases_with_noise():
     totals = [FactorCL(noise=noise).truth.total for noise in (0.0, 0.1, 0.3, 1.0)]
     assert totals == sorted(totals, reverse=True)
     assert totals[0] == 1.0
@@ -157,8 +157,8 @@ def test_more_noise_less_information():
 @pytest.mark.parametrize(
     ("reference", "why"),
     [
-        ("factorcl(shared=0, unique1=0, unique2=0)", "made of no feature"),
-        ("factorcl(chosen=(0, 0, 0))", "made of no feature"),
+        ("factorcl(shared=0, unique1=0, unique2=0)", "depends on no feature"),
+        ("factorcl(chosen=(0, 0, 0))", "depends on no feature"),
         ("factorcl(chosen=(11, 0, 0))", r"chosen = \(11, 0, 0\): .* at most \(10, 6, 6\)"),
         ("factorcl(chosen=2)", "three whole numbers"),
         ("factorcl(width=15)", "modality 1 has 16 features but width is 15"),
@@ -178,7 +178,7 @@ def test_wrong_parameters_are_refused(reference, why):
     assert "\n" not in str(error.value)
 
 
-def test_arguments_without_names_are_the_blocks():
+def test_positional_arguments_are_the_blocks():
     assert load_generator("factorcl(3, 2, 1)").features == (3, 2, 1)
     assert dataclasses.replace(FactorCL(), unique1=2.0).unique1 == 2
 
@@ -191,7 +191,7 @@ def planar_by_loop(rows, network):
     return [int(torch.argmax(z @ head + torch.tanh(z @ inner + shift) @ bent)) for z in rows]
 
 
-def test_planar_labels_are_of_the_chosen_features_alone():
+def test_planar_labels_depend_only_on_chosen_features():
     generator = FactorCL(3, 2, 2, chosen=(2, 1, 2), label="planar")
     assert (generator.classes, FactorCL().classes, FactorCL(classes=3).classes) == (20, 2, 3)
     sample = generator.sample(200, seed=1)
@@ -205,8 +205,8 @@ def test_planar_labels_are_of_the_chosen_features_alone():
     assert torch.equal(generator.labels(view.latents)["y"], sample.y)
 
 
-def test_planar_information_is_that_of_a_fine_grid():
-    """Of one feature each: labels of all pairs of 4,000 quantiles, and BROJA of their cells."""
+def test_planar_information_agrees_with_a_fine_grid():
+    """With one feature per modality: labels of all pairs of 4,000 quantiles, and BROJA of their cells."""
     n, truth = 4000, PLANAR.truth
     u = 0.5**0.5 * torch.special.ndtri((torch.arange(n, dtype=torch.float64) + 0.5) / n).float()
     y = torch.stack([planar_label(torch.stack([u.new_full((n,), a), u]), PLANAR._network) for a in u])
@@ -215,9 +215,9 @@ def test_planar_information_is_that_of_a_fine_grid():
     # the edges between labels meet one in n of the squares of a row: less than .001 of the mass
     for source, stated in ((first, truth.mi1), (second, truth.mi2)):
         assert mutual_information(source) == pytest.approx(stated, abs=2e-3)
-    prior = np.array(PLANAR.targets["y"].prior)
+    prior = np.array(PLANAR.target_specs["y"].prior)
     assert first.sum(0) == pytest.approx(prior, abs=1e-3)
-    assert truth.total == pytest.approx(PLANAR.targets["y"].entropy)
+    assert truth.total == pytest.approx(PLANAR.target_specs["y"].entropy)
     cells = [s.reshape(40, -1, 3).sum(1) for s in (first, second)]
     found = decompose(np.einsum("ay,by->aby", *cells) / cells[0].sum(0), normalize=True)
     # merging costs the union at most what it costs the sources
@@ -229,7 +229,7 @@ def test_planar_information_is_that_of_a_fine_grid():
     assert truth.gap < 0.02
 
 
-def test_a_look_that_tells_all_or_nothing_of_a_planar_label():
+def test_planar_information_of_all_or_no_features():
     truth = FactorCL(1, 1, 0, label="planar", classes=3).truth
     assert truth.mi1 == truth.total
     assert truth.unique2 == truth.synergy == 0.0
@@ -239,9 +239,9 @@ def test_a_look_that_tells_all_or_nothing_of_a_planar_label():
 
 
 @pytest.mark.slow
-def test_the_papers_planar_label():
+def test_planar_label_of_the_paper():
     truth = FactorCL(label="planar").truth
-    # equal features on either side, but not of one law: no term vanishes
+    # equal numbers of features in both modalities, but with different laws: no term vanishes
     assert min(truth.terms.values()) > 0
     assert truth.gap < 0.1
     # noisier looks, less information

@@ -49,13 +49,13 @@ def test_task_views_keep_y_and_noise_views_every_symbol():
     assert made.view_information("noise")["y"].between == pytest.approx(2.0)
 
 
-def test_information_is_that_of_the_pmf():
-    target = Gate("and").targets["y"]
+def test_target_information_equals_that_of_the_pmf():
+    target = Gate("and").target_specs["y"]
     assert target.prior == (0.75, 0.25)
     assert target.information == pytest.approx({(0,): 0.311278, (1,): 0.311278, (0, 1): 0.811278}, abs=1e-6)
 
 
-def test_the_truth_is_the_solvers():
+def test_truth_is_the_solver_decomposition():
     pytest.importorskip("pidlab.info.broja")
     truth = load_generator("gate('and')").truth
     assert truth.measure == "broja"
@@ -63,12 +63,12 @@ def test_the_truth_is_the_solvers():
 
 
 @pytest.mark.parametrize("name", sorted(gates()))
-def test_every_gate_can_be_drawn(name):
+def test_every_gate_can_be_sampled(name):
     sample = Gate(name).sample(8)
     assert sample.x1.shape == (8, 32)
 
 
-def test_a_table_of_a_users_own(tmp_path):
+def test_user_defined_pmf(tmp_path):
     path = tmp_path / "and.csv"
     path.write_text("x1,x2,y,p\n0,0,0,.25\n0,1,0,.25\n1,0,0,.25\n1,1,1,.25\n")
     made = load_generator(f"gate({str(path)!r})")
@@ -95,7 +95,7 @@ def test_wrong_parameters_are_refused(reference, why):
         load_generator(reference)
 
 
-def test_a_copy_with_another_world_is_another_rendering():
+def test_worlds_have_different_renderings():
     made = Gate("and")
     other = dataclasses.replace(made, world=3)
     assert torch.equal(made.sample(5).y, other.sample(5).y)

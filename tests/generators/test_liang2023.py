@@ -1,13 +1,13 @@
 import pytest
 import torch
 from plugin import assert_holds
+from pmfs import quantized_source
 
 from pidlab import InvalidRequest
 from pidlab.generators import load_generator
 from pidlab.generators.factorcl import FactorCL
-from pidlab.generators.liang2023 import MADE_OF, Liang2023
+from pidlab.generators.liang2023 import LABEL_BLOCKS, Liang2023
 from pidlab.info import mutual_information
-from pidlab.info.pmf import quantised_source
 
 
 @pytest.mark.parametrize("features", [1, 10])
@@ -29,31 +29,31 @@ def test_mixed_is_factorcl():
     assert Liang2023("mixed", 6, chosen=4, classes=3).truth == FactorCL(4, 4, 4, classes=3).truth
 
 
-def test_both_modalities_show_the_shared_block_alike():
+def test_both_modalities_show_the_shared_block_equally():
     x1, x2 = Liang2023("mixed").sample(20, seed=1).x
     assert torch.equal(x1[:, :32], x2[:, :32])
     assert not torch.equal(x1[:, 32:], x2[:, 32:])
 
 
-@pytest.mark.parametrize("setting", MADE_OF)
+@pytest.mark.parametrize("setting", LABEL_BLOCKS)
 @pytest.mark.parametrize(("n", "bins"), [(20_000, 15), pytest.param(200_000, 30, marks=pytest.mark.slow)])
-def test_samples_hold_the_stated_information(setting, n, bins):
+def test_samples_have_the_specified_information(setting, n, bins):
     generator = Liang2023(setting, 4, chosen=3, lift=8, classes=3)
     sample = generator.sample(n, seed=1)
-    used = sum(MADE_OF[setting])
+    used = sum(LABEL_BLOCKS[setting])
     for m, (x, transform) in enumerate(zip(sample.x, generator.transforms, strict=True)):
-        # each block can be read off its own lift
+        # the pseudo-inverse of each lift recovers its block
         shared, own = (
             torch.linalg.lstsq(transform[rows, columns].mT.double(), x[:, columns].mT.double()).solution
             for rows, columns in ((slice(0, 4), slice(0, 8)), (slice(4, 8), slice(8, 16)))
         )
-        made = MADE_OF[setting]
+        made = LABEL_BLOCKS[setting]
         if not (made[0] or made[1 + m]):
-            assert generator.targets["y"].information[m,] == 0
+            assert generator.target_specs["y"].information[m,] == 0
             continue
         total = made[0] * shared[:3].sum(0) + made[1 + m] * own[:3].sum(0)
-        law = quantised_source((made[0] + made[1 + m]) / used, 3, bins)
-        assert mutual_information(law) == pytest.approx(generator.targets["y"].information[m,], abs=0.03)
+        law = quantized_source((made[0] + made[1 + m]) / used, 3, bins)
+        assert mutual_information(law) == pytest.approx(generator.target_specs["y"].information[m,], abs=0.03)
         # bins of the law, not of the ranks: where the sum is Y's own their edges must be Y's
         scaled = total / (1.5 * (made[0] + made[1 + m])) ** 0.5
         assert_holds(
@@ -66,7 +66,7 @@ def test_samples_hold_the_stated_information(setting, n, bins):
     [
         ("liang2023('synergi')", "expected one of redundancy"),
         ("liang2023(chosen=6)", "a block has 5 features"),
-        ("liang2023(chosen=0)", "made of no feature"),
+        ("liang2023(chosen=0)", "depends on no feature"),
         ("liang2023(lift=4)", "5 features but width is 4"),
         ("liang2023(seting='mixed')", "did you mean 'setting'"),
     ],

@@ -15,7 +15,7 @@ from pidlab.info import entropy
 
 @given(st.integers(2, 40), st.floats(0, 1))
 @settings(max_examples=60, deadline=None)
-def test_any_bits_that_the_classes_hold(classes, part):
+def test_any_feasible_number_of_bits(classes, part):
     bits = part * math.log2(classes)
     generator = Modular(bits, classes)
     assert sum(generator.prior) == pytest.approx(1.0)
@@ -24,7 +24,7 @@ def test_any_bits_that_the_classes_hold(classes, part):
 
 
 def phases(generator, sample):
-    """The phases, read off the observations; without depth the rendering is linear."""
+    """Recover the phases from the observations; without depth the rendering is linear."""
     for x, rendering in zip(sample.x, generator._renderings, strict=True):
         cos, sin = torch.linalg.lstsq(rendering._layers[0][0].double(), x.mT.double()).solution[:2]
         yield (torch.atan2(sin, cos) / (2 * math.pi)).remainder(1.0).numpy()
@@ -32,14 +32,14 @@ def phases(generator, sample):
 
 @pytest.mark.parametrize("n", [20_000, pytest.param(200_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("bits", "classes"), [(1.0, 2), (0.3, 2), (1.7, 5)])
-def test_phases_together_tell_all_and_alone_nothing(n, bits, classes):
+def test_only_both_phases_determine_the_label(n, bits, classes):
     generator = Modular(bits, classes, depth=0)
     sample = generator.sample(n, seed=1)
     a, b = phases(generator, sample)
     y = sample.y.numpy()
     for phase in (a, b):
         assert_holds((phase * 16).astype(int), y, 0.0)
-    # but for rounding at the edges, y is a function of the sum
+    # y is a function of the sum, except for rounding at the edges
     read = np.searchsorted(np.cumsum(generator.prior[:-1]), (a + b) % 1.0, side="right")
     assert (read == y).mean() > 0.9999
     assert_holds(y, y, bits)

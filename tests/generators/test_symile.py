@@ -13,9 +13,9 @@ from pidlab.info import binary_entropy
 
 @given(st.floats(0, 1), st.integers(1, 2))
 @settings(max_examples=20, deadline=None)
-def test_the_dial_is_what_the_solver_finds(p_hat, bits):
+def test_solver_agrees_for_every_p_hat(p_hat, bits):
     generator = Symile(p_hat, bits)
-    solved = generator.solved()
+    solved = generator.solve()
     for term, value in generator.truth.terms.items():
         assert solved.terms[term] == pytest.approx(value, abs=1e-6)
 
@@ -27,7 +27,7 @@ def test_closed_form():
         assert list(Symile(p_hat).truth.terms.values()) == pytest.approx(expected, abs=1e-12)
 
 
-def test_one_draw_decides_for_all_bits():
+def test_one_draw_decides_all_bits():
     law = Symile(0.3, 2).law()
     # a = 01, b = 10: Y is a or their XOR 11, and never mixes their bits
     assert law[1, 2] == pytest.approx(np.array([0.0, 0.7, 0.0, 0.3]) / 16)
@@ -42,7 +42,7 @@ def signs(generator, sample):
 
 @pytest.mark.parametrize("n", [20_000, pytest.param(200_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("p_hat", "bits"), [(0.5, 1), (0.8, 2)])
-def test_samples_hold_the_stated_information(n, p_hat, bits):
+def test_samples_have_the_specified_information(n, p_hat, bits):
     generator = Symile(p_hat, bits, depth=0)
     sample = generator.sample(n, seed=1)
     a, b = signs(generator, sample)
@@ -51,7 +51,7 @@ def test_samples_hold_the_stated_information(n, p_hat, bits):
     assert_holds(a * 2**bits + b, sample.y.numpy(), generator.truth.total)
 
 
-def test_the_papers_five_bits_fit():
+def test_five_bits_of_the_paper_fit():
     generator = Symile(0.5, 5)
     assert generator.coordinates == (5, 5)
     assert list(Symile(1.0, 5).truth.terms.values()) == pytest.approx([0, 0, 0, 5], abs=1e-12)

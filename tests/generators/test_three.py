@@ -23,19 +23,19 @@ EVERYTHING = Three(**dict.fromkeys(FACTORS, 0.6), width=32)
 
 
 def law(factor):
-    """p(what X1, X2, X3 show, symbol) of a factor of up to one bit, by enumeration."""
-    members, p = factor.modalities, 0.5 if factor.together else inverse_binary_entropy(factor.bits)
+    """Enumerate p(shown X1, shown X2, shown X3, symbol) of a factor of up to one bit."""
+    members, p = factor.modalities, 0.5 if factor.is_synergistic else inverse_binary_entropy(factor.bits)
     table = np.zeros((3, 3, 3, 2))
     for symbol, shown, *parts in itertools.product((0, 1), repeat=1 + len(members)):
         bits = dict.fromkeys(members, symbol)
         weight = (p if symbol else 1 - p) * 0.5 ** len(parts)
-        if factor.together:
+        if factor.is_synergistic:
             bits = dict(zip(members, [*parts, (symbol + sum(parts)) % 2], strict=True))
             weight *= factor.bits if shown else 1 - factor.bits
         else:
             weight *= 0.5
         values = {m: 2 * bit - 1 for m, bit in bits.items()}
-        if factor.together:
+        if factor.is_synergistic:
             values[members[-1]] *= shown
         table[(*(values.get(m, 0) + 1 for m in range(3)), symbol)] += weight
     return table
@@ -43,7 +43,7 @@ def law(factor):
 
 @given(st.sampled_from(list(FACTORS)), st.floats(0.01, 1))
 @settings(max_examples=60, deadline=None)
-def test_every_set_of_modalities_holds_what_is_stated(name, bits):
+def test_every_set_of_modalities_has_the_specified_information(name, bits):
     factor = Factor(name, bits)
     table = law(factor)
     assert table.sum() == pytest.approx(1.0)
@@ -53,28 +53,28 @@ def test_every_set_of_modalities_holds_what_is_stated(name, bits):
         assert float(mutual_information(seen)) == pytest.approx(stated, abs=1e-9), held
 
 
-def test_information_is_keyed_by_every_set():
-    for target in EVERYTHING.targets.values():
+def test_information_is_listed_for_every_set():
+    for target in EVERYTHING.target_specs.values():
         assert tuple(target.information) == SUBSETS
-    assert EVERYTHING.targets["redundant12"].information[2,] == 0
-    assert EVERYTHING.targets["synergy13"].information[0, 2] == 0.6
-    assert EVERYTHING.targets["synergy13"].information[0, 1] == 0
-    assert EVERYTHING.targets["synergy"].information[1, 2] == 0
+    assert EVERYTHING.target_specs["redundant12"].information[2,] == 0
+    assert EVERYTHING.target_specs["synergy13"].information[0, 2] == 0.6
+    assert EVERYTHING.target_specs["synergy13"].information[0, 1] == 0
+    assert EVERYTHING.target_specs["synergy"].information[1, 2] == 0
 
 
 def codes(parts):
-    """Everything that some symbols show, as one number per row."""
+    """Encode all shown symbols as one number per row."""
     rows = torch.cat(list(parts)).T.numpy()
     return np.unique(rows, axis=0, return_inverse=True)[1]
 
 
 @pytest.mark.parametrize("bits", [1.0, 0.4, 1.7])
-def test_samples_hold_the_stated_information(bits):
+def test_samples_have_the_specified_information(bits):
     generator = Three(**dict.fromkeys(FACTORS, bits), width=48)
     sample = generator.sample(20_000, seed=3)
     for factor in generator.factors:
         shown = dict(zip(factor.modalities, sample.symbols[factor.name], strict=True))
-        for held, stated in generator.targets[factor.name].information.items():
+        for held, stated in generator.target_specs[factor.name].information.items():
             seen = [shown[m] for m in held if m in shown]
             if seen:
                 assert_holds(codes(seen), sample.targets[factor.name].numpy(), stated)
@@ -82,7 +82,7 @@ def test_samples_hold_the_stated_information(bits):
                 assert stated == 0
 
 
-def test_modalities_share_their_redundant_bits_and_no_others():
+def test_modalities_share_only_their_redundant_bits():
     sample = EVERYTHING.sample(20_000, seed=1)
     for name, shown in sample.symbols.items():
         for a, b in itertools.combinations(shown, 2):
@@ -118,7 +118,7 @@ def test_truth_is_the_design():
     assert truth.to_dict()["how"] == "design"
 
 
-def test_views_keep_what_they_say():
+def test_views_keep_the_specified_information():
     generator = Three(**dict.fromkeys(FACTORS, 0.6))
     sample = generator.sample(20_000, seed=1)
     for policy in ("task", "noise"):
@@ -130,7 +130,7 @@ def test_views_keep_what_they_say():
             assert_holds(after, sample.targets[factor.name].numpy(), stated.target)
 
 
-def test_rows_of_every_readout_have_the_truth_of_what_it_sees():
+def test_truth_of_every_readout_is_that_of_its_modalities():
     generator = Three(redundant=0.5, synergy12=0.7)
     fitted = fit("untrained", generator, dim=2, hidden=8)
     rows = capture(fitted, generator, probes="quick")
@@ -165,7 +165,7 @@ def test_nothing_planted_is_refused():
 
 @pytest.mark.parametrize("bits", [0.0, 0.3])
 def test_entropy_of_a_symbol(bits):
-    target = Three(unique1=bits, synergy=bits).targets
+    target = Three(unique1=bits, synergy=bits).target_specs
     assert target["unique1"].entropy == pytest.approx(bits)
     assert target["synergy"].entropy == 1.0
     assert math.fsum(target["unique1"].prior) == pytest.approx(1.0)

@@ -6,8 +6,7 @@ import torch
 from plugin import assert_holds
 
 from pidlab import InvalidRequest
-from pidlab.generators import Sample, load_generator
-from pidlab.generators import trifeature_images as image_views
+from pidlab.generators import Sample, load_generator, trifeature_images
 from pidlab.generators.trifeature import KINDS, Trifeature
 from pidlab.generators.trifeature_images import (
     SHAPES,
@@ -22,7 +21,7 @@ LABEL = binary_entropy(0.1)
 
 
 def images(shape=0, texture=0, colour=0, pose=None, n=10, size=64, **others):
-    """Images of one pose, or of one each."""
+    """Render images of one pose, or of one pose each."""
     numbers = (torch.as_tensor(value).expand(n) for value in (shape, texture, colour))
     pose = torch.full((6, 1), 0.5) if pose is None else pose
     settings = {"period": size / 6, "rotation": 45.0, **others}
@@ -34,14 +33,14 @@ def poses(n, seed=0):
 
 
 def drawn(generator, n, split="eval"):
-    """Factors and labels without their images."""
+    """Draw factors and labels without rendering images."""
     latents = generator.draw(n, seed=1, split=split)
-    classes = {name: target.classes for name, target in generator.targets.items()}
+    classes = {name: target.classes for name, target in generator.target_specs.items()}
     return Sample((), generator.labels(latents), classes, latents)
 
 
 def test_targets_are_separate_tasks_each_with_its_truth():
-    targets = Trifeature().targets
+    targets = Trifeature().target_specs
     assert targets["redundant"].information == {(0,): BITS, (1,): BITS, (0, 1): BITS}
     assert targets["unique1"].information == {(0,): BITS, (1,): 0, (0, 1): BITS}
     assert targets["unique2"].information == {(0,): 0, (1,): BITS, (0, 1): BITS}
@@ -49,7 +48,7 @@ def test_targets_are_separate_tasks_each_with_its_truth():
     assert pytest.approx(0.4689956) == LABEL
 
 
-def test_samples_hold_the_stated_information():
+def test_samples_have_the_specified_information():
     generator = Trifeature()
     sample = drawn(generator, 200_000)
     f = {name: t.numpy() for name, t in sample.latents.items()}
@@ -59,7 +58,7 @@ def test_samples_hold_the_stated_information():
         "unique2": (f["texture1"], f["texture2"]),
         "synergy": (f["texture1"] * KINDS + f["colour1"], f["texture2"] * KINDS + f["colour2"]),
     }
-    for name, target in generator.targets.items():
+    for name, target in generator.target_specs.items():
         y = sample.targets[name].numpy()
         for m, seen in enumerate(both[name]):
             assert_holds(seen, y, target.information[(m,)])
@@ -67,13 +66,13 @@ def test_samples_hold_the_stated_information():
     assert_holds(paired, sample.targets["synergy"].numpy(), LABEL)
 
 
-def test_all_targets_as_one_have_no_synergy():
+def test_joint_truth_has_no_synergy():
     # texture1, colour2 and the pair of texture1 and label; shape and texture2 are independent of these
     law = np.zeros((KINDS, KINDS, 2 * KINDS))
     for texture in range(KINDS):
         for colour in range(KINDS):
             law[texture, colour, 2 * texture + (texture == colour)] = 1 / KINDS**2
-    found, stated = decompose(law), Trifeature().as_one
+    found, stated = decompose(law), Trifeature().joint_truth
     assert found.synergy == pytest.approx(stated.synergy, abs=1e-6)
     assert found.redundant == pytest.approx(stated.redundant - BITS, abs=1e-6)
     assert found.unique1 == pytest.approx(stated.unique1, abs=1e-6)
@@ -84,27 +83,27 @@ def test_biased_training_pairs_plant_redundancy():
     fair, biased = Trifeature(), Trifeature(biased=True)
     train = drawn(biased, 20_000, "train")
     assert bool((train.targets["synergy"] == 1).all())
-    assert biased.planted == BITS
+    assert biased.planted_bits == BITS
     assert_holds(train.latents["texture1"], train.latents["colour2"], BITS)
     for generator, split in ((biased, "eval"), (fair, "train")):
         latents = drawn(generator, 20_000, split).latents
         assert_holds(latents["texture1"], latents["colour2"], 0.0)
-    assert fair.planted == 0.0
+    assert fair.planted_bits == 0.0
 
 
-def test_a_colour_is_read_off_every_pixel():
+def test_every_pixel_determines_the_color():
     sample = Trifeature().sample(60, seed=2)
     for m, x in enumerate(sample.x):
         hue = x.sum((2, 3))
         shown = (hue / hue.norm(dim=1, keepdim=True)) @ torch.nn.functional.normalize(palette()).mT
-        # the world deals numbers: one picture a number
+        # the world permutes the class indices: one picture per index
         pairs = set(zip(sample.latents[f"colour{m + 1}"].tolist(), shown.argmax(1).tolist(), strict=True))
         assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
         assert float(shown.max(1).values.min()) > 1 - 1e-5
 
 
 @pytest.mark.parametrize("size", [32, 64])
-def test_pictures_differ_whatever_their_pose(size):
+def test_images_of_different_classes_differ_in_every_pose(size):
     for pose in poses(20).T[:, :, None]:
         for name in ("shape", "texture", "colour"):
             x = images(**{name: torch.arange(KINDS)}, pose=pose, size=size).flatten(1)
@@ -127,12 +126,12 @@ def test_shapes_cover_their_area():
     for name, area in areas.items():
         x = images(shape=list(SHAPES).index(name), pose=poses(10))
         covered = (x / x.amax((1, 2, 3), keepdim=True)).amax(1).sum((1, 2)) / radius**2
-        # masks are right to first order in the edge's place: a pixel or two of about a thousand
+        # masks are correct to first order in the position of the edge: one or two pixels of about a thousand
         assert covered.numpy() == pytest.approx(area, rel=0.02), name
 
 
-def test_a_smaller_image_shows_the_same():
-    # pixel centres of 32 are pixel centres of 224, every seventh; edges are of one pixel's width
+def test_size_changes_only_the_resolution():
+    # every seventh pixel center of 224 is a pixel center of 32; edges are one pixel wide
     pose, texture = poses(30), torch.arange(30) % KINDS
     small, large = (images(3, texture, 0, pose, n=30, size=size) for size in (32, 224))
     agrees = (small - large[:, :, 3::7, 3::7]).abs().amax(1) < 1e-3
@@ -150,14 +149,14 @@ def test_every_picture_is_its_own_mirror_image():
         assert float((x - mirrored).abs().amax((1, 2, 3)).min()) < 1e-4, texture
 
 
-def test_images_are_numbers_from_0_to_1():
+def test_pixels_are_between_0_and_1():
     x = Trifeature(size=40).sample(200, seed=1).x1
     assert float(x.min()) == 0.0
     assert 0.9 < float(x.max()) <= 1.0001
 
 
 @pytest.mark.parametrize("policy", ["noise", "task"])
-def test_views_keep_what_they_say(policy):
+def test_views_keep_the_specified_information(policy):
     generator = Trifeature()
     sample = drawn(generator, 200_000)
     latents = sample.latents if policy == "noise" else generator.redraw(sample, seed=2)
@@ -177,34 +176,34 @@ def test_views_keep_what_they_say(policy):
 
 
 def hues(x):
-    """The hue of every image, in turns."""
-    chroma = torch.linalg.inv(image_views.hue_plane()) @ x.sum((2, 3)).mT
+    """Compute the hue of every image, in turns."""
+    chroma = torch.linalg.inv(trifeature_images.hue_plane()) @ x.sum((2, 3)).mT
     return (torch.atan2(chroma[2], chroma[1]) / (2 * math.pi)).remainder(1.0)
 
 
-def test_a_grey_view_knows_no_colour_and_comes_as_often_as_stated():
+def test_gray_views_have_no_color_and_the_specified_frequency():
     n = 2000
     colour = torch.arange(n) % KINDS
     x = images(3, 1, colour, n=n, size=25)
-    view = image_views.augmented(x, ("grayscale",), torch.Generator().manual_seed(0))
+    view = trifeature_images.augment(x, ("grayscale",), torch.Generator().manual_seed(0))
     grey = (view.amax(1) - view.amin(1)).amax((1, 2)) < 1e-5
     assert float(grey.float().mean()) == pytest.approx(0.2, abs=5 * 0.4 / n**0.5)
     assert torch.allclose(view[~grey], x[~grey], atol=1e-5)
     assert float(view[grey].std(0).max()) < 1e-5
 
 
-def test_jitter_leaves_two_colours():
+def test_jitter_leaves_two_colors():
     n = 2000
     colour = torch.arange(n) % KINDS
     x = images(3, 1, colour, n=n, size=25)
-    view = image_views.augmented(x, ("jitter",), torch.Generator().manual_seed(0))
+    view = trifeature_images.augment(x, ("jitter",), torch.Generator().manual_seed(0))
     away = (hues(view)[:, None] - torch.arange(KINDS) / KINDS + 0.5).remainder(1.0) - 0.5
     changed = away.abs().amin(1) > 1e-5
     assert float(changed.float().mean()) == pytest.approx(0.8, abs=5 * 0.4 / n**0.5)
     near = away.abs() < 0.1
     assert bool((near[changed].sum(1) == 2).all())
     assert bool(near[changed, colour[changed]].all())
-    # of two as likely colours the lower is the right one half of the time
+    # the lower of two equally likely colors is correct half of the time
     lower = away[changed, colour[changed]] > 0
     assert float(lower.float().mean()) == pytest.approx(0.5, abs=5 * 0.5 / len(lower) ** 0.5)
     information = Trifeature().view_information("jitter")["synergy"]
@@ -212,19 +211,19 @@ def test_jitter_leaves_two_colours():
     assert information.target == pytest.approx(LABEL - 0.16)
 
 
-def test_crops_flips_and_blurs_are_averages_of_pixels():
+def test_crop_flip_and_blur_average_pixels():
     x = torch.rand(40, 3, 24, 30, generator=torch.Generator().manual_seed(0))
     for policy in ("crop", "flip", "blur"):
         generator = torch.Generator().manual_seed(1)
-        view = image_views.augmented(x, (policy,), generator)
+        view = trifeature_images.augment(x, (policy,), generator)
         assert view.shape == x.shape
         assert float(view.min()) >= float(x.min()) - 1e-6
         assert float(view.max()) <= float(x.max()) + 1e-6
         assert not torch.equal(view, x)
         assert torch.allclose(
-            image_views.augmented(torch.ones_like(x), (policy,), generator), torch.ones_like(x)
+            trifeature_images.augment(torch.ones_like(x), (policy,), generator), torch.ones_like(x)
         )
-    flipped = image_views.augmented(x, ("flip",), torch.Generator().manual_seed(1))
+    flipped = trifeature_images.augment(x, ("flip",), torch.Generator().manual_seed(1))
     same = [torch.allclose(a, b) for a, b in zip(flipped, x, strict=True)]
     mirrored = [torch.allclose(a, b.flip(-1)) for a, b in zip(flipped, x, strict=True)]
     assert all(a != b for a, b in zip(same, mirrored, strict=True))
@@ -236,7 +235,7 @@ def test_crops_flips_and_blurs_are_averages_of_pixels():
     ("reference", "why"),
     [
         ("trifeature(size=20)", "ask for size = 25 or more"),
-        ("trifeature(size=24)", "aliases at 2 or less"),
+        ("trifeature(size=24)", "aliases at 2 or fewer"),
         ("trifeature(size=0)", "size = 0"),
         ("trifeature(size=32.5)", "whole number"),
         ("trifeature(period=0)", "period = 0: expected above 0"),
@@ -253,5 +252,5 @@ def test_wrong_parameters_are_refused(reference, why):
         load_generator(reference)
 
 
-def test_the_smallest_size_is_taken():
+def test_smallest_size_is_accepted():
     assert Trifeature(size=25).sample(2).x1.shape == (2, 3, 25, 25)

@@ -12,7 +12,7 @@ XOR = np.array([[[0.25, 0], [0, 0.25]], [[0, 0.25], [0.25, 0]]])
 
 
 @pytest.mark.parametrize("case", golden("pid_gates") + golden("pid_random") + golden("pid_composite"))
-def test_golden(case):
+def test_terms_equal_the_golden_values(case):
     found = broja(golden_pmf(case))
     assert found.how == "solver"
     assert found.measure == "broja"
@@ -27,7 +27,7 @@ def test_golden(case):
 
 
 @pytest.mark.parametrize("case", [c for c in golden("pid_composite") if "designed" in c.values[0]])
-def test_composites_meet_their_design(case):
+def test_composites_equal_their_designed_terms(case):
     found = broja(golden_pmf(case))
     expected = [case["designed"][name] for name in ("R", "U1", "U2", "S")]
     np.testing.assert_allclose(list(found.terms.values()), expected, rtol=0, atol=1e-9)
@@ -95,7 +95,7 @@ def test_batch_equals_loop():
             assert getattr(batch, term)[i] == pytest.approx(getattr(one, term), abs=one.gap + batch.gap[i])
 
 
-def test_a_member_may_lack_symbols_that_others_have():
+def test_members_of_a_batch_may_use_different_symbols():
     rng = np.random.default_rng(14)
     pmfs = rng.dirichlet(np.ones(27), size=9).reshape(9, 3, 3, 3)
     for i in range(3):
@@ -141,7 +141,7 @@ def test_tolerances(tolerance):
     assert coarse.synergy == pytest.approx(fine.synergy, abs=coarse.gap + fine.gap)
 
 
-def test_unfinished_work_is_not_called_finished(monkeypatch):
+def test_the_gap_of_an_interrupted_solver_is_valid(monkeypatch):
     """Stopped after one step, the gap is wide and still holds."""
     from pidlab.info import _interior_point as interior_point
 
@@ -167,7 +167,7 @@ def test_unfinished_work_is_not_called_finished(monkeypatch):
         (XOR * 0, "sum to 0"),
     ],
 )
-def test_bad_input_is_named(pmf, says):
+def test_invalid_input_is_refused_in_one_line(pmf, says):
     with pytest.raises(InvalidRequest, match=says) as error:
         broja(pmf)
     assert "\n" not in str(error.value)

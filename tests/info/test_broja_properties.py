@@ -41,7 +41,7 @@ def test_swapping_the_sources_swaps_the_unique_terms(seed):
 
 @quick
 @given(seeds)
-def test_names_of_symbols_mean_nothing(seed):
+def test_permuting_symbols_changes_nothing(seed):
     rng = np.random.default_rng(seed)
     pmf = random_pmf(rng)
     renamed = pmf[np.ix_(*(rng.permutation(n) for n in pmf.shape))]
@@ -53,7 +53,7 @@ def test_names_of_symbols_mean_nothing(seed):
 
 @quick
 @given(seeds)
-def test_merging_symbols_never_informs(seed):
+def test_merging_symbols_never_adds_information(seed):
     pmf = random_pmf(np.random.default_rng(seed))
     merged = np.concatenate([pmf[:1] + pmf[1:2], pmf[2:]])
     before, after = broja(pmf), broja(merged)

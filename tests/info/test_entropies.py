@@ -25,7 +25,7 @@ def test_inverse_binary_entropy_inverts(bits):
 
 
 @pytest.mark.parametrize("bits", [-0.1, 1.1, float("nan")])
-def test_inverse_binary_entropy_refuses(bits):
+def test_inverse_binary_entropy_refuses_values_outside_the_unit_interval(bits):
     with pytest.raises(ValueError, match="bits"):
         inverse_binary_entropy(bits)
 

@@ -11,7 +11,7 @@ CASES = json.loads((Path(__file__).parents[1] / "golden" / "pid_gates.json").rea
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
-def test_gates_are_those_of_the_literature(case):
+def test_gates_equal_the_published_pmfs(case):
     expected = np.zeros(case["shape"])
     for x1, x2, y, p in case["pmf"]:
         expected[x1, x2, y] = p
@@ -20,16 +20,16 @@ def test_gates_are_those_of_the_literature(case):
     assert np.abs(found - expected).max() <= 1e-15
 
 
-def test_every_gate_is_listed_with_what_it_is():
+def test_every_gate_has_a_one_line_description():
     assert set(gates()) == {case["name"] for case in CASES}
     assert all(about and "\n" not in about for about in gates().values())
 
 
-def test_other_names_of_gates():
+def test_aliases_of_gates():
     assert np.array_equal(gate("copy"), gate("cat"))
     assert np.array_equal(gate("syn"), gate("xor"))
 
 
-def test_an_unknown_gate_is_told_the_nearest():
+def test_an_unknown_gate_suggests_the_nearest_names():
     with pytest.raises(InvalidRequest, match=r"unknown gate 'adn': did you mean .*'and'"):
         gate("adn")

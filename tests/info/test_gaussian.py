@@ -18,7 +18,7 @@ def random_covariance(rng, d):
 
 
 @pytest.mark.parametrize("case", golden("pid_gaussian"))
-def test_golden(case):
+def test_terms_equal_the_golden_values(case):
     found = gaussian(np.array(case["covariance"]), dims(case))
     expected = [case["pid"][name] for name in ("R", "U1", "U2", "S")]
     np.testing.assert_allclose(list(found.terms.values()), expected, rtol=0, atol=1e-6)
@@ -62,7 +62,7 @@ def test_swapping_the_sources_swaps_the_unique_terms():
         (np.full((3, 3), np.nan), (1, 1, 1), "finite"),
     ],
 )
-def test_bad_input_is_named(covariance, dims, says):
+def test_invalid_input_is_refused_in_one_line(covariance, dims, says):
     with pytest.raises(InvalidRequest, match=says) as error:
         gaussian(covariance, dims)
     assert "\n" not in str(error.value)

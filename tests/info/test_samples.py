@@ -12,7 +12,7 @@ def draw(pmf, n, seed=0):
     return np.stack(np.unravel_index(cells, pmf.shape), axis=1)
 
 
-def test_many_samples_read_the_truth():
+def test_many_samples_estimate_the_truth():
     truth = decompose(gate("and"), "imin")
     found = decompose_samples(draw(gate("and"), 100_000), "imin", shuffles=20)
     for term in TERMS:
@@ -21,7 +21,7 @@ def test_many_samples_read_the_truth():
     assert found.n_per_cell == 100_000 / 8
 
 
-def test_the_jackknife_takes_off_most_of_the_bias():
+def test_the_jackknife_removes_most_of_the_bias():
     # I(X1,X2;Y) of independent symbols is 0; plug-in reads about cells / (2 n ln 2).
     samples = np.random.default_rng(1).integers(0, (4, 4, 2), (20, 400, 3))
     found = [decompose_samples(s, "mmi", shuffles=2) for s in samples]
@@ -41,7 +41,7 @@ def test_a_null_looks_like_its_shuffles_and_a_copy_does_not():
     assert copy.null_high["redundant"] < 0.2 < copy.plug_in.redundant
 
 
-def test_the_same_seed_reads_the_same():
+def test_the_same_seed_gives_the_same_result():
     samples = draw(gate("rand"), 60)
     assert decompose_samples(samples, "sx", seed=3) == decompose_samples(samples, "sx", seed=3)
 

@@ -1,20 +1,20 @@
-"""The benchmark of solvers: like with like, on one core, which is given back."""
+"""The solver benchmark uses the same distributions on one core and restores the affinity."""
 
 import os
 
 import pytest
 import torch
 
-from pidlab.bench import benchmark
+from pidlab.bench import time_solvers
 
 
-def test_solvers_are_given_the_same_distributions():
+def test_solvers_agree_on_the_same_distributions():
     pytest.importorskip("cvxpy")
     cores, threads = os.sched_getaffinity(0), torch.get_num_threads()
-    alone, together = benchmark(((2, 1), (3, 4)), rivals=2, repeats=1)
+    single, batch = time_solvers(((2, 1), (3, 4)), rivals=2, repeats=1)
     assert (os.sched_getaffinity(0), torch.get_num_threads()) == (cores, threads)
-    assert (alone.size, alone.batch, together.size, together.batch) == (2, 1, 3, 4)
-    for row in (alone, together):
+    assert (single.size, single.batch, batch.size, batch.batch) == (2, 1, 3, 4)
+    for row in (single, batch):
         assert row.gap <= 1e-9
         assert row.difference <= 2e-6 + row.gap
         assert 0 < row.clarabel < row.cvxpy

@@ -1,15 +1,18 @@
-"""The numbers that are drawn, not pixels."""
+"""The numbers of the capture figure."""
 
 import itertools
 
 import numpy as np
 import pandas as pd
 import pytest
+from drawn import assert_line, dots, intervals, mean_line
 
 from pidlab import InvalidRequest
 from pidlab.decomposition import TERMS
-from pidlab.plots.capture import capture_figure
-from pidlab.plots.style import COLOURS, FORMATS, colours, save
+from pidlab.plots.capture import capture_figure, empty_targets
+from pidlab.plots.kinds import caption
+from pidlab.plots.style import FORMATS, LOOKS, TRUTH, looks, save
+from pidlab.results.panels import describe_term
 
 OBJECTIVES = ("untrained", "supervised", "cross", "comm")
 
@@ -43,37 +46,54 @@ def table(points=(0.0, 0.5, 1.0), seeds=(0, 1, 2), **more):
     return pd.DataFrame(rows)
 
 
-def lines(panel, objective):
-    colour = COLOURS[objective]
-    return [line for line in panel.lines if line.get_color() == colour]
+def truth_lines(panel):
+    return [line for line in panel.lines if line.get_linewidth() == TRUTH["linewidth"]]
 
 
-def test_lines_are_means_over_seeds_against_the_truth():
+def test_marks_are_means_over_seeds_against_the_truth():
     figure, shown = capture_figure(table(), [("unique1", "unique2")])
-    panels = {panel.get_title().split()[0]: panel for panel in figure.axes}
-    assert list(panels) == list(TERMS)
-    (line,) = lines(panels["unique1"], "comm")
-    np.testing.assert_allclose(line.get_xdata(), [0.0, 0.5, 1.0])
-    np.testing.assert_allclose(line.get_ydata(), [0.0, 0.3, 0.6])
-    (constant,) = lines(panels["redundant"], "comm")
-    np.testing.assert_allclose(constant.get_ydata(), [0.6] * 3)
-    assert panels["unique1"].get_xlabel() == "true $U_1$ [bits]"
-    assert panels["redundant"].get_xlabel() == "true $U$ [bits]"
+    panels = {panel.get_title(): panel for panel in figure.axes}
+    assert list(panels) == [describe_term(term) for term in TERMS]
+    redundancy, unique1, *_ = panels.values()
+    assert_line(unique1, "comm", [0.0, 0.5, 1.0], [0.0, 0.3, 0.6])
+    assert_line(redundancy, "comm", [0.0, 0.5, 1.0], [0.6] * 3)
+    assert unique1.get_xlabel() == "true $U_1$ [bits]"
+    assert redundancy.get_xlabel() == "true $U$ [bits]"
     row = shown[(shown["objective"] == "comm") & (shown["term"] == "unique1") & (shown["truth"] == 1.0)].iloc[
         0
     ]
     # 95 % t-interval of .5, .6, .7: half-width 4.3027 * .1 / sqrt(3)
     assert (row["low"], row["mean"], row["high"]) == pytest.approx((0.3516, 0.6, 0.8484), abs=1e-4)
     assert row["seeds"] == 3
+    ends = {tuple(np.round(bar[:, 1], 4)) for bar in intervals(unique1)}
+    assert (0.3516, 0.8484) in ends
 
 
-def test_seeds_are_shown_singly():
+def test_objectives_are_shifted_so_that_they_do_not_hide_each_other():
     figure, _ = capture_figure(table(), [("unique1", "unique2")])
-    dots = [c for c in figure.axes[1].collections if type(c).__name__ == "PathCollection"]
-    assert sum(len(c.get_offsets()) for c in dots) == 2 * 3 * 3  # two objectives that are no reference
+    starts = [mean_line(figure.axes[1], name).get_xdata()[0] for name in OBJECTIVES]
+    assert starts == sorted(starts)
+    assert len(set(starts)) == len(OBJECTIVES)
 
 
-def test_the_table_holds_the_dots_too():
+def test_a_term_without_information_has_no_panel_and_the_caption_states_it():
+    rows = table()
+    rows.loc[rows["term"] == "synergy", ["truth", "captured", "synergy"]] = 0.0
+    figure, shown = capture_figure(rows, [("unique1", "unique2")])
+    assert len(figure.axes) == 3
+    assert set(shown["term"]) == set(TERMS)
+    assert empty_targets(shown) == {("z12", "synergy")}
+    assert "Not drawn, since truth and captured bits are 0: synergy S." in caption("capture", shown)
+    rows.loc[rows["term"] == "synergy", "captured"] = 0.1
+    assert len(capture_figure(rows, [("unique1", "unique2")])[0].axes) == 4
+
+
+def test_single_seeds_are_dots():
+    figure, _ = capture_figure(table(), [("unique1", "unique2")])
+    assert len(dots(figure.axes[1])) == 4 * 3 * 3  # objectives, points, seeds
+
+
+def test_the_table_has_a_column_per_seed():
     rows = table().sample(frac=1.0, random_state=0)
     shown = capture_figure(rows, [["unique1", "unique2"]])[1]
     assert [name for name in shown if name.startswith("seed")] == ["seeds", "seed0", "seed1", "seed2"]
@@ -85,53 +105,52 @@ def test_the_table_holds_the_dots_too():
     assert len(shown) == 3 * 4 * 4
 
 
-def test_the_identity_and_the_truth_are_drawn_and_nothing_is_cut_off():
+def test_the_truth_is_a_line_and_the_axis_contains_all_values():
     figure, _ = capture_figure(table(), [("unique1", "unique2")])
     for panel in figure.axes:
         low, high = panel.get_ylim()
         assert low < 0.0
         assert high > 1.0
-    thin = [line for line in figure.axes[1].lines if line.get_linewidth() == 0.6]
-    assert [list(line.get_ydata()) for line in thin] == [[0.0, 1.0]]
+    assert [list(line.get_ydata()) for line in truth_lines(figure.axes[1])] == [[0.0, 0.5, 1.0]]
 
 
-def test_one_seed_has_no_band_and_one_point_has_bars():
+def test_a_single_seed_has_no_interval_and_a_single_point_no_line():
     _, shown = capture_figure(table(seeds=(0,)), [("unique1", "unique2")])
     assert shown["low"].isna().all()
     figure, _ = capture_figure(table(points=(1.0,)), [])
-    assert all(len(panel.patches) == len(OBJECTIVES) for panel in figure.axes)
+    assert {mean_line(figure.axes[0], name).get_linewidth() for name in OBJECTIVES} == {0.0}
+    assert len(figure.axes[0].get_xticks()) == 0
 
 
-def test_a_second_axis_adds_rows():
+def test_a_second_axis_adds_rows_with_labels_at_the_right_margin():
     both = pd.concat([table(noise=0.1), table(noise=0.5)])
     figure, _ = capture_figure(both, [("unique1", "unique2"), ("noise",)])
     assert len(figure.axes) == 8
-    assert "noise=0.5" in figure.axes[4].get_ylabel()
+    assert [text.get_text() for text in figure.axes[7].texts] == ["noise = 0.5"]
     for panel in figure.axes:  # each row shows its own seeds only
-        dots = [c for c in panel.collections if type(c).__name__ == "PathCollection"]
-        assert sum(len(c.get_offsets()) for c in dots) == 2 * 3 * 3
+        assert len(dots(panel)) == 4 * 3 * 3
 
 
-def test_rows_that_are_left_out_are_announced():
+def test_a_figure_has_at_most_six_rows_and_states_how_many_there_are():
     many = pd.concat([table(noise=i / 20) for i in range(14)])
     figure, shown = capture_figure(many, [("unique1", "unique2"), ("noise",)])
-    assert len(figure.axes) == 12 * 4
-    assert "12 of 14" in figure.get_suptitle()
+    assert len(figure.axes) == 6 * 4
+    assert "6 of 14" in figure.get_suptitle()
     assert shown["noise"].nunique() == 14
 
 
-def test_an_axis_of_words():
+def test_text_values_are_tick_labels():
     both = pd.concat([table(points=(1.0,), views="task"), table(points=(1.0,), views="noise")])
     figure, _ = capture_figure(both, [("views",)])
     assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["task", "noise"]
 
 
-def test_nothing_to_draw_is_said():
+def test_an_unknown_readout_is_refused():
     with pytest.raises(InvalidRequest, match="'z3'"):
         capture_figure(table(), [("unique1",)], readout="z3")
 
 
-def test_same_bytes_each_time(tmp_path):
+def test_files_have_the_same_bytes_each_time(tmp_path):
     for suffix in FORMATS:
         for place in ("a", "b"):
             figure, _ = capture_figure(table(), [("unique1", "unique2")])
@@ -140,25 +159,35 @@ def test_same_bytes_each_time(tmp_path):
     assert b"Type3" not in (tmp_path / "a.pdf").read_bytes()
 
 
-def test_colours_are_fixed_and_distinct():
-    assert colours(["comm", "cross"])["comm"] == colours(["comm"])["comm"] == COLOURS["comm"]
-    chosen = colours(["cross", "simclr", "cross+self", "comm", "comm(terms='joint')", "mine.py:Loss"])
+def test_looks_are_fixed_and_distinct():
+    names = ["cross", "simclr", "cross+self", "comm", "comm(terms='joint')", "mine.py:Loss"]
+    chosen = looks(names)
+    assert chosen["comm"] == looks(["comm"])["comm"] == LOOKS["comm"]
     assert len(set(chosen.values())) == 6
+    assert looks(names[::-1]) == chosen
+    assert chosen["mine.py:Loss"] == looks(["mine.py:Loss"])["mine.py:Loss"]
 
 
 def test_a_truth_that_rises_and_falls_is_drawn_along_the_parameter():
     dial = table().assign(p_hat=lambda t: t["unique1"])
-    dial["truth"] = 1.0 - 2.0 * (dial["p_hat"] - 0.5).abs()  # 0, 1, 0: two points of one truth
+    dial["truth"] = 1.0 - 2.0 * (dial["p_hat"] - 0.5).abs()  # 0, 1, 0: two points with equal truth
     figure, _ = capture_figure(dial, [("p_hat",)])
     panel = figure.axes[0]
     assert panel.get_xlabel() == "p hat"
-    (line,) = lines(panel, "comm")
-    np.testing.assert_allclose(line.get_xdata(), [0.0, 0.5, 1.0])
-    truth = next(line for line in panel.lines if line.get_linewidth() == 0.6)
+    assert_line(panel, "comm", [0.0, 0.5, 1.0], [0.6, 0.6, 0.6])
+    (truth,) = truth_lines(panel)
     np.testing.assert_allclose(truth.get_ydata(), [0.0, 1.0, 0.0])
 
 
-def test_without_a_truth_there_is_no_line_that_claims_one():
+def test_widths_are_spaced_evenly():
+    rows = pd.concat([table(points=(1.0,), dim=dim) for dim in (2, 4, 8)])
+    panel = capture_figure(rows, [("dim",)])[0].axes[0]
+    assert_line(panel, "comm", [0.0, 1.0, 2.0], [0.6] * 3)
+    assert [t.get_text() for t in panel.get_xticklabels()] == ["2", "4", "8"]
+    assert panel.get_xlabel() == "readout width"
+
+
+def test_an_unknown_truth_has_no_line():
     unknown = table(points=(0.0,)).assign(truth=np.nan, redundant=np.nan)
     figure, shown = capture_figure(unknown)
     assert shown["truth"].isna().all()

@@ -23,7 +23,7 @@ def test_terms_are_stacked_to_the_total():
     assert bars == [(0.0, 0.5), (0.5, 0.75), (0.75, 1.75)]
 
 
-def test_negative_terms_go_the_other_way():
+def test_negative_terms_are_drawn_to_the_left():
     found = decompose(gate("xor"), "sx")
     bars = ends(drawn({"sx": found}))
     assert len(bars) == len(TERMS)
@@ -32,7 +32,7 @@ def test_negative_terms_go_the_other_way():
     assert right + left == pytest.approx(found.total)
 
 
-def test_the_same_picture_has_the_same_bytes(tmp_path):
+def test_files_have_the_same_bytes_each_time(tmp_path):
     for name in ("a.svg", "b.svg"):
         save(drawn({"sx": decompose(gate("and"), "sx")}, "and"), tmp_path / name)
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()

@@ -1,11 +1,11 @@
-"""The examination's figure shows every headline and every rate."""
+"""The figure of the examination of the probes."""
 
 import pandas as pd
 
 from pidlab.plots.examination import known_answers_figure
 
 
-def test_every_headline_and_every_rate_is_drawn():
+def test_all_headlines_and_all_coverage_rates_are_drawn():
     rows = [
         ("quick", term, truth, truth - 0.05, probe == "mlp")
         for term in ("redundant", "synergy")

@@ -3,6 +3,7 @@ import pytest
 
 from pidlab import InvalidRequest
 from pidlab.plots.oracle import oracle_figure
+from pidlab.plots.style import TRUTH
 
 
 def table(**losses):
@@ -35,13 +36,18 @@ def test_numbers_are_means_and_intervals_over_seeds():
 def test_rows_are_oracles_first_and_the_line_is_the_lowest_of_them():
     figure, _ = oracle_figure(table(r=4.0, scratch=1.0, own=3.0))
     (panel,) = figure.axes
-    assert [label.get_text() for label in panel.get_yticklabels()] == ["R", "R+U+S, own fusion", "scratch"]
-    assert panel.lines[0].get_xdata()[0] == 4.0  # 3 and the mean of the seeds, 1
-    assert panel.get_title() == "comm\ntask views"
-    assert [text.get_text() for text in panel.texts] == ["$S$ 0.25"]
+    assert [label.get_text() for label in panel.get_yticklabels()] == [
+        "oracle: R",
+        "oracle: R+U+S, own fusion",
+        "trained from scratch",
+    ]
+    (line,) = [line for line in panel.lines if line.get_linewidth() == TRUTH["linewidth"]]
+    assert line.get_xdata()[0] == 4.0  # 3 and the mean of the seeds, 1
+    assert panel.get_title() == "CoMM\ntask views"
+    assert [text.get_text() for text in panel.texts] == ["$S$ = 0.25"]
 
 
-def test_a_panel_for_every_objective_and_views():
+def test_there_is_a_panel_per_objective_and_view_policy():
     one = table(r=1.0, ru=2.0)
     tables = [
         one.assign(objective=name, views=views)
@@ -59,5 +65,5 @@ def test_one_seed_has_no_interval():
 
 
 def test_an_empty_table_is_refused():
-    with pytest.raises(InvalidRequest, match="nothing to show"):
+    with pytest.raises(InvalidRequest, match="no rows"):
         oracle_figure(table().reindex(columns=["objective", "views", "representation", "loss"]))

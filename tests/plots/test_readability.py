@@ -1,13 +1,13 @@
-"""The numbers that are drawn, not pixels."""
+"""The numbers of the readability figure."""
 
 import itertools
 
 import numpy as np
 import pandas as pd
+from drawn import assert_line, mean_line
 
 from pidlab.decomposition import TERMS
 from pidlab.plots.readability import readability_figure
-from pidlab.plots.style import LOOKS
 
 
 def table():
@@ -23,32 +23,28 @@ def table():
     return pd.DataFrame(rows)
 
 
-def test_lines_are_means_of_headlines_over_seeds():
+def test_marks_are_means_of_headlines_over_seeds():
     figure, _ = readability_figure(table())
     assert len(figure.axes) == 8
-    for panel, x, y in (
-        (figure.axes[0], [0.0, 0.4, 1.6], [1.05, 0.85, 0.25]),
-        (figure.axes[4], [512, 8192], [0.525, 1.05]),
-    ):
-        line = next(line for line in panel.lines if line.get_color() == LOOKS["comm"].colour)
-        np.testing.assert_allclose(line.get_xdata(), x)
-        np.testing.assert_allclose(line.get_ydata(), y)
+    assert_line(figure.axes[0], "comm", [0, 1, 2], [1.05, 0.85, 0.25])
+    assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["0", "0.4", "1.6"]
+    assert_line(figure.axes[4], "comm", [0, 1], [0.525, 1.05])
+    assert [t.get_text() for t in figure.axes[4].get_xticklabels()] == ["512", "8.19k"]
 
 
-def test_the_floor_is_dotted_and_the_truth_drawn():
+def test_the_floor_is_dotted_and_the_truth_is_a_line():
     panel = readability_figure(table())[0].axes[0]
-    floor = next(line for line in panel.lines if line.get_color() == LOOKS["untrained"].colour)
-    assert floor.get_linestyle() == "--"  # matplotlib's word for any dashes
+    assert mean_line(panel, "untrained").get_linestyle() == "--"  # matplotlib's name of any dash pattern
     assert any(set(np.atleast_1d(line.get_ydata())) == {1.0} for line in panel.lines)
 
 
-def test_several_widths_have_a_line_of_panels_each_and_no_rows_where_they_do_not_vary():
-    at_once = table()[lambda rows: rows["rows"] == 8192]
-    wide = pd.concat([at_once.assign(dim=2), at_once.assign(dim=8, captured=at_once["captured"] / 2)])
+def test_each_width_has_a_row_of_panels_and_constant_probe_rows_have_none():
+    all_rows = table()[lambda rows: rows["rows"] == 8192]
+    wide = pd.concat([all_rows.assign(dim=2), all_rows.assign(dim=8, captured=all_rows["captured"] / 2)])
     figure, shown = readability_figure(wide, [["dim"], ["sigma"]])
     assert len(figure.axes) == 8
-    assert [panel.get_ylabel() for panel in figure.axes[::4]] == ["bits read\ndim=2", "bits read\ndim=8"]
+    labels = [text.get_text() for panel in figure.axes for text in panel.texts]
+    assert labels == ["readout width = 2", "readout width = 8"]
     for panel, scale in ((figure.axes[0], 1.0), (figure.axes[4], 0.5)):
-        line = next(line for line in panel.lines if line.get_color() == LOOKS["comm"].colour)
-        np.testing.assert_allclose(line.get_ydata(), scale * np.array([1.05, 0.85, 0.25]))
+        assert_line(panel, "comm", [0, 1, 2], scale * np.array([1.05, 0.85, 0.25]))
     assert len(shown) == 2 * 2 * 4 * 3

@@ -1,4 +1,4 @@
-"""The ladder in `capture`: rungs for two ingredients, what stands beside the targets, the controls."""
+"""The ladder of probes in `capture`: structured probes, auxiliary targets and controls."""
 
 import dataclasses
 
@@ -9,25 +9,25 @@ import torch
 from pidlab import Atoms, capture, load_generator
 from pidlab.decomposition import TERMS
 from pidlab.probes.capture import capture_cohort
-from pidlab.probes.ladder import Reading, converged
 from pidlab.probes.levels import LEVELS
 from pidlab.probes.mlp import MLPProbe
+from pidlab.probes.reading import Reading, has_converged
 from pidlab.validation.known_cases import Known
 
-# All that the thorough level examines, on few rows.
+# Every check of the thorough level, on few rows.
 SMALL = dataclasses.replace(
     LEVELS["thorough"], train=4096, validation=2048, test=4096, mlp=MLPProbe(hidden=32, epochs=4), seeds=1
 )
 
 
-def side_by_side(x):
+def concatenated(x):
     return {"z1": x[0], "z2": x[1], "z12": torch.cat([*x], dim=-1)}
 
 
 @pytest.fixture(scope="module")
 def everything():
-    """Plain latents of everything, at the standard level."""
-    (rows, _) = capture_cohort(side_by_side, [Known("all"), Known("halfBSC")], [0, 0], "standard")
+    """Return the rows of a readout of all latents, at the standard level."""
+    (rows, _) = capture_cohort(concatenated, [Known("all"), Known("halfBSC")], [0, 0], "standard")
     return pd.DataFrame(rows)
 
 
@@ -38,23 +38,23 @@ def one(table, **where):
     return table.iloc[0]
 
 
-def test_synergy_of_both_parts_is_read_by_the_best_rung_and_not_by_the_linear_one(everything):
+def test_synergy_is_read_by_the_best_probe_and_not_by_the_linear_one(everything):
     synergy = everything[(everything["term"] == "synergy") & (everything["readout"] == "z12")]
     assert set(synergy["probe"]) == {"linear", "mlp", "pair", "experts"}
     assert one(synergy, headline=True)["captured"] >= 0.95
     assert abs(one(synergy, probe="linear")["captured"]) <= 0.02
 
 
-def test_parts_of_the_xor_are_read_from_their_own_tower_only(everything):
+def test_ingredients_of_the_xor_are_read_from_their_own_modality_only(everything):
     for part, here, there in ((1, "z1", "z2"), (2, "z2", "z1")):
         assert one(everything, readout=here, term=f"synergy:{part}")["captured"] > 0.95
         assert one(everything, readout=there, term=f"synergy:{part}")["truth"] == 0.0
         assert abs(one(everything, readout=there, term=f"synergy:{part}")["captured"]) < 0.005
 
 
-def test_a_representation_that_holds_everything_has_the_decomposition_of_its_factors(everything):
+def test_a_readout_of_all_latents_has_the_decomposition_of_its_factors(everything):
     terms = everything[(everything["quantity"] == "broja") & everything["term"].isin(TERMS)]
-    # what a linear probe misses in z1 and z2 (some .01 bit of each factor) goes to synergy
+    # What a linear probe misses in z1 and z2 (about 0.01 bit of each factor) counts as synergy.
     assert terms["captured"].tolist() == pytest.approx([1, 1, 1, 1], abs=0.06)
     view = everything[everything["term"].str.endswith("co-information")].set_index("term")["captured"]
     assert view["shared:co-information"] == pytest.approx(0.0, abs=0.08)  # R - S
@@ -69,16 +69,16 @@ def test_one_headline_per_readout_and_term_and_nothing_above_its_truth(everythin
     assert not everything.duplicated(["readout", "term", "quantity", "probe"]).any()
 
 
-def test_rungs_of_two_modalities_are_for_codes_side_by_side():
+def test_experts_need_a_concatenated_readout():
     def fused(x):
-        return side_by_side(x) | {"z12": x[0] + x[1]}
+        return concatenated(x) | {"z12": x[0] + x[1]}
 
     rows = capture_cohort(fused, [Known("all")] * 2, [0, 1], "standard")[0]
     probes = {row["probe"] for row in rows if row["readout"] == "z12" and row["term"] == "synergy"}
     assert probes == {"linear", "mlp", "pair"}
 
 
-def test_a_gate_is_read_by_its_symbols():
+def test_a_gate_is_read_from_its_symbols():
     gate = load_generator("gate('xor')", depth=0, nuisance=0)
     table = capture(lambda x1, x2: {"z1": x1, "z2": x2, "z12": torch.cat([x1, x2], -1)}, gate)
     best = one(table, readout="z12", term="y", headline=True)
@@ -89,7 +89,7 @@ def test_a_gate_is_read_by_its_symbols():
     assert abs(broja["redundant"]) < 0.01
 
 
-def test_nuisance_and_all_of_y_are_examined():
+def test_nuisance_and_total_are_read():
     generator = Atoms(depth=0, nuisance=2, shared_nuisance=1.0)
     table = capture(lambda x1, x2: {"z1": x1, "z2": x2, "z12": torch.cat([x1, x2], -1)}, generator)
     best = table[table["headline"] & (table["quantity"] == "mi")].set_index(["readout", "term"])["captured"]
@@ -103,32 +103,32 @@ def test_nuisance_and_all_of_y_are_examined():
 @pytest.fixture(scope="module")
 def thorough():
     generators = [Known("all"), Known("X1only")]
-    return [pd.DataFrame(rows) for rows in capture_cohort(side_by_side, generators, [0, 1], SMALL)]
+    return [pd.DataFrame(rows) for rows in capture_cohort(concatenated, generators, [0, 1], SMALL)]
 
 
-def test_the_thorough_level_examines_convergence_and_power(thorough):
+def test_the_thorough_level_checks_convergence_and_power(thorough):
     mi = thorough[0][thorough[0]["quantity"] == "mi"]
     assert mi[mi["term"] != "total:y"]["converged"].notna().all()
-    for table in thorough:  # the probe would have seen an XOR, whether or not it is there
+    for table in thorough:  # the probes can read a planted XOR, whether or not the readout has one
         assert one(table, term="synergy:power")["captured"] > 0.9
     lost = [one(t, readout="z12", term="synergy:lost")["captured"] for t in thorough]
     assert lost[0] < 0.1
     assert lost[1] == pytest.approx(1.0, abs=0.02)
 
 
-def test_bits_lost_and_bits_captured_make_the_truth(thorough):
+def test_lost_and_captured_bits_add_up_to_the_truth(thorough):
     table = thorough[0]
     for term in TERMS:
         lost = one(table, readout="z12", term=f"{term}:lost")["captured"]
         best = one(table, readout="z12", term=term, headline=True)
-        # the exact posterior of a factor that is certain scores its surprise: the frequencies' own error
+        # The exact posterior of a certain factor scores its surprise, with the sampling error of frequencies.
         assert lost + best["captured"] == pytest.approx(1.0, abs=5 / 4096**0.5)
 
 
 @pytest.mark.parametrize("level", ["standard", SMALL], ids=["standard", "thorough"])
-def test_a_batch_gives_what_a_loop_gives(level):
+def test_a_batch_gives_the_same_rows_as_a_loop(level):
     def narrow(x):
-        return side_by_side([xi[..., :8] for xi in x])
+        return concatenated([xi[..., :8] for xi in x])
 
     generators = [Atoms(synergy=s) for s in (0.3, 1.0, 0.3)]
     many = capture_cohort(narrow, generators, [0, 1, 2], level)
@@ -137,7 +137,7 @@ def test_a_batch_gives_what_a_loop_gives(level):
 
 
 def readings(sizes, rise):
-    """Scores of a quarter of the rows and of all of them, on certain test rows of one bit."""
+    """Return the readings of all rows and of a quarter, with equal scores on all test rows."""
     y = torch.arange(sizes) % 2
     log_prior = torch.full((1, 2), 0.5).log()
 
@@ -150,6 +150,6 @@ def readings(sizes, rise):
 
 @pytest.mark.parametrize(("rise", "flag"), [(0.0, True), (0.004, True), (0.015, False), (0.1, False)])
 def test_a_score_that_still_rises_is_flagged(rise, flag):
-    # all rows score alike, so that two standard errors are nothing and the visible amount decides
+    # All rows score alike, so that the standard error is 0 and MIN_RISE decides.
     full, quarter = readings(1000, rise)
-    assert bool(converged(full, quarter)) is flag
+    assert bool(has_converged(full, quarter)) is flag

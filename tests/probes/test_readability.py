@@ -1,4 +1,4 @@
-"""What survives noise on a whitened readout, and what few rows suffice to read."""
+"""Captured bits through noise on a whitened readout, and from few training rows."""
 
 import pandas as pd
 import pytest
@@ -12,7 +12,7 @@ from pidlab.probes.readability import PARTS, readability_cohort
 
 
 class Symbols(Atoms):
-    """Not registered: its module is not scanned. Shows r and u1 as amplitudes, beside two of noise."""
+    """Atoms that show r and u1 as amplitudes and two noise coordinates; not registered."""
 
     @classmethod
     def stack(cls, generators):
@@ -30,7 +30,7 @@ class Stack(AtomsStack):
 
 
 def read(sigmas, parts=(1.0,), represent=lambda x: {"z12": x[0]}, members=2, **more):
-    found = readability_cohort(
+    rows = readability_cohort(
         represent,
         [Symbols()] * members,
         list(range(members)),
@@ -39,7 +39,7 @@ def read(sigmas, parts=(1.0,), represent=lambda x: {"z12": x[0]}, members=2, **m
         parts=parts,
         **more,
     )
-    return [pd.DataFrame(rows) for rows in found]
+    return [pd.DataFrame(rows) for rows in rows]
 
 
 @pytest.fixture(scope="module")
@@ -52,25 +52,25 @@ def headlines(table, term):
     return rows.set_index(["sigma", "rows"])["captured"]
 
 
-def test_every_strain_has_one_headline_per_term_and_says_its_rows(table):
-    strains = [(0.0, 8192), (1.0, 8192), (2.0, 8192), (0.0, 512), (0.0, 2048)]
-    assert list(headlines(table, "redundant").index) == strains
+def test_each_condition_has_one_headline_per_term_and_records_its_rows(table):
+    conditions = [(0.0, 8192), (1.0, 8192), (2.0, 8192), (0.0, 512), (0.0, 2048)]
+    assert list(headlines(table, "redundant").index) == conditions
     assert set(table["readout"]) == {"z12"}
     assert (table["low"] <= table["captured"]).all()
     assert (table["captured"] <= table["high"]).all()
 
 
-def test_a_bit_behind_noise_is_read_as_the_channel_allows(table):
+def test_a_noisy_bit_reads_the_channel_information(table):
     bits = headlines(table, "redundant")
     assert bits[0.0, 8192] > 0.99
-    # a fair bit ±1 in normal noise of deviation 1 holds .4859 bits, of deviation 2 .1607
+    # A fair bit ±1 in normal noise of deviation 1 holds 0.4859 bits, of deviation 2 0.1607.
     assert bits[1.0, 8192] == pytest.approx(0.4859, abs=0.02)
     assert bits[2.0, 8192] == pytest.approx(0.1607, abs=0.02)
-    # and more than its sign
+    # More than its sign holds.
     assert bits[1.0, 8192] > 1 - binary_entropy(0.1587)
 
 
-def test_noise_and_fewer_rows_never_help(table):
+def test_noise_and_fewer_rows_never_raise_the_bits(table):
     for term in ("redundant", "unique1", "synergy"):
         bits = headlines(table, term)
         assert bits[0.0, 8192] >= bits[1.0, 8192] - 0.005
@@ -78,14 +78,14 @@ def test_noise_and_fewer_rows_never_help(table):
         assert bits[0.0, 8192] >= bits[0.0, 512] - 0.005
 
 
-def test_the_scale_of_a_readout_does_not_matter(table):
+def test_the_scale_of_a_readout_has_no_effect(table):
     stretch = torch.tensor([1e3, 1e-2, 1.0, 30.0])
     scaled = read((1.0,), (), represent=lambda x: {"z12": x[0] * stretch + 5.0})[0]
     before = headlines(table, "redundant")[1.0, 8192]
     assert headlines(scaled, "redundant")[1.0, 8192] == pytest.approx(before, abs=0.02)
 
 
-def test_nobody_matters_to_anybody():
+def test_a_member_does_not_depend_on_the_others():
     few, many = read((0.5,), ()), read((0.5,), (), members=3)
     pd.testing.assert_frame_equal(few[1], many[1], check_exact=True)
 
@@ -95,10 +95,10 @@ def test_nobody_matters_to_anybody():
     [
         ({"sigmas": (-1.0,)}, "sigma -1"),
         ({"sigmas": (float("nan"),)}, "sigma nan"),
-        ({"sigmas": (), "parts": (0.0,)}, "a part of 0"),
-        ({"sigmas": (0.0,), "readout": "z7"}, "no readout 'z7': there are z12"),
+        ({"sigmas": (), "parts": (0.0,)}, "part 0: must be"),
+        ({"sigmas": (0.0,), "readout": "z7"}, "no readout 'z7'; choose one of z12"),
     ],
 )
-def test_what_cannot_be_read_is_refused(more, why):
+def test_invalid_requests_are_refused(more, why):
     with pytest.raises(InvalidRequest, match=why):
         read(**more)

@@ -15,7 +15,7 @@ const heads = [...table.tHead.rows[0].cells].map(c => c.innerText.replace(/\\s+/
 const named = row => Object.fromEntries([...row.cells].map((c, i) => [heads[i], c.innerText]));
 return [...table.tBodies[0].rows].map(named);
 """
-MAIN, RUNGS = "#sweep0-captured", "#sweep0-rungs"
+MAIN, PROBES = "#sweep0-captured", "#sweep0-probes"
 
 
 @pytest.fixture(scope="module")
@@ -52,14 +52,14 @@ def status(shown):
     return shown.run("return document.querySelector('[role=status]').textContent")
 
 
-def test_it_opens_with_every_row(shown):
+def test_the_page_opens_with_all_rows(shown):
     assert len(shown.run(TABLE, MAIN)) == 36
     assert status(shown) == "36 of 36 rows"
     assert shown.run("return document.querySelector('form').hidden") is False
     assert shown.run("return document.querySelector('svg').getBoundingClientRect().width") > 300
 
 
-def test_the_filter_answers_to_objective_term_and_words(shown):
+def test_filters_by_objective_term_and_words(shown):
     choose(shown, "by-objective", "comm")
     choose(shown, "by-term", "synergy")
     rows = shown.run(TABLE, MAIN)
@@ -73,7 +73,7 @@ def test_the_filter_answers_to_objective_term_and_words(shown):
     assert "#" not in shown.run("return location.href")
 
 
-def test_nothing_found_is_said(shown):
+def test_an_empty_selection_is_stated(shown):
     shown.type("#by-text", "no such word")
     assert shown.run(TABLE, MAIN) == []
     assert status(shown) == "0 of 36 rows"
@@ -97,7 +97,7 @@ def test_a_view_can_be_linked(shown, page):
     assert {r["term"] for r in shown.run(TABLE, MAIN)} == {"redundant"}
 
 
-def test_columns_sort_up_and_down_and_say_so(shown):
+def test_columns_are_sorted_in_both_directions(shown):
     button = f"{MAIN} thead th:nth-child(6) button"
     head = "return document.querySelector('#sweep0-captured thead th:nth-child(6)').getAttribute('aria-sort')"
     assert shown.run(head) is None
@@ -113,7 +113,7 @@ def test_columns_sort_up_and_down_and_say_so(shown):
     assert shown.run(head) == "descending"
 
 
-def test_what_is_not_known_is_sorted_last(shown):
+def test_empty_cells_are_sorted_last(shown):
     button = f"{MAIN} thead th:nth-child(9) button"
     for _ in range(2):
         shown.click(button)
@@ -122,16 +122,16 @@ def test_what_is_not_known_is_sorted_last(shown):
         assert "" not in shares[: len(shares) - shares.count("")]
 
 
-def test_every_rung_is_one_link_away(shown):
+def test_a_link_opens_all_probes(shown):
     assert shown.run("return document.querySelector('details').open") is False
-    shown.click("a[href*='rungs=1']")
+    shown.click("a[href*='probes=1']")
     assert shown.until("return document.querySelector('details').open") is True
-    rows = shown.run(TABLE, RUNGS)
+    rows = shown.run(TABLE, PROBES)
     assert {r["term"] for r in rows} == {"synergy", "synergy:1"}
     assert {r["probe"] for r in rows} == {"linear", "mlp"}
 
 
-def test_it_is_worked_by_keyboard(shown):
+def test_the_page_can_be_used_by_keyboard(shown):
     focus = "return document.activeElement.tagName + ' ' + document.activeElement.textContent"
     shown.press("\ue004")
     assert shown.run(focus) == "A Skip to the results"
@@ -140,7 +140,7 @@ def test_it_is_worked_by_keyboard(shown):
     assert shown.run("return document.querySelector('#sweep0-captured [aria-sort]').cellIndex") == 0
 
 
-def test_a_phone_scrolls_only_its_tables(shown):
+def test_only_tables_scroll_on_a_phone(shown):
     shown.size(390, 844)
     try:
         wide = shown.run("return [document.documentElement.scrollWidth, window.innerWidth]")
@@ -158,10 +158,10 @@ def test_print_hides_the_controls_and_opens_the_tables(shown):
         assert shown.run("return document.querySelector('details').open") is True
     finally:
         shown.devtools("Emulation.setEmulatedMedia", media="")
-    assert len(shown.run(TABLE, RUNGS)) == 90
+    assert len(shown.run(TABLE, PROBES)) == 90
 
 
-def test_many_rows_come_in_parts(opened, tmp_path):
+def test_many_rows_are_shown_in_parts(opened, tmp_path):
     found = drawn(tmp_path, points=tuple(i / 99 for i in range(100)), seeds=(0,))
     opened.open(write_report(found, tmp_path).as_uri())
     count = "return document.querySelector('#sweep0-captured').tBodies[0].rows.length"

@@ -1,4 +1,4 @@
-"""The page by its structure, and by what its reader is told."""
+"""Structure and text of the report page."""
 
 import dataclasses
 import json
@@ -15,12 +15,11 @@ from scipy import stats
 from pidlab import InvalidRequest
 from pidlab.decomposition import TERMS
 from pidlab.defaults import RESULT_VERSION
-from pidlab.report import Claim, Picture, write_report
-from pidlab.report import grids as numbers_module
+from pidlab.report import Claim, Picture, grids, write_report
 from pidlab.report.grids import (
     Points,
     captured_grid,
-    rungs_grid,
+    probes_grid,
     truth_grid,
 )
 from pidlab.results.folder import Results
@@ -86,7 +85,7 @@ def whole(found, folder):
     )
 
 
-def test_heads_controls_and_landmarks_are_named(whole):
+def test_heads_controls_and_landmarks_have_names(whole):
     assert all(head.get("scope") in ("col", "row") for head in whole.all("th"))
     labelled = {label["for"] for label in whole.all("label")}
     controls = whole.all("select", "input")
@@ -109,7 +108,7 @@ def test_ids_are_unique_with_two_figures_inlined(whole):
     assert uses
     assert {place[1:] for place in places + uses} <= set(ids)
     text = [data for tag, data in whole.texts if tag == "text"]
-    assert any("captured [bits]" in line for line in text)
+    assert any("captured information [bits]" in line for line in text)
 
 
 def test_nothing_is_loaded_from_elsewhere(whole, folder):
@@ -133,12 +132,12 @@ def test_links_lead_from_the_page_to_the_sweep(found, folder, tmp_path):
     assert all((tmp_path / "deep" / link).is_file() for link in links)
 
 
-def test_it_says_what_was_asked_and_how_the_truth_is_known(whole):
+def test_the_page_states_the_settings_and_how_the_truth_is_known(whole):
     text = whole.text
     assert "pidlab sweep --objective 'comm(temperature=0.1)'" in text
-    assert "where unique1 and unique2 go from 0 to 1 (3 points)?" in text
+    assert "when unique1 and unique2 vary from 0 to 1 (3 points)?" in text
     assert "Known by design; exact." in text
-    assert "samples fresh each step" in text
+    assert "samples fresh in each step" in text
     assert "python 3.11" in text
     assert "cff-version" in text
     assert "Claims: 0 of 2 met" in text
@@ -151,7 +150,7 @@ def test_means_and_intervals_over_seeds():
     heads = [c.label.replace("\u00a0", " ") for c in grid.columns]
     assert heads[1] == "unique1 = unique2"
     rows = [dict(zip(heads, row, strict=True)) for row in grid.rows]
-    assert len(rows) == 3 * 3 * 4  # points, objectives, terms; what stands beside the terms is elsewhere
+    assert len(rows) == 3 * 3 * 4  # points, objectives, terms; without auxiliary targets
     (row,) = [
         r for r in rows if (r["objective"], r["unique1 = unique2"], r["term"]) == ("comm", "0.5", "unique1")
     ]
@@ -164,13 +163,13 @@ def test_means_and_intervals_over_seeds():
         "0.150",
         "0.300",
     )
-    assert (row["read by"], row["converged"]) == ("mlp", "2 of 2")
+    assert (row["best probe"], row["converged"]) == ("mlp", "2 of 2")
     assert row["single seeds"] == "0.250, 0.300, 0.350"
 
 
-def test_every_rung_is_in_the_second_table():
+def test_all_probes_are_in_the_second_table():
     found = results()
-    grid = rungs_grid(found, Points(found), "id")
+    grid = probes_grid(found, Points(found), "id")
     heads = [c.label for c in grid.columns]
     rows = [dict(zip(heads, row, strict=True)) for row in grid.rows]
     assert len(rows) == 3 * 3 * 5 * 2
@@ -182,17 +181,17 @@ def test_tracked_rows_do_not_enter_the_means():
     found = results()
     tracked = found.table.assign(quantity="tracked", captured=99.0, step=10)
     both = dataclasses.replace(found, table=pd.concat([found.table, tracked], ignore_index=True))
-    for grid in (captured_grid, rungs_grid):
+    for grid in (captured_grid, probes_grid):
         assert grid(both, Points(both), "id").rows == grid(found, Points(found), "id").rows
 
 
-def test_seeds_that_are_read_by_different_probes_are_counted():
+def test_best_probes_that_differ_between_seeds_are_counted():
     found = results(points=(1.0,), objectives=("comm",), axis_groups=[])
     table = found.table.copy()
     table["headline"] = (table["probe"] == "linear") == (table["seed"] == 2)
     shown = dataclasses.replace(found, table=table)
     grid = captured_grid(shown, Points(shown), "id")
-    at = [c.label for c in grid.columns].index("read by")
+    at = [c.label for c in grid.columns].index("best probe")
     assert {row[at] for row in grid.rows} == {"mlp 2, linear 1"}
 
 
@@ -209,13 +208,13 @@ def test_an_unknown_truth_is_left_empty(tmp_path):
     unknown = dataclasses.replace(found, table=table)
     assert truth_grid(unknown, Points(unknown), "id") is None
     shown = page(unknown, tmp_path)
-    assert "No truth is known of these data" in shown.text
+    assert "The ground truth of these data is unknown" in shown.text
     assert "nan" not in shown.text.lower().split()
     grid = captured_grid(unknown, Points(unknown), "id")
     assert not {"truth", "%\u00a0of truth"} & {c.label for c in grid.columns}
 
 
-def test_a_generator_of_one_target_says_what_each_readout_could_know():
+def test_the_truth_of_a_single_target_is_stated_by_readout():
     found = results(axis_groups=[["unique1", "unique2"]])
     rows = found.table[found.table["term"] == "synergy"].assign(term="y")
     one = pd.concat([rows.assign(readout=z, truth=t) for z, t in (("z1", 0.25), ("z12", 0.75))])
@@ -228,7 +227,7 @@ def test_a_generator_of_one_target_says_what_each_readout_could_know():
 HOSTILE = "</script><script>alert(1)</script>"
 
 
-def test_hostile_words_stay_words(tmp_path):
+def test_markup_in_names_is_escaped(tmp_path):
     found = results(
         objectives=(HOSTILE, "comm"),
         command=["pidlab", HOSTILE],
@@ -247,7 +246,7 @@ def test_hostile_words_stay_words(tmp_path):
     assert {row[0] for table in data for row in table["rows"]} == {HOSTILE, "comm"}
 
 
-def test_a_figure_brings_nothing_that_runs_or_loads(tmp_path):
+def test_scripts_and_external_links_of_a_figure_are_removed(tmp_path):
     (tmp_path / "f.svg").write_text(
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="72pt" '
         'onload="alert(1)"><metadata>https://example.org</metadata><script>alert(1)</script><defs>'
@@ -263,15 +262,15 @@ def test_a_figure_brings_nothing_that_runs_or_loads(tmp_path):
     assert ("text", "R") in shown.texts
 
 
-def test_a_figure_that_is_none_is_refused(tmp_path):
+def test_a_file_that_is_not_an_svg_is_refused(tmp_path):
     (tmp_path / "f.svg").write_text("no picture")
-    with pytest.raises(InvalidRequest, match="is no SVG"):
+    with pytest.raises(InvalidRequest, match="not an SVG file"):
         write_report(results(), tmp_path, pictures=[Picture(tmp_path / "f.svg")])
-    with pytest.raises(InvalidRequest, match="cannot read the figure"):
+    with pytest.raises(InvalidRequest, match="cannot be read"):
         write_report(results(), tmp_path, pictures=[Picture(tmp_path / "g.svg")])
 
 
-def test_a_figure_too_large_is_shown_as_its_png(found, folder, monkeypatch):
+def test_a_large_figure_is_replaced_by_its_png(found, folder, monkeypatch):
     monkeypatch.setattr("pidlab.report.page.MOST_BYTES", 1000)
     shown = page(found, folder)
     (image,) = shown.all("img")
@@ -289,7 +288,7 @@ def test_the_same_bytes_twice_and_in_another_folder(tmp_path):
     assert first == write_report(found, tmp_path / "a").read_bytes()
 
 
-def test_a_sweep_of_which_every_run_failed(tmp_path):
+def test_a_sweep_without_successful_runs(tmp_path):
     found = results(failed={"k1": "boom", "k2": "boom"})
     del found.record["failures"]  # as older records are
     shown = page(dataclasses.replace(found, table=found.table[:0]), tmp_path)
@@ -298,8 +297,8 @@ def test_a_sweep_of_which_every_run_failed(tmp_path):
     assert [c for c in shown.texts if c[0] == "td" and c[1] == "2"]
 
 
-def test_a_large_sweep_is_shown_at_fewer_points_and_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(numbers_module, "MOST_ROWS", 100)
+def test_a_large_sweep_is_thinned_and_a_note_states_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(grids, "MOST_ROWS", 100)
     found = results(points=tuple(np.linspace(0, 1, 31)), seeds=(0,))
     grid = captured_grid(found, Points(found), "id")
     assert "of 31 points" in grid.note
@@ -312,14 +311,14 @@ def test_two_axes_are_both_thinned(monkeypatch):
     found = [results(points=(0.0, 0.5, 1.0), seeds=(0,)).table.assign(noise=i / 10) for i in range(10)]
     grid = results(axis_groups=[["noise"], ["unique1", "unique2"]])
     grid = dataclasses.replace(grid, table=pd.concat(found, ignore_index=True))
-    kept, note = Points(grid).few(grid.table, 9)
+    kept, note = Points(grid).thin(grid.table, 9)
     assert note
     assert len(kept[["noise", "unique1"]].drop_duplicates()) <= 9
     assert kept["unique1"].nunique() == 3
     assert {0.0, 0.9} <= set(kept["noise"])
 
 
-def test_a_table_that_is_no_sweep_stands_as_it_is(tmp_path):
+def test_a_table_that_is_not_a_sweep_is_shown_unchanged(tmp_path):
     exam = pd.DataFrame(
         {
             "case": ["half", "<b>"],

@@ -7,21 +7,21 @@ from swept import DIRECTIONS, table
 from pidlab import InvalidRequest
 from pidlab.results.means import (
     above_floor,
-    at_place,
-    axis_groups_of,
-    columns_of,
+    find_axis_groups,
     half_width,
-    means,
-    places,
+    list_points,
+    mean_over_seeds,
+    point_columns,
+    rows_at,
     thin_points,
 )
 
 
 def test_means_equal_a_loop_with_textbook_intervals():
     rows = table().assign(captured=lambda t: np.random.default_rng(0).normal(size=len(t)))
-    shown = means(rows, ["unique1"])
+    shown = mean_over_seeds(rows, ["unique1"])
     for _, row in shown.iterrows():
-        here = at_place(rows, {name: row[name] for name in ("unique1", "objective", "term")})
+        here = rows_at(rows, {name: row[name] for name in ("unique1", "objective", "term")})
         low, high = stats.t.interval(0.95, 2, here["captured"].mean(), stats.sem(here["captured"]))
         assert (row["low"], row["mean"], row["high"]) == pytest.approx((low, here["captured"].mean(), high))
         assert row["seeds"] == 3
@@ -32,59 +32,59 @@ def test_one_value_has_no_interval():
     assert np.isnan(half_width(np.array([1.0])))
 
 
-def test_order_is_that_of_the_rows():
-    shown = means(table(objectives=("comm", "cross")).iloc[::-1], ["unique1"])
+def test_means_keep_the_order_of_the_rows():
+    shown = mean_over_seeds(table(objectives=("comm", "cross")).iloc[::-1], ["unique1"])
     assert list(dict.fromkeys(shown["objective"])) == ["cross", "comm"]
     assert list(dict.fromkeys(shown["unique1"])) == [1.0, 0.5, 0.0]
 
 
-def test_mixtures_are_refused_with_the_column_to_choose_by():
+def test_mixed_settings_are_refused_and_the_differing_column_is_named():
     both = pd.concat([table(noise=0.1), table(noise=0.5)])
-    with pytest.raises(InvalidRequest, match=r"differ in noise: choose one with at noise=VALUE"):
-        means(both, ["unique1"])
-    with pytest.raises(InvalidRequest, match="are alike"):
-        means(pd.concat([table(), table()]), ["unique1"])
+    with pytest.raises(InvalidRequest, match=r"differ in noise; choose one value with at noise=VALUE"):
+        mean_over_seeds(both, ["unique1"])
+    with pytest.raises(InvalidRequest, match="parameters are equal"):
+        mean_over_seeds(pd.concat([table(), table()]), ["unique1"])
 
 
-def test_mixtures_are_refused_at_a_point_that_lacks_a_parameter():
+def test_mixed_settings_are_refused_where_a_parameter_is_missing():
     both = pd.concat([table(noise=0.1, objectives=("cross",)), table(), table()])
-    with pytest.raises(InvalidRequest, match=r"2 results of 'untrained', seed 0.*are alike"):
-        means(both, ["unique1", "noise"])
+    with pytest.raises(InvalidRequest, match=r"'untrained', seed 0: 2 results.*parameters are equal"):
+        mean_over_seeds(both, ["unique1", "noise"])
 
 
-def test_a_point_that_lacks_a_parameter_is_a_point():
+def test_a_missing_parameter_distinguishes_a_point():
     both = pd.concat([table(noise=0.1), table()])
-    shown = means(both, ["unique1", "noise"])
-    found = places(shown, ["noise"])
+    shown = mean_over_seeds(both, ["unique1", "noise"])
+    found = list_points(shown, ["noise"])
     assert len(found) == 2
-    assert [len(at_place(shown, place)) for place in found] == [60, 60]
+    assert [len(rows_at(shown, place)) for place in found] == [60, 60]
 
 
 @pytest.mark.parametrize("known", [128.0, "task"])
-def test_the_floor_at_a_point_that_lacks_a_parameter_is_its_own(known):
-    """There z captures as much as the untrained network; at the other point there is none to compare with."""
+def test_a_point_with_a_missing_parameter_has_its_own_floor(known):
+    """CoMM equals the floor there; the other point has no floor."""
     bare = table(objectives=("untrained", "comm"), points=(1.0,))
     both = pd.concat([table(objectives=("comm",), points=(1.0,), samples=known), bare], ignore_index=True)
     both["samples"] = both["samples"].astype(object).where(both["samples"].notna(), None)
-    shown = means(both, ["samples"]).assign(above=above_floor(both, ["samples"]))
+    shown = mean_over_seeds(both, ["samples"]).assign(above=above_floor(both, ["samples"]))
     comm = shown[shown["objective"] == "comm"]
     assert comm["above"].tolist() == comm["samples"].notna().tolist()
 
 
-def test_directions_are_what_varies():
-    assert axis_groups_of(table()) == DIRECTIONS
-    assert axis_groups_of(table(points=(1.0,)), DIRECTIONS) == []
+def test_axis_groups_are_the_varying_columns():
+    assert find_axis_groups(table()) == DIRECTIONS
+    assert find_axis_groups(table(points=(1.0,)), DIRECTIONS) == []
     both = pd.concat([table(views="task"), table(views="noise")])
-    assert axis_groups_of(both, DIRECTIONS) == [*DIRECTIONS, ["views"]]
+    assert find_axis_groups(both, DIRECTIONS) == [*DIRECTIONS, ["views"]]
 
 
-def test_columns_that_a_direction_does_not_fix_tell_points_apart():
+def test_columns_that_the_first_does_not_determine_distinguish_points():
     rows = pd.DataFrame({"redundant": [0, 0, 1, 1], "synergy": [0, 1, 0, 1]})
-    assert columns_of(rows, [["redundant", "synergy"]]) == ["redundant", "synergy"]
-    assert columns_of(table(), DIRECTIONS) == ["unique1"]
+    assert point_columns(rows, [["redundant", "synergy"]]) == ["redundant", "synergy"]
+    assert point_columns(table(), DIRECTIONS) == ["unique1"]
 
 
-def test_few_of_many_go_from_first_to_last():
+def test_thinned_points_include_the_first_and_the_last():
     points = [{"x": i} for i in range(10)]
     assert [point["x"] for point in thin_points(points)] == [0, 4, 9]
     assert thin_points(points[:2]) == points[:2]

@@ -33,7 +33,7 @@ def test_a_target_per_term_shows_the_terms_of_one_readout():
     assert [panel.term for panel in divided] == list(TERMS)
 
 
-def test_factors_of_three_modalities_are_shown_like_terms():
+def test_terms_of_three_modalities_have_panels():
     factors = ["redundant", "unique3", "synergy13", "synergy"]
     rows, divided = panels(table(("z1", "z3", "z12"), factors))
     assert set(rows["readout"]) == {"z12"}
@@ -42,7 +42,7 @@ def test_factors_of_three_modalities_are_shown_like_terms():
     assert figure.get_figwidth() == pytest.approx(5.5)
 
 
-def test_one_target_shows_what_each_modality_tells_and_both():
+def test_a_target_that_is_no_term_has_a_panel_per_readout():
     results = table(("z1", "z2", "z12"), ["y"])
     figure, shown = capture_figure(results)
     assert [panel.get_title() for panel in figure.axes] == ["$I(z_{1};Y)$", "$I(z_{2};Y)$", "$I(z_{12};Y)$"]
@@ -51,6 +51,6 @@ def test_one_target_shows_what_each_modality_tells_and_both():
     assert [panel.readout for panel in divided] == ["z12"]
 
 
-def test_a_readout_that_is_not_there_is_refused():
+def test_an_unknown_readout_is_refused():
     with pytest.raises(InvalidRequest, match="no headline of readout 'z3'"):
         panels(table(("z1",), TERMS), "z3")

@@ -1,4 +1,4 @@
-"""The three written forms hold the same numbers."""
+"""Tables of captured bits in all formats."""
 
 import io
 
@@ -8,13 +8,13 @@ from swept import DIRECTIONS, table
 
 from pidlab import InvalidRequest
 from pidlab.results.tables import (
-    as_csv,
-    as_html,
-    as_latex,
-    as_markdown,
     captured_table,
     format_table,
     notebook,
+    to_csv,
+    to_html,
+    to_latex,
+    to_markdown,
 )
 
 
@@ -25,7 +25,7 @@ def rows():
 
 
 def test_means_and_half_widths():
-    frame = pd.read_csv(io.StringIO(as_csv(captured_table(rows(), DIRECTIONS))))
+    frame = pd.read_csv(io.StringIO(to_csv(captured_table(rows(), DIRECTIONS))))
     assert frame["objective"].tolist() == ["truth", "untrained", "supervised", "cross", "comm"] * 2
     cross = frame[(frame["objective"] == "cross") & (frame["unique1"] == 1.0)].iloc[0]
     assert cross["synergy [bits]"] == pytest.approx(0.6)
@@ -34,14 +34,13 @@ def test_means_and_half_widths():
     assert frame.loc[0, "unique2 [bits]"] == 0.0
 
 
-def test_the_best_is_bold_the_floor_and_the_ceiling_never():
+def test_the_best_value_is_bold_but_never_floor_or_ceiling():
     found = rows()
     found.loc[found["objective"] == "supervised", "captured"] = 0.9
     found.loc[found["objective"] == "untrained", "captured"] = 0.3
-    for cells in [(name, cells) for _, name, cells in captured_table(found, DIRECTIONS).rows]:
-        name, row = cells
-        assert all(cell.best for cell in row[::3]) == (name == "comm")
-    lines = as_markdown(captured_table(found, DIRECTIONS)).splitlines()
+    for row in captured_table(found, DIRECTIONS).rows:
+        assert all(cell.best for cell in row.cells[::3]) == (row.objective == "comm")
+    lines = [" ".join(line.split()) for line in to_markdown(captured_table(found, DIRECTIONS)).splitlines()]
     assert (
         lines[0]
         == "| unique1 | objective | "
@@ -53,47 +52,47 @@ def test_the_best_is_bold_the_floor_and_the_ceiling_never():
 
 
 @pytest.mark.parametrize(("floor", "best"), [(0.47, True), (0.48, False), (None, True)])
-def test_the_best_is_above_the_floor_where_there_is_one(floor, best):
+def test_the_best_value_is_above_the_floor_if_there_is_one(floor, best):
     found = rows()
     found.loc[found["objective"] == "untrained", "captured"] = floor
     found = found if floor else found[found["objective"] != "untrained"]
     # 0.55, 0.66, 0.77 of three seeds lie above 0.66 - 2.9200 * 0.11 / sqrt(3) = 0.4746.
-    cells = next(row for _, name, row in captured_table(found, DIRECTIONS).rows if name == "comm")
+    cells = next(row.cells for row in captured_table(found, DIRECTIONS).rows if row.objective == "comm")
     assert cells[0].best == best
 
 
-def test_seeds_are_paired_with_the_floor():
+def test_the_difference_to_the_floor_is_paired_by_seed():
     found = rows()
     mine = found["objective"] == "untrained"
     found.loc[mine, "captured"] = found.loc[found["objective"] == "comm", "captured"].to_numpy() - 0.01
-    cells = next(row for _, name, row in captured_table(found, DIRECTIONS).rows if name == "comm")
+    cells = next(row.cells for row in captured_table(found, DIRECTIONS).rows if row.objective == "comm")
     assert cells[0].best  # intervals of the means overlap, but every seed is above its own floor
 
 
-def test_nothing_is_best_of_nothing():
-    for place, _, cells in captured_table(rows(), DIRECTIONS).rows:
-        if place == {"unique1": 0.0}:
-            assert not cells[1].best
+def test_no_value_is_best_where_the_truth_is_zero():
+    for row in captured_table(rows(), DIRECTIONS).rows:
+        if row.point == {"unique1": 0.0}:
+            assert not row.cells[1].best
 
 
-def test_latex_is_booktabs_with_units_and_escapes():
+def test_latex_uses_booktabs_units_and_escapes():
     found = rows().assign(objective=lambda t: t["objective"].replace("comm", "my_loss.py:Mine{50%}"))
     found.loc[found["objective"] == "untrained", "captured"] = 0.3
-    text = as_latex(captured_table(found, DIRECTIONS, at={"unique": 1}))
+    text = to_latex(captured_table(found, DIRECTIONS, at={"unique": 1}))
     for part in (r"\toprule", r"\midrule", r"\bottomrule", r"$U_1$ [bits]", r"my\_loss.py:Mine\{50\%\}"):
         assert part in text
     assert r"$\mathbf{0.66 \pm 0.27}$" in text
     assert {line.count("&") for line in text.splitlines() if line.endswith(r"\\")} == {4}
 
 
-def test_one_seed_has_no_interval_and_a_missing_readout_no_number():
+def test_a_single_seed_has_no_interval_and_a_missing_readout_no_number():
     one = table(points=(1.0,), seeds=(0,), readouts=("z1", "z12"))
     one.loc[one["objective"] == "untrained", "captured"] = 0.4
     one = one[(one["objective"] != "cross") | (one["readout"] == "z12")]
     only = one[one["term"] == "redundant"].assign(term="y")
-    text = as_markdown(captured_table(only))
+    text = " ".join(to_markdown(captured_table(only)).split())
     assert "I(z1;y) [bits]" in text
-    assert "| cross |  | **0.50** |" in text
+    assert "| cross | | **0.50** |" in text
     assert "±" not in text
 
 
@@ -102,9 +101,9 @@ def test_an_unknown_format_is_refused():
         format_table(captured_table(table(), DIRECTIONS), "latec")
 
 
-def test_notebooks_show_a_few_points_and_escape():
+def test_notebooks_show_three_points_and_escape_names():
     found = rows().assign(objective=lambda t: t["objective"].replace("cross", "<b>"))
-    assert "&lt;b&gt;" in as_html(captured_table(found, DIRECTIONS))
+    assert "&lt;b&gt;" in to_html(captured_table(found, DIRECTIONS))
     shown = notebook(table(points=(0.0, 0.25, 0.5, 0.75, 1.0)), DIRECTIONS, "runs/x", 2)
     assert "3 of 5 points" in shown
     assert "60 runs, 2 failed" in shown

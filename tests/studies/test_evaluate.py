@@ -1,4 +1,4 @@
-"""What claims mean: the same numbers as plain pandas, one verdict per point."""
+"""Tests that claims are evaluated as in plain pandas, with one result per point."""
 
 import numpy as np
 import pandas as pd
@@ -9,13 +9,13 @@ from scipy import stats
 
 from pidlab import InvalidRequest
 from pidlab.studies.claims import parse_claim
-from pidlab.studies.evaluate import NotComputed, judge
+from pidlab.studies.evaluate import MissingRows, judge
 
-DIRECTIONS = [["unique1", "unique2"], ["views"]]
+AXIS_GROUPS = [["unique1", "unique2"], ["views"]]
 
 
 def table(seeds=3, seed=0):
-    """Headlines and another probe of two objectives at four points, in no special order."""
+    """Return rows of two probes for two objectives at four points, shuffled."""
     draw = np.random.default_rng(seed)
     rows = [
         {
@@ -34,7 +34,7 @@ def table(seeds=3, seed=0):
     return pd.DataFrame(rows).sample(frac=1, random_state=seed)
 
 
-def judged(text, rows, axis_groups=DIRECTIONS):
+def judged(text, rows, axis_groups=AXIS_GROUPS):
     return judge(parse_claim(text), text, rows, axis_groups)
 
 
@@ -47,7 +47,7 @@ def judged(text, rows, axis_groups=DIRECTIONS):
     st.sampled_from([0.0, 1.0]),
     st.sampled_from(["<=", ">="]),
 )
-def test_means_margins_and_intervals_are_those_of_pandas(seed, seeds, readout, term, unique, comparison):
+def test_means_margins_and_intervals_agree_with_pandas(seed, seeds, readout, term, unique, comparison):
     rows = table(seeds, seed)
     (found,) = judged(
         f"captured(objective=\"comm( terms = 'joint')\", term={term}, readout={readout}) {comparison} "
@@ -72,7 +72,7 @@ def test_means_margins_and_intervals_are_those_of_pandas(seed, seeds, readout, t
         assert found.doubt == (low < 0 < high)
 
 
-def test_every_function():
+def test_each_function_returns_its_mean_over_seeds():
     rows = table()
     at = "objective='comm(terms=\"joint\")', term=unique1"
     here = rows[
@@ -81,8 +81,7 @@ def test_every_function():
     here = here[(here.unique1 == 1) & (here.views == "noise")]
     best = here[here.headline]
     expected = {
-        f"worst({at})": best.captured.min(),
-        f"best({at})": best.captured.max(),
+        f"captured({at})": best.captured.mean(),
         "truth(term=unique1)": 1.0,
         f"captured({at}, probe=linear)": here[~here.headline].captured.mean(),
         f"value({at}, column=loss)": best.loss.mean(),
@@ -96,20 +95,20 @@ def test_every_function():
         assert found.left == pytest.approx(value), text
 
 
-def test_points():
+def test_a_claim_is_judged_at_each_selected_point():
     text = "captured(objective=untrained, term=synergy) <= 100 {}"
     rows = table()
     assert len(judged(text.format("everywhere"), rows)) == 4
     found = judged(text.format("at unique2=1"), rows)
     assert [point.at["views"] for point in found] == [*dict.fromkeys(rows[rows.unique1 == 1].views)]
-    with pytest.raises(InvalidRequest, match="there are 4 points: say 'at unique1="):
+    with pytest.raises(InvalidRequest, match="there are 4 points: add 'at unique1="):
         judged(text.format(""), rows)
     both = "captured(objective=untrained, term=synergy, unique1={}) "
     assert len(judged(f"{both.format(0)} <= {both.format(1)} everywhere", rows)) == 2
     assert len(judged(f"{both.format(0)} <= 100 at views=task", rows)) == 1
 
 
-def test_equality_needs_both_to_be_near():
+def test_equality_has_a_tolerance():
     rows = table().assign(captured=0.97)
     (found,) = judged(
         "captured(objective=untrained, term=synergy, unique1=1, views=task) == 1 within 0.05", rows
@@ -123,7 +122,7 @@ def test_equality_needs_both_to_be_near():
     assert found.margin == pytest.approx(-0.02)
 
 
-def test_reached_is_the_first_tracked_step():
+def test_reached_returns_the_first_tracked_step():
     steps = [0, 10, 100]
     rows = pd.DataFrame(
         {
@@ -141,29 +140,29 @@ def test_reached_is_the_first_tracked_step():
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("captured(objective=untraind, term=synergy) <= 1 everywhere", "known of objective: "),
-        ("captured(objective=untrained, term=redundant) <= 1 everywhere", "known of term: "),
-        ("captured(term=synergy) <= 1 everywhere", "say objective=: "),
-        ("captured(objective=untrained) <= 1 everywhere", "say term=: "),
+        ("captured(objective=untraind, term=synergy) <= 1 everywhere", "known values of objective: "),
+        ("captured(objective=untrained, term=redundant) <= 1 everywhere", "known values of term: "),
+        ("captured(term=synergy) <= 1 everywhere", "add objective=, one of "),
+        ("captured(objective=untrained) <= 1 everywhere", "add term=, one of "),
         ("captured(objective=untrained, term=synergy, redout=z1) <= 1 everywhere", "did you mean 'readout'"),
         ("captured(objective=untrained, term=synergy) <= 1 at unique1=0.5", "no results at unique1=0.5"),
         ("captured(objective=untrained, term=synergy) <= 1 at uniqe1=0.5", "did you mean 'unique"),
         ("value(objective=untrained, term=synergy, column=los) <= 1 everywhere", "did you mean 'loss'"),
-        ("1 / 0 <= 1 everywhere", "nothing can be divided by it"),
-        ("truth() <= 1 everywhere", "say term="),
+        ("1 / 0 <= 1 everywhere", "division by zero"),
+        ("truth() <= 1 everywhere", "add term=, one of "),
     ],
 )
-def test_what_the_results_do_not_hold(text, says):
+def test_a_claim_about_missing_results_is_refused(text, says):
     with pytest.raises(InvalidRequest, match="column") as refused:
         judged(text, table())
     assert says in str(refused.value)
 
 
-def test_it_says_whose_results_are_missing():
+def test_missing_rows_state_the_objective():
     rows = table()
-    with pytest.raises(NotComputed) as missing:
+    with pytest.raises(MissingRows) as missing:
         judged("captured(objective=supervised, term=synergy) <= 1 everywhere", rows)
     assert missing.value.objective == "supervised"
-    with pytest.raises(NotComputed) as missing:
+    with pytest.raises(MissingRows) as missing:
         judged('captured(objective="cross( temperature=.10 )", term=synergy) <= 1 everywhere', rows)
-    assert missing.value.objective == "cross(temperature=0.1)"  # as failures are filed
+    assert missing.value.objective == "cross(temperature=0.1)"  # the canonical spelling

@@ -1,4 +1,4 @@
-"""Oracles tell the true symbols of observations, exactly."""
+"""Tests that oracles compute the true symbols of observations exactly."""
 
 import pytest
 import torch
@@ -52,7 +52,7 @@ def test_codes_are_the_symbols(unique1, unique2, synergy, tuning, noise, depth, 
         assert not rest[:, bool(nuisance) :].any()
 
 
-def test_a_representation_tells_its_own_terms_alone():
+def test_a_representation_has_only_its_own_terms():
     generator = Atoms(synergy=0.5)
     sample = generator.sample(300, seed=2)
     told = {name: encoders(generator, name) for name in ("R", "U", "U1", "S", "R+U")}
@@ -67,7 +67,7 @@ def test_a_representation_tells_its_own_terms_alone():
         assert all(not code[:, 2:].any() for code in codes.values())
 
 
-def test_the_fused_code_holds_the_xor_and_neither_of_its_parts():
+def test_the_fused_code_has_the_xor_and_neither_ingredient():
     generator = Atoms(synergy=0.5)
     sample = generator.sample(4000, seed=3)
     told = encoders(generator, "S", dim=2)
@@ -84,7 +84,7 @@ def test_the_fused_code_holds_the_xor_and_neither_of_its_parts():
     assert not one.any()
 
 
-def test_symbols_that_are_not_paired_stay_side_by_side():
+def test_unpaired_symbols_are_concatenated():
     generator = Atoms(unique2=2.0, synergy=2.0)
     sample = generator.sample(100, seed=4)
     told = encoders(generator, "R+U+S")
@@ -96,7 +96,7 @@ def test_symbols_that_are_not_paired_stay_side_by_side():
     assert not fused[:, 2:8].any()
 
 
-def test_other_widths_tell_the_same():
+def test_codes_of_other_widths_have_the_same_symbols():
     generator = Atoms()
     x = generator.sample(20).x
     told = encoders(generator, "R+U")
@@ -108,11 +108,11 @@ def test_other_widths_tell_the_same():
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: terms_of("R+T"), "representation 'R\\+T': 'T'"),
-        (lambda: Oracle(Gate("and"), "R"), "an oracle of 'gate': expected atoms"),
-        (lambda: encoders(Atoms(), "R+U+S", dim=2), "dim = 2: an oracle that tells 3 symbols"),
+        (lambda: terms_of("R+T"), "representation 'R\\+T': unknown part 'T'"),
+        (lambda: Oracle(Gate("and"), "R"), "generator 'gate': has no oracle; use atoms"),
+        (lambda: encoders(Atoms(), "R+U+S", dim=2), "dim = 2: too narrow for 3 symbols"),
     ],
 )
-def test_what_cannot_be_told_is_refused(make, says):
+def test_invalid_oracles_are_refused(make, says):
     with pytest.raises(InvalidRequest, match=says):
         make()

@@ -1,4 +1,4 @@
-"""Small studies from end to end: the same bytes twice, resumed, checked, refused where results are old."""
+"""Tests of small studies from end to end: same bytes, resuming, checking, outdated results."""
 
 import json
 import shutil
@@ -13,8 +13,8 @@ from pidlab.defaults import RESULT_VERSION
 from pidlab.probes.levels import LEVELS, Level
 from pidlab.probes.mlp import MLPProbe
 from pidlab.results.folder import read_results
-from pidlab.studies import store as stored
-from pidlab.studies.store import kept, write_table
+from pidlab.studies import store
+from pidlab.studies.store import rows_to_keep, write_table
 
 TINY = """\
 title = "Does anything happen in two steps?"
@@ -34,29 +34,29 @@ terms = ["unique1"]
 claim = 'captured(objective=cross, term=unique1, probe=linear) <= truth(term=unique1) everywhere'
 source = "arithmetic"
 [[claim]]
-claim = 'worst(objective=cross, term=synergy) >= 0.9 everywhere'
-source = "nobody"
-finding = "of course not"
+claim = 'captured(objective=cross, term=synergy) >= 0.9 everywhere'
+source = "test"
+finding = "not after two steps"
 """
 
 
 @pytest.fixture
-def typed(tmp_path, monkeypatch, capsys):
-    """Types a command in a folder with the study `tiny`; gives its code and what it said."""
+def command(tmp_path, monkeypatch, capsys):
+    """Return a function that runs a command beside the study `tiny` and returns code, stdout, stderr."""
     monkeypatch.chdir(tmp_path)
-    few = Level(1024, 512, 1024, MLPProbe(epochs=1))  # numbers that mean nothing, soon
+    few = Level(1024, 512, 1024, MLPProbe(epochs=1))  # fast probes
     monkeypatch.setitem(LEVELS, "quick", few)
     (tmp_path / "studies").mkdir()
     (tmp_path / "studies" / "tiny.toml").write_text(TINY)
 
-    def type_(*arguments):
+    def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["pidlab", *arguments])
         with pytest.raises(SystemExit) as exit_:
             main()
         out, err = capsys.readouterr()
         return exit_.value.code, out, err
 
-    return type_
+    return run
 
 
 def contents(folder):
@@ -70,15 +70,15 @@ def change(folder, old, new):
     path.write_text(text.replace(old, new))
 
 
-def test_a_study_from_end_to_end(typed, tmp_path):
+def test_a_study_runs_resumes_and_is_checked(command, tmp_path):
     def listed():
-        return next(row for row in json.loads(typed("study", "list", "--json")[1]) if row["name"] == "tiny")
+        return next(row for row in json.loads(command("study", "list", "--json")[1]) if row["name"] == "tiny")
 
     assert (listed()["status"], listed()["claims"]) == ("not run", 2)
-    code, _, err = typed("study", "check", "tiny")
+    code, _, err = command("study", "check", "tiny")
     assert (code, "pidlab study run tiny --profile quick" in err) == (2, True)
 
-    code, out, _ = typed("study", "run", "tiny", "--json")
+    code, out, _ = command("study", "run", "tiny", "--json")
     assert code == 0
     document = json.loads(out)
     assert (document["runs"], document["failed"]) == (8, {})
@@ -91,41 +91,41 @@ def test_a_study_from_end_to_end(typed, tmp_path):
     table = read_results(tmp_path / "figures" / "tiny" / "main").table
     assert set(table.loc[~table["headline"], "probe"]) == {"linear"}  # the claim names it
 
-    # Resumed, elsewhere anew, and drawn once more: the same bytes.
-    code, _, err = typed("study", "run", "tiny")
+    # Resuming and running again elsewhere give the same bytes.
+    code, _, err = command("study", "run", "tiny")
     assert "8 of 8 runs are done already" in err
     assert contents(tmp_path / "figures") == first
-    typed("study", "run", "tiny", "--out", "other", "--figures", "drawn")
+    command("study", "run", "tiny", "--out", "other", "--figures", "drawn")
     assert contents(tmp_path / "drawn") == first
 
-    code, out, _ = typed("study", "check", "tiny")
+    code, out, _ = command("study", "check", "tiny")
     assert code == 1, err
     assert "1 of 2 claims met" in out
-    assert "found: of course not" in out
+    assert "finding: not after two steps" in out
     assert "2 seeds, the 95 % t-interval" in out
     assert (listed()["status"], listed()["met"], len(listed()["unmet"])) == ("run at quick", 1, 1)
 
-    # A claim is judged anew, without a run; met ones alone are a success.
+    # A changed claim is judged on the stored results; exit code 0 if all claims are met.
     change(tmp_path, ">= 0.9", "<= 0.9")
-    code, out, _ = typed("study", "check", "tiny", "--json")
+    code, out, _ = command("study", "check", "tiny", "--json")
     assert (code, json.loads(out)["met"]) == (0, 2)
 
-    # More points train what is missing only; what was drawn before and no longer is goes.
+    # More points train only the missing runs; figures that the file no longer has are removed.
     change(tmp_path, "points = 2", "points = 3")
-    code, _, err = typed("study", "check", "tiny")
+    code, _, err = command("study", "check", "tiny")
     assert code == 2
     assert "main.settings.points was 2, is 3; rerun: pidlab study run tiny --profile quick" in err
-    assert listed()["status"].startswith("stale: of another studies/tiny.toml")
+    assert listed()["status"].startswith("outdated: results of another studies/tiny.toml")
     change(tmp_path, 'name = "captured"', 'name = "kept"')
-    _, _, err = typed("study", "run", "tiny")
+    _, _, err = command("study", "run", "tiny")
     assert "8 of 12 runs are done already" in err
     assert {path.name for path in (tmp_path / "figures/tiny").glob("*.pdf")} == {"kept.pdf"}
 
     record = tmp_path / "figures/tiny/provenance.json"
     record.write_text(record.read_text().replace('"result_version": ', '"result_version": 9'))
-    code, _, err = typed("study", "check", "tiny")
+    code, _, err = command("study", "check", "tiny")
     assert code == 2
-    assert "holds results of version 9" in err
+    assert "results of version 9" in err
     assert "rerun: pidlab study run tiny --profile quick" in err
 
 
@@ -155,22 +155,22 @@ def test_a_study_from_end_to_end(typed, tmp_path):
         ("[[figure]]", "[tune]\nbudget = 2\ngrid.coss = {t = [1, 2]}\n[[figure]]", "did you mean 'cross'"),
     ],
 )
-def test_what_cannot_be_is_refused_before_anything_runs(typed, tmp_path, old, new, says):
+def test_invalid_studies_are_refused_before_training(command, tmp_path, old, new, says):
     change(tmp_path, old, new)
-    code, out, err = typed("study", "run", "tiny")
+    code, out, err = command("study", "run", "tiny")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert says in err
     assert not (tmp_path / "figures").exists()
 
 
-def test_an_empty_figure_is_named_and_the_rest_is_kept(typed, tmp_path):
+def test_an_empty_figure_is_named_and_the_others_are_drawn(command, tmp_path):
     change(tmp_path, 'terms = ["unique1"]', 'terms = ["unique9"]')
-    code, _, err = typed("study", "run", "tiny")
+    code, _, err = command("study", "run", "tiny")
     assert (code, "figure 'captured'" in err, "unique9" in err) == (2, True, True)
-    assert typed("study", "check", "tiny")[0] == 1
+    assert command("study", "check", "tiny")[0] == 1
 
 
-def test_a_claim_about_runs_that_failed_is_not_met(typed, tmp_path):
+def test_a_claim_about_failed_runs_is_not_met(command, tmp_path):
     (tmp_path / "mine.py").write_text(
         "import torch\n"
         "class Mine(torch.nn.Module):\n"
@@ -183,14 +183,14 @@ def test_a_claim_about_runs_that_failed_is_not_met(typed, tmp_path):
     change(tmp_path, '"untrained", "cross"', '"untrained", "mine.py:Mine"')
     change(tmp_path, "objective=cross, term=synergy", 'objective="mine.py:Mine", term=synergy')
     change(tmp_path, "objective=cross", "objective=untrained")
-    code, out, err = typed("study", "run", "tiny")
+    code, out, err = command("study", "run", "tiny")
     assert code == 1, err
     assert "failed: main, mine.py:Mine: loss not finite at step 0" in err
     assert "runs of mine.py:Mine failed: loss not finite" in out
-    assert typed("study", "check", "tiny")[0] == 1
+    assert command("study", "check", "tiny")[0] == 1
 
 
-def test_tuned_objectives_keep_their_names(typed, tmp_path):
+def test_tuned_objectives_keep_the_names_of_the_study(command, tmp_path):
     change(
         tmp_path,
         "[[figure]]",
@@ -199,14 +199,15 @@ def test_tuned_objectives_keep_their_names(typed, tmp_path):
     )
     change(tmp_path, '"untrained", "cross"]', '"untrained", "simclr-cross"]')
     change(tmp_path, "objective=cross", 'objective="simclr-cross"')
-    code, _, err = typed("study", "run", "tiny")
+    code, _, err = command("study", "run", "tiny")
     assert code == 0, err
     tuned = json.loads((tmp_path / "figures/tiny/tuned.json").read_text())["simclr-cross"]
     assert len(tuned["bits"]) == 2
     assert tuned["bits"][tuned["chosen"]] == max(tuned["bits"].values())
-    tried = read_results(tmp_path / "runs/studies/tiny/quick/tune").table
-    assert set(tried["seed"]) == {1000}
-    best = tried[tried["headline"] & (tried["readout"] == "z12") & (tried["objective"] == tuned["chosen"])]
+    trials = read_results(tmp_path / "runs/studies/tiny/quick/tune").table
+    assert set(trials["seed"]) == {1000}
+    chosen = trials["objective"] == tuned["chosen"]
+    best = trials[trials["headline"] & (trials["readout"] == "z12") & chosen]
     assert tuned["bits"][tuned["chosen"]] == pytest.approx(best["captured"].sum())
     reported = read_results(tmp_path / "figures/tiny/main")
     assert reported.objectives == ["untrained", "simclr-cross"]
@@ -214,24 +215,24 @@ def test_tuned_objectives_keep_their_names(typed, tmp_path):
     assert set(reported.table["seed"]) == {0, 1}
 
 
-def test_large_tables_are_compressed_and_read_the_same(tmp_path, monkeypatch):
+def test_large_tables_are_compressed_and_read_back_unchanged(tmp_path, monkeypatch):
     table = pd.DataFrame({"run": ["0e1"] * 3, "captured": [0.1, 1 / 3, 2.0], "headline": True, "seed": 0})
     (tmp_path / "provenance.json").write_text(
         json.dumps({"result_version": RESULT_VERSION, "axis_groups": [], "failed": {}})
     )
     write_table(tmp_path, table)
     plain = read_results(tmp_path).table
-    monkeypatch.setattr(stored, "MOST_BYTES", 10)
+    monkeypatch.setattr(store, "MAX_PLAIN_BYTES", 10)
     write_table(tmp_path, table)
     assert [path.name for path in tmp_path.glob("results*")] == ["results.csv.gz"]
     pd.testing.assert_frame_equal(read_results(tmp_path).table, plain)
-    once = (tmp_path / "results.csv.gz").read_bytes()
+    first = (tmp_path / "results.csv.gz").read_bytes()
     shutil.copy(tmp_path / "results.csv.gz", tmp_path / "before")
     write_table(tmp_path, table)
-    assert (tmp_path / "results.csv.gz").read_bytes() == once
+    assert (tmp_path / "results.csv.gz").read_bytes() == first
 
 
-def test_headlines_are_kept_and_what_is_no_information():
+def test_headlines_and_other_quantities_are_kept():
     table = pd.DataFrame(
         {
             "quantity": ["mi", "mi", "mi", "broja"],
@@ -239,38 +240,38 @@ def test_headlines_are_kept_and_what_is_no_information():
             "headline": [True, False, False, False],
         }
     )
-    assert kept(table, []).index.tolist() == [0, 3]
-    assert kept(table, ["c"]).index.tolist() == [0, 2, 3]
+    assert rows_to_keep(table, []).index.tolist() == [0, 3]
+    assert rows_to_keep(table, ["c"]).index.tolist() == [0, 2, 3]
 
 
-def test_no_study_of_that_name(typed):
-    code, _, err = typed("study", "run", "tini")
+def test_an_unknown_study_or_profile_is_refused(command):
+    code, _, err = command("study", "run", "tini")
     assert (code, "did you mean 'tiny'" in err) == (2, True)
-    assert typed("study", "run", "there.toml")[0] == 2
-    code, _, err = typed("study", "run", "tiny", "--profile", "fast")
-    assert (code, "expected one of quick, laptop, paper" in err) == (2, True)
+    assert command("study", "run", "there.toml")[0] == 2
+    code, _, err = command("study", "run", "tiny", "--profile", "fast")
+    assert (code, "choose one of quick, laptop, paper" in err) == (2, True)
 
 
-def test_a_broken_study_does_not_hide_the_others(typed, tmp_path):
+def test_an_invalid_study_does_not_hide_the_others(command, tmp_path):
     (tmp_path / "studies" / "broken.toml").write_text("title = ")
-    code, out, _ = typed("study", "list", "--json")
+    code, out, _ = command("study", "list", "--json")
     rows = {row["name"]: row for row in json.loads(out)}
     assert code == 0
-    assert rows["broken"]["status"].startswith("broken: ")
+    assert rows["broken"]["status"].startswith("invalid: ")
     assert rows["tiny"]["status"] == "not run"
 
 
 @pytest.mark.slow
-def test_the_examination_is_an_experiment(typed, tmp_path):
+def test_known_answers_is_an_experiment(command, tmp_path):
     (tmp_path / "studies" / "exam.toml").write_text(
         "title = 'Are the probes right?'\n[[known_answers]]\nreplicates = 20\n"
         "[[figure]]\nname = 'exam'\nkind = 'known-answers'\n"
-        "[[claim]]\nsource = 'asked here'\n"
+        "[[claim]]\nsource = 'test'\n"
         "claim = 'captured(case=all, term=synergy) <= truth(case=all, term=synergy) + 0.05 at readout=z12'\n"
     )
-    assert typed("study", "run", "exam")[0] == 0
+    assert command("study", "run", "exam")[0] == 0
     first = contents(tmp_path / "figures")
-    assert typed("study", "run", "exam")[0] == 0
+    assert command("study", "run", "exam")[0] == 0
     assert contents(tmp_path / "figures") == first
     with pytest.raises(InvalidRequest, match="no results"):
         read_results(tmp_path / "figures" / "exam")

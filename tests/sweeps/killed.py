@@ -11,10 +11,10 @@ import sys
 import time
 from pathlib import Path
 
+from swept import run_and_draw
 from test_run import small
 
 from pidlab.sweeps import run as run_module
-from pidlab.sweeps import run_sweep
 from pidlab.sweeps.execute import Silent
 from pidlab.sweeps.plan import plan
 
@@ -32,7 +32,7 @@ class Log(Silent):
 
 def sweep(child, directory, log):
     run_module.plan = lambda runs, **_: plan(runs, budget=1)  # a cohort per run, so that there are many
-    run_sweep(small(), directory, progress=Log(child, log))
+    run_and_draw(small(), directory, progress=Log(child, log))
 
 
 def main(directory, log, kills):

@@ -8,14 +8,17 @@ from contextlib import closing
 import pandas as pd
 import pytest
 
+from pidlab.api import write_sweep_files
+from pidlab.decomposition import TERMS
 from pidlab.defaults import Training
 from pidlab.plots.style import save
+from pidlab.results.means import RUN
 from pidlab.sweeps import Axis, Request, run_sweep
 from pidlab.sweeps import run as run_module
 from pidlab.sweeps.execute import Outcome
-from pidlab.sweeps.plan import plan
-from pidlab.sweeps.run import results, write_results
-from pidlab.sweeps.store import Store
+from pidlab.sweeps.plan import Runs, plan
+from pidlab.sweeps.run import read_rows, write_results
+from pidlab.sweeps.store import ROW_COLUMNS, Store
 
 QUICK = Training(steps=2, batch=32, hidden=16)
 
@@ -52,12 +55,29 @@ def filled(directory, request, **how):
     """A store with the rows of a request's runs, but for the last, which failed, beside another's runs."""
     store = Store(directory / "results.sqlite")
     for one in (asked(axes=(Axis(("noise",), (0.1, 0.2)),)), request):
-        *done, last = one.runs()
+        *done, last = Runs(one)
         store.plan([*done, last])
         found = {run.key: rows(run, **how) for run in done}
         keys = [*found, last.key]
         store.commit(Outcome("cross", "vmap", {}, keys, found, {last.key: "it, failed"}))
     return store
+
+
+def frame(runs, how):
+    """The table of `filled`, built from its rows."""
+    records = []
+    for run in list(runs)[:-1]:
+        about = {"run": run.key, "objective": run.objective, "seed": run.seed}
+        point = {name: value for name, value in run.point.items() if name not in TERMS}
+        records += [about | {"step": None, **row} | run.truth | point for row in rows(run, **how)]
+    columns = [*RUN, *ROW_COLUMNS, *TERMS, *(name for name in runs.point(0) if name not in TERMS)]
+    table = pd.DataFrame(records, columns=columns).astype({"truth": float, "step": "Int64"})
+    # Values of an axis have one type, also where only some of them are left.
+    for name in runs.point(0):
+        if name not in TERMS:
+            kinds = pd.Series([run.point[name] for run in runs]).dtype
+            table[name] = table[name].astype(kinds)
+    return table.drop(columns="step") if table["step"].isna().all() else table
 
 
 @pytest.mark.parametrize(
@@ -75,17 +95,20 @@ def filled(directory, request, **how):
         ({"track": 2}, {}),
     ],
 )
-def test_results_are_written_as_the_frame_is(tmp_path, changes, how):
+def test_results_are_written_as_pandas_writes_them_and_read_back_exactly(tmp_path, changes, how):
     request = asked(**changes)
     with closing(filled(tmp_path, request, **how)) as store:
         written = io.StringIO()
-        write_results(written, request, request.runs(), store)
-        table = results(request.runs(), store)
-        assert len(table) >= 4 * (len(request.runs()) - 1)
+        runs = Runs(request)
+        write_results(written, request, runs, runs, store)
+        table = frame(runs, how)
+        assert len(table) >= 4 * (len(runs) - 1)
         assert written.getvalue() == table.to_csv(index=False)
-        assert list(store.failures()) == [request.runs()[-1].key]
+        written.seek(0)
+        assert read_rows(written).to_csv(index=False) == written.getvalue()
+        assert list(store.failures()) == [Runs(request)[-1].key]
         assert sum(store.open()) == 0
-        assert [*store.open(failed=True)] == [0] * (len(request.runs()) - 1) + [1]
+        assert [*store.open(failed=True)] == [0] * (len(Runs(request)) - 1) + [1]
 
 
 def test_memory_does_not_grow_with_the_runs(tmp_path):
@@ -93,7 +116,7 @@ def test_memory_does_not_grow_with_the_runs(tmp_path):
         request = asked(axes=(line(points),), objectives=("untrained",), seeds=10)
         with closing(Store(tmp_path / f"{points}.sqlite")) as store:
             tracemalloc.start()
-            runs = request.runs()
+            runs = Runs(request)
             store.plan(runs)
             cohorts = plan(runs)
             _, most = tracemalloc.get_traced_memory()
@@ -108,7 +131,7 @@ def test_memory_does_not_grow_with_the_runs(tmp_path):
 
 
 def test_runs_are_the_same_however_they_are_come_by():
-    runs = asked(axes=(line(3), Axis(("noise",), (0.1, 0.2)))).runs()
+    runs = Runs(asked(axes=(line(3), Axis(("noise",), (0.1, 0.2)))))
     listed = [*runs]
     assert [runs[i] for i in range(len(runs))] == listed
     assert [*runs[3:17:5]] == listed[3:17:5]
@@ -124,13 +147,17 @@ def test_runs_are_the_same_however_they_are_come_by():
 def test_of_a_big_sweep_some_points_are_shown_and_all_are_written(tmp_path, monkeypatch):
     request = asked(axes=(line(5),), objectives=("untrained",))
     whole = run_sweep(request, tmp_path)
+    write_sweep_files(whole)
     text = (tmp_path / "results.csv").read_bytes()
     page = (tmp_path / "report.html").read_text()
     assert len(pd.read_csv(tmp_path / "captured.csv")["unique1"].unique()) == 5
     drawn = []
-    monkeypatch.setattr(run_module, "save", lambda figure, path: (drawn.append(figure), save(figure, path)))
+    monkeypatch.setattr(
+        "pidlab.plots.style.save", lambda figure, path: (drawn.append(figure), save(figure, path))
+    )
     monkeypatch.setattr(run_module, "MOST_SHOWN", 6)
     part = run_sweep(request, tmp_path)
+    write_sweep_files(part)
     assert (tmp_path / "results.csv").read_bytes() == text
     assert sorted(set(part.shown["unique1"])) == [0.0, 0.5, 1.0]
     assert list(pd.read_csv(tmp_path / "captured.csv")["unique1"].unique()) == [0.0, 0.5, 1.0]

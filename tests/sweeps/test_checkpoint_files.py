@@ -8,6 +8,7 @@ from pidlab import InvalidRequest, fit
 from pidlab.defaults import Training
 from pidlab.sweeps import Request, run_sweep
 from pidlab.sweeps.checkpoint_files import load
+from pidlab.sweeps.plan import Runs
 
 TRAINING = Training(steps=4, batch=32, hidden=16)
 
@@ -46,7 +47,7 @@ def folder(tmp_path_factory):
 def test_a_loaded_run_is_the_fitted_one_bit_for_bit(folder, monkeypatch, objective):
     directory, request = folder
     monkeypatch.chdir(directory)
-    run = next(r for r in request.runs() if r.objective == objective and r.seed == 1)
+    run = next(r for r in Runs(request) if r.objective == objective and r.seed == 1)
     live = fit(objective, run.generator, 1, steps=4, batch=32, hidden=16)
     again = pidlab.load_run(directory / "out", run.key)
     assert again.cohort.program.vectorised == (objective == "comm")
@@ -60,7 +61,7 @@ def test_a_loaded_run_is_the_fitted_one_bit_for_bit(folder, monkeypatch, objecti
 def test_representations_are_of_the_rows_that_probes_are_scored_on(folder, monkeypatch):
     directory, request = folder
     monkeypatch.chdir(directory)
-    run = request.runs()[0]
+    run = Runs(request)[0]
     tensors, _ = load(directory / "out", "representations", run.key)
     assert {"readouts.z1", "readouts.z12", "labels.redundant", "labels.synergy"} <= tensors.keys()
     rows = {len(t) for t in tensors.values()}
@@ -74,12 +75,12 @@ def test_representations_are_of_the_rows_that_probes_are_scored_on(folder, monke
 def test_missing_and_damaged_files_are_refused_by_name(folder, monkeypatch, tmp_path):
     directory, request = folder
     monkeypatch.chdir(directory)
-    out, key = directory / "out", request.runs()[0].key
+    out, key = directory / "out", Runs(request)[0].key
     path = out / "weights" / f"{key}.safetensors"
     whole = path.read_bytes()
     flipped = bytearray(whole)
     flipped[-3] ^= 1
-    other = (out / "weights" / f"{request.runs()[1].key}.safetensors").read_bytes()
+    other = (out / "weights" / f"{Runs(request)[1].key}.safetensors").read_bytes()
     try:
         for spoilt in (flipped, whole[:-10], b"", whole[:4], other):
             path.write_bytes(spoilt)
@@ -107,4 +108,4 @@ def test_what_was_trained_without_saving_is_said(folder, monkeypatch):
     progress = Silent()
     monkeypatch.setattr(progress, "note", notes.append, raising=False)
     run_sweep(request, directory / "plain", save=("weights",), progress=progress)
-    assert notes == ["1 runs are done without their weights: in a new --out they are trained with them"]
+    assert notes == ["1 finished runs have no saved weights; a sweep in a new --out saves them"]

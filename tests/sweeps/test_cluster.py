@@ -9,6 +9,7 @@ import time
 import pytest
 
 from pidlab import InvalidRequest
+from pidlab.api import write_sweep_files
 from pidlab.defaults import Training
 from pidlab.sweeps import Axis, Request, run_sweep
 from pidlab.sweeps import cluster as worker_module
@@ -16,7 +17,7 @@ from pidlab.sweeps import run as run_module
 from pidlab.sweeps.checkpoint_files import restore
 from pidlab.sweeps.cluster import Message, answer, versions
 from pidlab.sweeps.execute import Outcome, Silent
-from pidlab.sweeps.plan import plan
+from pidlab.sweeps.plan import Runs, plan
 
 # In the midst of a cohort's training its worker is killed, the first few times.
 MORTAL = """
@@ -68,8 +69,9 @@ def test_workers_killed_in_the_midst_of_cohorts_cost_nothing_but_time(mortal):
     pytest.importorskip("distributed")
     from pidlab.sweeps.cluster import Dask
 
-    run_sweep(asked(), mortal / "local")
+    write_sweep_files(run_sweep(asked(), mortal / "local"))
     disturbed = run_sweep(asked(), mortal / "dask", engine=Dask(workers=2))
+    write_sweep_files(disturbed)
     assert len(list((mortal / "deaths").iterdir())) == 2
     assert not disturbed.failures
     assert disturbed.runs == 4
@@ -106,7 +108,7 @@ def test_a_sweep_that_is_stopped_leaves_nothing_to_a_users_workers(mortal):
     distributed = pytest.importorskip("distributed")
     from pidlab.sweeps.cluster import Dask
 
-    cohorts = plan(asked().runs(), budget=1)
+    cohorts = plan(Runs(asked()), budget=1)
     with distributed.LocalCluster(
         n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
     ) as cluster:
@@ -123,41 +125,41 @@ def test_a_sweep_that_is_stopped_leaves_nothing_to_a_users_workers(mortal):
 
 
 def message(**changes):
-    (run, *_) = asked().runs()
+    (run, *_) = Runs(asked())
     return dataclasses.replace(Message((run.specification,), versions(), os.getcwd(), None), **changes)
 
 
 def test_a_worker_answers_with_outcome_notes_and_steps(mortal):
-    told = answer(work, message())
-    assert told.outcome is not None
-    assert list(told.outcome.keys) == [asked().runs()[0].key]
-    assert (told.notes, told.steps, told.refusal) == (("noted",), 7, "")
+    answered = answer(work, message())
+    assert answered.outcome is not None
+    assert list(answered.outcome.keys) == [Runs(asked())[0].key]
+    assert (answered.notes, answered.steps, answered.refusal) == (("noted",), 7, "")
 
 
 @pytest.mark.parametrize("name", ["pidlab", "torch", "result version"])
 def test_a_worker_of_other_versions_refuses_and_names_both(mortal, monkeypatch, name):
     monkeypatch.setattr(worker_module, "_place", lambda: "worker tcp://there:1")
-    told = answer(work, message(versions=versions() | {name: "0.0.7"}))
-    assert told.outcome is None
-    assert told.refusal.startswith(f"worker tcp://there:1 has {name} {versions()[name]}, ")
-    assert "the driver has 0.0.7" in told.refusal
+    answered = answer(work, message(versions=versions() | {name: "0.0.7"}))
+    assert answered.outcome is None
+    assert answered.refusal.startswith(f"worker tcp://there:1 has {name} {versions()[name]}, ")
+    assert "the driver has 0.0.7" in answered.refusal
 
 
 def test_a_worker_with_another_source_of_an_objective_refuses(mortal, monkeypatch):
     monkeypatch.setattr(worker_module, "_place", lambda: "worker tcp://there:1")
     sent = message()
     (mortal / "mortal.py").write_text(MORTAL + "# another\n")
-    told = answer(work, sent)
-    assert told.outcome is None
-    assert "mortal.py:Mortal" in told.refusal
-    assert str(asked().runs()[0].source) in told.refusal  # what is there now
+    answered = answer(work, sent)
+    assert answered.outcome is None
+    assert "mortal.py:Mortal" in answered.refusal
+    assert str(Runs(asked())[0].source) in answered.refusal  # what is there now
 
 
 def test_own_files_are_looked_for_in_the_drivers_folder(mortal, monkeypatch, tmp_path_factory):
     sent = message()
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
-    told = answer(work, sent)
-    assert told.outcome is not None
+    answered = answer(work, sent)
+    assert answered.outcome is not None
     assert os.getcwd() == str(mortal)
 
 
@@ -166,7 +168,7 @@ def test_own_files_are_looked_for_in_the_drivers_folder(mortal, monkeypatch, tmp
     ["atoms(noise=0.2)", "gate('and')", "factorcl(chosen=(2, 1, 1))", "three", "gaussian", "trifeature"],
 )
 def test_a_run_is_its_specification_also_as_json(generator):
-    for run in Request(generator=generator, objectives=("cross",), seeds=1).runs():
+    for run in Runs(Request(generator=generator, objectives=("cross",), seeds=1)):
         again = restore(json.loads(run.text))
         assert again.key == run.key
         assert (again.generator, again.training, again.seed) == (run.generator, run.training, run.seed)
@@ -175,8 +177,8 @@ def test_a_run_is_its_specification_also_as_json(generator):
 def test_runs_of_other_versions_and_other_files_are_not_restored(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.csv").write_text("x1,x2,y,p\n0,0,0,.5\n1,1,1,.5\n")
-    (run,) = Request(generator="gate('mine.csv')", objectives=("cross",), seeds=1).runs()
-    with pytest.raises(InvalidRequest, match=r"result version 1, this pidlab makes version"):
+    (run,) = Runs(Request(generator="gate('mine.csv')", objectives=("cross",), seeds=1))
+    with pytest.raises(InvalidRequest, match=r"result version 1, but this pidlab makes version"):
         restore({**run.specification, "version": 1})
     (tmp_path / "mine.csv").write_text("x1,x2,y,p\n0,0,0,.25\n1,1,1,.75\n")
     with pytest.raises(InvalidRequest, match=f"run {run.key}: generator 'gate' has other contents"):

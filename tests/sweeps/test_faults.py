@@ -12,7 +12,7 @@ from pidlab.sweeps import Axis, Request, run_sweep
 from pidlab.sweeps import execute as cohort_module
 from pidlab.sweeps import run as run_module
 from pidlab.sweeps.execute import Silent
-from pidlab.sweeps.plan import plan
+from pidlab.sweeps.plan import Runs, plan
 from pidlab.training import Member
 from pidlab.training.cohort import build
 
@@ -97,7 +97,7 @@ def test_a_member_that_raises_fails_alone(tmp_path, monkeypatch):
     slow = Training(steps=4, batch=32, hidden=16, rate=1e-6)  # weights stay on their side
     request = asked(axes=(), objectives=("strict.py:Strict",), seeds=5, training=slow)
     make = load_objective("strict.py:Strict")
-    models = {r.key: build(make, Member(r.generator, r.seed), r.training, "cpu") for r in request.runs()}
+    models = {r.key: build(make, Member(r.generator, r.seed), r.training, "cpu") for r in Runs(request)}
     bad = {key for key, model in models.items() if model.encoders[0][0].weight[0, 0] < -0.05}
     assert 0 < len(bad) < 5
     together = run_sweep(request, tmp_path / "together")

@@ -3,10 +3,11 @@
 import json
 
 import pytest
+from swept import run_and_draw
 
 from pidlab.defaults import Training
 from pidlab.info import gate, source_informations
-from pidlab.sweeps import Request, run_sweep
+from pidlab.sweeps import Request
 
 pytest.importorskip("pidlab.info.broja")
 
@@ -22,7 +23,7 @@ def test_a_gate_is_examined_against_its_own_truth(tmp_path, own):
         training=Training(steps=4, batch=32, hidden=16),
         probes="quick",
     )
-    result = run_sweep(request, tmp_path / "sweep")
+    result = run_and_draw(request, tmp_path / "sweep")
     assert not result.failures
     assert set(result.table["term"]) == {"y"}
     truths = result.table.groupby("readout")["truth"].first()

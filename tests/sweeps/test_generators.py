@@ -4,14 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from swept import run_and_draw
 
 from pidlab import capture
 from pidlab.defaults import Training
 from pidlab.generators import load_generator
-from pidlab.generators.arrays import arrays
+from pidlab.generators.arrays import export_arrays
 from pidlab.generators.factorcl import FactorCL
 from pidlab.results.panels import panels
-from pidlab.sweeps import Axis, Request, run_sweep
+from pidlab.sweeps import Axis, Request
 
 TINY = Training(steps=3, batch=32, hidden=16)
 
@@ -25,7 +26,7 @@ def test_a_number_of_features_and_the_bits_of_its_name_have_a_column_each(tmp_pa
     asked = request("factorcl", Axis(("unique1",), (0.0, 4.0, 12.0)))
     assert asked.columns == {"unique1": "factorcl.unique1"}
     assert asked.axis_groups == [("factorcl.unique1",)]
-    result = run_sweep(asked, tmp_path)
+    result = run_and_draw(asked, tmp_path)
     table = pd.read_csv(tmp_path / "results.csv")
     assert not result.failures
     for features, rows in table.groupby("factorcl.unique1"):
@@ -56,16 +57,16 @@ def test_bits_that_are_bits_keep_the_terms_column():
     ],
 )
 def test_what_is_shown_follows_the_targets(tmp_path, generator, terms):
-    result = run_sweep(request(generator), tmp_path)
+    result = run_and_draw(request(generator), tmp_path)
     assert not result.failures
     assert [panel.term for panel in panels(result.table)[1]] == terms
     assert (tmp_path / "captured.png").exists()
 
 
 def test_rows_without_a_truth_are_examined_against_none(tmp_path):
-    np.savez(tmp_path / "rows.npz", **arrays(load_generator("symile(0.2)"), 2000))
+    np.savez(tmp_path / "rows.npz", **export_arrays(load_generator("symile(0.2)"), 2000))
     training = Training(steps=3, batch=32, hidden=16, views="generic")
-    result = run_sweep(request(f"arrays({str(tmp_path / 'rows.npz')!r})", training=training), tmp_path)
+    result = run_and_draw(request(f"arrays({str(tmp_path / 'rows.npz')!r})", training=training), tmp_path)
     assert not result.failures
     assert result.table[["truth", "redundant", "synergy"]].isna().all(axis=None)
     assert result.table["captured"].notna().all()

@@ -5,7 +5,7 @@ import pytest
 from pidlab import InvalidRequest
 from pidlab.defaults import Training
 from pidlab.sweeps import Axis, Request
-from pidlab.sweeps.plan import plan
+from pidlab.sweeps.plan import Runs, plan
 
 UNIQUE = Axis(("unique1", "unique2"), (0.0, 0.5, 1.0))
 SYNERGY = Axis(("synergy",), (0.0, 1.0))
@@ -24,7 +24,7 @@ def test_product_and_zip():
 
 
 def test_the_default_sweep_has_its_runs_in_order():
-    runs = Request(axes=(UNIQUE,)).runs()
+    runs = Runs(Request(axes=(UNIQUE,)))
     assert len(runs) == 3 * 6 * 3
     assert [r.seed for r in runs[:3]] == [0, 1, 2]
     assert len({r.key for r in runs}) == len(runs)
@@ -35,7 +35,7 @@ def test_the_default_sweep_has_its_runs_in_order():
 def test_keys_carry_everything_that_numbers_depend_on():
     base = Request(objectives=("cross",), seeds=1)
     keys = {
-        r.runs()[0].key
+        Runs(r)[0].key
         for r in (
             base,
             dataclasses.replace(base, generator="atoms(noise=0.2)"),
@@ -47,24 +47,24 @@ def test_keys_carry_everything_that_numbers_depend_on():
         )
     }
     assert len(keys) == 7
-    specification = base.runs()[0].specification
+    specification = Runs(base)[0].specification
     assert specification["version"] >= 1
     assert specification["device"] == "cpu"
 
 
 def test_tracking_changes_key_and_name_only_where_it_is_asked_for():
     plain = Request(axes=(Axis(("unique1", "unique2"), (0.0, 1.0)),))
-    assert "track" not in plain.runs()[0].text
+    assert "track" not in Runs(plain)[0].text
     tracked = dataclasses.replace(plain, track=4)
     assert tracked.name != plain.name
-    assert {r.key for r in tracked.runs()}.isdisjoint(r.key for r in plain.runs())
-    with pytest.raises(InvalidRequest, match="track = 5: expected 0 or 2 to 4 checkpoints"):
-        dataclasses.replace(plain, track=5, training=Training(steps=3))
+    assert {r.key for r in Runs(tracked)}.isdisjoint(r.key for r in Runs(plain))
+    with pytest.raises(InvalidRequest, match="--track 5: must be 0 or 2 to 4"):
+        dataclasses.replace(plain, track=5, training=Training(steps=3)).validate()
 
 
 def test_spelling_does_not_change_the_key():
     one, two = (
-        Request(objectives=(o,), seeds=1).runs()[0].key
+        Runs(Request(objectives=(o,), seeds=1))[0].key
         for o in ("comm( temperature=0.1 )", "comm(temperature=0.1)")
     )
     assert one == two
@@ -80,7 +80,7 @@ def test_any_parameter_can_be_varied():
         objectives=("simclr",),
         seeds=1,
     )
-    runs = request.runs()
+    runs = Runs(request)
     assert len(runs) == 8
     assert {r.training.steps for r in runs} == {10, 20}
     assert {r.generator.noise for r in runs} == {0.1, 0.3}
@@ -90,8 +90,8 @@ def test_any_parameter_can_be_varied():
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"seeds": 0}, "0 seeds"),
-        ({"seeds": -1}, "-1 seeds"),
+        ({"seeds": 0}, "--seeds 0: must be at least 1"),
+        ({"seeds": -1}, "--seeds -1"),
         ({"objectives": ()}, "no objective"),
         ({"objectives": ("comm", "comm()")}, "twice"),
         ({"objectives": ("crss",)}, "did you mean 'cross'"),
@@ -104,14 +104,14 @@ def test_any_parameter_can_be_varied():
         ({"axes": (Axis(("synergy",), (0.0, 99.0)),)}, "width is 32"),
         ({"axes": (Axis(("steps",), (0.0,)),)}, "steps = 0"),
         ({"axes": (Axis(("steps",), (1.5,)),)}, "steps = 1.5"),
-        ({"axes": (Axis(("world",), (1.0,)),)}, "world follows from the seed"),
+        ({"axes": (Axis(("world",), (1.0,)),)}, "world: follows from the seed"),
         ({"training": Training(views="magic")}, "task, noise, unique, independent, generic"),
         ({"axes": (Axis(("views",), ("task", "nose")),)}, "unknown views 'nose'"),
     ],
 )
 def test_wrong_requests_are_named_in_one_line(wrong, says):
     with pytest.raises(InvalidRequest) as caught:
-        Request(**wrong)
+        Request(**wrong).validate()
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -126,14 +126,14 @@ def test_names_are_folders_and_find_the_same_request_again():
 
 def test_cohorts_share_an_objective_a_shape_and_settings():
     bits = Axis(("redundant",), (0.0, 0.5, 1.0, 1.5))
-    cohorts = plan(Request(axes=(bits,), objectives=("cross", "simclr"), seeds=2).runs())
+    cohorts = plan(Runs(Request(axes=(bits,), objectives=("cross", "simclr"), seeds=2)))
     sizes = [(c.objective, len(c.runs)) for c in cohorts]
     assert sizes == [("cross", 6), ("simclr", 6), ("cross", 2), ("simclr", 2)]
     assert all(len({r.generator.shape_key for r in c.runs}) == 1 for c in cohorts)
 
 
 def test_a_smaller_budget_makes_smaller_even_cohorts():
-    runs = Request(axes=(UNIQUE,), objectives=("cross",), seeds=3).runs()
+    runs = Runs(Request(axes=(UNIQUE,), objectives=("cross",), seeds=3))
     assert [len(c.runs) for c in plan(runs)] == [9]
     few = plan(runs, budget=1)
     assert [len(c.runs) for c in few] == [1] * 9
@@ -143,7 +143,7 @@ def test_a_smaller_budget_makes_smaller_even_cohorts():
 def test_seeds_begin_where_asked_and_nothing_else_moves():
     base = Request(axes=(UNIQUE,), objectives=("cross",), seeds=3)
     later = dataclasses.replace(base, seeds=2, first_seed=1)
-    assert [run.key for run in later.runs()] == [run.key for run in base.runs() if run.seed > 0]
+    assert [run.key for run in Runs(later)] == [run.key for run in Runs(base) if run.seed > 0]
     assert base.name == "unique=0..1-" + base.name[-8:] != later.name
-    with pytest.raises(InvalidRequest, match="first_seed = -1"):
+    with pytest.raises(InvalidRequest, match="first_seed -1"):
         dataclasses.replace(base, first_seed=-1)

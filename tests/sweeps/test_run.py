@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from swept import run_and_draw
 
 from pidlab import InvalidRequest
 from pidlab.defaults import Training
@@ -59,7 +60,7 @@ def small(**changes):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     directory = tmp_path_factory.mktemp("finished")
-    return run_sweep(small(), directory)
+    return run_and_draw(small(), directory)
 
 
 def test_the_table_is_tidy_and_complete(finished):
@@ -91,7 +92,7 @@ def test_every_file_is_there_and_not_empty(finished):
     record = json.loads((finished.directory / "provenance.json").read_text())
     assert record["versions"]["torch"]
     assert record["request"]["seeds"] == 2
-    assert {"training", "data", "probing", "representing", "drawing"} == set(record["seconds"])
+    assert {"training", "data", "probing", "representing"} == set(record["seconds"])
     for activity in ("training", "data", "probing", "representing"):
         parts = [c["seconds"].get(activity, 0.0) for c in record["cohorts"]]
         assert record["seconds"][activity] == pytest.approx(sum(parts))
@@ -116,7 +117,7 @@ def test_rerunning_trains_nothing_and_changes_nothing(finished, monkeypatch):
         if p.suffix in (".csv", ".pdf", ".svg", ".png")
     }
     monkeypatch.setattr(cohort_module, "train", untrainable)
-    run_sweep(small(), finished.directory)
+    run_and_draw(small(), finished.directory)
     after = {name: (finished.directory / name).read_bytes() for name in before}
     assert after == before
 
@@ -243,7 +244,7 @@ def other_schema(path):
 
 @pytest.mark.parametrize(
     ("spoil", "says"),
-    [(foreign, "not a database"), (other_database, "not of pidlab"), (other_schema, "schema 99")],
+    [(foreign, "not a database"), (other_database, "not of pidlab"), (other_schema, "has schema 99")],
 )
 def test_results_that_are_not_ours_are_never_touched(tmp_path, spoil, says):
     path = tmp_path / "results.sqlite"

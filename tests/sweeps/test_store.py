@@ -20,6 +20,7 @@ from pidlab.io import lock_folder
 from pidlab.sweeps import Axis, Request, run_sweep
 from pidlab.sweeps import execute as cohort_module
 from pidlab.sweeps.execute import Outcome
+from pidlab.sweeps.plan import Runs
 from pidlab.sweeps.store import Store
 
 # Written by the last version of schema 1, with `FIRST`; two of its runs diverge.
@@ -139,7 +140,7 @@ def test_a_full_disk_is_said_and_what_was_stored_stays(stored):
         store._db.execute(f"PRAGMA max_page_count = {pages}")
         more = Request(objectives=("untrained",), seeds=500)
         with pytest.raises(InvalidRequest, match=r"full.*finished cohorts are kept"):
-            store.plan(more.runs())
+            store.plan(Runs(more))
         assert store.counts() == {"planned": 0, "done": 6, "failed": 2}
 
 
@@ -159,6 +160,6 @@ def test_a_signal_ends_a_sweep_with_a_line_within_5_seconds(tmp_path, sent, code
     process.send_signal(sent)
     _, err = process.communicate(timeout=5)
     assert process.returncode == code
-    assert err == "stopped: finished cohorts are kept; the same command goes on from there\n"
+    assert err == "stopped: finished cohorts are kept; rerun the same command to resume\n"
     with closing(Store(tmp_path / "results.sqlite", reading=True)) as store:
         assert store.counts() == {"planned": 33, "done": 0, "failed": 0}

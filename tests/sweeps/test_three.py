@@ -1,9 +1,10 @@
 """Sweeps over three modalities."""
 
 import pytest
+from swept import run_and_draw
 
 from pidlab.defaults import Training
-from pidlab.sweeps import Request, run_sweep
+from pidlab.sweeps import Request
 from pidlab.sweeps.request import Axis
 
 
@@ -16,7 +17,7 @@ def test_a_factor_of_three_modalities_is_swept_and_drawn(tmp_path):
         training=Training(steps=2, batch=16, hidden=8, dim=2),
         probes="quick",
     )
-    result = run_sweep(request, tmp_path / "sweep")
+    result = run_and_draw(request, tmp_path / "sweep")
     assert not result.failures
     table = result.table
     assert set(table["readout"]) == {"z1", "z2", "z3", "z12"}

@@ -12,7 +12,7 @@ import pytest
 from pidlab import InvalidRequest
 from pidlab.cli import main
 from pidlab.defaults import Training
-from pidlab.probes.data import row
+from pidlab.probes.row import make_row
 from pidlab.results.folder import Results, merge_results
 from pidlab.sweeps import Request, run_sweep
 from pidlab.sweeps import store as schema
@@ -102,7 +102,7 @@ def filled(path):
         db.execute("INSERT INTO runs (key, state) VALUES ('k', 'done')")
         names = schema.ROW_COLUMNS[:-1]
         for term in ("redundant", "synergy"):
-            values = row("z12", term, 1.0, (0.5, 0.48, 0.52), "mlp")
+            values = make_row("z12", term, 1.0, (0.5, 0.48, 0.52), "mlp")
             db.execute(
                 f"INSERT INTO captured (run, {', '.join(names)}) VALUES ('k'{', ?' * len(names)})",
                 [values[name] for name in names],
@@ -133,7 +133,7 @@ def outcome(*rows):
 
 
 def test_a_row_stands_once_at_every_step(tmp_path):
-    mine = row("z12", "synergy", 1.0, (0.5, 0.48, 0.52), "mlp", quantity="tracked")
+    mine = make_row("z12", "synergy", 1.0, (0.5, 0.48, 0.52), "mlp", quantity="tracked")
     with closing(Store(tmp_path / "results.sqlite")) as store:
         store.commit(outcome(mine | {"step": 0}, mine | {"step": 1}, mine))
         for twice in (mine | {"step": 1}, mine):

@@ -1,4 +1,4 @@
-"""Changes that keep information keep captured bits; noise raises none."""
+"""Transformations that preserve information preserve captured bits; noise does not increase them."""
 
 import pytest
 
@@ -10,23 +10,23 @@ def check(table):
     assert table["within"].all(), table[~table["within"]].to_string()
 
 
-def test_what_keeps_and_what_loses_bits_is_told_apart(monkeypatch):
+def test_lossless_and_lossy_changes_are_distinguished(monkeypatch):
     changes = invariance._changes(0)
-    asked = {name: changes[name] for name in ("rotation", "noise 1")}
-    # three coordinates of a bijection of four bits and noise: something is gone
-    asked["loss"] = lambda z: z[..., :3]
-    monkeypatch.setattr("pidlab.validation.examination._changes", lambda seed: asked)
+    selected = {name: changes[name] for name in ("rotation", "noise 1")}
+    # three coordinates of a bijection of four bits and noise lose information
+    selected["loss"] = lambda z: z[..., :3]
+    monkeypatch.setattr("pidlab.validation.examination._changes", lambda seed: selected)
     table = invariances("quick", cases=("noSyn",))
     check(table[table["change"] != "loss"])
-    there = table[table["truth"] > 0]
-    assert not there.loc[there["change"] == "loss", "within"].all()
-    assert (there.loc[there["change"] == "noise 1", "difference"] < -0.01).all()
+    informative = table[table["truth"] > 0]
+    assert not informative.loc[informative["change"] == "loss", "within"].all()
+    assert (informative.loc[informative["change"] == "noise 1", "difference"] < -0.01).all()
 
 
-# Not `quick`: of so few rows its MLP reads awgn's synergy by .05 bit differently once they are rotated.
+# Not `quick`: with its few rows, rotation changes the synergy that its MLP reads in awgn by 0.05 bits.
 @pytest.mark.slow
 @pytest.mark.parametrize("level", ["standard", "thorough"])
-def test_every_change_at_a_level(level):
+def test_all_changes_at_a_level(level):
     table = invariances(level)
     check(table)
     headlines = table[table["probe"] == "headline"]

@@ -1,4 +1,4 @@
-"""The known representations say of themselves what independent computations say of them."""
+"""The truths of the known cases agree with independent computations."""
 
 import math
 
@@ -8,7 +8,7 @@ import torch
 from golden_numbers import golden_cases
 
 from pidlab.decomposition import TERMS
-from pidlab.probes.data import log_ratio_bits
+from pidlab.probes.posteriors import log_ratio_bits
 from pidlab.validation.examination import (
     EXAMS,
     coverage,
@@ -22,12 +22,12 @@ FACTORS = dict(zip(("r", "u1", "u2", "s"), TERMS, strict=True))
 
 
 @pytest.mark.parametrize("case", golden_cases("captured_cases"))
-def test_definitions_give_the_golden_information(case):
+def test_information_equals_the_golden_values(case):
     generator, n = Known(case["name"]), 40_000
     drawn, latents = generator.latents(n, seed=1)
     likelihoods = generator.likelihoods(latents)
     for factor, term in FACTORS.items():
-        target = generator.targets[term]
+        target = generator.target_specs[term]
         assert target.entropy == pytest.approx(case["H_factors"][factor], abs=1e-9)
         y, prior = generator.factor(term, drawn)[None, None], torch.tensor(target.prior).log()[None, None]
         for key, seen in (("1", (0,)), ("2", (1,)), ("12", (0, 1))):
@@ -44,7 +44,7 @@ def test_every_case_has_a_tolerance():
 
 
 @pytest.mark.parametrize("case", ["all", "mod3", "imbalanced", "halfBSC"])
-def test_laws_of_ingredients_are_those_of_the_samples(case):
+def test_samples_follow_the_stated_laws(case):
     generator, n = Known(case), 40_000
     sample = generator.sample(n, seed=2)
     laws = {**{t: (sample.cells, law) for t, law in generator.cell_laws.items()}}
@@ -60,7 +60,7 @@ def test_laws_of_ingredients_are_those_of_the_samples(case):
         assert np.all(np.abs(counts - law) <= 5 * np.sqrt(law * (1 - law) / n) + 1e-12)
 
 
-def test_quick_probes_on_two_cases_stay_below_the_truth_and_find_what_is_plain():
+def test_quick_probes_read_two_easy_cases_without_exceeding_the_truth():
     table = examine("quick", cases=("noSyn", "X1only"))
     assert (table[table["headline"]]["within"]).all()
     excess, allowed = family_wise(table)
@@ -70,7 +70,7 @@ def test_quick_probes_on_two_cases_stay_below_the_truth_and_find_what_is_plain()
     assert row["of"] == 2 * 3 * 4
 
 
-def test_intervals_of_the_exact_posterior_cover():
+def test_intervals_of_the_exact_posterior_have_nominal_coverage():
     found = coverage(200, rows=2000, cases=("awgn",), fits=20)
     exact = found[found["probe"] == "exact posterior"]["coverage"]
     # of 200: .95 within four standard errors of .0154
@@ -81,7 +81,7 @@ def test_intervals_of_the_exact_posterior_cover():
 
 
 @pytest.mark.slow
-def test_the_whole_examination():
+def test_full_examination():
     table = examine("exam")
     excess, allowed = family_wise(table)
     assert excess <= allowed
@@ -89,6 +89,6 @@ def test_the_whole_examination():
     assert best.loc[best["within"] == False, "converged"].eq(False).all()  # noqa: E712 - outside: flagged
 
 
-def test_exams_are_taken_at_a_hundred_thousand_rows():
+def test_the_examination_uses_a_hundred_thousand_rows():
     assert EXAMS["exam"].train >= 100_000
     assert math.isclose(EXAMS["standard"].train, 20_480)

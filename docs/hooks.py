@@ -1,0 +1,220 @@
+"""Hooks of mkdocs: figures, study gallery, notebooks, changelog and public names from the repository."""
+
+from __future__ import annotations
+
+import ast
+import base64
+import json
+import posixpath
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).resolve().parent.parent
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+# Links of the Markdown files into the repository work on a code host; the site has the figures elsewhere.
+FIGURE_LINK = re.compile(r"\]\((?:\.\./)+(figures/[^)\s]+\.png)")
+
+# Members to show of classes that have many internal ones; all public members of the others.
+MEMBERS = {"Atoms": ["sample", "view"]}
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Put the page of every study under Studies in the navigation."""
+    studies = next(section["Studies"] for section in config.nav or [] if "Studies" in section)
+    studies += [{path.stem: f"gallery/{path.stem}.md"} for path in sorted((ROOT / "studies").glob("*.toml"))]
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add every generated page and every figure to the site."""
+    for png in sorted((ROOT / "figures").rglob("*.png")):
+        path = png.relative_to(ROOT).as_posix()
+        files.append(File(path, str(ROOT), config.site_dir, config.use_directory_urls))
+    pages = {"changelog.md": (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), **gallery()}
+    for notebook in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
+        files.remove(files.src_uris[f"notebooks/{notebook.name}"])
+        text, images = render_notebook(notebook)
+        pages[f"notebooks/{notebook.stem}.md"] = text
+        for name, content in images.items():
+            files.append(File.generated(config, f"notebooks/{name}", content=content))
+    for path, text in pages.items():
+        files.append(File.generated(config, path, content=text))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Point figure links at the site's copies and list the public names on the API page."""
+    folder = posixpath.dirname(page.file.src_uri)
+
+    def relocate(match: re.Match[str]) -> str:
+        return f"]({posixpath.relpath(match[1], folder or '.')}"
+
+    markdown = FIGURE_LINK.sub(relocate, markdown)
+    return markdown.replace("<!-- public names -->", "\n\n".join(map(reference, public_names())))
+
+
+def public_names() -> list[str]:
+    """Return the path of every public name, read from the source so that torch is not imported."""
+    tree = ast.parse((ROOT / "pidlab" / "__init__.py").read_text(encoding="utf-8"))
+    homes = {
+        alias.name: node.module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names
+    }
+    exported = next(
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+    )
+    paths = []
+    for name in exported:
+        if name in homes:
+            home = homes[name]
+            # A module of the same name hides the function that the package exports.
+            hidden = (ROOT / home.replace(".", "/") / f"{name}.py").exists()
+            paths.append(f"{home}.{name}.{name}" if hidden else f"{home}.{name}")
+    return paths
+
+
+def reference(path: str) -> str:
+    """Return the block that mkdocstrings replaces by the documentation of a name."""
+    members = MEMBERS.get(path.rpartition(".")[2])
+    options = f"\n    options:\n      members: {json.dumps(members)}" if members else ""
+    return f"::: {path}{options}"
+
+
+def gallery() -> dict[str, str]:
+    """Return an index and one page per study: question, figures, claims, and the study file."""
+    pages = {}
+    index = [
+        "# Gallery of studies",
+        "Each study is a TOML file in `studies/`. Its results are in `figures/NAME`: figures, the numbers in "
+        "them, claims, and provenance. The pages below are generated from these files. To rerun a study, use "
+        "`pidlab study run NAME --profile laptop`. Read the [known limits](../limits.md) before you quote a "
+        "result.",
+        "| study | question | claims met | seeds |",
+        "|---|---|---|---|",
+    ]
+    for path in sorted((ROOT / "studies").glob("*.toml")):
+        source = path.read_text(encoding="utf-8")
+        study = tomllib.loads(source)
+        folder = ROOT / "figures" / path.stem
+        claims = json.loads((folder / "claims.json").read_text(encoding="utf-8"))
+        profile = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["profile"]
+        met, seeds = sum(claim["met"] for claim in claims), max(claim["seeds"] for claim in claims)
+        index.append(
+            f"| [{path.stem}]({path.stem}.md) | {study['title']} | {met} of {len(claims)} | {seeds} |"
+        )
+        pages[f"gallery/{path.stem}.md"] = study_page(path.stem, study, folder, source, claims, profile)
+    table = "\n".join(index[2:])
+    pages["gallery/index.md"] = "\n\n".join([*index[:2], table]) + "\n"
+    return pages
+
+
+def study_page(
+    name: str, study: dict[str, Any], folder: Path, source: str, claims: list[dict[str, Any]], profile: str
+) -> str:
+    """Return the Markdown page of one study."""
+    parts = [f"# {study['title']}", study["about"].strip()]
+    parts.append("Sources: " + "; ".join(study.get("sources", ["none"])) + ".")
+    parts.append(f"```bash\npidlab study run {name} --profile {profile}\npidlab study check {name}\n```")
+    for figure in study.get("figure", []):
+        stem = figure["name"]
+        title = f"`{stem}`: kind `{figure['kind']}`"
+        if figure.get("sweeps"):
+            title += ", " + ", ".join(f"`{sweep}`" for sweep in figure["sweeps"])
+        parts.append(f"## {stem}")
+        parts.append(f"![{title}](../figures/{name}/{stem}.png)")
+        parts.append(f"*{title}. The numbers are in `figures/{name}/{stem}.csv`.*")
+    parts.append("## Claims")
+    parts.append(
+        f"Profile `{profile}`. Values are in bits unless a claim says otherwise. Of a claim about several "
+        "points, the page shows the worst. Met means that the means fulfill the claim. In doubt means that "
+        "the 95 % t-interval over seeds of the difference does not exclude the opposite."
+    )
+    wording = {claim["claim"]: claim for claim in study["claim"]}
+    parts += [show_claim(claim, wording.get(claim["claim"], claim)) for claim in claims]
+    parts.append("## Study file")
+    parts.append(f'??? note "studies/{name}.toml"\n\n' + indent(f"```toml\n{source.rstrip()}\n```"))
+    return "\n\n".join(parts) + "\n"
+
+
+def show_claim(claim: dict[str, Any], wording: dict[str, Any]) -> str:
+    """Return the verdict on one claim as Markdown.
+
+    Args:
+        claim: The stored verdict (claims.json).
+        wording: The claim in the study file, whose source and finding are shown.
+    """
+    verdict = "Met" if claim["met"] else "Not met"
+    if claim["doubt"]:
+        verdict += ", in doubt"
+    found = claim["why"]
+    if claim["left"] is not None and claim["right"] is not None:
+        found = f"{claim['left']:.3f} against {claim['right']:.3f}"
+    if claim["at"]:
+        found += " at " + ", ".join(f"{name}={shown(value)}" for name, value in claim["at"].items())
+    seeds = f"{claim['seeds']} seed" + ("s" if claim["seeds"] != 1 else "")
+    kind = "success" if claim["met"] and not claim["doubt"] else "warning" if claim["doubt"] else "failure"
+    body = [f"```text\n{claim['claim']}\n```", f"Sweep `{claim['sweep']}`, {seeds}: {found}."]
+    if wording.get("finding"):
+        body.append(f"Finding: {wording['finding']}.")
+    body.append(f"Source: {wording['source']}.")
+    return f'!!! {kind} "{verdict}"\n\n' + indent("\n\n".join(body))
+
+
+def shown(value: object) -> str:
+    """Return a value of an axis as text, with numbers in their shortest form."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def render_notebook(path: Path) -> tuple[str, dict[str, bytes]]:
+    """Return a notebook as Markdown, and its pictures by file name."""
+    text, images = [f"*This page is the notebook `docs/notebooks/{path.name}`, with its outputs.*"], {}
+    for number, cell in enumerate(json.loads(path.read_text(encoding="utf-8"))["cells"]):
+        source = joined(cell["source"])
+        if cell["cell_type"] == "markdown":
+            text.append(source)
+            continue
+        text.append(f"```python\n{source}\n```")
+        for position, output in enumerate(cell["outputs"]):
+            data = output.get("data", {})
+            if output["output_type"] == "stream" and output["name"] == "stdout":
+                text.append(as_text(output["text"]))
+            elif "image/png" in data:
+                name = f"{path.stem}-{number}-{position}.png"
+                images[name] = base64.b64decode(joined(data["image/png"]))
+                text.append(f"![Output of the cell above]({name})")
+            elif "text/html" in data:
+                # Blank lines would end the HTML block.
+                html = re.sub(r"\n\s*\n", "\n", joined(data["text/html"]))
+                text.append(re.sub(r"<style.*?</style>", "", html, flags=re.DOTALL))
+            elif "text/plain" in data:
+                text.append(as_text(data["text/plain"]))
+    # The title must come first for the page to have one.
+    if text[1].startswith("# "):
+        title, _, rest = text[1].partition("\n")
+        text[:2] = [title, text[0], rest.strip()]
+    return "\n\n".join(text) + "\n", images
+
+
+def as_text(output: str | list[str]) -> str:
+    """Return printed output as a block without terminal colors."""
+    return f"```text\n{ANSI.sub('', joined(output)).rstrip()}\n```"
+
+
+def joined(source: str | list[str]) -> str:
+    """Return a multi-line string of the notebook format as one string."""
+    return source if isinstance(source, str) else "".join(source)
+
+
+def indent(text: str) -> str:
+    """Return text indented by four spaces, for the body of an admonition."""
+    return "\n".join(f"    {line}" if line else "" for line in text.split("\n"))

@@ -1,0 +1,108 @@
+"""What the probes of one readout say about one target on held-out rows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from pidlab.probes.data import Labels
+from pidlab.probes.posteriors import log_ratio_bits
+
+# The score has not converged if four times the rows raise it by more than MAX_RISE bits, or by more
+# than two standard errors and at least MIN_RISE bits.
+MAX_RISE, MIN_RISE = 0.02, 0.005
+
+# Posteriors of one probe: ln q on validation and on test rows.
+HeldOut = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Posteriors of every probe on held-out rows, with the labels of these rows.
+
+    Training rows have no place here, so that every score is a held-out score.
+
+    Args:
+        probes: Names of the probes.
+        validation: ln q(y|z) of each probe on validation rows, each of shape (members, classes, m).
+        test: ln q(y|z) of each probe on test rows, each of shape (members, classes, k).
+        y_validation: Class indices of validation rows, shape (members, m).
+        y_test: Class indices of test rows, shape (members, k).
+        log_prior: Natural log of the exact prior, shape (members, classes).
+    """
+
+    probes: tuple[str, ...]
+    validation: tuple[Float[Tensor, "members classes m"], ...]
+    test: tuple[Float[Tensor, "members classes k"], ...]
+    y_validation: Int[Tensor, "members m"]
+    y_test: Int[Tensor, "members k"]
+    log_prior: Float[Tensor, "members classes"]
+
+    @classmethod
+    def of(cls, labels: Labels, i: int, probes: Mapping[str, HeldOut]) -> "Reading":
+        """Return the reading of target `i` of `labels`.
+
+        Args:
+            labels: Labels of the rows.
+            i: Position of the target in `labels`.
+            probes: Posteriors of each probe by name.
+        """
+        # Labels are padded to one number of classes; keep those that every probe scores.
+        classes = min(validation.shape[1] for validation, _ in probes.values())
+        return cls(
+            tuple(probes),
+            tuple(validation[:, :classes] for validation, _ in probes.values()),
+            tuple(test[:, :classes] for _, test in probes.values()),
+            labels.validation[:, i],
+            labels.test[:, i],
+            labels.log_prior[:, i, :classes],
+        )
+
+    @cached_property
+    def headline(self) -> Int[Tensor, " members"]:
+        """Index of the probe with the best validation score, for each member."""
+        means = [_bits(q, self.y_validation, self.log_prior).mean(-1) for q in self.validation]
+        return torch.stack(means).argmax(0)
+
+    @cached_property
+    def bits(self) -> Float[Tensor, "probes members k"]:
+        """log2 q(y|z)/p(y) of every test row, in bits; the mean is the captured bits."""
+        return torch.stack([_bits(q, self.y_test, self.log_prior) for q in self.test])
+
+    @property
+    def headline_bits(self) -> Float[Tensor, "members k"]:
+        """Score of every test row by the headline probe, in bits."""
+        return self.bits[self.headline, self._members]
+
+    def headline_posteriors(
+        self,
+    ) -> tuple[Float[Tensor, "members classes m"], Float[Tensor, "members classes k"]]:
+        """Return ln q(y|z) of the headline probe on validation and on test rows."""
+        place = (self.headline, self._members)
+        return torch.stack(self.validation)[place], torch.stack(self.test)[place]
+
+    @property
+    def _members(self) -> Tensor:
+        return torch.arange(len(self.headline), device=self.headline.device)
+
+
+def _bits(log_q: Tensor, y: Tensor, log_prior: Tensor) -> Tensor:
+    return log_ratio_bits(log_q[:, None], y[:, None], log_prior[:, None])[:, 0].double()
+
+
+def has_converged(full: Reading, quarter: Reading) -> Bool[Tensor, "probes members"]:
+    """Return whether the test score of each probe stopped rising with the number of training rows.
+
+    The check has false positives: a probe that reads nothing from either number of rows seems
+    converged. The planted control (`pidlab.probes.controls`) shows what such a probe could read.
+
+    Args:
+        full: Reading with all training rows.
+        quarter: Reading with a quarter of the training rows, on the same test rows.
+    """
+    rise = full.bits.mean(-1) - quarter.bits.mean(-1)
+    error = full.bits.std(-1) / full.bits.shape[-1] ** 0.5
+    return ~((rise > MAX_RISE) | (rise > torch.maximum(2.0 * error, torch.full_like(error, MIN_RISE))))

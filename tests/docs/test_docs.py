@@ -1,0 +1,42 @@
+"""Documentation: the tutorial's file, links into the repository, and the notebooks."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).parent.parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
+# Pages that mkdocs makes from the repository (docs/hooks.py).
+GENERATED = re.compile(r"^(gallery/[\w-]+|notebooks/\w+|changelog)\.md$")
+LINK = re.compile(r"\]\(([^)#\s]+)")
+CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
+
+
+def test_guide_shows_the_tutorial_file():
+    code = (ROOT / "figures" / "tutorial" / "my_loss.py").read_text()
+    assert code in (ROOT / "docs" / "your-own-objective.md").read_text()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page: Path):
+    text = CODE.sub("", page.read_text())
+    links = [link for link in LINK.findall(text) if not link.startswith("http")]
+    missing = [link for link in links if not (page.parent / link).exists() and not GENERATED.match(link)]
+    assert not missing
+
+
+def test_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+# The client starts its kernel with an event loop of its own.
+@pytest.mark.filterwarnings("ignore")
+def test_notebook_runs(path: Path, tmp_path: Path):
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()

@@ -1,0 +1,34 @@
+"""Access to the artists of a panel."""
+
+import numpy as np
+
+from pidlab.plots.style import looks
+
+
+def mean_line(panel, objective):
+    """The line through the means of an objective; error bars have a line without style."""
+    color = looks([objective])[objective].color
+    (line,) = [
+        line for line in panel.lines if line.get_color() == color and line.get_linestyle() not in ("None", "")
+    ]
+    return line
+
+
+def assert_line(panel, objective, x, y):
+    """Checks the means of an objective; all its points are shifted alike, by less than half a step."""
+    line = mean_line(panel, objective)
+    shift = line.get_xdata() - np.array(x)
+    np.testing.assert_allclose(shift, shift[0], atol=1e-9)
+    assert len(x) < 2 or abs(shift[0]) < np.diff(x).min() / 2
+    np.testing.assert_allclose(line.get_ydata(), y)
+
+
+def dots(panel):
+    """Positions of the dots of single seeds."""
+    offsets = [c.get_offsets() for c in panel.collections if type(c).__name__ == "PathCollection"]
+    return np.concatenate(offsets) if offsets else np.empty((0, 2))
+
+
+def intervals(panel):
+    """Ends of the error bars, shape (bars, 2 ends, 2 coordinates)."""
+    return [s for c in panel.collections if type(c).__name__ == "LineCollection" for s in c.get_segments()]
