@@ -136,6 +136,6 @@ def meaning(setting: str) -> str:
 
     Example:
         >>> meaning("rate")
-        'learning rate of Adam'
+        'learning rate'
     """
     return next(f.metadata["meaning"] for f in fields(Training) if f.name == setting)

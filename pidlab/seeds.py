@@ -61,7 +61,7 @@ def temporary_seed(
     Args:
         seed: Seed inside the block.
         device: A CUDA device also seeds and restores the generators of all CUDA devices.
-        everywhere: Whether to seed and restore numpy's and Python's global generators, too.
+        everywhere: Whether to seed and restore the global generators of numpy and Python, too.
 
     Example:
         >>> with temporary_seed(0):

@@ -30,44 +30,84 @@ def decompose(
     samples: Annotated[
         bool, typer.Option("--samples", help="FILE is a CSV file x1,x2,y with one row per sample.")
     ] = False,
+    columns: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,TARGET", help="Columns of a CSV file for X1, X2, Y. Default: x1,x2,y."),
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="With --samples: number of samples of each row.")
+    ] = None,
+    groups: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="With --samples: groups of dependent rows, such as subjects."),
+    ] = None,
+    bins: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="With --samples: cut numeric columns into N bins of equal mass."),
+    ] = None,
     normalize: Annotated[
         bool, typer.Option("--normalize", help="Accept counts or weights; divide by their sum.")
+    ] = False,
+    gaussian: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DY,D1,D2",
+            help="FILE is a covariance of (Y, X1, X2) of these sizes (.npy or .csv); with --samples, one row "
+            "per sample, normalized to a Gaussian copula.",
+        ),
+    ] = None,
+    pointwise: Annotated[
+        bool, typer.Option("--pointwise", help="Add the terms of each outcome; measures sx and ccs.")
     ] = False,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw the terms as bars; .pdf, .svg or .png.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the exact decomposition of a distribution, in bits."""
+    """Print the exact decomposition of a distribution, or an estimate from samples, in bits."""
     from pidlab.info import MEASURES
     from pidlab.info import decompose as solve
-    from pidlab.info.pmf_files import load_pmf, read_samples
+    from pidlab.info import pointwise as local_terms
+    from pidlab.info.pmf_files import load_pmf
 
     if measure not in MEASURES:
         raise InvalidRequest(f"unknown measure {measure!r}: {nearest(measure, MEASURES)}")
     if plot is not None and plot.suffix not in PICTURES:
         raise InvalidRequest(f"--plot {plot}: unknown format; use {', '.join(PICTURES)}")
+    for option, value in (("--weights", weights), ("--groups", groups), ("--bins", bins)):
+        if value is not None and not samples:
+            raise InvalidRequest(f"{option} {value}: only for samples; add --samples")
+    if pointwise and (samples or gaussian or measure not in ("sx", "ccs")):
+        raise InvalidRequest("--pointwise: only for a pmf and --measure sx or ccs")
+    if gaussian is not None:
+        for option, value in (("--columns", columns), ("--weights", weights), ("--groups", groups)):
+            if value is not None:
+                raise InvalidRequest(f"{option} {value}: not available with --gaussian")
+        if bins is not None or normalize or measure != "broja":
+            raise InvalidRequest("--gaussian: takes no --bins or --normalize, and --measure broja only")
+        _gaussian(what, gaussian, samples, plot, as_json)
+        return
+    names = _columns(columns)
     extra: dict[str, Any] = {}
     estimates: Any = None
     if samples:
-        from pidlab.info.samples import decompose_samples
+        import numpy as np
 
-        codes, counted = read_samples(what)
-        pmf = counted.values / counted.values.sum()
-        estimates = decompose_samples(codes, measure)
+        from pidlab.info.samples import decompose_samples, read_samples
+
+        data = read_samples(what, names, weights=weights, groups=groups, bins=bins)
+        estimates = decompose_samples(data.codes, measure, weights=data.weights, groups=data.groups)
+        pmf = np.zeros([len(s) for s in data.symbols])
+        np.add.at(pmf, tuple(data.codes.T), 1.0 if data.weights is None else data.weights)
+        pmf /= pmf.sum()
         result = estimates.plug_in
-        extra = {
-            "samples": estimates.n,
-            "cells": estimates.cells,
-            "samples_per_cell": estimates.n_per_cell,
-            "corrected": estimates.corrected.to_dict(),
-            "null_mean": estimates.null_mean,
-            "null_high": estimates.null_high,
-            "p_value": estimates.p_value,
-        }
+        extra = estimates.to_dict()
     else:
-        pmf = load_pmf(what, normalize).values
+        table = load_pmf(what, normalize, names)
+        pmf = table.values
         result = solve(pmf, measure)
+        if pointwise:
+            extra["pointwise"] = _outcomes(local_terms(pmf, measure), table.symbols)
     by_measure = {measure: result}
     if (plot is not None or not as_json) and pmf.size <= MOST_CELLS_OF_ALL_MEASURES:
         by_measure |= {name: solve(pmf, name) for name in MEASURES if name != measure}
@@ -77,6 +117,70 @@ def decompose(
         typer.echo(json.dumps(result.to_dict() | extra, indent=2))
         return
     _show(what, pmf, by_measure, estimates)
+    if pointwise:
+        _show_pointwise(measure, extra["pointwise"])
+
+
+def _gaussian(what: str, sizes: str, samples: bool, plot: Path | None, as_json: bool) -> None:
+    """Decompose a covariance or samples of jointly Gaussian variables."""
+    from rich.console import Console
+
+    from pidlab.info import gaussian
+    from pidlab.info.gaussian_samples import decompose_gaussian_samples, read_numbers
+
+    try:
+        dims = tuple(int(size) for size in sizes.split(","))
+    except ValueError:
+        dims = ()
+    if len(dims) != 3 or min(dims) < 1:
+        raise InvalidRequest(f"--gaussian {sizes}: expected the sizes of Y, X1, X2, such as 1,2,1")
+    values = read_numbers(what)
+    try:
+        estimates = decompose_gaussian_samples(values, dims) if samples else None
+        result = estimates.plug_in if estimates else gaussian(values, dims)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"{what}: {error}") from None
+    if plot is not None:
+        _draw({"broja": result}, Path(what).name, plot)
+    if as_json:
+        typer.echo(json.dumps(estimates.to_dict() if estimates else result.to_dict(), indent=2))
+        return
+    console = Console(highlight=False)
+    console.print(_estimates("Gaussian broja", estimates) if estimates else _terms("Gaussian broja", result))
+    console.print(_informations(result))
+
+
+def _outcomes(local: dict[str, Any], symbols: Any) -> list[dict[str, Any]]:
+    """Convert local terms to one record per outcome with mass."""
+    import numpy as np
+
+    return [
+        {name: names[i] for name, names, i in zip(("x1", "x2", "y"), symbols, cell, strict=True)}
+        | {name: float(values[tuple(cell)]) for name, values in local.items()}
+        for cell in np.argwhere(local["p"] > 0)
+    ]
+
+
+def _show_pointwise(measure: str, rows: list[dict[str, Any]]) -> None:
+    """Print the terms of each outcome."""
+    from rich.console import Console
+
+    table = _table(f"{measure}, each outcome")
+    for column in rows[0]:
+        table.add_column(column, justify="left" if column in ("x1", "x2", "y") else "right")
+    for row in rows:
+        table.add_row(*(bits(value) if isinstance(value, float) else value for value in row.values()))
+    Console(highlight=False).print(table)
+
+
+def _columns(text: str | None) -> tuple[str, ...]:
+    """Parse --columns; an empty tuple selects the default."""
+    if text is None:
+        return ()
+    names = tuple(name.strip() for name in text.split(","))
+    if len(names) not in (3, 4) or len(set(names)) < len(names) or "" in names:
+        raise InvalidRequest(f"--columns {text}: expected three different names A,B,TARGET (and P)")
+    return names
 
 
 def _draw(by_measure: dict[str, Decomposition], title: str, path: Path) -> None:
@@ -143,16 +247,21 @@ def _terms(measure: str, result: Decomposition) -> Any:
 
 def _estimates(measure: str, estimates: Any) -> Any:
     """Tabulate the terms estimated from samples."""
-    per_cell = f"{estimates.n_per_cell:.3g} per cell ({estimates.cells} cells)"
-    table = _table(f"{measure} of {estimates.n} samples, {per_cell}")
+    per_cell = f", {estimates.n_per_cell:.3g} per cell ({estimates.cells} cells)" if estimates.cells else ""
+    table = _table(f"{measure} of {estimates.n} samples{per_cell}")
     table.add_column("term")
-    for column in ("plug-in", "corrected", "null mean", "null 95 %", "p"):
+    for column in ("plug-in", "corrected", "95 % interval"):
         table.add_column(column, justify="right")
     for term in TERMS:
-        values = (source[term] for source in (estimates.plug_in.terms, estimates.corrected.terms))
-        null = (estimates.null_mean[term], estimates.null_high[term])
-        table.add_row(term, *map(bits, (*values, *null)), f"{estimates.p_value[term]:.3f}")
-    table.caption = "corrected: jackknife; null: Y shuffled, so that there is no information"
+        interval = f"{bits(estimates.low[term])} .. {bits(estimates.high[term])}"
+        table.add_row(
+            term, bits(estimates.plug_in.terms[term]), bits(estimates.corrected.terms[term]), interval
+        )
+    table.caption = "corrected: plug-in minus its bootstrap bias; intervals: bootstrap"
+    if estimates.p_value is not None:
+        table.caption += f"\np = {estimates.p_value:.3f} for I(X1,X2;Y) = 0 (Y shuffled)"
+    if estimates.n_per_cell < 5:
+        table.caption += "\nfewer than 5 samples per cell: the bias correction is rough"
     table.caption_justify = "left"
     return table
 
@@ -186,14 +295,21 @@ def _all_measures(by_measure: dict[str, Decomposition]) -> Any:
 
 
 ESTIMATE_EPILOG = (
-    "FILE.npz contains z1 (n, d1), z2 (n, d2) and y (n,) or (n, targets) of whole numbers or strings. z12 "
-    "(n, d) is z1 and z2 concatenated unless given. With z1_test, z2_test and y_test (and z12_test) only "
-    "the test rows are scored; otherwise five folds are cross-fitted."
+    "FILE (.npz, or .pt with a dictionary of tensors) contains z1 (n, d1), z2 (n, d2) and y (n,) or "
+    "(n, targets) of whole numbers or strings. z12 (n, d) is z1 and z2 concatenated unless given. Rows with "
+    "equal entries of groups (n,) are dependent. With z1_test, z2_test and y_test (and z12_test) only the "
+    "test rows are scored; otherwise five folds are cross-fitted."
 )
 
 
 def estimate(
-    file: Annotated[Path, typer.Argument(metavar="FILE.npz", help="Representations and targets.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Representations and targets, .npz or .pt.")],
+    blocks: Annotated[
+        bool, typer.Option("--blocks", help="Rows are a time series: cross-fit contiguous blocks of rows.")
+    ] = False,
+    max_rows: Annotated[
+        int, typer.Option(metavar="N", help="Rows used of a larger file, drawn at random.")
+    ] = 100_000,
     seed: Annotated[int, typer.Option(help="Seed of the folds and the probes.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -208,7 +324,7 @@ def estimate(
     if seed < 0:
         raise InvalidRequest(f"--seed {seed}: must be at least 0")
     train, test = load_representations(file)
-    result = estimate_representations(train, test, seed)
+    result = estimate_representations(train, test, seed, blocks, max_rows)
     for line in result.warnings:
         typer.echo(f"warning: {line}", err=True)
     if as_json:

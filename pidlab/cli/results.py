@@ -39,6 +39,27 @@ if TYPE_CHECKING:
 FORMATS = ("pdf", "svg", "png")
 
 
+Labels = Annotated[
+    list[str] | None,
+    typer.Option("--label", metavar="REF=NAME", help="Name of an objective; repeat the option for several."),
+]
+Order = Annotated[
+    list[str] | None,
+    typer.Option("--order", metavar="O", help="Objective that comes first; repeat it for the next ones."),
+]
+
+
+def labels_of(pairs: list[str] | None) -> dict[str, str]:
+    """Return the names of objectives by reference; a reference may contain equal signs."""
+    labels: dict[str, str] = {}
+    for pair in pairs or []:
+        reference, sign, name = pair.rpartition("=")
+        if not (sign and reference.strip() and name.strip()):
+            raise InvalidRequest(f"--label {pair}: expected REF=NAME, such as comm=Ours")
+        labels[reference.strip()] = name.strip()
+    return labels
+
+
 def plot(
     directories: Folders,
     kind: Annotated[
@@ -63,6 +84,12 @@ def plot(
     objective: Objectives = None,
     term: Terms = None,
     at: At = None,
+    label: Labels = None,
+    order: Order = None,
+    width: Annotated[
+        float | None, typer.Option(metavar="INCHES", help="Width of the figure. Default: that of the venue.")
+    ] = None,
+    font: Annotated[str, typer.Option(help="Font: serif, as in papers, or sans.")] = "serif",
     rows: Annotated[
         str | None, typer.Option(help="Rows of a leakage figure: objective, readout or a parameter.")
     ] = None,
@@ -78,9 +105,9 @@ def plot(
     stem = name or kind
     if Path(stem).name != stem:
         raise InvalidRequest(f"--name {stem}: expected a name without a folder; set the folder with --out")
-    points = values_of(at)
+    points, labels = values_of(at), labels_of(label)
     from pidlab.plots.kinds import KINDS, caption, draw
-    from pidlab.plots.style import save
+    from pidlab.plots.style import Page, save
     from pidlab.registry import look_up
 
     chosen = look_up("kind of figure", kind, KINDS)
@@ -94,6 +121,8 @@ def plot(
         objectives=objective or (),
         terms=term or (),
         at=points,
+        order=order or (),
+        page=Page(width, font, labels),
         **{key: value for key, value in options.items() if value is not None},
         **more,
     )
@@ -175,20 +204,29 @@ def table(
     objective: Objectives = None,
     term: Terms = None,
     at: At = None,
+    label: Labels = None,
+    order: Order = None,
 ) -> None:
     """Write a table of captured bits: mean ± half the 95 % t-interval over seeds.
 
     The largest value of each column is bold if it lies above the untrained floor; floor and ceiling do not
     compete. LaTeX tables need the package booktabs.
     """
-    points = values_of(at)
+    points, labels = values_of(at), labels_of(label)
     from pidlab.registry import look_up
     from pidlab.results.tables import FORMATS, captured_table, format_table
 
     look_up("format", format_, FORMATS)
     rows, axis_groups = read_together(directories)
     captured = captured_table(
-        rows, axis_groups, readout=readout or "z12", objectives=objective or (), terms=term or (), at=points
+        rows,
+        axis_groups,
+        readout=readout or "z12",
+        objectives=objective or (),
+        terms=term or (),
+        at=points,
+        order=order or (),
+        labels=labels,
     )
     text = format_table(captured, format_)
     if out is None:

@@ -316,30 +316,30 @@ def _captured_table(result: "SweepResult") -> "Table":
         "of the 95 % t-interval over seeds",
         title_justify="left",
     )
-    points = list({tuple(row.point.items()): row.point for row in captured.rows}.values())
-    for name in points[0]:
+    for name in captured.parameters:
         table.add_column(name, justify="right")
     table.add_column("objective")
     for column in captured.columns:
         label = column.term if has_terms else f"I({column.readout};{column.term.upper()})"
         table.add_column(label, justify="right")
+    points = list({tuple(row.point.items()): row.point for row in captured.rows}.values())
     for point in thin_points(points):
-        rows = [
-            (row.objective, [format_interval(cell.mean, cell.half, " ±") for cell in row.cells])
-            for row in captured.rows
-            if row.point == point
-        ]
-        measured = [any(column) for column in zip(*(texts for _, texts in rows), strict=True)]
-        for objective, texts in rows:
-            if objective == TRUTH:
-                texts = [
-                    text or ("unknown" if known else "") for text, known in zip(texts, measured, strict=True)
-                ]
-                values = [
-                    f"{value:g}" if isinstance(value, float) else str(value) for value in point.values()
-                ]
-                table.add_row(*map(escape, values), TRUTH, *texts, style="bold")
+        rows = [row for row in captured.rows if row.point == point]
+        texts = [[format_interval(cell.mean, cell.half, " ±") for cell in row.cells] for row in rows]
+        is_measured = [any(column) for column in zip(*texts, strict=True)]
+        for row, cells in zip(rows, texts, strict=True):
+            if row.objective == TRUTH:
+                truths = [cell or "unknown" * known for cell, known in zip(cells, is_measured, strict=True)]
+                table.add_row(*map(_value, point.values()), TRUTH, *truths, style="bold")
             else:
-                table.add_row(*("" for _ in point), escape(objective), *texts)
+                table.add_row(*("" for _ in point), escape(row.objective), *cells)
         table.add_section()
     return table
+
+
+def _value(value: Any) -> str:
+    from rich.markup import escape
+
+    from pidlab.results.formatting import format_value
+
+    return escape(format_value(value))

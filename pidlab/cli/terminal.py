@@ -1,6 +1,9 @@
-"""Numbers in a terminal, and the signals that end a command."""
+"""Numbers and streams of a terminal, and the signals that end a command."""
 
+import contextlib
+import os
 import signal
+import sys
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -11,6 +14,29 @@ def bits(value: Any) -> str:
     """Format bits with six decimals, without a minus sign before zero."""
     text = f"{float(value):.6f}"
     return text[1:] if text.startswith("-") and not text.strip("-0.") else text
+
+
+def set_up_streams() -> None:
+    """Make stdout and stderr replace characters that the terminal's encoding does not have."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+
+
+def print_error(message: str) -> None:
+    """Print a message as one line on stderr; a closed or full stderr is ignored."""
+    with contextlib.suppress(OSError, AttributeError, ValueError):
+        print(" ".join(message.split()), file=sys.stderr, flush=True)
+
+
+def close_streams() -> None:
+    """Flush stdout and stderr; drop what cannot be written, so that Python reports nothing at exit."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 class Terminated(KeyboardInterrupt):

@@ -73,6 +73,19 @@ class Reading:
         return torch.stack([_bits(q, self.y_test, self.log_prior) for q in self.test])
 
     @property
+    def accuracies(self) -> list[tuple[float, float]]:
+        """Accuracy and balanced accuracy on test rows of the first member, for each probe."""
+        classes = self.log_prior.shape[1]
+        results = []
+        for log_q in self.test:
+            y, is_right = self.y_test[0], (log_q[0].argmax(0) == self.y_test[0]).double()
+            # Mean recall over the classes that occur.
+            counts = torch.bincount(y, minlength=classes)
+            recall = torch.bincount(y, weights=is_right, minlength=classes)[counts > 0] / counts[counts > 0]
+            results.append((float(is_right.mean()), float(recall.mean())))
+        return results
+
+    @property
     def headline_bits(self) -> Float[Tensor, "members k"]:
         """Score of every test row by the headline probe, in bits."""
         return self.bits[self.headline, self._members]

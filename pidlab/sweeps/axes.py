@@ -72,6 +72,8 @@ def parse_axis(name: str, text: str, points: int) -> tuple[float, ...]:
     if re.fullmatch(r"[^:.]*[^:]*:[^:]+:[^:]+", text) and ".." not in text:
         start, stop, count = text.split(":")
         raise InvalidRequest(f"{name} {text!r}: write a range as {start}..{stop}:{count}")
+    if "..." in text:  # 0...1 would be the range from 0 to 0.1
+        raise InvalidRequest(f"{name} {text!r}: three dots; write a range as {re.sub('[.]{3,}', '..', text)}")
     if ".." in text:
         ends, colon, count = text.partition(":")
         first, _, last = ends.partition("..")

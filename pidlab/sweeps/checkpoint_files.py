@@ -226,7 +226,11 @@ def _name(kind: str, run: str) -> str:
 
 
 def _packed(run: str, tensors: Mapping[str, Tensor], about: dict[str, str]) -> bytes:
-    plain = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    # `contiguous()` keeps the strides of dimensions of size 1, which safetensors refuses.
+    plain = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
     return save(plain, about | {"digest": _digest(run, plain, about)})
 
 

@@ -181,6 +181,10 @@ class Dask:
             raise InvalidRequest(
                 "--workers and --scheduler: a scheduler has its own workers; give one of the two"
             )
+        if scheduler is not None and not scheduler.strip():
+            raise InvalidRequest(
+                "--scheduler: give an address such as tcp://HOST:8786, or the scheduler's file"
+            )
         if workers is not None and workers < 1:
             raise InvalidRequest(f"--workers {workers}: must be at least 1")
         if scheduler is not None and _is_file(scheduler) and not Path(scheduler).is_file():
@@ -211,6 +215,24 @@ class Dask:
         )
         return {"name": "dask", **where, "threads": sorted(self._used)}
 
+    def prepare(self, device: str) -> None:
+        """Connect to the scheduler once.
+
+        Args:
+            device: Device type of the sweep.
+
+        Raises:
+            InvalidRequest: If the scheduler cannot be reached, or local workers would share a GPU.
+        """
+        if self._workers and device == "cuda":
+            raise InvalidRequest(
+                "--workers: worker processes would share one GPU; start a worker for each GPU with "
+                "`dask worker --resources GPU=1`, and give --scheduler"
+            )
+        if self._scheduler:
+            with self._client():
+                pass
+
     def outcomes(
         self, cohorts: Sequence[Cohort], work: Work, progress: Progress
     ) -> Generator[Outcome, None, None]:
@@ -227,11 +249,6 @@ class Dask:
         if not cohorts:
             return
         gpu = cohorts[0].runs[0].device == "cuda"
-        if self._workers and gpu:
-            raise InvalidRequest(
-                "--workers: worker processes would share one GPU; start a worker for each GPU with "
-                "`dask worker --resources GPU=1`, and give --scheduler"
-            )
         with self._client() as client:
             if not _has_worker(client, gpu):
                 kind = " with --resources GPU=1" if gpu else ""
@@ -343,7 +360,7 @@ def _has_worker(client: Client, gpu: bool) -> bool:
 
 
 def _line(error: BaseException) -> str:
-    return reason(error).splitlines()[0]
+    return reason(error).splitlines()[0].rstrip(": ")
 
 
 def _is_file(scheduler: str) -> bool:
@@ -379,7 +396,7 @@ def _remote_client(scheduler: str) -> Generator[Client]:
     where: dict[str, Any] = {"scheduler_file" if _is_file(scheduler) else "address": scheduler}
     try:
         client = Client(**where, timeout=TIMEOUT, set_as_default=False)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except Exception as error:  # a damaged file fails in any way, also by an assertion
         raise InvalidRequest(
             f"--scheduler {scheduler}: no answer ({_line(error)}); give an address such as "
             "tcp://HOST:8786, or the scheduler's file"

@@ -96,6 +96,9 @@ class Engine(Protocol):
         """The engine's name and settings, for provenance."""
         ...
 
+    def prepare(self, device: str) -> None:
+        """Check that the engine can train on a device, before anything is written."""
+
     def outcomes(
         self, cohorts: Sequence[Cohort], work: Work, progress: Progress
     ) -> Generator[Outcome, None, None]:
@@ -119,6 +122,9 @@ class Local:
     def record(self) -> dict[str, Any]:
         """The engine's name and number of threads."""
         return {"name": "local", "threads": [self._threads or torch.get_num_threads()]}
+
+    def prepare(self, device: str) -> None:
+        """Do nothing; this process can always train."""
 
     def outcomes(
         self, cohorts: Sequence[Cohort], work: Work, progress: Progress

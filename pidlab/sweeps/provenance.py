@@ -100,11 +100,16 @@ def package_version(package: str) -> str | None:
 
 
 def _git() -> dict[str, Any] | None:
-    def run(*arguments: str) -> str:
-        answer = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)
-        return answer.stdout.strip()
+    """Return the commit of the working folder and whether files differ from it; None outside of git."""
+    # Commands that the folder's own configuration names must not be run.
+    safe = ["-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.pager=cat"]
+
+    def run(*arguments: str) -> bytes:
+        command = ["git", "--no-optional-locks", *safe, *arguments]
+        return subprocess.run(command, capture_output=True, check=True, timeout=20).stdout.strip()
 
     try:
-        return {"commit": run("rev-parse", "HEAD"), "modified": bool(run("status", "--porcelain"))}
-    except (OSError, subprocess.CalledProcessError):
+        commit = run("rev-parse", "HEAD").decode(errors="replace")
+        return {"commit": commit, "modified": bool(run("status", "--porcelain"))}
+    except (OSError, subprocess.SubprocessError):
         return None

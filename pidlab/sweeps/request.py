@@ -5,6 +5,7 @@ import hashlib
 import itertools
 import json
 import math
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -26,6 +27,9 @@ from pidlab.training.checkpoints import checkpoint_steps
 from pidlab.training.cohort import run_trial
 
 _TRAINING_FIELDS = tuple(f.name for f in dataclasses.fields(Training))
+
+# Largest number of runs of a sweep; planning more would take hours.
+MOST_RUNS = 10_000_000
 
 
 def build_request(
@@ -148,6 +152,8 @@ class Request:
     def __post_init__(self) -> None:
         if self.seeds < 1:
             raise InvalidRequest(f"--seeds {self.seeds}: must be at least 1")
+        if self.seeds > MOST_RUNS:
+            raise InvalidRequest(f"--seeds {self.seeds}: must be at most {MOST_RUNS:,}")
         if self.first_seed < 0:
             raise InvalidRequest(f"first_seed {self.first_seed}: must be at least 0")
         if not self.objectives:
@@ -169,6 +175,11 @@ class Request:
         if self.zipped and len(lengths) > 1:
             sizes = ", ".join(f"{axis.names[0]} {len(axis.values)}" for axis in self.varied)
             raise InvalidRequest(f"--zip: needs axes of equal length, got {sizes}")
+        runs = self.size * len(self.objectives) * self.seeds
+        if runs > MOST_RUNS:
+            raise InvalidRequest(
+                f"{runs:,} runs; a sweep has at most {MOST_RUNS:,}: use fewer points or seeds"
+            )
 
     def validate(self) -> None:
         """Check that the generator exists at every point and that every objective can be built.
@@ -181,12 +192,13 @@ class Request:
         """
         if self.__dict__.get("_is_valid"):
             return
-        for objective in self.objectives:
-            self._check_objective(objective)
         for point in self.points():
             generator, training = self.at(point, world=0)
             check_policy(generator, training.views)
             checkpoint_steps(training.steps, self.track)
+            _check_memory(generator, training)
+        for objective in self.objectives:
+            self._check_objective(objective)
         object.__setattr__(self, "_is_valid", True)
 
     def _check_objective(self, objective: str) -> None:
@@ -308,6 +320,43 @@ class Request:
         ]
         slug = re.sub(r"[^\w.=+-]+", "-", "_".join(words) or parse(self.generator).name)
         return f"{slug}-{digest(fields)[:8]}"
+
+
+def _check_memory(generator: Generator, training: Training) -> None:
+    """Refuse settings that need more memory than this machine has.
+
+    The estimate is a lower bound: the minibatch with two views, a finite training set, and the weights of the
+    encoders with their gradients and two moments of Adam, in float32.
+
+    Raises:
+        InvalidRequest: If the estimate exceeds the physical memory.
+    """
+    widths = [math.prod(modality.shape) for modality in generator.modalities]
+    sizes = [training.hidden] * training.layers + [training.dim]
+    vectors = [[math.prod(m.shape), *sizes] for m in generator.modalities if len(m.shape) == 1]
+    weights = sum(n * m for widths_ in vectors for n, m in itertools.pairwise(widths_))
+    needs = {
+        f"batch {training.batch} of {sum(widths)} values": 4 * 3 * training.batch * sum(widths),
+        f"samples {training.samples} of {sum(widths)} values": 4 * (training.samples or 0) * sum(widths),
+        f"encoders with hidden {training.hidden}, layers {training.layers}, dim {training.dim}": 4
+        * 4
+        * weights,
+    }
+    memory = physical_memory()
+    largest = max(needs, key=lambda name: needs[name])
+    if sum(needs.values()) > memory:
+        raise InvalidRequest(
+            f"{largest}: needs at least {needs[largest] / 1e9:,.0f} GB of memory, but this machine has "
+            f"{memory / 1e9:,.0f} GB; choose smaller sizes"
+        )
+
+
+def physical_memory() -> int:
+    """Return the memory of this machine in bytes; a large number where the system does not tell it."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return 2**42
 
 
 def digest(value: Any) -> str:

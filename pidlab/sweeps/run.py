@@ -96,8 +96,9 @@ def run_sweep(
     started = time.perf_counter()
     request.validate()
     runs = Runs(request)
-    directory = ensure_writable(directory or Path("runs") / request.name)
     engine, progress = engine or Local(), progress or Silent()
+    engine.prepare(request.device)
+    directory = ensure_writable(directory or Path("runs") / request.name)
     with lock_folder(directory), closing(Store(directory / STORE)) as store:
         store.plan(runs)
         if save:

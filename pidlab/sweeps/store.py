@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sqlite3
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from pidlab.decomposition import TERMS
@@ -91,13 +94,33 @@ def connect(path: Path, *, reading: bool = False) -> sqlite3.Connection:
     if reading and not path.is_file():
         raise InvalidRequest(f"no results in {path.parent}: give the folder of a sweep")
     with clearly(path):
-        uri = f"{path.absolute().as_uri()}?mode={'ro' if reading else 'rwc'}"
-        db = sqlite3.connect(uri, uri=True)
+        db = _open_for_reading(path) if reading else _open(path, "mode=rwc")
         try:
             return _newest(db, path, reading)
         except BaseException:
             db.close()
             raise
+
+
+def _open(path: Path, options: str) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?{options}", uri=True)
+
+
+def _open_for_reading(path: Path) -> sqlite3.Connection:
+    """Open a file without writing to its folder, where SQLite would leave a shared-memory file."""
+    log = path.with_name(f"{path.name}-wal")
+    if not log.exists() or log.stat().st_size == 0:
+        return _open(path, "immutable=1")
+    if os.access(path.parent, os.W_OK):  # a sweep is running, or was killed: the log belongs to the results
+        return _open(path, "mode=ro")
+    with TemporaryDirectory() as folder:
+        copy = Path(folder) / path.name
+        shutil.copyfile(path, copy)
+        shutil.copyfile(log, copy.with_name(log.name))
+        memory = sqlite3.connect(":memory:")
+        with closing(_open(copy, "mode=rw")) as db:
+            db.backup(memory)
+    return memory
 
 
 @contextmanager

@@ -21,7 +21,7 @@ def pidlab(monkeypatch, capsys, *arguments):
     return exit_.value.code, out, err
 
 
-def test_cuda_without_one(tmp_path, monkeypatch, capsys):
+def test_cuda_on_a_machine_without_cuda_is_refused(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     code, _, err = pidlab(monkeypatch, capsys, "sweep", "--device", "cuda")
@@ -126,7 +126,7 @@ def test_help_and_plots_start_without_torch():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_stopping_is_said_and_exits_130(tmp_path, monkeypatch, capsys):
+def test_stopping_is_reported_and_exits_with_130(tmp_path, monkeypatch, capsys):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
@@ -137,7 +137,7 @@ def test_stopping_is_said_and_exits_130(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt, 130), (Terminated, 143)])
-def test_any_command_says_that_it_was_stopped_and_by_which_signal(tmp_path, monkeypatch, capsys, stop, code):
+def test_every_command_exits_with_the_code_of_its_signal(tmp_path, monkeypatch, capsys, stop, code):
     def stopped(_):
         raise stop
 

@@ -4,7 +4,6 @@ import json
 
 import pandas as pd
 import pytest
-
 from pidlab.cli.main import main
 
 

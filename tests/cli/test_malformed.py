@@ -46,13 +46,13 @@ def accepted(*_, **__):
     raise AssertionError("a malformed request was accepted")
 
 
-def test_there_are_enough():
+def test_the_list_has_enough_requests():
     asked = [arguments for arguments, _ in MALFORMED]
     assert len(set(asked)) == len(asked) >= 150
 
 
 @pytest.mark.parametrize(("arguments", "says"), MALFORMED, ids=[a for a, _ in MALFORMED])
-def test_malformed_requests(typed, tmp_path, monkeypatch, arguments, says):
+def test_malformed_requests_are_refused_in_one_line(typed, tmp_path, monkeypatch, arguments, says):
     (tmp_path / "mine.py").write_text(MINE)
     (tmp_path / "broken.py").write_text("class Loss(:")
     (tmp_path / "text.csv").write_text("this is no table")
@@ -92,9 +92,7 @@ FLIPS = (0, 5, 15, 16, 18, 28, 44, 47, 56, 60, 63, 68, 71, 100, 101, 103, 105, 1
     ("kind", "at"), [("cut", n) for n in CUTS] + [("flip", n) for n in FLIPS] + [("nothing", 0)]
 )
 @pytest.mark.parametrize("command", [f"{SWEEP} --out there", "status there", "export there"])
-def test_damaged_results_are_refused_and_left_as_they_are(
-    typed, tmp_path, monkeypatch, sound, command, kind, at
-):
+def test_damaged_results_are_refused_and_not_changed(typed, tmp_path, monkeypatch, sound, command, kind, at):
     data = bytearray(sound)
     if kind == "cut":
         del data[at:]

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from pidlab.cli.main import main
+from pidlab.cli import main
 from pidlab.plots.parts import images_figure
 
 

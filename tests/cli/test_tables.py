@@ -5,7 +5,7 @@ from swept import table
 from pidlab.cli.sweep import print_captured
 
 
-def test_a_readout_without_a_sound_run_at_a_point_is_left_empty(tmp_path, capsys):
+def test_a_readout_that_no_finished_run_has_at_a_point_is_empty(tmp_path, capsys):
     rows = table(points=(0.0, 1.0), objectives=("comm",), readouts=("z1", "z12")).replace("synergy", "y")
     rows = rows[(rows["term"] == "y") & ((rows["unique1"] == 0.0) | (rows["readout"] == "z12"))]
     rows["unique2"] = 1.0

@@ -214,7 +214,7 @@ def test_line_numbers_skip_texts_of_several_lines():
 def test_listing_studies_does_not_import_torch():
     code = (
         "import sys; sys.argv = ['pidlab', 'study', 'list']\n"
-        "from pidlab.cli.main import app\n"
+        "from pidlab.cli.commands import app\n"
         "app(standalone_mode=False)\n"
         "assert 'torch' not in sys.modules"
     )

@@ -20,7 +20,7 @@ from pidlab.sweeps.axes import parse_axis, parse_values
         ("-1", (-1.0,)),
     ],
 )
-def test_reads_what_the_help_says(text, values):
+def test_axis_grammar(text, values):
     assert parse_axis("unique", text, 11) == values
 
 
@@ -46,7 +46,7 @@ def test_reads_what_the_help_says(text, values):
         ("0..1..2", "'1..2'"),
     ],
 )
-def test_refuses_the_rest_by_name_in_one_line(text, says):
+def test_malformed_axes_are_refused_by_name_in_one_line(text, says):
     with pytest.raises(InvalidRequest) as caught:
         parse_axis("unique", text, 11)
     message = str(caught.value)
@@ -67,7 +67,7 @@ def test_ranges_include_their_ends_and_are_even(a, b, n):
     assert values[-1] == pytest.approx(last, abs=1e-11)
 
 
-def test_words_only_where_they_are_allowed():
+def test_words_are_allowed_only_for_parameters_that_are_not_terms():
     assert parse_values("views", "task,noise", 11) == ("task", "noise")
     assert parse_values("noise", "0..1:2", 11) == (0.0, 1.0)
     with pytest.raises(InvalidRequest):

@@ -130,7 +130,7 @@ def test_memory_does_not_grow_with_the_runs(tmp_path):
     assert peak(600) - peak(100) < 100 * 5000
 
 
-def test_runs_are_the_same_however_they_are_come_by():
+def test_iteration_indexing_and_slicing_give_the_same_runs():
     runs = Runs(asked(axes=(line(3), Axis(("noise",), (0.1, 0.2)))))
     listed = [*runs]
     assert [runs[i] for i in range(len(runs))] == listed
@@ -144,7 +144,7 @@ def test_runs_are_the_same_however_they_are_come_by():
     assert runs.few(24) is runs
 
 
-def test_of_a_big_sweep_some_points_are_shown_and_all_are_written(tmp_path, monkeypatch):
+def test_a_large_sweep_shows_some_points_and_writes_all(tmp_path, monkeypatch):
     request = asked(axes=(line(5),), objectives=("untrained",))
     whole = run_sweep(request, tmp_path)
     write_sweep_files(whole)

@@ -44,7 +44,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.parametrize("objective", ["comm", "looped.py:Looped"])
-def test_a_loaded_run_is_the_fitted_one_bit_for_bit(folder, monkeypatch, objective):
+def test_a_loaded_run_equals_the_fitted_model_exactly(folder, monkeypatch, objective):
     directory, request = folder
     monkeypatch.chdir(directory)
     run = next(r for r in Runs(request) if r.objective == objective and r.seed == 1)
@@ -58,7 +58,7 @@ def test_a_loaded_run_is_the_fitted_one_bit_for_bit(folder, monkeypatch, objecti
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
-def test_representations_are_of_the_rows_that_probes_are_scored_on(folder, monkeypatch):
+def test_saved_representations_are_those_of_the_test_rows(folder, monkeypatch):
     directory, request = folder
     monkeypatch.chdir(directory)
     run = Runs(request)[0]
@@ -84,7 +84,7 @@ def test_missing_and_damaged_files_are_refused_by_name(folder, monkeypatch, tmp_
     try:
         for spoilt in (flipped, whole[:-10], b"", whole[:4], other):
             path.write_bytes(spoilt)
-            with pytest.raises(InvalidRequest, match=f"cannot use .*{key}.safetensors"):
+            with pytest.raises(InvalidRequest, match=f"cannot read .*{key}.safetensors"):
                 pidlab.load_run(out, key)
         path.unlink()
         with pytest.raises(InvalidRequest, match=f"no weights of run {key} .*--save weights"):
@@ -97,7 +97,7 @@ def test_missing_and_damaged_files_are_refused_by_name(folder, monkeypatch, tmp_
         pidlab.load_run(tmp_path, key)
 
 
-def test_what_was_trained_without_saving_is_said(folder, monkeypatch):
+def test_finished_runs_without_saved_files_are_reported(folder, monkeypatch):
     from pidlab.sweeps.execute import Silent
 
     directory, _ = folder
@@ -109,3 +109,13 @@ def test_what_was_trained_without_saving_is_said(folder, monkeypatch):
     monkeypatch.setattr(progress, "note", notes.append, raising=False)
     run_sweep(request, directory / "plain", save=("weights",), progress=progress)
     assert notes == ["1 finished runs have no saved weights; a sweep in a new --out saves them"]
+
+
+@pytest.mark.parametrize(("objective", "steps"), [("untrained", 4), ("cross", 1)])
+def test_weights_of_one_step_and_of_none_are_saved(tmp_path, objective, steps):
+    training = Training(steps=steps, batch=16, hidden=8)
+    request = Request(objectives=(objective,), seeds=1, training=training, probes="quick")
+    result = run_sweep(request, tmp_path, save=("weights",))
+    assert not result.failures
+    again = pidlab.load_run(tmp_path, Runs(request)[0].key)
+    assert len(again.losses) == (0 if objective == "untrained" else steps)

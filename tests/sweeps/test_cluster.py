@@ -65,7 +65,7 @@ def mortal(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_workers_killed_in_the_midst_of_cohorts_cost_nothing_but_time(mortal):
+def test_killed_workers_do_not_change_results(mortal):
     pytest.importorskip("distributed")
     from pidlab.sweeps.cluster import Dask
 
@@ -104,7 +104,7 @@ def slow_after_the_first(cohort, progress):
     return work(cohort, progress)
 
 
-def test_a_sweep_that_is_stopped_leaves_nothing_to_a_users_workers(mortal):
+def test_stopping_a_sweep_cancels_its_cohorts_on_a_scheduler(mortal):
     distributed = pytest.importorskip("distributed")
     from pidlab.sweeps.cluster import Dask
 
@@ -129,7 +129,7 @@ def message(**changes):
     return dataclasses.replace(Message((run.specification,), versions(), os.getcwd(), None), **changes)
 
 
-def test_a_worker_answers_with_outcome_notes_and_steps(mortal):
+def test_a_worker_returns_outcome_notes_and_steps(mortal):
     answered = answer(work, message())
     assert answered.outcome is not None
     assert list(answered.outcome.keys) == [Runs(asked())[0].key]
@@ -137,7 +137,7 @@ def test_a_worker_answers_with_outcome_notes_and_steps(mortal):
 
 
 @pytest.mark.parametrize("name", ["pidlab", "torch", "result version"])
-def test_a_worker_of_other_versions_refuses_and_names_both(mortal, monkeypatch, name):
+def test_a_worker_with_another_version_refuses_and_names_both_versions(mortal, monkeypatch, name):
     monkeypatch.setattr(worker_module, "_place", lambda: "worker tcp://there:1")
     answered = answer(work, message(versions=versions() | {name: "0.0.7"}))
     assert answered.outcome is None
@@ -155,7 +155,7 @@ def test_a_worker_with_another_source_of_an_objective_refuses(mortal, monkeypatc
     assert str(Runs(asked())[0].source) in answered.refusal  # what is there now
 
 
-def test_own_files_are_looked_for_in_the_drivers_folder(mortal, monkeypatch, tmp_path_factory):
+def test_user_files_are_found_in_the_working_folder_of_the_driver(mortal, monkeypatch, tmp_path_factory):
     sent = message()
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     answered = answer(work, sent)
@@ -167,14 +167,14 @@ def test_own_files_are_looked_for_in_the_drivers_folder(mortal, monkeypatch, tmp
     "generator",
     ["atoms(noise=0.2)", "gate('and')", "factorcl(chosen=(2, 1, 1))", "three", "gaussian", "trifeature"],
 )
-def test_a_run_is_its_specification_also_as_json(generator):
+def test_a_run_is_restored_from_its_specification_as_json(generator):
     for run in Runs(Request(generator=generator, objectives=("cross",), seeds=1)):
         again = restore(json.loads(run.text))
         assert again.key == run.key
         assert (again.generator, again.training, again.seed) == (run.generator, run.training, run.seed)
 
 
-def test_runs_of_other_versions_and_other_files_are_not_restored(tmp_path, monkeypatch):
+def test_runs_of_another_version_or_file_are_not_restored(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.csv").write_text("x1,x2,y,p\n0,0,0,.5\n1,1,1,.5\n")
     (run,) = Runs(Request(generator="gate('mine.csv')", objectives=("cross",), seeds=1))

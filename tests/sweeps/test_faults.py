@@ -68,7 +68,7 @@ def short_of_memory(monkeypatch):
     return limited
 
 
-def test_out_of_memory_halves_the_cohort_and_the_numbers_stay(tmp_path, short_of_memory):
+def test_running_out_of_memory_halves_the_cohort_and_keeps_the_numbers(tmp_path, short_of_memory):
     short_of_memory.room = 6
     whole = run_sweep(asked(), tmp_path / "whole")
     short_of_memory.room, heard = 2, Heard()
@@ -84,14 +84,14 @@ def test_out_of_memory_halves_the_cohort_and_the_numbers_stay(tmp_path, short_of
     assert [(c["members"], c["program"]) for c in record["cohorts"]] == [(6, "vmap")]
 
 
-def test_what_does_not_fit_even_alone_fails_with_its_reason(tmp_path, short_of_memory):
+def test_a_run_that_does_not_fit_into_memory_fails_with_its_reason(tmp_path, short_of_memory):
     short_of_memory.room = 0
     result = run_sweep(asked(seeds=1), tmp_path)
     assert len(result.failures) == result.runs == 3
     assert all("CUDA out of memory" in why for why in result.failures.values())
 
 
-def test_a_member_that_raises_fails_alone(tmp_path, monkeypatch):
+def test_a_member_that_raises_does_not_fail_the_others(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "strict.py").write_text(STRICT)
     slow = Training(steps=4, batch=32, hidden=16, rate=1e-6)  # weights stay on their side

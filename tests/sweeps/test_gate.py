@@ -13,7 +13,7 @@ pytest.importorskip("pidlab.info.broja")
 
 
 @pytest.mark.parametrize("own", [False, True], ids=["named", "own"])
-def test_a_gate_is_examined_against_its_own_truth(tmp_path, own):
+def test_a_gate_is_compared_with_its_decomposition(tmp_path, own):
     (tmp_path / "and.json").write_text(json.dumps(gate("and").tolist()))
     what = str(tmp_path / "and.json") if own else "and"
     request = Request(

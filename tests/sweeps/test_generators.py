@@ -22,7 +22,7 @@ def request(generator, *axes, **more):
     return Request(generator=generator, axes=axes, **(settings | more))
 
 
-def test_a_number_of_features_and_the_bits_of_its_name_have_a_column_each(tmp_path):
+def test_a_parameter_with_the_name_of_a_term_has_its_own_column(tmp_path):
     asked = request("factorcl", Axis(("unique1",), (0.0, 4.0, 12.0)))
     assert asked.columns == {"unique1": "factorcl.unique1"}
     assert asked.axis_groups == [("factorcl.unique1",)]
@@ -41,7 +41,7 @@ def test_a_number_of_features_and_the_bits_of_its_name_have_a_column_each(tmp_pa
     assert (tmp_path / "captured.png").stat().st_size > 500
 
 
-def test_bits_that_are_bits_keep_the_terms_column():
+def test_a_parameter_that_sets_the_bits_of_a_term_uses_its_column():
     for generator in ("atoms", "gaussian"):
         asked = request(generator, Axis(("unique1", "unique2"), (0.2, 0.4)))
         assert asked.axis_groups == [("unique1", "unique2")]
@@ -56,14 +56,14 @@ def test_bits_that_are_bits_keep_the_terms_column():
         ("synib", ["y", "y", "y"]),
     ],
 )
-def test_what_is_shown_follows_the_targets(tmp_path, generator, terms):
+def test_figures_show_the_targets_of_the_generator(tmp_path, generator, terms):
     result = run_and_draw(request(generator), tmp_path)
     assert not result.failures
     assert [panel.term for panel in panels(result.table)[1]] == terms
     assert (tmp_path / "captured.png").exists()
 
 
-def test_rows_without_a_truth_are_examined_against_none(tmp_path):
+def test_data_without_ground_truth_have_none_in_results(tmp_path):
     np.savez(tmp_path / "rows.npz", **export_arrays(load_generator("symile(0.2)"), 2000))
     training = Training(steps=3, batch=32, hidden=16, views="generic")
     result = run_and_draw(request(f"arrays({str(tmp_path / 'rows.npz')!r})", training=training), tmp_path)

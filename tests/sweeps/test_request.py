@@ -23,7 +23,7 @@ def test_product_and_zip():
         Request(axes=(UNIQUE, SYNERGY), zipped=True)
 
 
-def test_the_default_sweep_has_its_runs_in_order():
+def test_runs_are_ordered_by_point_objective_and_seed():
     runs = Runs(Request(axes=(UNIQUE,)))
     assert len(runs) == 3 * 6 * 3
     assert [r.seed for r in runs[:3]] == [0, 1, 2]
@@ -32,7 +32,7 @@ def test_the_default_sweep_has_its_runs_in_order():
     assert len({r.generator.world for r in paired}) == 1
 
 
-def test_keys_carry_everything_that_numbers_depend_on():
+def test_keys_depend_on_everything_that_changes_numbers():
     base = Request(objectives=("cross",), seeds=1)
     keys = {
         Runs(r)[0].key
@@ -52,7 +52,7 @@ def test_keys_carry_everything_that_numbers_depend_on():
     assert specification["device"] == "cpu"
 
 
-def test_tracking_changes_key_and_name_only_where_it_is_asked_for():
+def test_tracking_changes_keys_and_names_only_if_it_is_used():
     plain = Request(axes=(Axis(("unique1", "unique2"), (0.0, 1.0)),))
     assert "track" not in Runs(plain)[0].text
     tracked = dataclasses.replace(plain, track=4)
@@ -116,7 +116,7 @@ def test_wrong_requests_are_named_in_one_line(wrong, says):
     assert "\n" not in str(caught.value)
 
 
-def test_names_are_folders_and_find_the_same_request_again():
+def test_equal_requests_have_equal_names():
     request = Request(axes=(UNIQUE, SYNERGY))
     assert request.name == Request(axes=(UNIQUE, SYNERGY)).name
     assert request.name.startswith("unique=0..1_synergy=0..1-")
@@ -140,7 +140,7 @@ def test_a_smaller_budget_makes_smaller_even_cohorts():
     assert [r for c in few for r in c.runs] == [*runs]
 
 
-def test_seeds_begin_where_asked_and_nothing_else_moves():
+def test_a_first_seed_changes_only_the_seeds():
     base = Request(axes=(UNIQUE,), objectives=("cross",), seeds=3)
     later = dataclasses.replace(base, seeds=2, first_seed=1)
     assert [run.key for run in Runs(later)] == [run.key for run in Runs(base) if run.seed > 0]

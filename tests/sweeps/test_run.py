@@ -77,7 +77,7 @@ def test_the_table_is_tidy_and_complete(finished):
     assert (points["redundant"] == 1.0).all()
 
 
-def test_every_file_is_there_and_not_empty(finished):
+def test_every_file_exists_and_is_not_empty(finished):
     names = {f"captured.{suffix}" for suffix in FORMATS} | {
         "captured.csv",
         "results.csv",
@@ -99,7 +99,7 @@ def test_every_file_is_there_and_not_empty(finished):
     assert [c["program"] for c in record["cohorts"]] == ["vmap"] * 3
 
 
-def test_the_page_is_the_one_that_the_files_make(finished):
+def test_report_from_files_equals_the_page_of_the_sweep(finished):
     page = finished.directory / "report.html"
     before = page.read_bytes()
     write_report(read_results(finished.directory), finished.directory)
@@ -145,7 +145,7 @@ KILLED = Path(__file__).with_name("killed.py")
 
 
 @pytest.mark.parametrize("kills", [4, pytest.param(30, marks=pytest.mark.slow)])
-def test_killed_at_any_moment_it_resumes_to_the_same_bytes(finished, tmp_path, kills):
+def test_a_killed_sweep_resumes_to_the_same_bytes(finished, tmp_path, kills):
     directory, log = tmp_path / "sweep", tmp_path / "log"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path])}
     arguments = [sys.executable, str(KILLED), str(directory), str(log), str(kills)]
@@ -207,7 +207,7 @@ def test_a_diverging_run_is_marked_and_the_rest_are_kept(tmp_path):
     assert set(result.table["rate"]) == {1e-3}
 
 
-def test_interrupted_it_keeps_what_was_finished(tmp_path, monkeypatch):
+def test_an_interrupted_sweep_keeps_finished_cohorts(tmp_path, monkeypatch):
     train = cohort_module.train
 
     def interrupted(make, members, *rest, **more):
@@ -246,7 +246,7 @@ def other_schema(path):
     ("spoil", "says"),
     [(foreign, "not a database"), (other_database, "not of pidlab"), (other_schema, "has schema 99")],
 )
-def test_results_that_are_not_ours_are_never_touched(tmp_path, spoil, says):
+def test_foreign_databases_are_never_changed(tmp_path, spoil, says):
     path = tmp_path / "results.sqlite"
     spoil(path)
     before = path.read_bytes()
@@ -267,7 +267,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
         run_sweep(small(), tmp_path / "file" / "below")
 
 
-def test_thorough_probes_say_whether_training_had_settled(tmp_path, monkeypatch):
+def test_thorough_probes_report_whether_training_converged(tmp_path, monkeypatch):
     from pidlab.probes import levels
     from pidlab.probes.mlp import MLPProbe
 

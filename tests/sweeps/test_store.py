@@ -53,11 +53,11 @@ def command(monkeypatch, capsys, *arguments):
     return exit_.value.code, out, err
 
 
-def test_a_file_of_schema_1_is_read_without_touching_it(stored, monkeypatch, capsys):
+def test_a_file_of_schema_1_is_read_without_changing_it(stored, monkeypatch, capsys):
     code, out, _ = command(monkeypatch, capsys, "status", stored)
     assert code == 0
     assert out.startswith("8 runs: 0 planned, 6 done, 2 failed; 4 cohorts\n")
-    assert "simclr (2 runs, one 327dcebab3f74978): loss not finite at step 1" in out
+    assert "simclr (2 runs, for example 327dcebab3f74978): loss not finite at step 1" in out
     code, out, err = command(monkeypatch, capsys, "export", stored)
     assert code == 0
     assert "8 runs were stored without their four terms" in err
@@ -65,7 +65,7 @@ def test_a_file_of_schema_1_is_read_without_touching_it(stored, monkeypatch, cap
     assert (stored / "results.sqlite").read_bytes() == SCHEMA_1.read_bytes()
 
 
-def test_a_file_of_schema_1_goes_on_and_exports_what_the_sweep_writes(stored, monkeypatch, capsys):
+def test_a_file_of_schema_1_is_resumed_and_exported_completely(stored, monkeypatch, capsys):
     monkeypatch.setattr(cohort_module, "train", untrainable)
     result = run_sweep(FIRST, stored)
     assert (result.runs, len(result.failures), len(result.table)) == (8, 2, 96)
@@ -81,7 +81,7 @@ def test_a_file_of_schema_1_goes_on_and_exports_what_the_sweep_writes(stored, mo
     assert list(frame.columns) == columns
 
 
-def test_only_failed_runs_are_retried_and_only_when_asked(stored, monkeypatch):
+def test_failed_runs_are_retried_only_on_request(stored, monkeypatch):
     trained = []
 
     def noted(cohort, *_):
@@ -134,7 +134,7 @@ def test_a_second_sweep_of_a_folder_is_refused_and_changes_nothing(stored, monke
         pass
 
 
-def test_a_full_disk_is_said_and_what_was_stored_stays(stored):
+def test_a_full_disk_is_reported_and_stored_rows_are_kept(stored):
     with closing(Store(stored / "results.sqlite")) as store:
         pages = store._db.execute("PRAGMA page_count").fetchone()[0]
         store._db.execute(f"PRAGMA max_page_count = {pages}")
@@ -163,3 +163,59 @@ def test_a_signal_ends_a_sweep_with_a_line_within_5_seconds(tmp_path, sent, code
     assert err == "stopped: finished cohorts are kept; rerun the same command to resume\n"
     with closing(Store(tmp_path / "results.sqlite", reading=True)) as store:
         assert store.counts() == {"planned": 33, "done": 0, "failed": 0}
+
+
+def test_reading_leaves_no_files_behind(stored):
+    before = {path.name for path in stored.iterdir()}
+    with closing(Store(stored / "results.sqlite", reading=True)) as store:
+        assert sum(store.counts().values()) == 8
+        assert {path.name for path in stored.iterdir()} == before
+    assert {path.name for path in stored.iterdir()} == before
+
+
+def test_a_killed_sweep_in_a_read_only_folder_is_read_with_its_log(tmp_path, monkeypatch):
+    request = replace(FIRST, axes=(), objectives=("untrained",))
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    with closing(Store(tmp_path / "results.sqlite")) as store:
+        store.plan(Runs(request))
+        for path in tmp_path.glob("results.sqlite*"):  # as a kill leaves them
+            (copies / path.name).write_bytes(path.read_bytes())
+    assert (copies / "results.sqlite-wal").stat().st_size > 0
+    before = {path.name: path.read_bytes() for path in copies.iterdir()}
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with closing(Store(copies / "results.sqlite", reading=True)) as store:
+        assert store.counts()["planned"] == 1
+    assert {path.name: path.read_bytes() for path in copies.iterdir()} == before
+
+
+@pytest.mark.parametrize("scheduler", ["tcp://127.0.0.1:9", "scheduler.json"])
+def test_a_scheduler_that_does_not_answer_leaves_no_folder(tmp_path, monkeypatch, capsys, scheduler):
+    pytest.importorskip("distributed")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("pidlab.sweeps.cluster.TIMEOUT", 0.5)
+    (tmp_path / "scheduler.json").write_text("{}")
+    arguments = ["sweep", "--unique", "1", "--objective", "untrained", "--device", "cpu"]
+    code, out, err = command(monkeypatch, capsys, *arguments, "--scheduler", scheduler, "--out", "there")
+    assert (code, out) == (2, "")
+    assert "no answer" in err
+    assert not (tmp_path / "there").exists()
+
+
+def test_git_runs_no_command_that_the_folder_configures(tmp_path, monkeypatch):
+    from pidlab.sweeps.provenance import environment_record
+
+    def git(*arguments):
+        subprocess.run(["git", "-C", str(tmp_path), *arguments], check=True, capture_output=True)
+
+    monkeypatch.chdir(tmp_path)
+    git("init")
+    git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "--allow-empty", "-m", "first")
+    (tmp_path / "monitor.sh").write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+    (tmp_path / "monitor.sh").chmod(0o755)
+    git("config", "core.fsmonitor", str(tmp_path / "monitor.sh"))
+    (tmp_path / "ran").unlink(missing_ok=True)
+    record = environment_record([])
+    assert len(record["git"]["commit"]) == 40
+    assert record["git"]["modified"] is True
+    assert not (tmp_path / "ran").exists()

@@ -48,7 +48,7 @@ def test_there_is_a_headline_for_every_readout_target_and_step(tracked):
     assert set(rows["quantity"]) == {"mi", "tracked"}
 
 
-def test_tracking_moves_no_other_number(tracked, plain):
+def test_tracking_changes_no_other_number(tracked, plain):
     kept = tracked.table[tracked.table["quantity"] == "mi"].drop(columns="step").reset_index(drop=True)
     same = plain.table
     assert set(kept["run"]).isdisjoint(same["run"])
@@ -56,7 +56,7 @@ def test_tracking_moves_no_other_number(tracked, plain):
     assert "step" not in (plain.directory / "results.csv").read_text().splitlines()[0].split(",")
 
 
-def test_the_last_step_reads_what_quick_probes_read_at_the_end(tracked):
+def test_the_last_checkpoint_equals_quick_probes_after_training(tracked):
     at = ["objective", "seed", "readout", "term", "captured", "low", "high", "probe"]
     table = tracked.table
     last = table[table["step"] == 8][at].reset_index(drop=True)
@@ -110,7 +110,7 @@ def filled(path):
     return path
 
 
-def test_a_file_of_schema_2_is_brought_forward(tmp_path, monkeypatch):
+def test_a_file_of_schema_2_is_migrated(tmp_path, monkeypatch):
     with monkeypatch.context() as older:
         older.setattr(schema, "_STEPS", schema._STEPS[:2])
         older.setattr(schema, "SCHEMA", 2)
@@ -132,7 +132,7 @@ def outcome(*rows):
     return Outcome("o", "vmap", {}, ["k"], {"k": rows}, {})
 
 
-def test_a_row_stands_once_at_every_step(tmp_path):
+def test_a_row_is_unique_at_every_step(tmp_path):
     mine = make_row("z12", "synergy", 1.0, (0.5, 0.48, 0.52), "mlp", quantity="tracked")
     with closing(Store(tmp_path / "results.sqlite")) as store:
         store.commit(outcome(mine | {"step": 0}, mine | {"step": 1}, mine))
