@@ -116,11 +116,9 @@ def reason(error: BaseException) -> str:
         >>> reason(ValueError("bad value"))
         'ValueError: bad value'
     """
-    try:
-        message = str(error)
-    except BaseException:  # the exception's own __str__ may raise
-        message = "(its message cannot be read)"
-    line = shorten(_encodable(f"{type(error).__name__}: {message}").strip().splitlines()[0], MOST_CHARACTERS)
+    line = shorten(
+        _encodable(f"{type(error).__name__}: {message_of(error)}").strip().splitlines()[0], MOST_CHARACTERS
+    )
     frames = traceback.extract_tb(error.__traceback__)
     # Infinite recursion gives a thousand frames.
     user_frames = [frame for frame in frames if _is_user_code(frame.filename)][-MOST_FRAMES:]
@@ -128,6 +126,14 @@ def reason(error: BaseException) -> str:
         return line
     lines = "".join(traceback.format_list(user_frames)).rstrip().splitlines()
     return "\n".join([line, *(shorten(_encodable(text), MOST_CHARACTERS) for text in lines)])
+
+
+def message_of(error: BaseException) -> str:
+    """Return the message of an exception, also of one whose `__str__` raises."""
+    try:
+        return str(error)
+    except BaseException:
+        return "(its message cannot be read)"
 
 
 def _encodable(text: str) -> str:

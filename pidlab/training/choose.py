@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage]
 
+from pidlab.errors import message_of
 from pidlab.objectives.base import Batch, Phase, loss_of, phases_of
 from pidlab.training.program import Program, State, stacked_state
 from pidlab.training.stream import tree_map
@@ -63,7 +64,7 @@ def choose_program(template: nn.Module, batches: Sequence[dict[str, Any]]) -> Pr
 
 def _first_sentence(error: BaseException) -> str:
     """Return the first sentence, which names the operation; the rest is advice to developers of torch."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
+    lines = message_of(error).strip().splitlines() or [type(error).__name__]
     return lines[0].removeprefix("vmap: ").split(". ")[0][:200]
 
 
