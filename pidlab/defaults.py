@@ -84,8 +84,6 @@ class Training:
             object.__setattr__(self, name, float(value))
         if self.warmup and self.schedule == "constant":
             raise InvalidRequest(f"warmup = {self.warmup}: only with schedule = 'cosine'")
-        if self.warmup >= self.steps:
-            raise InvalidRequest(f"warmup = {self.warmup}: expected fewer than the {self.steps} steps")
         if self.samples is not None and self.samples < self.batch:
             raise InvalidRequest(
                 f"samples = {self.samples}: fewer than a batch of {self.batch}; "

@@ -16,6 +16,13 @@ def check(
         str | None,
         typer.Option(metavar="G", help="Generator of the data, such as factorcl or trifeature."),
     ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="Limit the time of each training. By default all objectives are trained for 600 steps.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check the contract of an objective and measure which information it captures.
@@ -44,7 +51,11 @@ def check(
         try:
             with notes.status("training") as status:
                 shown = profile(
-                    make, objective, world, on_objective=lambda name: status.update(f"training {name}")
+                    make,
+                    objective,
+                    world,
+                    budget=budget,
+                    on_objective=lambda name: status.update(f"training {name}"),
                 )
         except InvalidRequest:
             raise
@@ -66,7 +77,10 @@ def check(
 
 
 def _print_finding(finding: Any) -> None:
-    mark = typer.style("ok  " if finding.ok else "no  ", fg="green" if finding.ok else "red", bold=True)
+    word, color = ("ok  ", "green") if finding.ok else ("no  ", "red")
+    if finding.why.startswith("not applicable"):
+        word, color = "n/a ", "yellow"
+    mark = typer.style(word, fg=color, bold=True)
     typer.echo(mark + finding.rule)
     for line in finding.why.splitlines():
         typer.echo(f"      {line}")

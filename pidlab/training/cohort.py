@@ -71,6 +71,16 @@ class FittedCohort:
     snapshots: dict[int, list[tuple[State, State]]] = field(default_factory=dict)
     guard: AbstractContextManager[Any] = field(default_factory=nullcontext)
 
+    @property
+    def has_moved(self) -> list[bool]:
+        """Whether the final loss of each member differs from the initial one by more than noise."""
+        if not len(self.losses):
+            return [True] * self.members  # nothing is trained
+        last = self.losses[-max(1, len(self.losses) // 10) :]
+        noise = last.std(0, unbiased=False)
+        moved = (last.mean(0) - self.losses[0]).abs() > 3.0 * noise + 1e-6
+        return [bool(m) for m in moved]
+
     def at(self, step: int) -> "FittedCohort":
         """Return the models after `step` steps; untrained models are the same at every step."""
         last = len(self.losses)

@@ -63,7 +63,6 @@ def run(tmp_path, monkeypatch, capsys):
 @pytest.fixture
 def short(monkeypatch):
     """A profile of few steps beside the floor."""
-    monkeypatch.setattr(profile_module, "SECONDS", 0.0)
     monkeypatch.setattr(profile_module, "SEEDS", 2)
     whole = profile_module.profile
     monkeypatch.setattr(
@@ -78,8 +77,22 @@ def test_check_prints_contract_profile_and_verdict(run, short):
     code, out, _ = run("check", "mine.py:Mine(weight=2)")
     assert code == 0
     assert out.count("ok  ") == 10
-    for word in ("untrained", "mine.py:Mine(weight=2)", "synergy", "10 of 20 steps"):
+    for word in ("untrained", "mine.py:Mine(weight=2)", "synergy"):
         assert word in out
+    assert "undecided" not in out
+
+
+def test_with_a_limited_time_the_verdict_is_undecided(run, short):
+    code, out, _ = run("check", "mine.py:Mine", "--budget", "0.001")
+    assert code == 0
+    assert "mine.py:Mine undecided: 10 of 20 steps within 0.001 s" in out
+
+
+def test_a_rule_that_cannot_be_checked_is_not_a_failure(run, short):
+    code, out, _ = run("check", "mine.py:Looped")
+    assert code == 0
+    assert "n/a no device mistakes" in out
+    assert "not applicable: the loss needs numbers" in out
 
 
 def test_check_as_json(run, short):
