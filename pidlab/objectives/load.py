@@ -15,7 +15,7 @@ from torch import nn
 from pidlab.encoders import Encoders
 from pidlab.errors import InvalidRequest
 from pidlab.objectives import session, source
-from pidlab.objectives.adapters import PairLoss
+from pidlab.objectives.adapters import adapter_of, data_arguments
 from pidlab.objectives.base import MakeObjective
 from pidlab.objectives.guard import Guard
 from pidlab.registry import Reference, look_up, parse, scan
@@ -59,8 +59,9 @@ def load_objective(reference: str, source: str | None = None) -> LoadedObjective
     """Load the objective that a reference names.
 
     The name is a registered one, `file.py:Name` or `package.module:Name`. It refers to a class or function
-    that takes `encoders`; to a class of losses of (z1, z2), such as those of `lightly`; or to a function
-    loss(z1, z2). The latter two get encoders and projection heads (`PairLoss`).
+    that takes `encoders`, or to a loss, which gets encoders and projection heads. A loss is a function or a
+    class of losses of (z1, z2), such as those of lightly; of (embeddings, labels), such as those of
+    pytorch-metric-learning; or of (image_features, text_features, logit_scale), such as those of open_clip.
 
     Args:
         reference: Name with optional arguments.
@@ -101,11 +102,13 @@ def _make(parsed: Reference, digest: str | None) -> MakeObjective:
     if _takes_encoders(target):
         return _Factory(target, _arguments(parsed, target, skip=1))
     if inspect.isclass(target):
+        adapter = adapter_of(target, parsed.name)
         make_loss = _Factory(target, _arguments(parsed, target))
-        return lambda encoders: PairLoss(encoders, make_loss())
-    arguments = _arguments(parsed, target, skip=2)
+        return lambda encoders: adapter(encoders, make_loss())
+    arguments = _arguments(parsed, target, skip=data_arguments(target))
     loss = partial(target, **copy.deepcopy(arguments)) if arguments else target
-    return lambda encoders: PairLoss(encoders, loss)
+    fitting = adapter_of(loss, parsed.name)
+    return lambda encoders: fitting(encoders, loss)
 
 
 class _Factory:
@@ -197,14 +200,18 @@ def reference_of(objective: Any) -> str:
 
 
 def as_objective(target: Callable[..., Any]) -> MakeObjective:
-    """Return a factory of objectives: the callable itself if it takes encoders, else a `PairLoss` around it.
+    """Return a factory of objectives: the callable itself if it takes encoders, else an adapter.
 
     Args:
-        target: A class or function that takes encoders, or a loss(z1, z2).
+        target: A class or function that takes encoders, or a loss of embeddings.
     """
     if isinstance(target, LoadedObjective):
         return target
-    make = target if _takes_encoders(target) else lambda encoders: PairLoss(encoders, target)
+    make = target
+    if not _takes_encoders(target):
+        adapter = adapter_of(target, getattr(target, "__name__", type(target).__name__))
+        is_class = inspect.isclass(target)
+        make = lambda encoders: adapter(encoders, target() if is_class else target)  # noqa: E731
     foreign = not getattr(target, "__module__", "").startswith("pidlab.")
     return LoadedObjective(getattr(target, "__name__", "loss"), make, guard=Guard() if foreign else None)
 
