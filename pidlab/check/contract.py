@@ -21,6 +21,7 @@ from pidlab.defaults import Training
 from pidlab.encoders import Encoders
 from pidlab.errors import message_of, reason
 from pidlab.generators import Atoms, Generator
+from pidlab.objectives.adapters import UnfitLossError
 from pidlab.objectives.base import (
     Batch,
     MakeObjective,
@@ -174,6 +175,8 @@ def _examine(rule: str, examine: Rule, trial: Trial) -> Finding:
         return Finding(rule, True, f"not applicable: {why}")
     except BrokenRule as broken:
         return Finding(rule, False, str(broken))
+    except UnfitLossError as error:  # its message shows a class, in several lines
+        return Finding(rule, False, str(error))
     except Exception as error:
         return Finding(rule, False, reason(error))
 
@@ -305,6 +308,18 @@ def randomness_is_lent(trial: Trial) -> str | None:
 
 def devices_agree(trial: Trial) -> str | None:
     """Check on the `meta` device that no tensor is created on another device."""
+    try:
+        _step_on_meta(trial)
+    except NEED_NUMBERS as error:
+        why = "the loss needs numbers, which tensors on the meta device do not have"
+        raise NotApplicable(f"{why} ({_kind(error)})") from None
+    except RuntimeError as error:
+        if "device" in message_of(error).lower():
+            raise
+        raise NotApplicable(f"a step on the meta device is not supported ({_kind(error)})") from None
+
+
+def _step_on_meta(trial: Trial) -> None:
     shapes = tree_map(lambda t: (tuple(t.shape), t.dtype), trial.batch())
     # Real tensors are allowed since torch makes buffers from numbers; different devices still raise.
     with warnings.catch_warnings(), FakeTensorMode(allow_non_fake_inputs=True):
@@ -312,18 +327,13 @@ def devices_agree(trial: Trial) -> str | None:
         model = trial.model(device="meta")
         batch = on_meta(shapes)
         for phase in trial.phases:
-            try:
-                loss = loss_of(model, phase.loss, Batch(**batch))
-            except NEED_NUMBERS as error:
-                why = "the loss needs numbers, which tensors on the meta device do not have"
-                raise NotApplicable(f"{why} ({_kind(error)})") from None
+            loss = loss_of(model, phase.loss, Batch(**batch))
             if loss.device.type != "meta":
                 raise BrokenRule(f"phase {phase.name!r} has its loss on {loss.device}")
             _grads(loss, _trained(model, phase))
         for name, z in represent(model, batch["x"]).items():
             if z.device.type != "meta":
                 raise BrokenRule(f"readout {name!r} is on {z.device}")
-    return None
 
 
 def order_does_not_matter(trial: Trial) -> str | None:

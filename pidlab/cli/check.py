@@ -32,22 +32,28 @@ def check(
     """
     from rich.console import Console
 
-    from pidlab.check import contract, profile
+    from pidlab.check import Finding, contract, profile
     from pidlab.errors import InvalidRequest, reason
     from pidlab.generators import load_generator
     from pidlab.objectives import load_objective
 
     notes = Console(stderr=True, highlight=False)
-    make = load_objective(objective)
     world = load_generator(generator) if generator else None
-    findings = []
+    findings, make = [], None
     with notes.status("checking the contract"):
-        for finding in contract(make, world):
+        try:
+            make = load_objective(objective)
+            found = contract(make, world)
+        except InvalidRequest:
+            raise
+        except Exception as error:  # the user's file raises an exception when it is imported
+            found = iter([Finding("it can be imported", False, reason(error))])
+        for finding in found:
             findings.append(finding)
             if not as_json:
                 _print_finding(finding)
     ok, shown = all(f.ok for f in findings), None
-    if len(findings) > 1:  # the loss could be computed
+    if make is not None and len(findings) > 1:  # the loss could be computed
         try:
             with notes.status("training") as status:
                 shown = profile(

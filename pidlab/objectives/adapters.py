@@ -10,13 +10,18 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch._C._functorch import is_batchedtensor
 
 from pidlab.encoders import Encoders
-from pidlab.errors import InvalidRequest
+from pidlab.errors import InvalidRequest, message_of
 from pidlab.objectives.base import Batch, BuiltIn
 
 # Names of a second argument that holds class labels.
 LABELS = {"label", "labels", "target", "targets", "y"}
+
+
+class UnfitLossError(ValueError):
+    """A loss does not accept the embeddings that its adapter passes."""
 
 
 class AdaptedLoss(BuiltIn):
@@ -42,6 +47,27 @@ class AdaptedLoss(BuiltIn):
         self.heads = self.make_heads()
         self.loss = copy.deepcopy(loss)
 
+    def call(self, *args: Tensor) -> Any:
+        """Call the loss; an exception for embeddings on their own shows the class to write instead.
+
+        Args:
+            args: Arguments of the loss, the first of which are embeddings.
+
+        Raises:
+            UnfitLossError: If the loss raises an exception.
+        """
+        try:
+            return self.loss(*args)
+        except Exception as error:
+            # With vmap, or on the meta device, the exception may be about these and not about the loss.
+            if is_batchedtensor(args[0]) or args[0].device.type == "meta":
+                raise
+            shape = tuple(args[0].shape)
+            raise UnfitLossError(
+                f"{_name_of(self.loss)}: does not accept embeddings of shape {shape} ({message_of(error)}); "
+                f"write a class in a file such as my_loss.py:\n{_example(self.loss)}"
+            ) from error
+
 
 class PairLoss(AdaptedLoss):
     """A loss of two sets of embeddings: loss(g1(e1(x1)), g2(e2(x2))), such as those of lightly.
@@ -54,7 +80,7 @@ class PairLoss(AdaptedLoss):
     def forward(self, batch: Batch) -> Float[Tensor, ""]:
         """Compute the loss of the projected embeddings of a batch."""
         z1, z2 = self.project(batch.x)
-        return self.loss(z1, z2)
+        return self.call(z1, z2)
 
 
 class LabelLoss(AdaptedLoss):
@@ -71,7 +97,7 @@ class LabelLoss(AdaptedLoss):
 
     def forward(self, batch: Batch) -> Float[Tensor, ""]:
         """Compute the loss of the projected embeddings of a labeled batch."""
-        return self.loss(torch.cat(self.project(batch.x)), torch.cat([batch.y, batch.y]))
+        return self.call(torch.cat(self.project(batch.x)), torch.cat([batch.y, batch.y]))
 
 
 class ScaledPairLoss(AdaptedLoss):
@@ -96,7 +122,7 @@ class ScaledPairLoss(AdaptedLoss):
         """Compute the loss of the projected embeddings of a batch."""
         z1, z2 = (F.normalize(z, dim=-1) for z in self.project(batch.x))
         terms = [z1, z2, self.log_scale.exp()]
-        return self.loss(*terms) if self.bias is None else self.loss(*terms, self.bias)
+        return self.call(*terms) if self.bias is None else self.call(*terms, self.bias)
 
 
 def adapter_of(loss: Callable[..., Any], name: str) -> type[AdaptedLoss]:
@@ -119,7 +145,7 @@ def adapter_of(loss: Callable[..., Any], name: str) -> type[AdaptedLoss]:
     given = ", ".join(required) or "no argument"
     raise InvalidRequest(
         f"{name}: the loss takes ({given}), expected (z1, z2), (embeddings, labels) or (image_features, "
-        f"text_features, logit_scale); write a class in a file such as my_loss.py:\n{_example(loss, given)}"
+        f"text_features, logit_scale); write a class in a file such as my_loss.py:\n{_example(loss)}"
     )
 
 
@@ -129,14 +155,17 @@ def data_arguments(loss: Callable[..., Any]) -> int:
     return 2 if required[2:3] != ["logit_scale"] else 3 + (required[3:4] == ["logit_bias"])
 
 
-def _example(loss: Callable[..., Any], given: str) -> str:
-    name = _name_of(loss)
+def _example(loss: Callable[..., Any]) -> str:
+    """Return the six lines of a class around a loss."""
+    given = ", ".join(_required(loss))
+    made = inspect.isclass(loss) or isinstance(loss, nn.Module)
+    name = f"{_name_of(loss)}()" if made else _name_of(loss)
     return "\n".join(
         [
             "    class MyLoss(torch.nn.Module):",
             "        def __init__(self, encoders):",
             "            super().__init__()",
-            f"            self.encoders, self.loss = encoders, {name}{'()' if inspect.isclass(loss) else ''}",
+            f"            self.encoders, self.loss = encoders, {name}",
             "        def forward(self, batch):  # batch.x1, batch.x2, batch.views, batch.y",
             f"            return self.loss({given})  # from self.encoders[0](batch.x1), ...",
         ]

@@ -179,3 +179,24 @@ def test_a_world_without_a_truth_is_refused(run, short, tmp_path):
     assert code == 2
     assert "its truth is unknown" in err
     assert err.count("\n") == 1
+
+
+def test_a_file_that_cannot_be_imported_is_a_finding(run, tmp_path):
+    (tmp_path / "exits.py").write_text("import sys\n\nsys.exit(0)\n")
+    code, out, _ = run("check", "exits.py:Loss", "--json")
+    assert code == 1
+    (finding,) = json.loads(out)["contract"]
+    assert finding["rule"] == "it can be imported"
+    assert "SystemExit: 0" in finding["why"]
+
+
+def test_a_loss_of_other_shapes_shows_the_class_to_write(run, tmp_path):
+    (tmp_path / "shaped.py").write_text(
+        "import torch\n\nclass Shaped(torch.nn.Module):\n    def forward(self, online, momentum):\n"
+        "        return online.sum(2).mean()\n"
+    )
+    code, out, _ = run("check", "shaped.py:Shaped")
+    assert code == 1
+    assert "Shaped: does not accept embeddings of shape (32, 32)" in out
+    assert "class MyLoss(torch.nn.Module):" in out
+    assert "return self.loss(online, momentum)" in out
