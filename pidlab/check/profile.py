@@ -108,17 +108,19 @@ def profile(
     fitted = _fit(make, name, world, cut)
     frames.append(_measure(make, name, world, cut, probes, fitted))
     table = pd.concat(frames, ignore_index=True)
+    uses_views = bool(set(needs_of(fitted.program.objective)) & {"views", "view"})
     verdict = _verdict(table, name)
+    if uses_views:
+        verdict[0] = f"with {training.views} views: {verdict[0]}"
     if steps < training.steps:
         verdict.insert(0, f"undecided: {steps} of {training.steps} steps within {budget:g} s")
     if not all(fitted.has_moved):
         verdict.insert(0, "the loss never left its initial value")
-    uses_views = set(needs_of(fitted.program.objective)) & {"views", "view"}
     if uses_views and training.views != OTHER_VIEWS and OTHER_VIEWS in world.policies:
         on_objective(f"{name}, views: {OTHER_VIEWS}")
         other = _measure(make, name, world, replace(cut, views=OTHER_VIEWS), probes)
         parts = _verdict(pd.concat([*frames[:-1], other], ignore_index=True), name)
-        verdict.append(f"with views that only redraw noise: {', '.join(parts)}")
+        verdict.append(f"with {OTHER_VIEWS} views: {', '.join(parts)}")
     if generator is None:
         alone = _measure(make, name, SYNERGY_ONLY, cut, probes).set_index("term").loc["synergy"]
         verdict.append(f"{alone['captured']:.2f} of 1 bit of synergy if the data contain nothing else")
@@ -209,7 +211,7 @@ def _verdict(table: pd.DataFrame, name: str) -> list[str]:
         words = _listed(SYMBOLS.get(t, t) for t in none)
         parts.append(f"no more {words} than the untrained baseline")
     if hidden := [t for t in (*full, *some) if linear[t] < min(own[t], plain[t]) - MORE]:
-        texts = (f"{SYMBOLS.get(t, t)} ({linear[t]:.2f} bits)" for t in hidden)
+        texts = (f"{SYMBOLS.get(t, t)} ({max(linear[t], 0.0):.2f} bits)" for t in hidden)
         parts.append(f"less with the linear probe: {_listed(texts)}")
     for t in own:
         if f"{t}:1" not in everything:
