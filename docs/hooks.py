@@ -105,10 +105,14 @@ def gallery() -> dict[str, str]:
         source = path.read_text(encoding="utf-8")
         study = tomllib.loads(source)
         folder = ROOT / "figures" / path.stem
+        if not (folder / "claims.json").exists():
+            index.append(f"| [{path.stem}]({path.stem}.md) | {study['title']} | not run | |")
+            pages[f"gallery/{path.stem}.md"] = study_page(path.stem, study, folder, source, [], "laptop")
+            continue
         claims = json.loads((folder / "claims.json").read_text(encoding="utf-8"))
         profile = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["profile"]
         verdicts = [verdict_of(claim) for claim in claims]
-        counts = "<br>".join(f"{verdicts.count(v)} {v}" for v in VERDICTS if v in verdicts)
+        counts = "<br>".join(f"{verdicts.count(v)}&nbsp;{v}" for v in VERDICTS if v in verdicts)
         seeds = max(claim["seeds"] for claim in claims)
         index.append(f"| [{path.stem}]({path.stem}.md) | {study['title']} | {counts} | {seeds} |")
         pages[f"gallery/{path.stem}.md"] = study_page(path.stem, study, folder, source, claims, profile)
@@ -124,21 +128,26 @@ def study_page(
     parts = [f"# {study['title']}", study["about"].strip()]
     parts.append("Sources: " + "; ".join(study.get("sources", ["none"])) + ".")
     parts.append(f"```bash\npidlab study run {name} --profile {profile}\npidlab study check {name}\n```")
+    if not claims:
+        parts.append("No results of this study are committed yet.")
     for figure in study.get("figure", []):
         stem = figure["name"]
+        if not (folder / f"{stem}.png").exists():
+            continue
         title = f"`{stem}`: kind `{figure['kind']}`"
         if figure.get("sweeps"):
             title += ", " + ", ".join(f"`{sweep}`" for sweep in figure["sweeps"])
         parts.append(f"## {stem}")
         parts.append(f"![{title}](../figures/{name}/{stem}.png)")
         parts.append(f"*{title}. The numbers are in `figures/{name}/{stem}.csv`.*")
-    parts.append("## Claims")
-    parts.append(
-        f"Profile `{profile}`. [Verdicts](../studies.md#claims) test the difference of both sides. "
-        "A claim about several points shows the point with the smallest margin."
-    )
+    if claims:
+        parts.append("## Claims")
+        parts.append(
+            f"Profile `{profile}`. [Verdicts](../studies.md#claims) test the difference of both sides. "
+            "A claim about several points shows the point with the smallest margin."
+        )
     # A claim without a sweep is about the only experiment.
-    wording = {(claim["claim"], claim.get("sweep")): claim for claim in study["claim"]}
+    wording = {(claim["claim"], claim.get("sweep")): claim for claim in study.get("claim", [])}
     for claim in claims:
         key = claim["claim"], claim["sweep"]
         parts.append(show_claim(claim, wording.get(key, wording.get((key[0], None), claim))))

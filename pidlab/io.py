@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -106,6 +106,32 @@ def atomic_path(path: Path) -> Generator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_independently(outputs: Mapping[Path, Callable[[Path], object]]) -> dict[Path, str]:
+    """Write files one by one, so that a file that cannot be written does not prevent the others.
+
+    Args:
+        outputs: Functions that write a file, by the path that they are given.
+
+    Returns:
+        The reason for each file that was not written.
+
+    Example:
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> write_independently({folder / "a": Path.touch, folder / "missing" / "b": Path.read_text}).values()
+        dict_values(['No such file or directory'])
+    """
+    failures: dict[Path, str] = {}
+    for path, write in outputs.items():
+        try:
+            write(path)
+        except OSError as error:
+            failures[path] = error.strerror or str(error)
+        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            # A fault of one output, such as a text that cannot be drawn, must not lose the others.
+            failures[path] = f"{type(error).__name__}: {(str(error).strip() or ' ').splitlines()[0]}"
+    return failures
 
 
 @contextmanager

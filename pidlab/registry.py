@@ -11,7 +11,7 @@ import inspect
 import math
 import pkgutil
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -175,28 +175,6 @@ def parse(text: str) -> Reference:
             "comm(temperature=0.1)"
         ) from None
     return Reference(name, named, positional)
-
-
-def fresh_call(function: Callable[..., T], arguments: Mapping[str, Any]) -> Callable[..., T]:
-    """Bind keyword arguments like `functools.partial`, with a new copy of them for every call.
-
-    Args:
-        function: Class or function.
-        arguments: Keyword arguments.
-
-    Returns:
-        A function of the remaining arguments.
-
-    Example:
-        >>> append = fresh_call(lambda item, items: [*items, item], {"items": [1]})
-        >>> append(2), append(3)
-        ([1, 2], [1, 3])
-    """
-
-    def call(*args: Any, **kwargs: Any) -> T:
-        return function(*args, **(copy.deepcopy(dict(arguments)) | kwargs))
-
-    return call
 
 
 class Catalog(dict[str, type]):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import pidlab.generators
 from pidlab import InvalidRequest
 from pidlab.generators import Gate, Generator
-from pidlab.registry import fresh_call, look_up, parse, scan
+from pidlab.registry import look_up, parse, scan
 
 
 @pytest.mark.parametrize(
@@ -106,12 +106,6 @@ def test_changing_an_argument_does_not_change_the_reference():
         read["a"]["k"].append(9)
     assert str(reference) == "f([1], a={'k': [2]})"
     assert parse("f([1], a={'k': [2]})").bind(["p", "a"]) == {"p": [1], "a": {"k": [2]}}
-
-
-def test_every_call_gets_a_copy_of_the_arguments():
-    call = fresh_call(lambda extra, items: items.append(extra) or items, {"items": [1]})
-    assert call(2) == [1, 2]
-    assert call(3) == [1, 3]
 
 
 @pytest.mark.parametrize(

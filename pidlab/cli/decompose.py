@@ -6,13 +6,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pidlab.cli.decomposition_tables import (
+    estimates_table,
+    informations_table,
+    plain_table,
+    show_decomposition,
+    show_pointwise,
+    terms_table,
+)
 from pidlab.cli.options import AsJson
 from pidlab.cli.terminal import bits
-from pidlab.decomposition import TERMS, Decomposition
+from pidlab.decomposition import Decomposition
 from pidlab.errors import InvalidRequest, nearest
 
 if TYPE_CHECKING:
-    import numpy as np
+    pass
 
 
 # Larger distributions are decomposed by the selected measure only, because maximum-entropy laws are slow.
@@ -56,6 +64,14 @@ def decompose(
             "per sample, normalized to a Gaussian copula.",
         ),
     ] = None,
+    sources: Annotated[
+        int,
+        typer.Option(
+            metavar="K",
+            help="Number of sources. For 3 or 4: redundancy and union information only; measures imin, mmi, "
+            "sx, gk; columns x1,x2,x3,y,p.",
+        ),
+    ] = 2,
     pointwise: Annotated[
         bool, typer.Option("--pointwise", help="Add the terms of each outcome; measures sx and ccs.")
     ] = False,
@@ -77,6 +93,10 @@ def decompose(
     for option, value in (("--weights", weights), ("--groups", groups), ("--bins", bins)):
         if value is not None and not samples:
             raise InvalidRequest(f"{option} {value}: only for samples; add --samples")
+    if sources != 2:
+        _check_sources(sources, samples or pointwise or gaussian or columns or plot)
+        _sources(what, sources, measure, normalize, as_json)
+        return
     if pointwise and (samples or gaussian or measure not in ("sx", "ccs")):
         raise InvalidRequest("--pointwise: only for a pmf and --measure sx or ccs")
     if gaussian is not None:
@@ -116,9 +136,40 @@ def decompose(
     if as_json:
         typer.echo(json.dumps(result.to_dict() | extra, indent=2))
         return
-    _show(what, pmf, by_measure, estimates)
+    show_decomposition(what, pmf, by_measure, estimates)
     if pointwise:
-        _show_pointwise(measure, extra["pointwise"])
+        show_pointwise(measure, extra["pointwise"])
+
+
+def _check_sources(sources: int, other: Any) -> None:
+    """Refuse numbers of sources that are not supported, and options for two sources."""
+    if sources not in (3, 4):
+        raise InvalidRequest(f"--sources {sources}: must be 2, 3 or 4")
+    if other:
+        raise InvalidRequest(f"--sources {sources}: takes only --measure, --normalize and --json")
+
+
+def _sources(what: str, sources: int, measure: str, normalize: bool, as_json: bool) -> None:
+    """Print the redundancy and the union information of more than two sources."""
+    from rich.console import Console
+
+    from pidlab.info.multisource import REDUNDANCIES, decompose_sources
+    from pidlab.info.pmf_files import read_pmf
+
+    if measure not in REDUNDANCIES:
+        raise InvalidRequest(
+            f"--measure {measure}: not available for more than two sources; use {', '.join(REDUNDANCIES)}"
+        )
+    found = decompose_sources(read_pmf(what, normalize, sources=sources).values, measure)
+    if as_json:
+        typer.echo(json.dumps(found | {"measure": measure}, indent=2))
+        return
+    table = plain_table(f"{measure}, {sources} sources")
+    table.add_column("information")
+    table.add_column("bits", justify="right")
+    for name, value in found.items():
+        table.add_row(name, bits(value))
+    Console(highlight=False).print(table)
 
 
 def _gaussian(what: str, sizes: str, samples: bool, plot: Path | None, as_json: bool) -> None:
@@ -146,8 +197,10 @@ def _gaussian(what: str, sizes: str, samples: bool, plot: Path | None, as_json: 
         typer.echo(json.dumps(estimates.to_dict() if estimates else result.to_dict(), indent=2))
         return
     console = Console(highlight=False)
-    console.print(_estimates("Gaussian broja", estimates) if estimates else _terms("Gaussian broja", result))
-    console.print(_informations(result))
+    console.print(
+        estimates_table("Gaussian broja", estimates) if estimates else terms_table("Gaussian broja", result)
+    )
+    console.print(informations_table(result))
 
 
 def _outcomes(local: dict[str, Any], symbols: Any) -> list[dict[str, Any]]:
@@ -159,18 +212,6 @@ def _outcomes(local: dict[str, Any], symbols: Any) -> list[dict[str, Any]]:
         | {name: float(values[tuple(cell)]) for name, values in local.items()}
         for cell in np.argwhere(local["p"] > 0)
     ]
-
-
-def _show_pointwise(measure: str, rows: list[dict[str, Any]]) -> None:
-    """Print the terms of each outcome."""
-    from rich.console import Console
-
-    table = _table(f"{measure}, each outcome")
-    for column in rows[0]:
-        table.add_column(column, justify="left" if column in ("x1", "x2", "y") else "right")
-    for row in rows:
-        table.add_row(*(bits(value) if isinstance(value, float) else value for value in row.values()))
-    Console(highlight=False).print(table)
 
 
 def _columns(text: str | None) -> tuple[str, ...]:
@@ -196,102 +237,6 @@ def _draw(by_measure: dict[str, Decomposition], title: str, path: Path) -> None:
             f"--plot {path}: cannot be written ({error.strerror}); choose another path"
         ) from None
     typer.echo(f"drew {path}", err=True)
-
-
-def _show(what: str, pmf: "np.ndarray", by_measure: dict[str, Decomposition], estimates: Any) -> None:
-    """Print the tables of one decomposition."""
-    from rich.console import Console
-    from rich.markup import escape
-
-    from pidlab.info import entropy, gates
-
-    console = Console(highlight=False)
-    measure, result = next(iter(by_measure.items()))
-    sizes = " x ".join(map(str, pmf.shape))
-    about = f": {gates()[what]}" if what in gates() else ""
-    console.print(f"[bold]{escape(what)}[/bold]{about}")
-    console.print(
-        f"I(X1,X2;Y) = {bits(result.total)} bits of H(Y) = {bits(entropy(pmf.sum((0, 1))))}; "
-        f"{sizes} symbols of X1, X2, Y\n"
-    )
-    if estimates is None:
-        console.print(_terms(measure, result))
-    else:
-        console.print(_estimates(measure, estimates))
-    console.print(_informations(result))
-    if len(by_measure) > 1:
-        console.print(_all_measures(by_measure))
-
-
-def _table(title: str) -> Any:
-    """Return an empty table in the style of this command."""
-    from rich import box
-    from rich.table import Table
-
-    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-
-
-def _terms(measure: str, result: Decomposition) -> Any:
-    """Tabulate the terms with a bar for each."""
-    gap = float(result.gap)
-    table = _table(f"{measure}, by {result.how}" + (f", gap {gap:.1e}" if gap else ""))
-    table.add_column("term")
-    table.add_column("bits", justify="right")
-    table.add_column("")
-    scale = 36 / max(1e-9, *(abs(float(value)) for value in result.terms.values()))
-    for term, value in result.terms.items():
-        length = round(abs(float(value)) * scale)
-        table.add_row(term, bits(value), ("█" if value > 0 else "░") * length)
-    return table
-
-
-def _estimates(measure: str, estimates: Any) -> Any:
-    """Tabulate the terms estimated from samples."""
-    per_cell = f", {estimates.n_per_cell:.3g} per cell ({estimates.cells} cells)" if estimates.cells else ""
-    table = _table(f"{measure} of {estimates.n} samples{per_cell}")
-    table.add_column("term")
-    for column in ("plug-in", "corrected", "95 % interval"):
-        table.add_column(column, justify="right")
-    for term in TERMS:
-        interval = f"{bits(estimates.low[term])} .. {bits(estimates.high[term])}"
-        table.add_row(
-            term, bits(estimates.plug_in.terms[term]), bits(estimates.corrected.terms[term]), interval
-        )
-    table.caption = "corrected: plug-in minus its bootstrap bias; intervals: bootstrap"
-    if estimates.p_value is not None:
-        table.caption += f"\np = {estimates.p_value:.3f} for I(X1,X2;Y) = 0 (Y shuffled)"
-    if estimates.n_per_cell < 5:
-        table.caption += "\nfewer than 5 samples per cell: the bias correction is rough"
-    table.caption_justify = "left"
-    return table
-
-
-def _informations(result: Decomposition) -> Any:
-    """Tabulate the informations that do not depend on the measure."""
-    table = _table("Independent of the measure")
-    for column in ("", "bits", "", "bits"):
-        table.add_column(column, justify="right" if column else "left")
-    table.show_header = False
-    table.add_row("I(X1;Y)", bits(result.mi1), "I(X1;Y|X2) = U1 + S", bits(result.conditional_mi1))
-    table.add_row("I(X2;Y)", bits(result.mi2), "I(X2;Y|X1) = U2 + S", bits(result.conditional_mi2))
-    table.add_row("I(X1,X2;Y)", bits(result.total), "co-information = R - S", bits(result.co_information))
-    return table
-
-
-def _all_measures(by_measure: dict[str, Decomposition]) -> Any:
-    """Tabulate the terms of every measure."""
-    from pidlab.info import MEASURES
-
-    table = _table("All measures")
-    table.caption = ">= 0: terms are never negative; additive: terms of independent parts add up"
-    table.caption_justify = "left"
-    for column in ("measure", *TERMS, ">= 0", "additive"):
-        table.add_column(column, justify="left" if column in ("measure", ">= 0", "additive") else "right")
-    for i, (name, result) in enumerate(by_measure.items()):
-        flags = (MEASURES[name].nonnegative, MEASURES[name].additive)
-        row = (name, *map(bits, result.terms.values()), *("yes" if flag else "no" for flag in flags))
-        table.add_row(*row, style="bold" if i == 0 else "")
-    return table
 
 
 ESTIMATE_EPILOG = (

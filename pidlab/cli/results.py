@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from enum import StrEnum
 from functools import partial
 from itertools import islice
@@ -27,7 +28,7 @@ from pidlab.cli.options import (
     values_of,
 )
 from pidlab.errors import InvalidRequest, nearest
-from pidlab.io import atomic_write
+from pidlab.io import atomic_write, write_independently
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -147,15 +148,14 @@ def _write_outputs(outputs: dict[Path, Callable[[Path], None]]) -> None:
         InvalidRequest: If no file can be written.
         typer.Exit: If some files cannot be written.
     """
-    failures: dict[Path, str] = {}
-    for path, write in outputs.items():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write(path)
-        except OSError as error:
-            failures[path] = error.strerror or str(error)
-        except (ValueError, RuntimeError) as error:  # matplotlib cannot draw a text
-            failures[path] = str(error).strip().splitlines()[0]
+    try:
+        for folder in {path.parent for path in outputs}:
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidRequest(
+            f"{error.filename}: cannot be written ({error.strerror}); choose another --out"
+        ) from None
+    failures = write_independently(outputs)
     if len(failures) == len(outputs):
         path, why = next(iter(failures.items()))
         raise InvalidRequest(f"{path.parent}: cannot be written ({why}); choose another --out")
@@ -248,21 +248,26 @@ def report(
         ),
     ] = None,
     title: Annotated[str, typer.Option(help="Title of the page.", show_default=False)] = "",
+    label: Labels = None,
+    order: Order = None,
     as_json: AsJson = False,
 ) -> None:
     """Write report.html, a self-contained page about one or several finished sweeps."""
     from pidlab.report import write_report
     from pidlab.results.folder import read_results
+    from pidlab.results.panels import select
 
     if out is None and len(directories) > 1:
         raise InvalidRequest(
             f"DIR: {len(directories)} folders have no common place for the page; choose one with --out DIR"
         )
-    results = [read_results(directory) for directory in directories]
+    labels, results = labels_of(label), [read_results(directory) for directory in directories]
+    if order:
+        results = [replace(sweep, table=select(sweep.table, order=order)) for sweep in results]
     folder = out or directories[0]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        page = write_report(results[0] if len(results) == 1 else results, folder, title=title)
+        page = write_report(results[0] if len(results) == 1 else results, folder, title=title, labels=labels)
     except OSError as error:
         raise InvalidRequest(
             f"{folder}: cannot be written ({error.strerror}); choose another --out"

@@ -69,9 +69,10 @@ def decompose_gaussian_samples(
     resamples = resamples or (SCALAR_RESAMPLES if dims[0] == 1 else VECTOR_RESAMPLES)
     draws = (scores[rng.integers(0, n, n)] for _ in range(resamples))
     boot = [gaussian(np.cov(draw.T), dims) for draw in draws]
-    terms: dict[str, Any] = {term: np.array([getattr(b, term) for b in boot]) for term in TERMS}
+    redundant, unique1, unique2, synergy = (np.array([b.terms[term] for b in boot]) for term in TERMS)
     gap = np.array([b.gap for b in boot])
-    return summarize_bootstrap(plug_in, Decomposition(**terms, how=plug_in.how, gap=gap), n)
+    resampled = Decomposition(redundant, unique1, unique2, synergy, how=plug_in.how, gap=gap)
+    return summarize_bootstrap(plug_in, resampled, n)
 
 
 def read_numbers(path: Path | str) -> Float[np.ndarray, "n d"]:

@@ -67,7 +67,9 @@ def load_pmf(reference: str, normalize: bool = False, columns: Sequence[str] = (
     return Table(pmf, _digits(pmf.shape))
 
 
-def read_pmf(path: Path | str, normalize: bool = False, columns: Sequence[str] = ()) -> Table:
+def read_pmf(
+    path: Path | str, normalize: bool = False, columns: Sequence[str] = (), sources: int = 2
+) -> Table:
     """Read a joint pmf from a file; its suffix determines the format.
 
     `.csv`: columns x1, x2, y, p with any symbols, one row per outcome; missing outcomes have probability 0.
@@ -79,6 +81,8 @@ def read_pmf(path: Path | str, normalize: bool = False, columns: Sequence[str] =
         normalize: Whether to accept counts or weights and divide them by their sum.
         columns: Names of the columns of a .csv file for X1, X2, Y and p; default x1, x2, y, p. With three
             names the masses are in p.
+        sources: Number of sources k; for more than two, the columns are x1, ..., xk, y, p and arrays have
+            shape (n1, ..., nk, ny).
 
     Returns:
         The pmf with its symbols.
@@ -87,22 +91,24 @@ def read_pmf(path: Path | str, normalize: bool = False, columns: Sequence[str] =
         InvalidRequest: If the file cannot be read, does not have the format of its suffix, or holds no pmf.
     """
     path = Path(path)
-    names = (*columns, MASS)[:4] if columns else (*VARIABLES, MASS)
+    variables = (*(f"x{i + 1}" for i in range(sources)), VARIABLES[-1])
+    names = (*columns, MASS)[: sources + 2] if columns else (*variables, MASS)
     readers: dict[str, Callable[[Path], Table]] = {
         ".csv": lambda path: _read_csv(path, names),
         ".tsv": lambda path: _read_csv(path, names),
-        ".json": _read_json,
-        ".npy": lambda path: _from_array(path, read_npy(path)),
+        ".json": lambda path: _read_json(path, names if sources > 2 else (*VARIABLES, MASS)),
+        ".npy": lambda path: _from_array(path, read_npy(path), sources),
     }
     if path.suffix.lower() not in readers:
         raise InvalidRequest(f"{path}: unknown suffix; name it .csv, .json or .npy")
     table = read_file(path, readers[path.suffix.lower()])
     try:
-        pmf = as_pmf(table.values, normalize)
+        # Sources beyond the first are joined, because further axes of a pmf are a batch.
+        shape = table.values.shape
+        joined = table.values if sources == 2 or 0 in shape else table.values.reshape(shape[0], -1, shape[-1])
+        pmf = as_pmf(joined, normalize).reshape(shape)
     except InvalidRequest as error:
         raise InvalidRequest(f"{path}: {error}") from None
-    if pmf.ndim != 3:
-        raise InvalidRequest(f"{path}: shape {pmf.shape}, expected 3 axes (n1, n2, ny)")
     return Table(pmf, table.symbols)
 
 
@@ -156,11 +162,11 @@ def read_npy(path: Path) -> np.ndarray:
 def _read_csv(path: Path, names: Sequence[str]) -> Table:
     """Read rows of symbols and a mass."""
     columns, _ = read_columns(path, names)
-    masses = columns.pop(names[3])
+    masses = columns.pop(names[-1])
     return _table_of(path, columns, [_number(path, i + 2, mass) for i, mass in enumerate(masses)])
 
 
-def _read_json(path: Path) -> Table:
+def _read_json(path: Path, names: Sequence[str]) -> Table:
     """Read rows or nested lists."""
     text = path.read_text(encoding="utf-8")
     try:
@@ -175,29 +181,31 @@ def _read_json(path: Path) -> Table:
         document = document["pmf"]
     if not isinstance(document, list) or not document:
         raise InvalidRequest(f"{path}: expected rows [x1, x2, y, p] or nested lists of shape (n1, n2, ny)")
-    names = (*VARIABLES, MASS)
     if all(isinstance(row, Mapping) for row in document):
         missing = [key for key in names for row in document if key not in row]
         if missing:
-            raise InvalidRequest(f"{path}: a row without {missing[0]!r}; every row needs x1, x2, y and p")
+            raise InvalidRequest(f"{path}: a row without {missing[0]!r}; every row needs {', '.join(names)}")
         document = [[row[key] for key in names] for row in document]
-    if all(isinstance(row, list) and len(row) == 4 and not isinstance(row[0], list) for row in document):
-        masses = [_number(path, i + 1, row[3], "row") for i, row in enumerate(document)]
-        columns = {name: [str(row[i]) for row in document] for i, name in enumerate(VARIABLES)}
+    if all(
+        isinstance(row, list) and len(row) == len(names) and not isinstance(row[0], list) for row in document
+    ):
+        masses = [_number(path, i + 1, row[-1], "row") for i, row in enumerate(document)]
+        columns = {name: [str(row[i]) for row in document] for i, name in enumerate(names[:-1])}
         return _table_of(path, columns, masses, "row", 1)
-    return _from_array(path, document)
+    return _from_array(path, document, len(names) - 2)
 
 
-def _from_array(path: Path, values: Any) -> Table:
-    """Convert an array or nested lists of shape (n1, n2, ny)."""
+def _from_array(path: Path, values: Any, sources: int) -> Table:
+    """Convert an array or nested lists with one axis per source and one for Y."""
     try:
         if isinstance(values, np.ndarray) and values.dtype.kind not in "biuf":
             raise TypeError  # the conversion would drop imaginary parts
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
         raise InvalidRequest(f"{path}: not an array of real numbers of shape (n1, n2, ny)") from None
-    if array.ndim != 3:
-        raise InvalidRequest(f"{path}: shape {array.shape}, expected 3 axes (n1, n2, ny), Y last")
+    if array.ndim != sources + 1:
+        axes = ", ".join(f"n{i + 1}" for i in range(sources))
+        raise InvalidRequest(f"{path}: shape {array.shape}, expected {sources + 1} axes ({axes}, ny), Y last")
     return Table(array, _digits(array.shape))
 
 

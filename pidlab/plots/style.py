@@ -78,11 +78,12 @@ LOOKS = {
     "factorcl-sup": Look(SKY, "D", _DASHED),
     "ourcl-sup": Look(SKY, "h"),
 }
-# Looks of all other objectives. None of them is a fixed look.
+# Looks of all other objectives, in colors that no default objective has: two of Okabe and Ito, and the dark
+# ones of Tol's muted palette, which is safe for color blindness as well.
 _OTHERS = [
     Look(color, marker, dash)
     for marker, dash in (("*", ()), ("8", _DOTTED), ("<", _DASHED), (">", _DASH_DOTTED))
-    for color in (BLACK, SKY, GREEN, PURPLE, YELLOW, BLUE, VERMILION, ORANGE)
+    for color in (BLACK, SKY, "#332288", "#882255", "#117733", "#999933")
 ]
 
 

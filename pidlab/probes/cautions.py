@@ -155,7 +155,8 @@ def class_shift(
         own, other = (z[codes == c][:, varies] for z, codes in (train, test))
         if not len(other) or not own.shape[1]:
             continue
-        shift = np.abs(other.mean(0) - own.mean(0)) / spread[varies]
+        means = (z.mean(0, dtype=np.float64) for z in (own, other))
+        shift = np.abs(np.subtract(*means)) / spread[varies]
         error = (1.0 / len(own) + 1.0 / len(other)) ** 0.5
         if float(shift.max()) > max(MAX_SHIFT, SIGNIFICANT * error):
             largest = max(largest, float(shift.max()))

@@ -54,7 +54,10 @@ class FourierFeatures:
         axis = torch.arange(FEATURES // 2) % d
         direction[:, : FEATURES // 2] = torch.eye(d)[:, axis]
         # Scales cycle within each coordinate's features.
-        scale = torch.tensor(SCALES)[torch.arange(FEATURES) // min(d, FEATURES // 2) % len(SCALES)]
+        index = torch.arange(FEATURES)
+        # In wide readouts each coordinate has one feature, so scales cycle over coordinates.
+        cycle = index // d if d < FEATURES // 2 else index
+        scale = torch.tensor(SCALES)[cycle % len(SCALES)]
         length = scale * (0.5 + torch.rand(FEATURES, generator=generator))
         self.frequencies = direction * length
         self.phases = 2.0 * math.pi * torch.rand(FEATURES, generator=generator)

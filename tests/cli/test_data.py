@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from pidlab.cli.main import main
 
+from pidlab.cli import main
 from pidlab.generators.base import generators
 
 BIG = 10**9

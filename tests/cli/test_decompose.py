@@ -211,6 +211,41 @@ def test_pointwise_terms_are_listed(pidlab):
     assert (code, "--measure sx or ccs" in err) == (2, True)
 
 
+def test_three_sources_have_redundancy_and_union(pidlab, tmp_path):
+    rows = "".join(f"{a},{b},{c},{a ^ b ^ c},1\n" for a, b, c in np.ndindex(2, 2, 2))
+    (tmp_path / "parity.csv").write_text("x1,x2,x3,y,p\n" + rows)
+    arguments = ("decompose", "parity.csv", "--sources", "3", "--measure", "mmi", "--normalize")
+    code, out, _ = pidlab(*arguments, "--json")
+    document = json.loads(out)
+    assert code == 0
+    assert [document[name] for name in ("redundancy", "union", "synergy", "total")] == pytest.approx(
+        [0, 0, 1, 1]
+    )
+    assert pidlab(*arguments)[0] == 0
+    law = np.zeros((2, 2, 2, 2))
+    law[0, 0, 0, 0] = law[1, 1, 1, 1] = 0.5
+    np.save(tmp_path / "copies.npy", law)
+    _, out, _ = pidlab("decompose", "copies.npy", "--sources", "3", "--measure", "gk", "--json")
+    assert json.loads(out)["redundancy"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("counts.csv", "--sources", "3", "--measure", "mmi"), "no column x3 or p"),
+        (("counts.csv", "--sources", "3"), "not available for more than two sources"),
+        (("counts.csv", "--sources", "9"), "--sources 9: must be 2, 3 or 4"),
+        (("counts.csv", "--sources", "3", "--samples"), "takes only --measure"),
+        (("and", "--sources", "3", "--measure", "mmi"), "unknown suffix"),
+    ],
+)
+def test_invalid_requests_for_three_sources_are_refused(pidlab, arguments, why):
+    path = str(CASES / arguments[0]) if "." in arguments[0] else arguments[0]
+    code, out, err = pidlab("decompose", path, *arguments[1:])
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert why in err
+
+
 @pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
 def test_plot_writes_a_figure(pidlab, tmp_path, suffix):
     pytest.importorskip("pidlab.info.broja")

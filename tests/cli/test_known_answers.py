@@ -4,7 +4,7 @@ import json
 
 import pandas as pd
 import pytest
-from pidlab.cli.main import main
+from pidlab.cli import main
 
 
 def run(monkeypatch, *arguments):

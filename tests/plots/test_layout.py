@@ -100,3 +100,8 @@ def test_default_objectives_differ_in_a_greyscale_print():
     for a, b in itertools.combinations(chosen.values(), 2):
         assert abs(lightness(a.color) - lightness(b.color)) >= 6
         assert a.marker != b.marker
+
+
+@pytest.mark.parametrize("name", ["mine.py:Loss", "losses:A(weight=2)", "my_loss.py:MyLoss(temperature=0.2)"])
+def test_a_user_defined_objective_has_no_color_of_a_default_objective(name):
+    assert looks([name])[name].color not in {look.color for look in looks(defaults.OBJECTIVES).values()}

@@ -75,6 +75,7 @@ def test_the_public_function_takes_arrays_tensors_and_strings(bit):
     assert best["z2"] == pytest.approx(0.0, abs=0.02)
 
 
+@pytest.mark.filterwarnings("ignore:lower bound, not converged")
 def test_the_public_function_scores_test_rows_and_warns(bit):
     z, y = bit
     nothing = np.zeros((400, 1))

@@ -60,7 +60,7 @@ def test_a_file_of_schema_1_is_read_without_changing_it(stored, monkeypatch, cap
     assert "simclr (2 runs, for example 327dcebab3f74978): loss not finite at step 1" in out
     code, out, err = command(monkeypatch, capsys, "export", stored)
     assert code == 0
-    assert "8 runs were stored without their four terms" in err
+    assert "8 runs were stored by an older pidlab without the four terms" in err
     assert len(pd.read_csv(StringIO(out))) == 96
     assert (stored / "results.sqlite").read_bytes() == SCHEMA_1.read_bytes()
 
@@ -128,7 +128,7 @@ def test_a_second_sweep_of_a_folder_is_refused_and_changes_nothing(stored, monke
     assert (code, out) == (2, "")
     assert (
         err
-        == f"error: another sweep is writing to {stored}: wait until it is over, or choose another --out\n"
+        == f"error: another sweep is writing to {stored}: wait until it ends, or choose another --out\n"
     )
     with lock_folder(stored):
         pass
