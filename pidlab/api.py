@@ -48,6 +48,12 @@ def sweep(
     width: int | None = None,
     dim: int | None = None,
     samples: int | None = None,
+    recipe: str | None = None,
+    optimizer: str | None = None,
+    weight_decay: float | None = None,
+    schedule: str | None = None,
+    warmup: int | None = None,
+    clip: float | None = None,
     probes: str | None = None,
     track: int = 0,
     out: FolderPath | None = None,
@@ -85,6 +91,13 @@ def sweep(
         width: Number of values in an observation of one modality.
         dim: Width of z1 and z2.
         samples: Size of a finite training set; None draws fresh data in every step.
+        recipe: Published training settings, used where the other arguments set nothing: comm, infmasking or
+            factorcl.
+        optimizer: adam, adamw, or sgd with momentum 0.9.
+        weight_decay: Weight decay of the optimizer.
+        schedule: Learning rate schedule: constant, or cosine to 0.
+        warmup: Number of steps of linear warm-up of the cosine schedule.
+        clip: Largest norm of the gradient of a model; no clipping if None.
         probes: Effort of the probes: quick, standard or thorough.
         track: Number of checkpoints during training at which each run is probed.
         out: Folder of the results; `runs/NAME` by default, with a name made from the request.
@@ -140,6 +153,12 @@ def sweep(
         batch=batch,
         dim=dim,
         samples=samples,
+        recipe=recipe,
+        optimizer=optimizer,
+        weight_decay=weight_decay,
+        schedule=schedule,
+        warmup=warmup,
+        clip=clip,
         probes=probes,
         track=track,
     )

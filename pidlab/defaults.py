@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from pidlab.errors import InvalidRequest
+from pidlab.errors import InvalidRequest, nearest
 
 # Increased by every change of results; stored results of another version are not reused.
 RESULT_VERSION = 3
@@ -84,8 +84,6 @@ class Training:
             object.__setattr__(self, name, float(value))
         if self.warmup and self.schedule == "constant":
             raise InvalidRequest(f"warmup = {self.warmup}: only with schedule = 'cosine'")
-        if self.warmup >= self.steps:
-            raise InvalidRequest(f"warmup = {self.warmup}: expected fewer than the {self.steps} steps")
         if self.samples is not None and self.samples < self.batch:
             raise InvalidRequest(
                 f"samples = {self.samples}: fewer than a batch of {self.batch}; "
@@ -98,6 +96,56 @@ def training_specification(training: Training) -> dict[str, Any]:
     added = {f.name: f.default for f in fields(Training) if f.name in ADDED_SETTINGS}
     settings = {f.name: getattr(training, f.name) for f in fields(Training)}
     return {k: v for k, v in settings.items() if k not in added or v != added[k]}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Training settings that a paper published for its objective.
+
+    Args:
+        settings: Fields of `Training`.
+        source: Where the settings were published.
+    """
+
+    settings: dict[str, Any]
+    source: str
+
+
+_COMM = {"optimizer": "adamw", "rate": 3e-4, "weight_decay": 1e-4, "batch": 64}
+RECIPES = {
+    "comm": Recipe(
+        _COMM,
+        "CoMM on Trifeature (arXiv 2409.07402): AdamW with a constant rate, as in github.com/brightest66/"
+        "InfMasking, which extends CoMM's code (configs/train_trifeatures.yaml, pl_modules/base.py)",
+    ),
+    "infmasking": Recipe(
+        _COMM, "InfMasking on Trifeature (arXiv 2509.25270), github.com/brightest66/InfMasking"
+    ),
+    "factorcl": Recipe(
+        {"optimizer": "adam", "rate": 1e-4, "batch": 256, "hidden": 512, "layers": 3, "dim": 128},
+        "FactorCL (arXiv 2306.05268), notebooks of the released code",
+    ),
+}
+
+
+def recipe_settings(name: str | None) -> dict[str, Any]:
+    """Return the training settings of a published recipe.
+
+    Args:
+        name: Name of the recipe, or None for no settings.
+
+    Raises:
+        InvalidRequest: If there is no such recipe.
+
+    Example:
+        >>> recipe_settings("factorcl")["rate"]
+        0.0001
+    """
+    if name is None:
+        return {}
+    if name not in RECIPES:
+        raise InvalidRequest(f"--recipe {name!r}: {nearest(name, RECIPES)}")
+    return dict(RECIPES[name].settings)
 
 
 # Level of the probes: quick, standard or thorough.

@@ -8,6 +8,8 @@ from pathlib import Path
 
 # Longest message of an exception in a report.
 MOST_CHARACTERS = 1000
+# Last frames of the user's code that are shown.
+MOST_FRAMES = 20
 
 _STANDARD_LIBRARY = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
 
@@ -114,18 +116,29 @@ def reason(error: BaseException) -> str:
         >>> reason(ValueError("bad value"))
         'ValueError: bad value'
     """
-    try:
-        message = str(error)
-    except Exception:  # the exception's own __str__ may raise
-        message = "(its message cannot be read)"
-    # A lone surrogate could be neither printed nor stored.
-    message = message.encode("utf-8", "backslashreplace").decode()
-    line = shorten(f"{type(error).__name__}: {message}".strip().splitlines()[0], MOST_CHARACTERS)
+    line = shorten(
+        _encodable(f"{type(error).__name__}: {message_of(error)}").strip().splitlines()[0], MOST_CHARACTERS
+    )
     frames = traceback.extract_tb(error.__traceback__)
-    user_frames = [frame for frame in frames if _is_user_code(frame.filename)]
+    # Infinite recursion gives a thousand frames.
+    user_frames = [frame for frame in frames if _is_user_code(frame.filename)][-MOST_FRAMES:]
     if not user_frames or isinstance(error, InvalidRequest):
         return line
-    return "\n".join([line, *"".join(traceback.format_list(user_frames)).rstrip().splitlines()])
+    lines = "".join(traceback.format_list(user_frames)).rstrip().splitlines()
+    return "\n".join([line, *(shorten(_encodable(text), MOST_CHARACTERS) for text in lines)])
+
+
+def message_of(error: BaseException) -> str:
+    """Return the message of an exception, also of one whose `__str__` raises."""
+    try:
+        return str(error)
+    except BaseException:
+        return "(its message cannot be read)"
+
+
+def _encodable(text: str) -> str:
+    """Escape lone surrogates and NUL, which can be neither printed nor stored."""
+    return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
 
 
 def _is_user_code(filename: str) -> bool:

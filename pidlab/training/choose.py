@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage]
 
+from pidlab.errors import message_of
 from pidlab.objectives.base import Batch, Phase, loss_of, phases_of
 from pidlab.training.program import Program, State, stacked_state
 from pidlab.training.stream import tree_map
@@ -21,6 +22,8 @@ ROUNDING = 1e-3
 RATE = 1e-3
 # Code of these packages is tested to give the same numbers with vmap as in a loop.
 TESTED = ("pidlab.", "torch.nn.")
+# Types whose values are compared between members of such code.
+PLAIN = (bool, int, float, str, tuple, type(None))
 # Attributes of every module that hold no state of the objective.
 INTERNAL = vars(nn.Module()).keys() - {"training"}
 
@@ -63,7 +66,7 @@ def choose_program(template: nn.Module, batches: Sequence[dict[str, Any]]) -> Pr
 
 def _first_sentence(error: BaseException) -> str:
     """Return the first sentence, which names the operation; the rest is advice to developers of torch."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
+    lines = message_of(error).strip().splitlines() or [type(error).__name__]
     return lines[0].removeprefix("vmap: ").split(". ")[0][:200]
 
 
@@ -79,8 +82,10 @@ def find_unequal_attribute(models: Sequence[nn.Module]) -> str | None:
     Args:
         models: Models of one structure.
     """
+    # Objects that pidlab's own networks refer to, such as a generator, may differ: their numbers are buffers.
+    kinds = PLAIN if _is_tested(models[0]) else object
     for model in models[1:]:
-        if name := _unequal_attribute(models[0], model):
+        if name := _unequal_attribute(models[0], model, kinds):
             return name
     return None
 
@@ -228,13 +233,16 @@ def _is_close(got: Tensor, expected: Tensor) -> bool:
     return torch.allclose(got, expected, rtol=ROUNDING, atol=ROUNDING * size + 1e-6, equal_nan=True)
 
 
-def _unequal_attribute(first: nn.Module, second: nn.Module) -> str | None:
-    """Return the name of a Python attribute that differs between two models, or None."""
+def _unequal_attribute(first: nn.Module, second: nn.Module, kinds: Any = object) -> str | None:
+    """Return the name of a Python attribute of the given types that differs between two models, or None."""
     others = dict(second.named_modules())
     for place, module in first.named_modules():
         if place not in others:
             return place
-        one, two = ({k: v for k, v in vars(m).items() if k not in INTERNAL} for m in (module, others[place]))
+        one, two = (
+            {k: v for k, v in vars(m).items() if k not in INTERNAL and isinstance(v, kinds)}
+            for m in (module, others[place])
+        )
         for name in one.keys() | two.keys():
             if name not in one or name not in two or not _is_equal(one[name], two[name], set()):
                 return f"{place}.{name}" if place else name

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,12 +22,15 @@ from pidlab.objectives.base import (
     needs_of,
     phases_of,
 )
-from pidlab.objectives.load import LoadedObjective
+from pidlab.objectives.load import LoadedObjective, guard_of
 from pidlab.seeds import child, temporary_seed
 from pidlab.training.choose import check_loss, choose_program, find_unequal_attribute, only_trained
 from pidlab.training.optimizers import PhaseOptimizer
 from pidlab.training.program import Call, Program, State, replace_by_name, stacked_state
 from pidlab.training.stream import Stream, tree_map
+
+States = tuple[State, State]
+_Result = tuple[States, dict[int, States], Float[Tensor, "steps members"]]
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class FittedCohort:
             is trained.
         failed: Step at which the loss of a member stopped being finite, by index of the member.
         snapshots: Copies of `states` after the requested steps, by step.
+        guard: Context in which user code runs.
     """
 
     program: Program
@@ -64,6 +69,17 @@ class FittedCohort:
     losses: Float[Tensor, "steps members"]
     failed: dict[int, int]
     snapshots: dict[int, list[tuple[State, State]]] = field(default_factory=dict)
+    guard: AbstractContextManager[Any] = field(default_factory=nullcontext)
+
+    @property
+    def has_moved(self) -> list[bool]:
+        """Whether the final loss of each member differs from the initial one by more than noise."""
+        if not len(self.losses):
+            return [True] * self.members  # nothing is trained
+        last = self.losses[-max(1, len(self.losses) // 10) :]
+        noise = last.std(0, unbiased=False)
+        moved = (last.mean(0) - self.losses[0]).abs() > 3.0 * noise + 1e-6
+        return [bool(m) for m in moved]
 
     def at(self, step: int) -> "FittedCohort":
         """Return the models after `step` steps; untrained models are the same at every step."""
@@ -79,7 +95,7 @@ class FittedCohort:
         Returns:
             Readouts by name, each (members, n, width).
         """
-        with self.program.evaluating():
+        with self.guard, self.program.evaluating():
             if self.program.vectorised:
                 params, buffers = self.states[0]
                 padding = next(iter({**params, **buffers}.values())).shape[0] - self.members
@@ -91,6 +107,16 @@ class FittedCohort:
                 for i, (params, buffers) in enumerate(self.states)
             ]
             return {name: torch.stack([z[name] for z in parts]) for name in parts[0]}
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Settings of a training that all its members share."""
+
+    training: Training
+    device: torch.device
+    clock: Stopwatch
+    snapshots: frozenset[int]
 
 
 def train(
@@ -135,8 +161,22 @@ def train(
         torch.Size([2, 2])
     """
     disable_malloc_trimming()
-    device, clock = torch.device(device), clock or Stopwatch()
-    with clock("training"):
+    device = torch.device(device)
+    plan = _Plan(training, device, clock or Stopwatch(), frozenset(snapshots))
+    with guard_of(make):
+        return _train(make, members, plan, on_step, say, start)
+
+
+def _train(
+    make: MakeObjective,
+    members: Sequence[Member],
+    plan: _Plan,
+    on_step: Callable[[int], None],
+    say: Callable[[str], None],
+    start: Sequence[States],
+) -> FittedCohort:
+    training, device = plan.training, plan.device
+    with plan.clock("training"):
         models = [build(make, member, training, device) for member in members]
         with temporary_seed(0, device):
             program = choose_program(models[0], _first_batches(models[0], members[0], training, device))
@@ -146,7 +186,7 @@ def train(
             # A factory may return modules that share an object; each member trains its own copy.
             models = [_own_copy(model) for model in models]
             program = Program(models[0], program.reason, models)
-    count, plan = len(members), _Plan(training, device, clock, frozenset(snapshots))
+    count = len(members)
     results: list[_Result] = []
     if program.vectorised:
         with temporary_seed(child(members[0].seed, "loss"), device):
@@ -165,7 +205,7 @@ def train(
     bad = ~history.isfinite()
     failed = {i: int(bad[:, i].int().argmax()) for i in range(count) if bool(bad[:, i].any())}
     copies = {step: [part[step] for part in snapshot_parts] for step in snapshot_parts[0]}
-    return FittedCohort(program, states, count, history, failed, copies)
+    return FittedCohort(program, states, count, history, failed, copies, guard_of(make))
 
 
 def build(make: MakeObjective, member: Member, training: Training, device: torch.device | str) -> nn.Module:
@@ -227,16 +267,19 @@ def run_trial(make: MakeObjective, member: Member, training: Training) -> Trial:
     trials: dict[Any, Trial] = make.trials if isinstance(make, LoadedObjective) else {}
     shape = (member.generator.name, member.generator.shape_key, member.encoders, training)
     if shape not in trials:
-        model = build(make, member, training, "cpu")
-        parameter_bytes = sum(p.nbytes for p in model.parameters())
-        try:
-            with temporary_seed(0):
-                batch, _ = _first_batches(model, member, training, torch.device("cpu"))
-                used = _step_bytes(model, Batch(**batch))
-        except Exception:
-            used = 0
-        trials[shape] = Trial(used, parameter_bytes)
+        with guard_of(make):
+            trials[shape] = _measure(build(make, member, training, "cpu"), member, training)
     return trials[shape]
+
+
+def _measure(model: nn.Module, member: Member, training: Training) -> Trial:
+    try:
+        with temporary_seed(0):
+            batch, _ = _first_batches(model, member, training, torch.device("cpu"))
+            used = _step_bytes(model, Batch(**batch))
+    except Exception:
+        used = 0
+    return Trial(used, sum(p.nbytes for p in model.parameters()))
 
 
 def member_bytes(make: MakeObjective, member: Member, training: Training, snapshots: int = 0) -> int:
@@ -290,20 +333,6 @@ def _own_copy(model: nn.Module) -> nn.Module:
         return copy.deepcopy(model)
     except Exception:  # nothing more can be done for a model that cannot be copied
         return model
-
-
-States = tuple[State, State]
-_Result = tuple[States, dict[int, States], Float[Tensor, "steps members"]]
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """Settings of a training that all its members share."""
-
-    training: Training
-    device: torch.device
-    clock: Stopwatch
-    snapshots: frozenset[int]
 
 
 def _copied(states: States) -> States:
