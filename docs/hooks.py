@@ -18,8 +18,12 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).resolve().parent.parent
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 # Links of the Markdown files into the repository work on a code host; the site has the figures elsewhere.
-FIGURE_LINK = re.compile(r"\]\((?:\.\./)+(figures/[^)\s]+\.png)")
+REPOSITORY_LINK = re.compile(r"\]\((?:\.\./)+((?:figures|studies)/[^)\s#]+|CHANGELOG\.md)")
+# Pages that are files of the repository.
+COPIES = {"changelog.md": "CHANGELOG.md", "studies.md": "studies/README.md"}
 
+# Verdicts on claims, and the kind of block that shows them.
+VERDICTS = {"supported": "success", "undecided": "warning", "refuted": "failure"}
 # Members to show of classes that have many internal ones; all public members of the others.
 MEMBERS = {"Atoms": ["sample", "view"]}
 
@@ -36,7 +40,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for png in sorted((ROOT / "figures").rglob("*.png")):
         path = png.relative_to(ROOT).as_posix()
         files.append(File(path, str(ROOT), config.site_dir, config.use_directory_urls))
-    pages = {"changelog.md": (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), **gallery()}
+    pages = gallery()
+    for page, source in COPIES.items():
+        pages[page] = (ROOT / source).read_text(encoding="utf-8")
     for notebook in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
         files.remove(files.src_uris[f"notebooks/{notebook.name}"])
         text, images = render_notebook(notebook)
@@ -53,34 +59,27 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     folder = posixpath.dirname(page.file.src_uri)
 
     def relocate(match: re.Match[str]) -> str:
-        return f"]({posixpath.relpath(match[1], folder or '.')}"
+        pages = {source: page for page, source in COPIES.items()}
+        return f"]({posixpath.relpath(pages.get(match[1], match[1]), folder or '.')}"
 
-    markdown = FIGURE_LINK.sub(relocate, markdown)
+    markdown = REPOSITORY_LINK.sub(relocate, markdown)
     return markdown.replace("<!-- public names -->", "\n\n".join(map(reference, public_names())))
 
 
 def public_names() -> list[str]:
     """Return the path of every public name, read from the source so that torch is not imported."""
-    tree = ast.parse((ROOT / "pidlab" / "__init__.py").read_text(encoding="utf-8"))
-    homes = {
-        alias.name: node.module
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module
-        for alias in node.names
-    }
-    exported = next(
-        ast.literal_eval(node.value)
-        for node in tree.body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
-    )
+    stub = ROOT / "pidlab" / "__init__.pyi"
+    source = stub if stub.exists() else stub.with_suffix(".py")
     paths = []
-    for name in exported:
-        if name in homes:
-            home = homes[name]
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.ImportFrom) or not (node.level or f"{node.module}".startswith("pidlab.")):
+            continue
+        home = f"pidlab.{node.module}" if node.level else f"{node.module}"
+        for alias in node.names:
             # A module of the same name hides the function that the package exports.
-            hidden = (ROOT / home.replace(".", "/") / f"{name}.py").exists()
-            paths.append(f"{home}.{name}.{name}" if hidden else f"{home}.{name}")
-    return paths
+            hidden = (ROOT / home.replace(".", "/") / f"{alias.name}.py").exists()
+            paths.append(f"{home}.{alias.name}.{alias.name}" if hidden else f"{home}.{alias.name}")
+    return sorted(paths, key=lambda path: path.rpartition(".")[2].lower())
 
 
 def reference(path: str) -> str:
@@ -99,19 +98,23 @@ def gallery() -> dict[str, str]:
         "them, claims, and provenance. The pages below are generated from these files. To rerun a study, use "
         "`pidlab study run NAME --profile laptop`. Read the [known limits](../limits.md) before you quote a "
         "result.",
-        "| study | question | claims met | seeds |",
-        "|---|---|---|---|",
+        "| study | question | claims | seeds |",
+        "|---|---|---|---:|",
     ]
     for path in sorted((ROOT / "studies").glob("*.toml")):
         source = path.read_text(encoding="utf-8")
         study = tomllib.loads(source)
         folder = ROOT / "figures" / path.stem
+        if not (folder / "claims.json").exists():
+            index.append(f"| [{path.stem}]({path.stem}.md) | {study['title']} | not run | |")
+            pages[f"gallery/{path.stem}.md"] = study_page(path.stem, study, folder, source, [], "laptop")
+            continue
         claims = json.loads((folder / "claims.json").read_text(encoding="utf-8"))
         profile = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["profile"]
-        met, seeds = sum(claim["met"] for claim in claims), max(claim["seeds"] for claim in claims)
-        index.append(
-            f"| [{path.stem}]({path.stem}.md) | {study['title']} | {met} of {len(claims)} | {seeds} |"
-        )
+        verdicts = [verdict_of(claim) for claim in claims]
+        counts = "<br>".join(f"{verdicts.count(v)}&nbsp;{v}" for v in VERDICTS if v in verdicts)
+        seeds = max(claim["seeds"] for claim in claims)
+        index.append(f"| [{path.stem}]({path.stem}.md) | {study['title']} | {counts} | {seeds} |")
         pages[f"gallery/{path.stem}.md"] = study_page(path.stem, study, folder, source, claims, profile)
     table = "\n".join(index[2:])
     pages["gallery/index.md"] = "\n\n".join([*index[:2], table]) + "\n"
@@ -125,22 +128,29 @@ def study_page(
     parts = [f"# {study['title']}", study["about"].strip()]
     parts.append("Sources: " + "; ".join(study.get("sources", ["none"])) + ".")
     parts.append(f"```bash\npidlab study run {name} --profile {profile}\npidlab study check {name}\n```")
+    if not claims:
+        parts.append("No results of this study are committed yet.")
     for figure in study.get("figure", []):
         stem = figure["name"]
+        if not (folder / f"{stem}.png").exists():
+            continue
         title = f"`{stem}`: kind `{figure['kind']}`"
         if figure.get("sweeps"):
             title += ", " + ", ".join(f"`{sweep}`" for sweep in figure["sweeps"])
         parts.append(f"## {stem}")
         parts.append(f"![{title}](../figures/{name}/{stem}.png)")
         parts.append(f"*{title}. The numbers are in `figures/{name}/{stem}.csv`.*")
-    parts.append("## Claims")
-    parts.append(
-        f"Profile `{profile}`. Values are in bits unless a claim says otherwise. Of a claim about several "
-        "points, the page shows the worst. Met means that the means fulfill the claim. In doubt means that "
-        "the 95 % t-interval over seeds of the difference does not exclude the opposite."
-    )
-    wording = {claim["claim"]: claim for claim in study["claim"]}
-    parts += [show_claim(claim, wording.get(claim["claim"], claim)) for claim in claims]
+    if claims:
+        parts.append("## Claims")
+        parts.append(
+            f"Profile `{profile}`. [Verdicts](../studies.md#claims) test the difference of both sides. "
+            "A claim about several points shows the point with the smallest margin."
+        )
+    # A claim without a sweep is about the only experiment.
+    wording = {(claim["claim"], claim.get("sweep")): claim for claim in study.get("claim", [])}
+    for claim in claims:
+        key = claim["claim"], claim["sweep"]
+        parts.append(show_claim(claim, wording.get(key, wording.get((key[0], None), claim))))
     parts.append("## Study file")
     parts.append(f'??? note "studies/{name}.toml"\n\n' + indent(f"```toml\n{source.rstrip()}\n```"))
     return "\n\n".join(parts) + "\n"
@@ -153,21 +163,27 @@ def show_claim(claim: dict[str, Any], wording: dict[str, Any]) -> str:
         claim: The stored verdict (claims.json).
         wording: The claim in the study file, whose source and finding are shown.
     """
-    verdict = "Met" if claim["met"] else "Not met"
-    if claim["doubt"]:
-        verdict += ", in doubt"
-    found = claim["why"]
+    values = claim["why"]
     if claim["left"] is not None and claim["right"] is not None:
-        found = f"{claim['left']:.3f} against {claim['right']:.3f}"
+        values = f"{claim['left']:.3f} against {claim['right']:.3f}"
     if claim["at"]:
-        found += " at " + ", ".join(f"{name}={shown(value)}" for name, value in claim["at"].items())
+        values += " at " + ", ".join(f"{name}={shown(value)}" for name, value in claim["at"].items())
     seeds = f"{claim['seeds']} seed" + ("s" if claim["seeds"] != 1 else "")
-    kind = "success" if claim["met"] and not claim["doubt"] else "warning" if claim["doubt"] else "failure"
-    body = [f"```text\n{claim['claim']}\n```", f"Sweep `{claim['sweep']}`, {seeds}: {found}."]
-    if wording.get("finding"):
+    if claim["low"] is not None and claim["high"] is not None:
+        seeds += f", 95 % interval of the margin {claim['low']:.3f} to {claim['high']:.3f}"
+    verdict = verdict_of(claim)
+    kind, title = VERDICTS[verdict], verdict.capitalize()
+    body = [f"```text\n{claim['claim']}\n```", f"Sweep `{claim['sweep']}`: {values} ({seeds})."]
+    if wording.get("finding") and not claim["met"]:
         body.append(f"Finding: {wording['finding']}.")
     body.append(f"Source: {wording['source']}.")
-    return f'!!! {kind} "{verdict}"\n\n' + indent("\n\n".join(body))
+    return f'!!! {kind} "{title}"\n\n' + indent("\n\n".join(body))
+
+
+def verdict_of(claim: dict[str, Any]) -> str:
+    """Return the verdict on a claim; records without one say only whether it is met and in doubt."""
+    decided = "supported" if claim["met"] else "refuted"
+    return claim.get("verdict") or ("undecided" if claim["doubt"] else decided)
 
 
 def shown(value: object) -> str:
@@ -195,6 +211,8 @@ def render_notebook(path: Path) -> tuple[str, dict[str, bytes]]:
             elif "text/html" in data:
                 # Blank lines would end the HTML block.
                 html = re.sub(r"\n\s*\n", "\n", joined(data["text/html"]))
+                # The theme styles tables without a class.
+                html = html.replace('<table border="1" class="dataframe">', "<table>")
                 text.append(re.sub(r"<style.*?</style>", "", html, flags=re.DOTALL))
             elif "text/plain" in data:
                 text.append(as_text(data["text/plain"]))

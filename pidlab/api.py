@@ -48,6 +48,12 @@ def sweep(
     width: int | None = None,
     dim: int | None = None,
     samples: int | None = None,
+    recipe: str | None = None,
+    optimizer: str | None = None,
+    weight_decay: float | None = None,
+    schedule: str | None = None,
+    warmup: int | None = None,
+    clip: float | None = None,
     probes: str | None = None,
     track: int = 0,
     out: FolderPath | None = None,
@@ -85,6 +91,13 @@ def sweep(
         width: Number of values in an observation of one modality.
         dim: Width of z1 and z2.
         samples: Size of a finite training set; None draws fresh data in every step.
+        recipe: Published training settings, used where the other arguments set nothing: comm, infmasking or
+            factorcl.
+        optimizer: adam, adamw, or sgd with momentum 0.9.
+        weight_decay: Weight decay of the optimizer.
+        schedule: Learning rate schedule: constant, or cosine to 0.
+        warmup: Number of steps of linear warm-up of the cosine schedule.
+        clip: Largest norm of the gradient of a model; no clipping if None.
         probes: Effort of the probes: quick, standard or thorough.
         track: Number of checkpoints during training at which each run is probed.
         out: Folder of the results; `runs/NAME` by default, with a name made from the request.
@@ -140,6 +153,12 @@ def sweep(
         batch=batch,
         dim=dim,
         samples=samples,
+        recipe=recipe,
+        optimizer=optimizer,
+        weight_decay=weight_decay,
+        schedule=schedule,
+        warmup=warmup,
+        clip=clip,
         probes=probes,
         track=track,
     )
@@ -242,6 +261,10 @@ class Results:
         objectives: Sequence[str] = (),
         terms: Sequence[str] = (),
         at: Mapping[str, Any] | None = None,
+        order: Sequence[str] = (),
+        labels: Mapping[str, str] | None = None,
+        width: float | None = None,
+        font: str = "serif",
         **options: Any,
     ) -> "Figure":
         """Draw a figure; a notebook shows it below the cell.
@@ -252,6 +275,10 @@ class Results:
             objectives: Objectives to show, in this order; all if empty.
             terms: Terms to show, in this order; all if empty.
             at: Values of parameters that select points, such as `{"unique1": 0.5}`.
+            order: Objectives to draw first; the others follow.
+            labels: Names of objectives by reference, such as `{"comm": "Ours"}`.
+            width: Width of the figure in inches; by default that of the venue.
+            font: `serif`, as in papers, or `sans`.
             options: Options of the kind, such as `readout="z1"`.
 
         Returns:
@@ -261,6 +288,7 @@ class Results:
             InvalidRequest: If the kind or an option does not exist, or there is nothing to draw.
         """
         from pidlab.plots.kinds import KINDS, draw
+        from pidlab.plots.style import Page
 
         if files := look_up("kind of figure", kind, KINDS).files:
             raise InvalidRequest(
@@ -268,6 +296,7 @@ class Results:
                 f"use `pidlab plot DIR --kind {kind}`"
             )
         selection: dict[str, Any] = {"objectives": _listed(objectives), "terms": _listed(terms), "at": at}
+        selection |= {"order": _listed(order), "page": Page(width, font, labels or {})}
         figure, _ = draw(kind, self.table, self.axis_groups, venue=venue, **selection, **options)
         # A figure made without pyplot has no notebook display of its own.
         setattr(figure, "_repr_png_", partial(_png, figure))  # noqa: B010
@@ -277,7 +306,7 @@ class Results:
         r"""Return the table of captured bits in LaTeX, for the package booktabs.
 
         Args:
-            selection: `readout`, `objectives`, `terms` and `at`, as for `plot`.
+            selection: `readout`, `objectives`, `terms`, `at`, `order` and `labels`, as for `plot`.
 
         Raises:
             InvalidRequest: If there is nothing to show.
@@ -288,7 +317,7 @@ class Results:
         """Return the table of captured bits in Markdown.
 
         Args:
-            selection: `readout`, `objectives`, `terms` and `at`, as for `plot`.
+            selection: `readout`, `objectives`, `terms`, `at`, `order` and `labels`, as for `plot`.
 
         Raises:
             InvalidRequest: If there is nothing to show.
@@ -330,10 +359,14 @@ class Results:
         from pidlab.results.tables import captured_table, format_table
 
         for name in selection:
-            look_up("option", name, dict.fromkeys(("readout", "objectives", "terms", "at")))
+            look_up("option", name, dict.fromkeys(_SELECTION))
         chosen: dict[str, Any] = dict(selection)
-        chosen |= {name: _listed(chosen[name]) for name in ("objectives", "terms") if name in chosen}
+        chosen |= {name: _listed(chosen[name]) for name in ("objectives", "terms", "order") if name in chosen}
         return format_table(captured_table(self.table, self.axis_groups, **chosen), form)
+
+
+# Options that select the rows of a table, their order and their names.
+_SELECTION = ("readout", "objectives", "terms", "at", "order", "labels")
 
 
 def write_sweep_files(result: "SweepResult", *, figure: bool = True) -> None:
@@ -346,35 +379,52 @@ def write_sweep_files(result: "SweepResult", *, figure: bool = True) -> None:
     Raises:
         InvalidRequest: If the folder cannot be written to.
     """
+    from pidlab.io import write_independently
     from pidlab.report import write_report
     from pidlab.results.folder import Results as FolderResults
 
     points = result.request.size if result.sampled else 0
-    try:
-        if figure and len(result.shown):
-            _draw_captured(result)
-        write_report(FolderResults(result.shown, result.record, result.directory, points), result.directory)
-    except OSError as error:
+    results = FolderResults(result.shown, result.record, result.directory, points)
+    failures = _draw_captured(result) if figure and len(result.shown) else {}
+    # A figure that could not be drawn would be that of an older run.
+    pictures = () if result.directory / "captured.svg" in failures else None
+    page = result.directory / "report.html"
+    failures |= write_independently(
+        {page: lambda path: write_report(results, path.parent, pictures=pictures)}
+    )
+    if failures:
+        reasons = ", ".join(dict.fromkeys(failures.values()))
         raise InvalidRequest(
-            f"cannot write to {result.directory} ({error.strerror}): all runs are kept; make room or fix "
-            "the folder, then rerun the same command"
-        ) from None
+            f"{result.directory}: {', '.join(path.name for path in failures)} not written ({reasons}); all "
+            "runs and other files are kept, so fix the cause and rerun the same command"
+        )
 
 
-def _draw_captured(result: "SweepResult") -> None:
-    from pidlab.io import atomic_write
+def _draw_captured(result: "SweepResult") -> dict[Path, str]:
+    """Write the figure of a sweep; return the reasons for files that were not written."""
+    from pidlab.io import atomic_write, write_independently
     from pidlab.plots.capture import capture_figure
     from pidlab.plots.style import FORMATS, save, style
 
-    figure, numbers = capture_figure(result.shown, result.request.axis_groups)
+    paths = [result.directory / f"captured.{suffix}" for suffix in (*FORMATS, "csv")]
+    drawn: list[tuple[Figure, pd.DataFrame]] = []
+
+    def draw(_: Path) -> None:
+        drawn.append(capture_figure(result.shown, result.request.axis_groups))
+
+    if failed := write_independently({paths[0]: draw}):
+        return dict.fromkeys(paths, failed[paths[0]])
+    figure, numbers = drawn[0]
     if result.sampled:
         note = f"{result.sampled:,} of {result.request.size:,} points; results.csv has all"
         with style("neurips"):
             figure.suptitle("; ".join(filter(None, [figure.get_suptitle(), note])), fontsize="medium")
-    for suffix in FORMATS:
-        save(figure, result.directory / f"captured.{suffix}")
-    with atomic_write(result.directory / "captured.csv") as text:
-        numbers.to_csv(text, index=False)
+
+    def write_numbers(path: Path) -> None:
+        with atomic_write(path) as text:
+            numbers.to_csv(text, index=False)
+
+    return write_independently({**dict.fromkeys(paths[:-1], partial(save, figure)), paths[-1]: write_numbers})
 
 
 def write_readability_files(table: "pd.DataFrame", directory: Path) -> None:

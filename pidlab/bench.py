@@ -32,6 +32,7 @@ from pidlab.objectives.base import (
     needs_of,
     phases_of,
 )
+from pidlab.objectives.load import LoadedObjective, guard_of
 from pidlab.probes.capture import capture_cohort
 from pidlab.seeds import child
 from pidlab.training.cohort import Member, build, train
@@ -126,6 +127,11 @@ def compare(objective: str, steps: int) -> dict[str, Any]:
         for seed in range(defaults.SEEDS)
     ]
     make = load_objective(objective)
+    with guard_of(make):
+        return _compare(make, objective, members, steps)
+
+
+def _compare(make: LoadedObjective, objective: str, members: list[Member], steps: int) -> dict[str, Any]:
     train(make, members, Training(steps=WARM_UP))
     clock = Stopwatch()
     fitted = train(make, members, Training(steps=steps), clock=clock)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from pidlab.errors import InvalidRequest
+from pidlab.errors import InvalidRequest, nearest
 
 # Increased by every change of results; stored results of another version are not reused.
 RESULT_VERSION = 3
@@ -11,6 +11,12 @@ RESULT_VERSION = 3
 
 def _setting(default: Any, meaning: str) -> Any:
     return field(default=default, metadata={"meaning": meaning})
+
+
+OPTIMIZERS = ("adam", "adamw", "sgd")
+SCHEDULES = ("constant", "cosine")
+# Settings that are not part of the key of a run at their default: stored runs are older than them.
+ADDED_SETTINGS = ("optimizer", "weight_decay", "schedule", "warmup", "clip")
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,12 @@ class Training:
     dim: int = _setting(8, "width of z1 and of z2; z12 has twice this width")
     hidden: int = _setting(64, "width of a hidden layer of an encoder")
     layers: int = _setting(2, "hidden layers of an encoder")
-    rate: float = _setting(2e-3, "learning rate of Adam")
+    rate: float = _setting(2e-3, "learning rate")
+    optimizer: str = _setting("adam", "adam, adamw, or sgd with momentum 0.9")
+    weight_decay: float = _setting(0.0, "weight decay of the optimizer")
+    schedule: str = _setting("constant", "learning rate schedule: constant, or cosine to 0")
+    warmup: int = _setting(0, "steps of linear warm-up of the cosine schedule")
+    clip: float | None = _setting(None, "largest norm of the gradient of a model; none: no clipping")
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -46,6 +57,7 @@ class Training:
             ("dim", 1),
             ("hidden", 1),
             ("layers", 0),
+            ("warmup", 0),
         ):
             value = getattr(self, name)
             if name == "samples" and value is None:
@@ -55,11 +67,85 @@ class Training:
             object.__setattr__(self, name, int(value))
         if not isinstance(self.rate, (int, float)) or not 0 < self.rate < float("inf"):
             raise InvalidRequest(f"rate = {self.rate!r}: expected a finite number above 0")
+        for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+            if getattr(self, name) not in known:
+                raise InvalidRequest(f"{name} = {getattr(self, name)!r}: expected one of {', '.join(known)}")
+        for name in ("weight_decay", "clip"):
+            value = getattr(self, name)
+            least = "0 or more" if name == "weight_decay" else "above 0"
+            if value is None and name == "clip":
+                continue
+            if (
+                not isinstance(value, (int, float))
+                or not 0 <= value < float("inf")
+                or (name == "clip" and not value)
+            ):
+                raise InvalidRequest(f"{name} = {value!r}: expected a finite number {least}")
+            object.__setattr__(self, name, float(value))
+        if self.warmup and self.schedule == "constant":
+            raise InvalidRequest(f"warmup = {self.warmup}: only with schedule = 'cosine'")
         if self.samples is not None and self.samples < self.batch:
             raise InvalidRequest(
                 f"samples = {self.samples}: fewer than a batch of {self.batch}; "
                 "use more samples or a smaller batch"
             )
+
+
+def training_specification(training: Training) -> dict[str, Any]:
+    """Return the settings that identify a run: all of them but additions that have their default value."""
+    added = {f.name: f.default for f in fields(Training) if f.name in ADDED_SETTINGS}
+    settings = {f.name: getattr(training, f.name) for f in fields(Training)}
+    return {k: v for k, v in settings.items() if k not in added or v != added[k]}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Training settings that a paper published for its objective.
+
+    Args:
+        settings: Fields of `Training`.
+        source: Where the settings were published.
+    """
+
+    settings: dict[str, Any]
+    source: str
+
+
+_COMM = {"optimizer": "adamw", "rate": 3e-4, "weight_decay": 1e-4, "batch": 64}
+RECIPES = {
+    "comm": Recipe(
+        _COMM,
+        "CoMM on Trifeature (arXiv 2409.07402): AdamW with a constant rate, as in github.com/brightest66/"
+        "InfMasking, which extends CoMM's code (configs/train_trifeatures.yaml, pl_modules/base.py)",
+    ),
+    "infmasking": Recipe(
+        _COMM, "InfMasking on Trifeature (arXiv 2509.25270), github.com/brightest66/InfMasking"
+    ),
+    "factorcl": Recipe(
+        {"optimizer": "adam", "rate": 1e-4, "batch": 256, "hidden": 512, "layers": 3, "dim": 128},
+        "FactorCL (arXiv 2306.05268), notebooks of the released code",
+    ),
+}
+
+
+def recipe_settings(name: str | None) -> dict[str, Any]:
+    """Return the training settings of a published recipe.
+
+    Args:
+        name: Name of the recipe, or None for no settings.
+
+    Raises:
+        InvalidRequest: If there is no such recipe.
+
+    Example:
+        >>> recipe_settings("factorcl")["rate"]
+        0.0001
+    """
+    if name is None:
+        return {}
+    if name not in RECIPES:
+        raise InvalidRequest(f"--recipe {name!r}: {nearest(name, RECIPES)}")
+    return dict(RECIPES[name].settings)
 
 
 # Level of the probes: quick, standard or thorough.
@@ -98,6 +184,6 @@ def meaning(setting: str) -> str:
 
     Example:
         >>> meaning("rate")
-        'learning rate of Adam'
+        'learning rate'
     """
     return next(f.metadata["meaning"] for f in fields(Training) if f.name == setting)

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pidlab.errors import InvalidRequest
+from pidlab.io import check_memory
 
 # Widths of matrix products are padded to multiples of this; then a member's results have the same bits in
 # every cohort.
@@ -73,6 +74,9 @@ class Encoders(nn.Module):
         hidden: Width of a hidden layer.
         layers: Number of hidden layers.
 
+    Raises:
+        InvalidRequest: If the networks need more memory than the machine has, or images are too small.
+
     Example:
         >>> encoders = Encoders([Vector(32), Vector(32)], {"y": 2}, dim=8, hidden=64, layers=2)
         >>> tuple(encoders[0](torch.zeros(5, 32)).shape)
@@ -94,6 +98,10 @@ class Encoders(nn.Module):
         self.modalities, self.classes = tuple(modalities), dict(classes)
         self.dim, self.hidden, self.layers = dim, hidden, layers
         n = len(modalities)
+        inputs = [m.dim if isinstance(m, Vector) else 2 * hidden for m in modalities]
+        sizes = [_mlp_bytes(width, hidden, layers, dim) for width in inputs]
+        sizes.append(_mlp_bytes(sum(inputs), hidden * n, layers, dim * n))
+        check_memory(f"encoders of dim {dim}, hidden {hidden}, layers {layers}", sum(sizes))
         self.towers = nn.ModuleList(tower(m, *[hidden] * layers, dim) for m in modalities)
         # The joint network concatenates features of images and raw vectors.
         stems = [stem(m, hidden) for m in modalities]
@@ -343,6 +351,12 @@ def rows_at_once(modalities: tuple[Modality, ...], most: int) -> int:
     """
     numbers = sum(math.prod(m.shape) for m in modalities)
     return max(1, min(most, CHUNK_NUMBERS // numbers))
+
+
+def _mlp_bytes(inputs: int, hidden: int, layers: int, outputs: int) -> int:
+    weights = inputs * hidden + hidden**2 * (layers - 1) + hidden * outputs if layers else inputs * outputs
+    # Float32 weights, and about 4 kB of Python objects per layer.
+    return 4 * weights + 4000 * layers
 
 
 def _side(image: Image, least: int) -> int:

@@ -6,6 +6,11 @@ import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
+# Longest message of an exception in a report.
+MOST_CHARACTERS = 1000
+# Last frames of the user's code that are shown.
+MOST_FRAMES = 20
+
 _STANDARD_LIBRARY = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
 
 
@@ -17,8 +22,35 @@ class InvalidRequest(ValueError):  # noqa: N818 - the request is invalid, not th
     """
 
 
+# Other usual names of settings and parameters.
+_SYNONYMS = {
+    "lr": "rate",
+    "learning_rate": "rate",
+    "batch_size": "batch",
+    "batchsize": "batch",
+    "bs": "batch",
+    "epochs": "steps",
+    "iterations": "steps",
+    "n_steps": "steps",
+    "hidden_dim": "hidden",
+    "embedding_dim": "dim",
+    "latent_dim": "dim",
+    "n_layers": "layers",
+    "num_layers": "layers",
+    "n_samples": "samples",
+    "tau": "temperature",
+    "temp": "temperature",
+    "clip": "cross",
+    "infonce": "cross",
+    "views_policy": "views",
+    "augmentation": "views",
+}
+
+
 def nearest(name: str, known: Iterable[str], most: int = 1) -> str:
     """Return a hint with the known names nearest to `name`, or with all known names.
+
+    Case, hyphens and underscores are ignored, and usual synonyms such as ``lr`` are recognized.
 
     Args:
         name: The unknown name.
@@ -31,14 +63,42 @@ def nearest(name: str, known: Iterable[str], most: int = 1) -> str:
     Example:
         >>> nearest("syngery", ["redundant", "synergy"])
         "did you mean 'synergy'?"
+        >>> nearest("lr", ["layers", "rate"])
+        "did you mean 'rate'?"
         >>> nearest("q", ["redundant", "synergy"])
         'known: redundant, synergy'
     """
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=most, cutoff=0.5)
+    plain = {_plain(known_name): known_name for known_name in names}
+    synonym = _SYNONYMS.get(name.lower())
+    if synonym in names:
+        close = [synonym]
+    elif _plain(name) in plain:
+        close = [plain[_plain(name)]]
+    else:
+        # A lower cutoff suggests 'rate' for 'temperature'. Very long names would take quadratic time.
+        close = difflib.get_close_matches(name[:100], names, n=most, cutoff=0.6)
     if not close:
         return f"known: {', '.join(names)}"
     return f"did you mean {' or '.join(map(repr, close))}?"
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "").replace(" ", "")
+
+
+def shorten(value: object, most: int = 80) -> str:
+    """Return the text of a value for a message, with the middle of a long text omitted.
+
+    Example:
+        >>> shorten("a" * 200, most=11)
+        'aaaa...aaaa'
+    """
+    text = str(value)
+    if len(text) <= most:
+        return text
+    part = (most - 3) // 2
+    return f"{text[:part]}...{text[-part:]}"
 
 
 def reason(error: BaseException) -> str:
@@ -56,12 +116,29 @@ def reason(error: BaseException) -> str:
         >>> reason(ValueError("bad value"))
         'ValueError: bad value'
     """
-    line = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+    line = shorten(
+        _encodable(f"{type(error).__name__}: {message_of(error)}").strip().splitlines()[0], MOST_CHARACTERS
+    )
     frames = traceback.extract_tb(error.__traceback__)
-    user_frames = [frame for frame in frames if _is_user_code(frame.filename)]
+    # Infinite recursion gives a thousand frames.
+    user_frames = [frame for frame in frames if _is_user_code(frame.filename)][-MOST_FRAMES:]
     if not user_frames or isinstance(error, InvalidRequest):
         return line
-    return "\n".join([line, *"".join(traceback.format_list(user_frames)).rstrip().splitlines()])
+    lines = "".join(traceback.format_list(user_frames)).rstrip().splitlines()
+    return "\n".join([line, *(shorten(_encodable(text), MOST_CHARACTERS) for text in lines)])
+
+
+def message_of(error: BaseException) -> str:
+    """Return the message of an exception, also of one whose `__str__` raises."""
+    try:
+        return str(error)
+    except BaseException:
+        return "(its message cannot be read)"
+
+
+def _encodable(text: str) -> str:
+    """Escape lone surrogates and NUL, which can be neither printed nor stored."""
+    return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
 
 
 def _is_user_code(filename: str) -> bool:

@@ -1,11 +1,13 @@
-"""Writing results safely: writable folders, atomic files and locks. Also timing and memory of a process."""
+"""Safe writing of results (writable folders, atomic files, locks), and time and memory of a process."""
 
 import ctypes
+import math
 import os
 import sys
+import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -13,7 +15,10 @@ from typing import IO, Any
 
 from filelock import FileLock, Timeout
 
-from pidlab.errors import InvalidRequest
+from pidlab.errors import InvalidRequest, shorten
+
+# Requests of at most this many bytes are not compared with the memory of the machine.
+_ALWAYS_ALLOWED = 2**28
 
 # Options of glibc's mallopt, from malloc.h, and the largest threshold that it accepts.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -33,15 +38,14 @@ def ensure_writable(directory: Path) -> Path:
         InvalidRequest: If it cannot be written to.
 
     Example:
-        >>> import tempfile
         >>> ensure_writable(Path(tempfile.mkdtemp()) / "new").is_dir()
         True
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        probe = directory / f".writable-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
+        # On Linux this file has no name, so that no termination can leave it behind.
+        with tempfile.TemporaryFile(dir=directory):
+            pass
     except OSError as error:
         raise InvalidRequest(
             f"cannot write to {directory} ({error.strerror}): choose another --out"
@@ -63,20 +67,71 @@ def atomic_write(path: Path, mode: str = "w") -> Generator[IO[Any]]:
         The temporary file, open for writing.
 
     Example:
-        >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "note.txt"
         >>> with atomic_write(path) as file:
         ...     _ = file.write("done")
         >>> path.read_text()
         'done'
     """
-    partial = path.with_name(f".{path.name}.partial")
+    with atomic_path(path) as partial, partial.open(mode, encoding=None if "b" in mode else "utf-8") as file:
+        yield file
+
+
+@contextmanager
+def atomic_path(path: Path) -> Generator[Path]:
+    """Create an empty temporary file that replaces `path` when the block ends without an exception.
+
+    If the block raises an exception, for instance because the disk is full, `path` is unchanged.
+
+    Args:
+        path: The file.
+
+    Yields:
+        Path of the temporary file, in the same folder and with the same suffix.
+
+    Example:
+        >>> path = Path(tempfile.mkdtemp()) / "figure.txt"
+        >>> with atomic_path(path) as partial:
+        ...     _ = partial.write_text("done")
+        >>> path.read_text()
+        'done'
+    """
+    # Cut, because the name of a file has at most 255 bytes.
+    partial = path.with_name(f".{path.stem[:100]}.partial{path.suffix}")
     try:
-        with partial.open(mode, encoding=None if "b" in mode else "utf-8") as file:
-            yield file
+        # A link of this name is removed, not followed; O_EXCL refuses one that is created in between.
+        partial.unlink(missing_ok=True)
+        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        yield partial
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_independently(outputs: Mapping[Path, Callable[[Path], object]]) -> dict[Path, str]:
+    """Write files one by one, so that a file that cannot be written does not prevent the others.
+
+    Args:
+        outputs: Functions that write a file, by the path that they are given.
+
+    Returns:
+        The reason for each file that was not written.
+
+    Example:
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> write_independently({folder / "a": Path.touch, folder / "missing" / "b": Path.read_text}).values()
+        dict_values(['No such file or directory'])
+    """
+    failures: dict[Path, str] = {}
+    for path, write in outputs.items():
+        try:
+            write(path)
+        except OSError as error:
+            failures[path] = error.strerror or str(error)
+        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            # A fault of one output, such as a text that cannot be drawn, must not lose the others.
+            failures[path] = f"{type(error).__name__}: {(str(error).strip() or ' ').splitlines()[0]}"
+    return failures
 
 
 @contextmanager
@@ -126,6 +181,37 @@ class Stopwatch:
             yield
         finally:
             self.seconds[activity] += time.perf_counter() - start
+
+
+def check_memory(request: str, needed: float) -> None:
+    """Require that the machine has enough memory for a request.
+
+    Args:
+        request: The request, for the message.
+        needed: Memory that it needs at least, in bytes.
+
+    Raises:
+        InvalidRequest: If this is more than the memory of the machine.
+
+    Example:
+        >>> check_memory("--samples 10", needed=1e3)
+    """
+    # Reading the size takes longer than everything else about a small request.
+    if needed <= _ALWAYS_ALLOWED or needed <= (memory := _machine_memory()):
+        return
+    needed = min(needed, 1e300)  # an int may exceed the range of floats
+    raise InvalidRequest(
+        f"{shorten(request)}: needs {needed / 1e9:.3g} GB of memory but this machine has "
+        f"{memory / 1e9:.3g} GB; ask for less"
+    )
+
+
+@cache
+def _machine_memory() -> float:
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE")) * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not on Windows
+        return math.inf
 
 
 @cache

@@ -4,6 +4,7 @@ Every draw uses a child of the run's seed: `SeedSequence(seed, spawn_key=...)` (
 integer that seeds a `torch.Generator`. Names are hashed, so that a new name changes no other stream.
 """
 
+import random
 import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -50,7 +51,9 @@ def torch_generator(seed: int, device: torch.device | str = "cpu") -> torch.Gene
 
 
 @contextmanager
-def temporary_seed(seed: int, device: torch.device | str = "cpu") -> Generator[None]:
+def temporary_seed(
+    seed: int, device: torch.device | str = "cpu", *, everywhere: bool = False
+) -> Generator[None]:
     """Seed torch's global generators inside the block and restore their states afterwards.
 
     It serves code that draws only from the global generators: initialization of modules, dropout.
@@ -58,6 +61,7 @@ def temporary_seed(seed: int, device: torch.device | str = "cpu") -> Generator[N
     Args:
         seed: Seed inside the block.
         device: A CUDA device also seeds and restores the generators of all CUDA devices.
+        everywhere: Whether to seed and restore the global generators of numpy and Python, too.
 
     Example:
         >>> with temporary_seed(0):
@@ -69,4 +73,14 @@ def temporary_seed(seed: int, device: torch.device | str = "cpu") -> Generator[N
         torch.default_generator.manual_seed(seed)
         if is_cuda:
             torch.cuda.manual_seed_all(seed)
-        yield
+        if not everywhere:
+            yield
+            return
+        numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
+        np.random.seed(seed % 2**32)  # noqa: NPY002 - user code may draw from numpy's global generator
+        random.seed(seed)
+        try:
+            yield
+        finally:
+            np.random.set_state(numpy_state)  # noqa: NPY002
+            random.setstate(python_state)

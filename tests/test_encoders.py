@@ -48,3 +48,13 @@ def test_rows_at_once_are_limited_by_memory():
     image = Image(3, 224, 224)
     assert rows_at_once((image, image), 4096) == 2**24 // (2 * 3 * 224**2)
     assert rows_at_once((Image(3, 4096, 4096),), 4096) == 1
+
+
+@pytest.mark.parametrize(
+    "sizes", [{"dim": 10**9}, {"hidden": 10**12}, {"layers": 10**9}, {"hidden": 10**200}]
+)
+def test_networks_beyond_the_memory_are_refused(sizes):
+    settings = {"dim": 8, "hidden": 64, "layers": 2} | sizes
+    with pytest.raises(InvalidRequest, match=r"needs .* GB of memory") as caught:
+        Encoders((Vector(3), Image(1, 8, 8)), {}, **settings)
+    assert "\n" not in str(caught.value)

@@ -6,9 +6,11 @@ import inspect
 import pkgutil
 import re
 import sys
+import traceback
 from pathlib import Path
 
 import pytest
+import torch
 
 import pidlab
 
@@ -71,7 +73,9 @@ def pages():
 @pytest.fixture(autouse=True)
 def _temporary_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    yield
+    # Examples may draw from the global generator, as a user's code does.
+    with torch.random.fork_rng(devices=[]):
+        yield
     if "matplotlib.pyplot" in sys.modules:
         importlib.import_module("matplotlib.pyplot").close("all")
 
@@ -100,4 +104,8 @@ def test_code_blocks_of_the_documentation_run(path, blocks):
             names = examples.globs
         else:
             # Blank lines in front keep the line numbers of tracebacks those of the page.
-            exec(compile("\n" * line + code, str(path), "exec"), names)
+            program = compile("\n" * line + code, str(path), "exec")
+            try:
+                exec(program, names)
+            except Exception:
+                pytest.fail(f"{path.name}:{line}\n{code}\n{traceback.format_exc(limit=-2)}", pytrace=False)

@@ -4,6 +4,8 @@ import torch
 from torch import nn
 
 from pidlab import Atoms
+from pidlab.generators.three import Three
+from pidlab.objectives import objectives
 from pidlab.objectives.base import Batch, needs_of, phases_of
 from pidlab.seeds import child
 from pidlab.training import Member
@@ -13,10 +15,21 @@ from pidlab.training.stream import Stream, tree_map
 MEMBER = Member(Atoms(), 0)
 
 
-def members(count, **bits):
-    """Like a sweep's: points that share seeds."""
+def modalities_of(name):
+    """Return the number of modalities that an objective takes: 3 for some, otherwise 2."""
+    return getattr(objectives().get(name), "modalities", 2)
+
+
+def member_for(name):
+    """Return a member that the objective of a name can be trained on."""
+    return MEMBER if modalities_of(name) == 2 else Member(Three(), 0)
+
+
+def members(count, modalities=2, **bits):
+    """Return members like those of a sweep: points that share seeds."""
+    kind = Atoms if modalities == 2 else Three
     return [
-        Member(Atoms(unique1=(i % 4) / 4, world=child(i // 4, "world"), **bits), i // 4) for i in range(count)
+        Member(kind(unique1=(i % 4) / 4, world=child(i // 4, "world"), **bits), i // 4) for i in range(count)
     ]
 
 

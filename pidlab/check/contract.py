@@ -2,6 +2,7 @@
 
 import copy
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,12 +10,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+    UnsupportedOperatorException,
+)
 
 from pidlab.defaults import Training
 from pidlab.encoders import Encoders
-from pidlab.errors import reason
+from pidlab.errors import message_of, reason
 from pidlab.generators import Atoms, Generator
+from pidlab.objectives.adapters import UnfitLossError
 from pidlab.objectives.base import (
     Batch,
     MakeObjective,
@@ -24,11 +31,13 @@ from pidlab.objectives.base import (
     phases_of,
     represent,
 )
+from pidlab.objectives.load import guard_of
 from pidlab.probes.capture import capture
 from pidlab.seeds import temporary_seed
 from pidlab.training import Member, train
+from pidlab.training.choose import choose_program
 from pidlab.training.cohort import build
-from pidlab.training.program import Call, Program, choose_program, stacked_state
+from pidlab.training.program import Call, Program, stacked_state
 from pidlab.training.stream import Stream, tree_map
 
 SETTINGS = Training(steps=3, batch=32, hidden=16)
@@ -68,9 +77,8 @@ class Trial:
     @cached_property
     def program(self) -> Program:
         """The program that training uses, vmap or loop."""
-        pair = tree_map(lambda t: torch.stack([t, t]), self.batch())
         with temporary_seed(0):
-            return choose_program(self.model(), pair)
+            return choose_program(self.model(), [self.batch(0), self.batch(1)])
 
 
 def computed(model: nn.Module, phase: Phase, batch: dict[str, Any]) -> Tensor:
@@ -101,6 +109,13 @@ def on_meta(shapes: Any) -> Any:
 STEP, AGREE, DIRECTIONS = 1e-6, 1e-3, 3
 # Relative difference of two float32 computations that differ in their order of operations.
 ROUNDING = 1e-4
+# What FakeTensorMode raises if an operation needs the numbers of a tensor.
+NEED_NUMBERS = (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    UnsupportedOperatorException,
+    NotImplementedError,
+)
 # Bits that probes may extract from a constant readout.
 NOTHING = 0.005
 
@@ -112,7 +127,8 @@ class Finding:
     Args:
         rule: The rule.
         ok: Whether it holds.
-        why: The observation; for a rule that holds, empty or a warning.
+        why: The observation. For a rule that holds it is empty, a warning, or the reason why the rule is not
+            applicable.
     """
 
     rule: str
@@ -121,6 +137,10 @@ class Finding:
 
 
 Rule = Callable[[Trial], str | None]
+
+
+class NotApplicable(Exception):  # noqa: N818 - not an error
+    """A rule cannot be checked for an objective; the message is the reason."""
 
 
 class BrokenRule(Exception):  # noqa: N818 - not an error of pidlab
@@ -141,14 +161,24 @@ def contract(make: MakeObjective, generator: Generator | None = None) -> Iterato
     """
     trial = Trial(make, generator)
     for rule, examine in RULES.items():
-        try:
-            yield Finding(rule, True, examine(trial) or "")
-        except BrokenRule as broken:
-            yield Finding(rule, False, str(broken))
-        except Exception as error:
-            yield Finding(rule, False, reason(error))
-            if examine is loss_is_a_number:
-                return
+        finding = _examine(rule, examine, trial)
+        yield finding
+        if examine is loss_is_a_number and not finding.ok:
+            return
+
+
+def _examine(rule: str, examine: Rule, trial: Trial) -> Finding:
+    try:
+        with guard_of(trial.make):
+            return Finding(rule, True, examine(trial) or "")
+    except NotApplicable as why:
+        return Finding(rule, True, f"not applicable: {why}")
+    except BrokenRule as broken:
+        return Finding(rule, False, str(broken))
+    except UnfitLossError as error:  # its message shows a class, in several lines
+        return Finding(rule, False, str(error))
+    except Exception as error:
+        return Finding(rule, False, reason(error))
 
 
 def loss_is_a_number(trial: Trial) -> str | None:
@@ -168,9 +198,11 @@ def gradients_reach_parameters(trial: Trial) -> str | None:
     model, batch = trial.model(), trial.batch()
     offered = _offered(model)
     for phase in trial.phases:
-        moved = {name: p for name, p in model.named_parameters() if phase.moves(name)}
+        moved = _trained(model, phase)
         if not moved:
-            raise BrokenRule(f"phase {phase.name!r} trains no parameter: no name begins with {phase.train}")
+            known = any(phase.moves(name) for name, _ in model.named_parameters())
+            why = "all of them are frozen" if known else f"no name begins with {phase.train}"
+            raise BrokenRule(f"phase {phase.name!r} trains no parameter: {why}")
         loss = trial.loss(model, phase, batch)
         if not loss.requires_grad:
             raise BrokenRule(f"phase {phase.name!r} has a loss without a gradient")
@@ -195,8 +227,13 @@ def autograd_is_the_slope(trial: Trial) -> str | None:
     batch = tree_map(lambda t: t.double() if t.is_floating_point() else t, trial.batch())
     generator = torch.Generator().manual_seed(0)
     for phase in trial.phases:
-        moved = {name: p for name, p in model.named_parameters() if phase.moves(name)}
-        grads = _grads(trial.loss(model, phase, batch), moved)
+        # A loss may change the state of its module, so that each one is computed on a copy.
+        fresh = copy.deepcopy(model)
+        moved = _trained(fresh, phase)
+        try:
+            grads = _grads(trial.loss(fresh, phase, batch), moved)
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise NotApplicable(f"the loss cannot be computed in float64 ({message_of(error)})") from None
         for _ in range(DIRECTIONS):
             along = {
                 n: torch.randn(p.shape, generator=generator).to(p) * p.abs().mean() for n, p in moved.items()
@@ -226,10 +263,11 @@ def vmap_is_the_loop(trial: Trial) -> str | None:
     together = stacked(batches)
     for phase in trial.phases:
         loss, after = program(phase.loss, params, buffers, together)
-        grads = _grads(loss.sum(), params)
+        grads = _grads(loss.sum(), {n: p for n, p in params.items() if p.requires_grad})
         for i, (model, batch) in enumerate(zip(models, batches, strict=True)):
             alone, kept = Call(model)(phase.loss, batch)
-            for name, grad in _grads(alone, dict(Call(model).named_parameters())).items():
+            trained = {n: p for n, p in Call(model).named_parameters() if p.requires_grad}
+            for name, grad in _grads(alone, trained).items():
                 _same(f"gradient of {name.removeprefix('objective.')}", grads[name][i], grad)
             _same(f"loss of phase {phase.name!r}", loss[i], alone)
             for name, buffer in kept.items():
@@ -270,25 +308,41 @@ def randomness_is_lent(trial: Trial) -> str | None:
 
 def devices_agree(trial: Trial) -> str | None:
     """Check on the `meta` device that no tensor is created on another device."""
+    try:
+        _step_on_meta(trial)
+    except NEED_NUMBERS as error:
+        why = "the loss needs numbers, which tensors on the meta device do not have"
+        raise NotApplicable(f"{why} ({_kind(error)})") from None
+    except RuntimeError as error:
+        if "device" in message_of(error).lower():
+            raise
+        raise NotApplicable(f"a step on the meta device is not supported ({_kind(error)})") from None
+
+
+def _step_on_meta(trial: Trial) -> None:
     shapes = tree_map(lambda t: (tuple(t.shape), t.dtype), trial.batch())
     # Real tensors are allowed since torch makes buffers from numbers; different devices still raise.
-    with FakeTensorMode(allow_non_fake_inputs=True):
+    with warnings.catch_warnings(), FakeTensorMode(allow_non_fake_inputs=True):
+        warnings.simplefilter("ignore")  # torch warns if a constructor copies a fake tensor
         model = trial.model(device="meta")
         batch = on_meta(shapes)
         for phase in trial.phases:
             loss = loss_of(model, phase.loss, Batch(**batch))
             if loss.device.type != "meta":
                 raise BrokenRule(f"phase {phase.name!r} has its loss on {loss.device}")
-            _grads(loss, dict(model.named_parameters()))
+            _grads(loss, _trained(model, phase))
         for name, z in represent(model, batch["x"]).items():
             if z.device.type != "meta":
                 raise BrokenRule(f"readout {name!r} is on {z.device}")
-    return None
 
 
 def order_does_not_matter(trial: Trial) -> str | None:
     """Check that a permutation of the batch does not change a loss."""
     batch = trial.batch()
+    for phase in trial.phases:
+        losses = [trial.loss(trial.model(), phase, batch, seed).detach() for seed in (0, 1)]
+        if not torch.equal(*losses):
+            raise NotApplicable("the loss draws random numbers, which differ from row to row")
     order = torch.randperm(SETTINGS.batch, generator=torch.Generator().manual_seed(0))
     shuffled = tree_map(lambda t: t[order], batch)
     with torch.no_grad():
@@ -350,6 +404,15 @@ RULES: dict[str, Rule] = {
 }
 
 
+def _kind(error: BaseException) -> str:
+    return " ".join(message_of(error).split())[:120] or type(error).__name__
+
+
+def _trained(model: nn.Module, phase: Phase) -> dict[str, nn.Parameter]:
+    """Return the parameters that a phase trains: frozen ones are not among them."""
+    return {name: p for name, p in model.named_parameters() if p.requires_grad and phase.moves(name)}
+
+
 def _offered(model: nn.Module) -> list[str]:
     # An objective may use only the encoders, or only the joint network.
     homes = [name for name, module in model.named_modules() if isinstance(module, Encoders)]
@@ -367,13 +430,15 @@ def _shifted(model: nn.Module, along: dict[str, Tensor], step: float) -> nn.Modu
 
 def _grads(loss: Tensor, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
     leaves = list(params.values())
-    if not loss.requires_grad:
+    if not leaves or not loss.requires_grad:
         return {}
     grads = torch.autograd.grad(loss, leaves, allow_unused=True)
     return {name: g for name, g in zip(params, grads, strict=True) if g is not None}
 
 
 def _same(what: str, got: Tensor, expected: Tensor) -> None:
+    if not expected.numel():
+        return
     gap = float((got.detach() - expected.detach()).abs().max())
     size = float(expected.detach().abs().max())
     if not gap <= ROUNDING * max(size, 1.0):

@@ -12,11 +12,11 @@ from pidlab.defaults import Training
 from pidlab.errors import InvalidRequest
 from pidlab.generators import Atoms, Generator
 from pidlab.objectives import load_objective
-from pidlab.objectives.base import MakeObjective
+from pidlab.objectives.base import MakeObjective, needs_of
 from pidlab.probes.capture import capture_cohort
 from pidlab.results.means import half_width
 from pidlab.seeds import child
-from pidlab.training import Member, train
+from pidlab.training import FittedCohort, Member, train
 
 FLOOR, CEILING = "untrained", "supervised"
 BASELINES = (FLOOR, "cross", "factorcl-sup", "comm", CEILING)
@@ -25,9 +25,10 @@ SEEDS = 3
 # The default data.
 EVERYTHING, SYNERGY_ONLY = Atoms(), Atoms(redundant=0.0, unique1=0.0, unique2=0.0)
 
-# Either of the objective's own two trainings is cut to about this many seconds.
-SECONDS = 20.0
-TRIAL_STEPS = 10
+# Steps that are timed if the time is limited.
+TIMED_STEPS = 10
+# Views of the second training, if the objective uses views: a perfect augmentation of each modality.
+OTHER_VIEWS = "noise"
 
 # A target is captured completely with this fraction of its bits, and in part with more bits than the
 # untrained baseline by this margin.
@@ -42,7 +43,8 @@ class Profile:
     Args:
         table: One row per objective and variable (`term`; auxiliary targets have a colon in their name), with
             captured (mean over seeds), low, high (95 % t-interval over seeds), truth and seeds: bits of z12
-            by the probe that validation chose. `plain` is the better of the linear and the MLP probe.
+            by the probe that validation chose. `linear` is the linear probe, and `plain` the better of the
+            linear and the MLP probe.
         verdict: The interpretation in words.
         steps: Number of training steps of the objective.
     """
@@ -66,6 +68,7 @@ def profile(
     baselines: Sequence[str] = BASELINES,
     training: Training | None = None,
     probes: str = defaults.PROBES,
+    budget: float | None = None,
     on_objective: Callable[[str], None] = lambda _: None,
 ) -> Profile:
     """Train an objective and compare its captured bits with those of other objectives.
@@ -79,6 +82,8 @@ def profile(
         baselines: References of the other objectives.
         training: Training settings.
         probes: Effort of the probes: quick, standard or thorough.
+        budget: Limit of the time of each training of the objective, in seconds. With fewer steps than the
+            others the verdict is "undecided".
         on_objective: Called with the name of each objective before it is trained.
 
     Returns:
@@ -98,21 +103,43 @@ def profile(
         on_objective(other)
         frames.append(_measure(load_objective(other), other, world, training, probes))
     on_objective(name)
-    members = _members(world)
-    began = time.perf_counter()
-    train(make, members, replace(training, steps=TRIAL_STEPS))
-    per_step = (time.perf_counter() - began) / TRIAL_STEPS
-    steps = min(training.steps, max(TRIAL_STEPS, int(SECONDS / per_step)))
+    steps = training.steps if budget is None else _affordable_steps(make, world, training, budget)
     cut = replace(training, steps=steps)
-    frames.append(_measure(make, name, world, cut, probes))
+    fitted = _fit(make, name, world, cut)
+    frames.append(_measure(make, name, world, cut, probes, fitted))
     table = pd.concat(frames, ignore_index=True)
+    uses_views = bool(set(needs_of(fitted.program.objective)) & {"views", "view"})
     verdict = _verdict(table, name)
+    if uses_views:
+        verdict[0] = f"with {training.views} views: {verdict[0]}"
+    if steps < training.steps:
+        verdict.insert(0, f"undecided: {steps} of {training.steps} steps within {budget:g} s")
+    if not all(fitted.has_moved):
+        verdict.insert(0, "the loss never left its initial value")
+    if uses_views and training.views != OTHER_VIEWS and OTHER_VIEWS in world.policies:
+        on_objective(f"{name}, views: {OTHER_VIEWS}")
+        other = _measure(make, name, world, replace(cut, views=OTHER_VIEWS), probes)
+        parts = _verdict(pd.concat([*frames[:-1], other], ignore_index=True), name)
+        verdict.append(f"with {OTHER_VIEWS} views: {', '.join(parts)}")
     if generator is None:
         alone = _measure(make, name, SYNERGY_ONLY, cut, probes).set_index("term").loc["synergy"]
         verdict.append(f"{alone['captured']:.2f} of 1 bit of synergy if the data contain nothing else")
-    if steps < training.steps:
-        verdict.append(f"trained for {steps} of {training.steps} steps, to keep the check short")
     return Profile(table, "; ".join(verdict), steps)
+
+
+def _affordable_steps(make: MakeObjective, generator: Generator, training: Training, budget: float) -> int:
+    """Return the number of steps that take about `budget` seconds, at most those of the settings."""
+    began = time.perf_counter()
+    train(make, _members(generator), replace(training, steps=TIMED_STEPS))
+    per_step = (time.perf_counter() - began) / TIMED_STEPS
+    return min(training.steps, max(TIMED_STEPS, int(budget / per_step)))
+
+
+def _fit(make: MakeObjective, name: str, generator: Generator, training: Training) -> FittedCohort:
+    fitted = train(make, _members(generator), training)
+    if fitted.failed:
+        raise ValueError(f"{name}: the loss is not finite from step {min(fitted.failed.values())} on")
+    return fitted
 
 
 def _members(generator: Generator) -> list[Member]:
@@ -121,13 +148,16 @@ def _members(generator: Generator) -> list[Member]:
 
 
 def _measure(
-    make: MakeObjective, name: str, generator: Generator, training: Training, probes: str
+    make: MakeObjective,
+    name: str,
+    generator: Generator,
+    training: Training,
+    probes: str,
+    fitted: FittedCohort | None = None,
 ) -> pd.DataFrame:
+    """Return the rows of an objective in `Profile.table`, which is trained unless it is given."""
     members = _members(generator)
-    fitted = train(make, members, training)
-    if fitted.failed:
-        step = min(fitted.failed.values())
-        raise ValueError(f"{name}: the loss is not finite from step {step} on")
+    fitted = fitted or _fit(make, name, generator, training)
     try:
         found = capture_cohort(
             fitted.represent, [m.generator for m in members], [m.seed for m in members], probes
@@ -151,6 +181,7 @@ def _measure(
                 "high": captured.mean() + half,
                 "seeds": len(captured),
                 "plain": plain[term].max() if term in plain.index else captured.mean(),
+                "linear": plain[term, "linear"] if (term, "linear") in plain.index else captured.mean(),
             }
         )
     return pd.DataFrame(records)
@@ -163,7 +194,7 @@ def _verdict(table: pd.DataFrame, name: str) -> list[str]:
         rows = table[table["objective"] == objective]
         return dict(zip(rows["term"], rows[key], strict=True))
 
-    everything, plain, truth = (column(name, key) for key in ("captured", "plain", "truth"))
+    everything, plain, linear, truth = (column(name, key) for key in ("captured", "plain", "linear", "truth"))
     floor = column(FLOOR, "captured")
     own = {term: bits for term, bits in everything.items() if ":" not in term}
     full = [t for t in own if own[t] >= ALL * truth[t] > 0]
@@ -179,6 +210,9 @@ def _verdict(table: pd.DataFrame, name: str) -> list[str]:
     if none:
         words = _listed(SYMBOLS.get(t, t) for t in none)
         parts.append(f"no more {words} than the untrained baseline")
+    if hidden := [t for t in (*full, *some) if linear[t] < min(own[t], plain[t]) - MORE]:
+        texts = (f"{SYMBOLS.get(t, t)} ({max(linear[t], 0.0):.2f} bits)" for t in hidden)
+        parts.append(f"less with the linear probe: {_listed(texts)}")
     for t in own:
         if f"{t}:1" not in everything:
             continue

@@ -8,7 +8,7 @@ import typer
 
 from pidlab import defaults
 from pidlab.cli.options import AsJson
-from pidlab.errors import InvalidRequest
+from pidlab.errors import InvalidRequest, reason
 
 
 def bench(
@@ -37,7 +37,17 @@ def bench(
 
     objectives = objective or [name for name in defaults.OBJECTIVES if name != "untrained"]
     rate, sampling, factorcl = matrix_rate(), sampling_ms(), sampling_ratio()
-    rows = [compare(name, steps) for name in objectives]
+    rows, failed = [], False
+    for name in objectives:
+        try:
+            rows.append(compare(name, steps))
+        except InvalidRequest:
+            raise
+        except Exception as error:
+            failed = True
+            typer.echo(f"failed: {name}: {reason(error)}", err=True)
+    if not rows:
+        raise typer.Exit(1)
     probes = [probing(level) for level in ("quick", defaults.PROBES)]
     cohort, single = sum(r["cohort_ms"] for r in rows), sum(r["single_ms"] for r in rows)
     if as_json:
@@ -50,7 +60,7 @@ def bench(
             "ratio": single / cohort,
         }
         typer.echo(json.dumps(document, indent=2))
-        return
+        raise typer.Exit(1 if failed else 0)
     from rich.console import Console
     from rich.table import Table
 
@@ -83,6 +93,8 @@ def bench(
         f"30,000 pairs of factorcl: {factorcl['at_once_ms']:.1f} ms, "
         f"one by one {factorcl['loop_ms']:.0f} ms: {factorcl['ratio']:.0f}x"
     )
+    if failed:
+        raise typer.Exit(1)
 
 
 def _solvers(as_json: bool) -> None:

@@ -16,6 +16,13 @@ def check(
         str | None,
         typer.Option(metavar="G", help="Generator of the data, such as factorcl or trifeature."),
     ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="Limit the time of each training. By default all objectives are trained for 600 steps.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check the contract of an objective and measure which information it captures.
@@ -25,26 +32,36 @@ def check(
     """
     from rich.console import Console
 
-    from pidlab.check import contract, profile
+    from pidlab.check import Finding, contract, profile
     from pidlab.errors import InvalidRequest, reason
     from pidlab.generators import load_generator
     from pidlab.objectives import load_objective
 
     notes = Console(stderr=True, highlight=False)
-    make = load_objective(objective)
     world = load_generator(generator) if generator else None
-    findings = []
+    findings, make = [], None
     with notes.status("checking the contract"):
-        for finding in contract(make, world):
+        try:
+            make = load_objective(objective)
+            found = contract(make, world)
+        except InvalidRequest:
+            raise
+        except Exception as error:  # the user's file raises an exception when it is imported
+            found = iter([Finding("it can be imported", False, reason(error))])
+        for finding in found:
             findings.append(finding)
             if not as_json:
                 _print_finding(finding)
     ok, shown = all(f.ok for f in findings), None
-    if len(findings) > 1:  # the loss could be computed
+    if make is not None and len(findings) > 1:  # the loss could be computed
         try:
             with notes.status("training") as status:
                 shown = profile(
-                    make, objective, world, on_objective=lambda name: status.update(f"training {name}")
+                    make,
+                    objective,
+                    world,
+                    budget=budget,
+                    on_objective=lambda name: status.update(f"training {name}"),
                 )
         except InvalidRequest:
             raise
@@ -66,7 +83,10 @@ def check(
 
 
 def _print_finding(finding: Any) -> None:
-    mark = typer.style("ok  " if finding.ok else "no  ", fg="green" if finding.ok else "red", bold=True)
+    word, color = ("ok  ", "green") if finding.ok else ("no  ", "red")
+    if finding.why.startswith("not applicable"):
+        word, color = "n/a ", "yellow"
+    mark = typer.style(word, fg=color, bold=True)
     typer.echo(mark + finding.rule)
     for line in finding.why.splitlines():
         typer.echo(f"      {line}")

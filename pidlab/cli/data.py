@@ -24,14 +24,20 @@ from pidlab.cli.options import (
 from pidlab.cli.terminal import bits
 from pidlab.decomposition import Decomposition
 from pidlab.errors import InvalidRequest
+from pidlab.io import atomic_path, atomic_write, check_memory
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.table import Table
 
     from pidlab.generators import Generator
 
 # Informations of two sources that are shown besides the terms.
 PAIR = ("mi1", "mi2", "co_information")
+
+# Samples in a picture.
+MOST_PANELS = 64
 
 GENERATED_SPLIT = "Distribution to draw from: train, or eval, whose truth is reported."
 
@@ -158,9 +164,13 @@ def generate(
         raise InvalidRequest(f"--out {out}: the file exists; choose another name or remove it")
     if seed < 0:
         raise InvalidRequest(f"--seed {seed}: expected 0 or more")
-    exported = export_arrays(load_generator(generator), samples, seed, split)
+    made = load_generator(generator)
+    # Tensors and the arrays that are written from them.
+    check_memory(f"--samples {samples}", 2 * samples * made.sample(1, seed, split).nbytes)
+    exported = export_arrays(made, samples, seed, split)
     try:
-        np.savez(out, **exported)  # type: ignore[arg-type]
+        with atomic_write(out, "wb") as file:
+            np.savez(file, **exported)  # type: ignore[arg-type]
     except OSError as error:
         raise InvalidRequest(f"cannot write {out} ({error.strerror}): choose another --out") from None
     shapes = {name: list(array.shape) for name, array in exported.items() if array.ndim}
@@ -192,6 +202,8 @@ def picture(
 
     if out.suffix.removeprefix(".") not in FORMATS:
         raise InvalidRequest(f"--out {out}: expected a name that ends in .{', .'.join(FORMATS)}")
+    if samples > MOST_PANELS:
+        raise InvalidRequest(f"--samples {samples}: expected {MOST_PANELS} or fewer, one panel each")
     made = load_generator(generator)
     if not all(isinstance(m, Image) for m in made.modalities):
         raise InvalidRequest(f"{made.name} does not draw images: there is nothing to show")
@@ -208,8 +220,10 @@ def picture(
         "labels": {name: y.tolist() for name, y in sample.targets.items()},
     }
     try:
-        save(images_figure(rows), out)
-        out.with_suffix(".json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        with atomic_path(out) as partial:
+            save(images_figure(rows), partial)
+        with atomic_write(out.with_suffix(".json")) as file:
+            file.write(json.dumps(record, indent=2) + "\n")
     except OSError as error:
         raise InvalidRequest(f"cannot write {out} ({error.strerror}): choose another --out") from None
     typer.echo(f"{out}, and its provenance in {out.with_suffix('.json')}")
@@ -247,20 +261,30 @@ def catalogue(
 def _objectives() -> list[dict[str, Any]]:
     from pidlab.objectives import objectives
 
-    return [_describe(name, cls) for name, cls in objectives().items()]
+    return _describe_all(objectives())
 
 
 def _generators() -> list[dict[str, Any]]:
     from pidlab.generators import generators
 
-    return [_describe(name, cls) for name, cls in generators().items()]
+    return _describe_all(generators())
+
+
+def _describe_all(catalog: "Mapping[str, Any]") -> list[dict[str, Any]]:
+    """Describe every registered class; report plug-ins that cannot be loaded on stderr."""
+    for name, why in getattr(catalog, "failures", {}).items():
+        typer.echo(f"warning: the plug-in {name!r} cannot be loaded: {why}", err=True)
+    return [_describe(name, cls) for name, cls in catalog.items()]
 
 
 def _describe(name: str, cls: Any) -> dict[str, Any]:
     """Return the first line of a class's docstring, its parameters with their defaults, and required ones."""
     import inspect
 
-    taken = inspect.signature(cls).parameters.items()
+    try:
+        taken = inspect.signature(cls).parameters.items()
+    except (TypeError, ValueError):  # a plug-in may be any callable
+        taken = ()
     default = {key: p.default for key, p in taken if key not in ("encoders", "world")}
     required = [key for key, value in default.items() if value is inspect.Parameter.empty]
     parameters = {key: value for key, value in default.items() if key not in required}

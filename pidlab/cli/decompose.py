@@ -6,13 +6,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pidlab.cli.decomposition_tables import (
+    estimates_table,
+    informations_table,
+    plain_table,
+    show_decomposition,
+    show_pointwise,
+    terms_table,
+)
 from pidlab.cli.options import AsJson
 from pidlab.cli.terminal import bits
-from pidlab.decomposition import TERMS, Decomposition
+from pidlab.decomposition import Decomposition
 from pidlab.errors import InvalidRequest, nearest
 
 if TYPE_CHECKING:
-    import numpy as np
+    pass
 
 
 # Larger distributions are decomposed by the selected measure only, because maximum-entropy laws are slow.
@@ -30,44 +38,96 @@ def decompose(
     samples: Annotated[
         bool, typer.Option("--samples", help="FILE is a CSV file x1,x2,y with one row per sample.")
     ] = False,
+    columns: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,TARGET", help="Columns of a CSV file for X1, X2, Y. Default: x1,x2,y."),
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="With --samples: number of samples of each row.")
+    ] = None,
+    groups: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="With --samples: groups of dependent rows, such as subjects."),
+    ] = None,
+    bins: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="With --samples: cut numeric columns into N bins of equal mass."),
+    ] = None,
     normalize: Annotated[
         bool, typer.Option("--normalize", help="Accept counts or weights; divide by their sum.")
+    ] = False,
+    gaussian: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DY,D1,D2",
+            help="FILE is a covariance of (Y, X1, X2) of these sizes (.npy or .csv); with --samples, one row "
+            "per sample, normalized to a Gaussian copula.",
+        ),
+    ] = None,
+    sources: Annotated[
+        int,
+        typer.Option(
+            metavar="K",
+            help="Number of sources. For 3 or 4: redundancy and union information only; measures imin, mmi, "
+            "sx, gk; columns x1,x2,x3,y,p.",
+        ),
+    ] = 2,
+    pointwise: Annotated[
+        bool, typer.Option("--pointwise", help="Add the terms of each outcome; measures sx and ccs.")
     ] = False,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw the terms as bars; .pdf, .svg or .png.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the exact decomposition of a distribution, in bits."""
+    """Print the exact decomposition of a distribution, or an estimate from samples, in bits."""
     from pidlab.info import MEASURES
     from pidlab.info import decompose as solve
-    from pidlab.info.pmf_files import load_pmf, read_samples
+    from pidlab.info import pointwise as local_terms
+    from pidlab.info.pmf_files import load_pmf
 
     if measure not in MEASURES:
         raise InvalidRequest(f"unknown measure {measure!r}: {nearest(measure, MEASURES)}")
     if plot is not None and plot.suffix not in PICTURES:
         raise InvalidRequest(f"--plot {plot}: unknown format; use {', '.join(PICTURES)}")
+    for option, value in (("--weights", weights), ("--groups", groups), ("--bins", bins)):
+        if value is not None and not samples:
+            raise InvalidRequest(f"{option} {value}: only for samples; add --samples")
+    if sources != 2:
+        _check_sources(sources, samples or pointwise or gaussian or columns or plot)
+        _sources(what, sources, measure, normalize, as_json)
+        return
+    if pointwise and (samples or gaussian or measure not in ("sx", "ccs")):
+        raise InvalidRequest("--pointwise: only for a pmf and --measure sx or ccs")
+    if gaussian is not None:
+        for option, value in (("--columns", columns), ("--weights", weights), ("--groups", groups)):
+            if value is not None:
+                raise InvalidRequest(f"{option} {value}: not available with --gaussian")
+        if bins is not None or normalize or measure != "broja":
+            raise InvalidRequest("--gaussian: takes no --bins or --normalize, and --measure broja only")
+        _gaussian(what, gaussian, samples, plot, as_json)
+        return
+    names = _columns(columns)
     extra: dict[str, Any] = {}
     estimates: Any = None
     if samples:
-        from pidlab.info.samples import decompose_samples
+        import numpy as np
 
-        codes, counted = read_samples(what)
-        pmf = counted.values / counted.values.sum()
-        estimates = decompose_samples(codes, measure)
+        from pidlab.info.samples import decompose_samples, read_samples
+
+        data = read_samples(what, names, weights=weights, groups=groups, bins=bins)
+        estimates = decompose_samples(data.codes, measure, weights=data.weights, groups=data.groups)
+        pmf = np.zeros([len(s) for s in data.symbols])
+        np.add.at(pmf, tuple(data.codes.T), 1.0 if data.weights is None else data.weights)
+        pmf /= pmf.sum()
         result = estimates.plug_in
-        extra = {
-            "samples": estimates.n,
-            "cells": estimates.cells,
-            "samples_per_cell": estimates.n_per_cell,
-            "corrected": estimates.corrected.to_dict(),
-            "null_mean": estimates.null_mean,
-            "null_high": estimates.null_high,
-            "p_value": estimates.p_value,
-        }
+        extra = estimates.to_dict()
     else:
-        pmf = load_pmf(what, normalize).values
+        table = load_pmf(what, normalize, names)
+        pmf = table.values
         result = solve(pmf, measure)
+        if pointwise:
+            extra["pointwise"] = _outcomes(local_terms(pmf, measure), table.symbols)
     by_measure = {measure: result}
     if (plot is not None or not as_json) and pmf.size <= MOST_CELLS_OF_ALL_MEASURES:
         by_measure |= {name: solve(pmf, name) for name in MEASURES if name != measure}
@@ -76,7 +136,92 @@ def decompose(
     if as_json:
         typer.echo(json.dumps(result.to_dict() | extra, indent=2))
         return
-    _show(what, pmf, by_measure, estimates)
+    show_decomposition(what, pmf, by_measure, estimates)
+    if pointwise:
+        show_pointwise(measure, extra["pointwise"])
+
+
+def _check_sources(sources: int, other: Any) -> None:
+    """Refuse numbers of sources that are not supported, and options for two sources."""
+    if sources not in (3, 4):
+        raise InvalidRequest(f"--sources {sources}: must be 2, 3 or 4")
+    if other:
+        raise InvalidRequest(f"--sources {sources}: takes only --measure, --normalize and --json")
+
+
+def _sources(what: str, sources: int, measure: str, normalize: bool, as_json: bool) -> None:
+    """Print the redundancy and the union information of more than two sources."""
+    from rich.console import Console
+
+    from pidlab.info.multisource import REDUNDANCIES, decompose_sources
+    from pidlab.info.pmf_files import read_pmf
+
+    if measure not in REDUNDANCIES:
+        raise InvalidRequest(
+            f"--measure {measure}: not available for more than two sources; use {', '.join(REDUNDANCIES)}"
+        )
+    found = decompose_sources(read_pmf(what, normalize, sources=sources).values, measure)
+    if as_json:
+        typer.echo(json.dumps(found | {"measure": measure}, indent=2))
+        return
+    table = plain_table(f"{measure}, {sources} sources")
+    table.add_column("information")
+    table.add_column("bits", justify="right")
+    for name, value in found.items():
+        table.add_row(name, bits(value))
+    Console(highlight=False).print(table)
+
+
+def _gaussian(what: str, sizes: str, samples: bool, plot: Path | None, as_json: bool) -> None:
+    """Decompose a covariance or samples of jointly Gaussian variables."""
+    from rich.console import Console
+
+    from pidlab.info import gaussian
+    from pidlab.info.gaussian_samples import decompose_gaussian_samples, read_numbers
+
+    try:
+        dims = tuple(int(size) for size in sizes.split(","))
+    except ValueError:
+        dims = ()
+    if len(dims) != 3 or min(dims) < 1:
+        raise InvalidRequest(f"--gaussian {sizes}: expected the sizes of Y, X1, X2, such as 1,2,1")
+    values = read_numbers(what)
+    try:
+        estimates = decompose_gaussian_samples(values, dims) if samples else None
+        result = estimates.plug_in if estimates else gaussian(values, dims)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"{what}: {error}") from None
+    if plot is not None:
+        _draw({"broja": result}, Path(what).name, plot)
+    if as_json:
+        typer.echo(json.dumps(estimates.to_dict() if estimates else result.to_dict(), indent=2))
+        return
+    console = Console(highlight=False)
+    console.print(
+        estimates_table("Gaussian broja", estimates) if estimates else terms_table("Gaussian broja", result)
+    )
+    console.print(informations_table(result))
+
+
+def _outcomes(local: dict[str, Any], symbols: Any) -> list[dict[str, Any]]:
+    """Convert local terms to one record per outcome with mass."""
+    import numpy as np
+
+    return [
+        {name: names[i] for name, names, i in zip(("x1", "x2", "y"), symbols, cell, strict=True)}
+        | {name: float(values[tuple(cell)]) for name, values in local.items()}
+        for cell in np.argwhere(local["p"] > 0)
+    ]
+
+
+def _columns(text: str | None) -> tuple[str, ...]:
+    """Parse --columns; an empty tuple selects the default."""
+    if text is None:
+        return ()
+    names = tuple(name.strip() for name in text.split(","))
+    if len(names) not in (3, 4) or len(set(names)) < len(names) or "" in names:
+        raise InvalidRequest(f"--columns {text}: expected three different names A,B,TARGET (and P)")
+    return names
 
 
 def _draw(by_measure: dict[str, Decomposition], title: str, path: Path) -> None:
@@ -94,106 +239,22 @@ def _draw(by_measure: dict[str, Decomposition], title: str, path: Path) -> None:
     typer.echo(f"drew {path}", err=True)
 
 
-def _show(what: str, pmf: "np.ndarray", by_measure: dict[str, Decomposition], estimates: Any) -> None:
-    """Print the tables of one decomposition."""
-    from rich.console import Console
-    from rich.markup import escape
-
-    from pidlab.info import entropy, gates
-
-    console = Console(highlight=False)
-    measure, result = next(iter(by_measure.items()))
-    sizes = " x ".join(map(str, pmf.shape))
-    about = f": {gates()[what]}" if what in gates() else ""
-    console.print(f"[bold]{escape(what)}[/bold]{about}")
-    console.print(
-        f"I(X1,X2;Y) = {bits(result.total)} bits of H(Y) = {bits(entropy(pmf.sum((0, 1))))}; "
-        f"{sizes} symbols of X1, X2, Y\n"
-    )
-    if estimates is None:
-        console.print(_terms(measure, result))
-    else:
-        console.print(_estimates(measure, estimates))
-    console.print(_informations(result))
-    if len(by_measure) > 1:
-        console.print(_all_measures(by_measure))
-
-
-def _table(title: str) -> Any:
-    """Return an empty table in the style of this command."""
-    from rich import box
-    from rich.table import Table
-
-    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-
-
-def _terms(measure: str, result: Decomposition) -> Any:
-    """Tabulate the terms with a bar for each."""
-    gap = float(result.gap)
-    table = _table(f"{measure}, by {result.how}" + (f", gap {gap:.1e}" if gap else ""))
-    table.add_column("term")
-    table.add_column("bits", justify="right")
-    table.add_column("")
-    scale = 36 / max(1e-9, *(abs(float(value)) for value in result.terms.values()))
-    for term, value in result.terms.items():
-        length = round(abs(float(value)) * scale)
-        table.add_row(term, bits(value), ("█" if value > 0 else "░") * length)
-    return table
-
-
-def _estimates(measure: str, estimates: Any) -> Any:
-    """Tabulate the terms estimated from samples."""
-    per_cell = f"{estimates.n_per_cell:.3g} per cell ({estimates.cells} cells)"
-    table = _table(f"{measure} of {estimates.n} samples, {per_cell}")
-    table.add_column("term")
-    for column in ("plug-in", "corrected", "null mean", "null 95 %", "p"):
-        table.add_column(column, justify="right")
-    for term in TERMS:
-        values = (source[term] for source in (estimates.plug_in.terms, estimates.corrected.terms))
-        null = (estimates.null_mean[term], estimates.null_high[term])
-        table.add_row(term, *map(bits, (*values, *null)), f"{estimates.p_value[term]:.3f}")
-    table.caption = "corrected: jackknife; null: Y shuffled, so that there is no information"
-    table.caption_justify = "left"
-    return table
-
-
-def _informations(result: Decomposition) -> Any:
-    """Tabulate the informations that do not depend on the measure."""
-    table = _table("Independent of the measure")
-    for column in ("", "bits", "", "bits"):
-        table.add_column(column, justify="right" if column else "left")
-    table.show_header = False
-    table.add_row("I(X1;Y)", bits(result.mi1), "I(X1;Y|X2) = U1 + S", bits(result.conditional_mi1))
-    table.add_row("I(X2;Y)", bits(result.mi2), "I(X2;Y|X1) = U2 + S", bits(result.conditional_mi2))
-    table.add_row("I(X1,X2;Y)", bits(result.total), "co-information = R - S", bits(result.co_information))
-    return table
-
-
-def _all_measures(by_measure: dict[str, Decomposition]) -> Any:
-    """Tabulate the terms of every measure."""
-    from pidlab.info import MEASURES
-
-    table = _table("All measures")
-    table.caption = ">= 0: terms are never negative; additive: terms of independent parts add up"
-    table.caption_justify = "left"
-    for column in ("measure", *TERMS, ">= 0", "additive"):
-        table.add_column(column, justify="left" if column in ("measure", ">= 0", "additive") else "right")
-    for i, (name, result) in enumerate(by_measure.items()):
-        flags = (MEASURES[name].nonnegative, MEASURES[name].additive)
-        row = (name, *map(bits, result.terms.values()), *("yes" if flag else "no" for flag in flags))
-        table.add_row(*row, style="bold" if i == 0 else "")
-    return table
-
-
 ESTIMATE_EPILOG = (
-    "FILE.npz contains z1 (n, d1), z2 (n, d2) and y (n,) or (n, targets) of whole numbers or strings. z12 "
-    "(n, d) is z1 and z2 concatenated unless given. With z1_test, z2_test and y_test (and z12_test) only "
-    "the test rows are scored; otherwise five folds are cross-fitted."
+    "FILE (.npz, or .pt with a dictionary of tensors) contains z1 (n, d1), z2 (n, d2) and y (n,) or "
+    "(n, targets) of whole numbers or strings. z12 (n, d) is z1 and z2 concatenated unless given. Rows with "
+    "equal entries of groups (n,) are dependent. With z1_test, z2_test and y_test (and z12_test) only the "
+    "test rows are scored; otherwise five folds are cross-fitted."
 )
 
 
 def estimate(
-    file: Annotated[Path, typer.Argument(metavar="FILE.npz", help="Representations and targets.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Representations and targets, .npz or .pt.")],
+    blocks: Annotated[
+        bool, typer.Option("--blocks", help="Rows are a time series: cross-fit contiguous blocks of rows.")
+    ] = False,
+    max_rows: Annotated[
+        int, typer.Option(metavar="N", help="Rows used of a larger file, drawn at random.")
+    ] = 100_000,
     seed: Annotated[int, typer.Option(help="Seed of the folds and the probes.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -208,7 +269,7 @@ def estimate(
     if seed < 0:
         raise InvalidRequest(f"--seed {seed}: must be at least 0")
     train, test = load_representations(file)
-    result = estimate_representations(train, test, seed)
+    result = estimate_representations(train, test, seed, blocks, max_rows)
     for line in result.warnings:
         typer.echo(f"warning: {line}", err=True)
     if as_json:

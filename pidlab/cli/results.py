@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from enum import StrEnum
 from functools import partial
 from itertools import islice
@@ -27,7 +28,7 @@ from pidlab.cli.options import (
     values_of,
 )
 from pidlab.errors import InvalidRequest, nearest
-from pidlab.io import atomic_write
+from pidlab.io import atomic_write, write_independently
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +38,27 @@ if TYPE_CHECKING:
 
 
 FORMATS = ("pdf", "svg", "png")
+
+
+Labels = Annotated[
+    list[str] | None,
+    typer.Option("--label", metavar="REF=NAME", help="Name of an objective; repeat the option for several."),
+]
+Order = Annotated[
+    list[str] | None,
+    typer.Option("--order", metavar="O", help="Objective that comes first; repeat it for the next ones."),
+]
+
+
+def labels_of(pairs: list[str] | None) -> dict[str, str]:
+    """Return the names of objectives by reference; a reference may contain equal signs."""
+    labels: dict[str, str] = {}
+    for pair in pairs or []:
+        reference, sign, name = pair.rpartition("=")
+        if not (sign and reference.strip() and name.strip()):
+            raise InvalidRequest(f"--label {pair}: expected REF=NAME, such as comm=Ours")
+        labels[reference.strip()] = name.strip()
+    return labels
 
 
 def plot(
@@ -63,6 +85,12 @@ def plot(
     objective: Objectives = None,
     term: Terms = None,
     at: At = None,
+    label: Labels = None,
+    order: Order = None,
+    width: Annotated[
+        float | None, typer.Option(metavar="INCHES", help="Width of the figure. Default: that of the venue.")
+    ] = None,
+    font: Annotated[str, typer.Option(help="Font: serif, as in papers, or sans.")] = "serif",
     rows: Annotated[
         str | None, typer.Option(help="Rows of a leakage figure: objective, readout or a parameter.")
     ] = None,
@@ -78,9 +106,9 @@ def plot(
     stem = name or kind
     if Path(stem).name != stem:
         raise InvalidRequest(f"--name {stem}: expected a name without a folder; set the folder with --out")
-    points = values_of(at)
+    points, labels = values_of(at), labels_of(label)
     from pidlab.plots.kinds import KINDS, caption, draw
-    from pidlab.plots.style import save
+    from pidlab.plots.style import Page, save
     from pidlab.registry import look_up
 
     chosen = look_up("kind of figure", kind, KINDS)
@@ -94,6 +122,8 @@ def plot(
         objectives=objective or (),
         terms=term or (),
         at=points,
+        order=order or (),
+        page=Page(width, font, labels),
         **{key: value for key, value in options.items() if value is not None},
         **more,
     )
@@ -118,15 +148,14 @@ def _write_outputs(outputs: dict[Path, Callable[[Path], None]]) -> None:
         InvalidRequest: If no file can be written.
         typer.Exit: If some files cannot be written.
     """
-    failures: dict[Path, str] = {}
-    for path, write in outputs.items():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write(path)
-        except OSError as error:
-            failures[path] = error.strerror or str(error)
-        except (ValueError, RuntimeError) as error:  # matplotlib cannot draw a text
-            failures[path] = str(error).strip().splitlines()[0]
+    try:
+        for folder in {path.parent for path in outputs}:
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidRequest(
+            f"{error.filename}: cannot be written ({error.strerror}); choose another --out"
+        ) from None
+    failures = write_independently(outputs)
     if len(failures) == len(outputs):
         path, why = next(iter(failures.items()))
         raise InvalidRequest(f"{path.parent}: cannot be written ({why}); choose another --out")
@@ -175,20 +204,29 @@ def table(
     objective: Objectives = None,
     term: Terms = None,
     at: At = None,
+    label: Labels = None,
+    order: Order = None,
 ) -> None:
     """Write a table of captured bits: mean ± half the 95 % t-interval over seeds.
 
     The largest value of each column is bold if it lies above the untrained floor; floor and ceiling do not
     compete. LaTeX tables need the package booktabs.
     """
-    points = values_of(at)
+    points, labels = values_of(at), labels_of(label)
     from pidlab.registry import look_up
     from pidlab.results.tables import FORMATS, captured_table, format_table
 
     look_up("format", format_, FORMATS)
     rows, axis_groups = read_together(directories)
     captured = captured_table(
-        rows, axis_groups, readout=readout or "z12", objectives=objective or (), terms=term or (), at=points
+        rows,
+        axis_groups,
+        readout=readout or "z12",
+        objectives=objective or (),
+        terms=term or (),
+        at=points,
+        order=order or (),
+        labels=labels,
     )
     text = format_table(captured, format_)
     if out is None:
@@ -210,21 +248,26 @@ def report(
         ),
     ] = None,
     title: Annotated[str, typer.Option(help="Title of the page.", show_default=False)] = "",
+    label: Labels = None,
+    order: Order = None,
     as_json: AsJson = False,
 ) -> None:
     """Write report.html, a self-contained page about one or several finished sweeps."""
     from pidlab.report import write_report
     from pidlab.results.folder import read_results
+    from pidlab.results.panels import select
 
     if out is None and len(directories) > 1:
         raise InvalidRequest(
             f"DIR: {len(directories)} folders have no common place for the page; choose one with --out DIR"
         )
-    results = [read_results(directory) for directory in directories]
+    labels, results = labels_of(label), [read_results(directory) for directory in directories]
+    if order:
+        results = [replace(sweep, table=select(sweep.table, order=order)) for sweep in results]
     folder = out or directories[0]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        page = write_report(results[0] if len(results) == 1 else results, folder, title=title)
+        page = write_report(results[0] if len(results) == 1 else results, folder, title=title, labels=labels)
     except OSError as error:
         raise InvalidRequest(
             f"{folder}: cannot be written ({error.strerror}); choose another --out"

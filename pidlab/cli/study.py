@@ -1,17 +1,15 @@
 """`pidlab study`: questions in TOML files, answered by experiments, with figures and tested claims."""
 
 import json
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from pidlab.cli.options import AsJson
 from pidlab.cli.terminal import code_of
 from pidlab.errors import InvalidRequest
-
-if TYPE_CHECKING:
-    from pidlab.studies.store import NamedStudy
 
 study = typer.Typer(
     help="Run studies: TOML files with sweeps, figures and claims that are tested on the results.",
@@ -31,10 +29,10 @@ FIGURES = Annotated[
 
 @study.command("list")
 def list_(figures: FIGURES = Path("figures"), as_json: AsJson = False) -> None:
-    """List the studies: title, whether results exist, and how many claims are met."""
+    """List the studies: title, whether results exist, and the verdicts on the claims."""
     from pidlab.studies.store import study_files
 
-    rows = [_status(name, path, figures) for name, path in study_files().items()]
+    rows = [_status(name, path, figures) for name, path in study_files(figures).items()]
     if as_json:
         typer.echo(json.dumps(rows))
         return
@@ -42,17 +40,17 @@ def list_(figures: FIGURES = Path("figures"), as_json: AsJson = False) -> None:
     from rich.table import Table
 
     table = Table(box=None)
-    for column in ("study", "status", "claims met", "title"):
+    for column in ("study", "status", "claims", "title"):
         table.add_column(column, no_wrap=column == "study")
     for row in rows:
-        claims = "" if row["met"] is None else f"{row['met']} of {row['claims']}"
-        table.add_row(row["name"], row["status"], claims, row["title"])
+        counts = ", ".join(f"{count} {verdict}" for verdict, count in row["verdicts"].items())
+        table.add_row(row["name"], row["status"], counts, row["title"])
     console = Console()
     console.print(table)
     for row in rows:
         for claim in row["unmet"]:
             finding = f": {claim['finding']}" if claim["finding"] else ""
-            line = f"{row['name']}: not met: {claim['claim']}{finding}"
+            line = f"{row['name']}: {claim['verdict']}: {claim['claim']}{finding}"
             console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -73,11 +71,13 @@ def run(
     claims.
     """
     from pidlab.studies.settings import PROFILES
+    from pidlab.studies.store import load_study
 
-    named = _read(name)
+    named = load_study(name)
     if profile not in PROFILES:
         raise InvalidRequest(f"--profile {profile}: unknown profile; choose one of {', '.join(PROFILES)}")
     from pidlab.studies.run import run_study
+    from pidlab.studies.verdicts import count_verdicts
     from pidlab.sweeps.progress import show_progress
     from pidlab.sweeps.request import resolve_device
 
@@ -94,14 +94,13 @@ def run(
             "directory": str(result.directory),
             "runs": result.runs,
             "failed": result.failures,
-            "claims": [verdict.to_dict() for verdict in result.verdicts],
+            "claims": [claim.to_dict() for claim in result.claims],
         }
         _print_json(document)
     else:
-        for verdict in result.verdicts:
-            typer.echo(verdict)
-        met = sum(verdict.met for verdict in result.verdicts)
-        typer.echo(f"{result.directory}: {result.runs} runs, {met} of {len(result.verdicts)} claims met")
+        for claim in result.claims:
+            typer.echo(claim)
+        typer.echo(f"{result.directory}: {result.runs} runs; claims: {count_verdicts(result.claims)}")
     for experiment, failures in result.failures.items():
         for objective, reason in failures.items():
             typer.echo(f"failed: {experiment}, {objective}: {reason}", err=True)
@@ -118,24 +117,27 @@ def check(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Test the claims of a study on its stored results. Exits with 1 if a claim is not met."""
-    from pidlab.studies.verdicts import judge_study, write_verdicts
+    """Test the claims of a study on its stored results.
 
-    named = _read(name)
-    profile, verdicts = judge_study(named, figures / named.name)
+    Exits with 0 if no claim is refuted, with 1 if a claim is refuted or its runs failed.
+    """
+    from pidlab.studies.store import load_study
+    from pidlab.studies.verdicts import REFUTED, count_verdicts, judge_study, write_claims
+
+    named = load_study(name)
+    profile, judged = judge_study(named, figures / named.name)
     if write:
-        write_verdicts(named, profile, verdicts, figures / named.name)
-    met = sum(verdict.met for verdict in verdicts)
+        write_claims(named, profile, judged, figures / named.name)
     if as_json:
-        claims = [verdict.to_dict() for verdict in verdicts]
+        met, claims = sum(claim.met for claim in judged), [claim.to_dict() for claim in judged]
         _print_json(
-            {"study": named.name, "profile": profile, "met": met, "of": len(verdicts), "claims": claims}
+            {"study": named.name, "profile": profile, "met": met, "of": len(judged), "claims": claims}
         )
     else:
-        for verdict in verdicts:
-            typer.echo(verdict)
-        typer.echo(f"{named.name}, profile {profile}: {met} of {len(verdicts)} claims met")
-    if met < len(verdicts):
+        for claim in judged:
+            typer.echo(claim)
+        typer.echo(f"{named.name}, profile {profile}: {count_verdicts(judged)}")
+    if any(claim.verdict == REFUTED or claim.failure for claim in judged):
         raise typer.Exit(1)
 
 
@@ -147,19 +149,12 @@ def schema() -> None:
     typer.echo(json.dumps(Study.model_json_schema(), indent=2))
 
 
-def _read(name: str) -> "NamedStudy":
-    from pidlab.studies.schema import read_study
-    from pidlab.studies.store import NamedStudy, find_study
-
-    path = find_study(name)
-    return NamedStudy(path.stem, path, read_study(path))
-
-
 def _status(name: str, path: Path, figures: Path) -> dict[str, Any]:
     from pidlab.studies.schema import read_study
     from pidlab.studies.store import NamedStudy, find_difference, read_record
 
     row: dict[str, Any] = {"name": name, "title": "", "profiles": ["quick", "laptop", "paper"], "unmet": []}
+    row |= {"verdicts": {}}
     row |= {"status": "not run", "profile": None, "met": None, "claims": None}
     try:
         found = read_study(path)
@@ -175,9 +170,14 @@ def _status(name: str, path: Path, figures: Path) -> dict[str, Any]:
         return row | {"status": f"outdated: results of {difference}"}
     try:
         claims = json.loads((figures / name / "claims.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return row | {"status": f"outdated: {record['profile']}, no claims.json"}
-    unmet = [{"claim": claim["claim"], "finding": claim["finding"]} for claim in claims if not claim["met"]]
+        unmet = [
+            {key: claim[key] for key in ("claim", "finding", "verdict")}
+            for claim in claims
+            if not claim["met"]
+        ]
+        row["verdicts"] = dict(Counter(claim["verdict"] for claim in claims))
+    except (OSError, ValueError, KeyError, TypeError):
+        return row | {"status": f"outdated: {record['profile']}, no valid claims.json"}
     met = len(claims) - len(unmet)
     status = f"run at {record['profile']}"
     return row | {"status": status, "met": met, "claims": len(claims), "unmet": unmet}

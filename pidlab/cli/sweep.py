@@ -58,8 +58,9 @@ def _option(panel: str, *flags: str, help_: str, **more: Any) -> Any:
 
 
 def _setting(name: str) -> Any:
-    words = meaning(name)
-    return _option(TRAINING, f"--{name}", help_=words[0].upper() + words[1:] + ".")
+    words, default = meaning(name), getattr(_BASE, name)
+    stated = "" if default is None else f" Default: {default}."
+    return _option(TRAINING, f"--{name.replace('_', '-')}", help_=f"{words[0].upper()}{words[1:]}.{stated}")
 
 
 def _complete(incomplete: str) -> list[str]:
@@ -98,12 +99,12 @@ def sweep(
         int | None,
         _option(SCOPE, help_=f"Number of seeds per point and objective. Default: {defaults.SEEDS}."),
     ] = None,
-    views: Annotated[str, _setting("views")] = _BASE.views,
+    views: Annotated[str | None, _setting("views")] = None,
     steps: Annotated[
         int | None,
         _option(TRAINING, help_=f"{meaning('steps').capitalize()}. Default: {_BASE.steps}."),
     ] = None,
-    batch: Annotated[int, _setting("batch")] = _BASE.batch,
+    batch: Annotated[int | None, _setting("batch")] = None,
     width: Annotated[
         int | None,
         _option(
@@ -111,8 +112,20 @@ def sweep(
             help_=f"Number of values in an observation of one modality. Default: {defaults.ATOMS['width']}.",
         ),
     ] = None,
-    dim: Annotated[int, _setting("dim")] = _BASE.dim,
-    samples: Annotated[int | None, _setting("samples")] = _BASE.samples,
+    dim: Annotated[int | None, _setting("dim")] = None,
+    samples: Annotated[int | None, _setting("samples")] = None,
+    recipe: Annotated[
+        str | None,
+        _option(
+            TRAINING,
+            help_=f"Published settings, used where no option sets one: {', '.join(defaults.RECIPES)}.",
+        ),
+    ] = None,
+    optimizer: Annotated[str | None, _setting("optimizer")] = None,
+    weight_decay: Annotated[float | None, _setting("weight_decay")] = None,
+    schedule: Annotated[str | None, _setting("schedule")] = None,
+    warmup: Annotated[int | None, _setting("warmup")] = None,
+    clip: Annotated[float | None, _setting("clip")] = None,
     probes: Annotated[
         str | None,
         _option(
@@ -202,6 +215,12 @@ def sweep(
         batch=batch,
         samples=samples,
         dim=dim,
+        recipe=recipe,
+        optimizer=optimizer,
+        weight_decay=weight_decay,
+        schedule=schedule,
+        warmup=warmup,
+        clip=clip,
         probes=probes,
         track=track,
     )

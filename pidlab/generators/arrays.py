@@ -3,8 +3,6 @@
 import hashlib
 import json
 import math
-import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,10 +14,11 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from pidlab.decomposition import Decomposition
-from pidlab.encoders import Vector
+from pidlab.encoders import Image, Modality, Vector
 from pidlab.errors import InvalidRequest
 from pidlab.generators.base import Generator, Sample, Target
 from pidlab.generators.parameters import check_sample, check_whole
+from pidlab.generators.read_arrays import as_features, as_labels, read_arrays
 from pidlab.info import entropy
 from pidlab.seeds import child, torch_generator
 
@@ -30,7 +29,11 @@ LEAST_ROWS = 100
 
 @dataclass(frozen=True)
 class Arrays(Generator):
-    """The rows of an .npz file with x1 (n, d1), x2 (n, d2) and integers y (n,) or (n, targets).
+    """The rows of a file with observations x1, x2 and labels y.
+
+    The file is .npz, .npy, .csv, .parquet, .pt, .safetensors or .mat (see `read_arrays`). x1 and x2 have
+    shape (n,), (n, d), or are images (see `as_features`). y has shape (n,) or (n, targets); it has class
+    indices or other labels, or is a one-hot matrix (see `as_labels`).
 
     Distribution and truth are unknown: all terms and informations are NaN, with an infinite gap. Priors are
     the frequencies in the file. The only view is `generic`.
@@ -40,7 +43,7 @@ class Arrays(Generator):
     enough of them, otherwise with replacement. A training set is drawn again at every step.
 
     Args:
-        file: The .npz file; `pidlab generate` writes such files.
+        file: The file; `pidlab generate` writes .npz files.
         world: Seed of the division.
 
     Raises:
@@ -65,7 +68,7 @@ class Arrays(Generator):
 
     def __post_init__(self) -> None:
         if not isinstance(self.file, str):
-            raise InvalidRequest(f"file = {self.file!r}: expected the name of an .npz file")
+            raise InvalidRequest(f"file = {self.file!r}: expected the name of a file")
         check_whole(self, world=0)
         digest = hashlib.sha256()
         for array in self._arrays:
@@ -74,7 +77,16 @@ class Arrays(Generator):
 
     @cached_property
     def _arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return read_arrays(Path(self.file))
+        path = Path(self.file)
+        arrays = read_arrays(path, ("x1", "x2", "y"))
+        x1, x2 = (as_features(arrays[name], f"{path}: {name}", keep_images=True) for name in ("x1", "x2"))
+        lengths = {name: np.atleast_1d(array).shape[0] for name, array in arrays.items()}
+        listing = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        if len(set(lengths.values())) > 1:
+            raise InvalidRequest(f"{path}: arrays have different numbers of rows: {listing}")
+        if len(x1) < LEAST_ROWS:
+            raise InvalidRequest(f"{path}: {len(x1)} rows, expected {LEAST_ROWS} or more")
+        return x1, x2, as_labels(arrays["y"], f"{path}: y")
 
     @cached_property
     def _rows(self) -> dict[str, Tensor]:
@@ -89,8 +101,9 @@ class Arrays(Generator):
         return len(self._rows[split])
 
     @property
-    def modalities(self) -> tuple[Vector, Vector]:
-        return (Vector(self._arrays[0].shape[1]), Vector(self._arrays[1].shape[1]))
+    def modalities(self) -> tuple[Modality, ...]:
+        shapes = [x.shape[1:] for x in self._arrays[:2]]
+        return tuple(Image(*shape) if len(shape) == 3 else Vector(*shape) for shape in shapes)
 
     @property
     def truth(self) -> Decomposition:
@@ -131,67 +144,6 @@ class Arrays(Generator):
             {name: torch.as_tensor(y[chosen]).to(device) for name, y in self._labels.items()},
             {name: int(y.max()) + 1 for name, y in self._labels.items()},
         )
-
-
-def read_arrays(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Read x1, x2 and y from an .npz file.
-
-    Args:
-        path: The file.
-
-    Returns:
-        x1 and x2 as float32 of shape (n, d), y as int64 of shape (n, targets).
-
-    Raises:
-        InvalidRequest: See `Arrays`.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in ("x1", "x2", "y") if name in file}
-    except OSError as error:
-        raise InvalidRequest(f"cannot read {path}: {error.strerror or 'not an .npz file'}") from None
-    except (ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError):
-        raise InvalidRequest(f"cannot read {path}: expected an .npz file of plain numbers") from None
-    for name in ("x1", "x2", "y"):
-        if name not in arrays:
-            raise InvalidRequest(f"{path} has no array {name!r}: expected x1, x2 and y")
-    x1, x2, y = arrays["x1"], arrays["x2"], arrays["y"]
-    for name, x in (("x1", x1), ("x2", x2)):
-        if x.ndim != 2 or x.dtype.kind not in "biuf" or 0 in x.shape:
-            raise InvalidRequest(
-                f"{path}: {name} is {_describe(x)}, expected numbers of shape (rows, columns)"
-            )
-        if not np.isfinite(x).all():
-            raise InvalidRequest(f"{path}: {name} has values that are not finite")
-    if y.ndim not in (1, 2) or y.dtype.kind not in "biu" or 0 in y.shape or (y < 0).any():
-        raise InvalidRequest(
-            f"{path}: y is {_describe(y)}, expected whole numbers from 0, (rows,) or (rows, targets)"
-        )
-    check_lengths(path, {"x1": len(x1), "x2": len(x2), "y": len(y)})
-    y = y.astype(np.int64)
-    return x1.astype(np.float32), x2.astype(np.float32), y[:, None] if y.ndim == 1 else y
-
-
-def check_lengths(path: Path, lengths: dict[str, int]) -> None:
-    """Require equally many rows of all arrays, and at least `LEAST_ROWS`.
-
-    Args:
-        path: The file, for the message.
-        lengths: Number of rows of each array.
-
-    Raises:
-        InvalidRequest: If the numbers differ or are too small.
-    """
-    listing = ", ".join(f"{name} {length}" for name, length in lengths.items())
-    rows: Sequence[int] = list(lengths.values())
-    if len(set(rows)) > 1:
-        raise InvalidRequest(f"{path}: arrays have different numbers of rows: {listing}")
-    if rows[0] < LEAST_ROWS:
-        raise InvalidRequest(f"{path}: {rows[0]} rows, expected {LEAST_ROWS} or more")
-
-
-def _describe(array: np.ndarray) -> str:
-    return f"{array.dtype} of shape {array.shape}"
 
 
 def dataset(generator: Generator, samples: int, seed: int = 0, split: str = "train") -> TensorDataset:

@@ -89,6 +89,14 @@ class Sample:
             total = total * self.classes[name] + value
         return total
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of all tensors, in bytes."""
+        groups = (self.targets, self.latents, self.auxiliary_targets)
+        tensors = [*self.x, *self.cells, *(t for group in groups for t in group.values())]
+        tensors += [t for ts in self.symbols.values() for t in ts]
+        return sum(t.nbytes for t in tensors)
+
     def take(self, index: Int[Tensor, "*members m"]) -> "Sample":
         """Select rows.
 

@@ -17,6 +17,7 @@ from pidlab.generators.base import Target, target_from_truth
 from pidlab.generators.latent import Latent
 from pidlab.generators.parameters import check_classes, check_nonnegative, check_whole
 from pidlab.info.gaussian import equal_edges, quantized_decomposition
+from pidlab.io import check_memory
 from pidlab.seeds import child, torch_generator
 
 BLOCKS = ("shared", "unique1", "unique2")
@@ -191,10 +192,11 @@ def check_injective(m: int, rows: int, width: int) -> None:
         width: Numbers in an observation.
 
     Raises:
-        InvalidRequest: If there are more features than numbers.
+        InvalidRequest: If there are more features than numbers, or the map needs too much memory.
     """
     if rows > width:
         raise InvalidRequest(
             f"modality {m + 1} has {rows} features but width is {width}: "
             f"ask for fewer features or for a width of {rows} or more"
         )
+    check_memory(f"width = {width}", 8 * rows * width)  # of the matrix and its product

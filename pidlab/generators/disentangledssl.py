@@ -19,6 +19,7 @@ from pidlab.generators.base import Target
 from pidlab.generators.blocks import VARIANCE, check_injective, uniform_matrix
 from pidlab.generators.latent import Latent
 from pidlab.generators.parameters import check_nonnegative, check_whole
+from pidlab.io import check_memory
 from pidlab.seeds import child, torch_generator
 
 # Latent that each label depends on.
@@ -95,6 +96,7 @@ class DisentangledSSL(Latent):
         check_whole(self, latents=1, hidden=1, width=1, labels_seed=0, world=0)
         for m in (0, 1):
             check_injective(m, 2 * self.latents, self.width)
+        check_memory(f"hidden = {self.hidden}", 8 * self.hidden * self.latents)
 
     @property
     def modalities(self) -> tuple[Vector, Vector]:

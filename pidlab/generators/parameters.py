@@ -2,17 +2,23 @@
 
 import inspect
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from pidlab.errors import InvalidRequest
+from pidlab.errors import InvalidRequest, shorten
+from pidlab.io import check_memory
 
 # A target lists all its classes, so that its prior has 2^symbols entries.
 MOST_SYMBOLS = 20
 
 # The joint label Y is one int64.
 MOST_JOINT_SYMBOLS = 62
+
+# Largest whole number that torch and numpy can store, and largest float.
+MOST_WHOLE = 2**63 - 1
+MOST_FLOAT = sys.float_info.max
 
 # Bins of a continuous variable. With more bins, float32 rounding changes the information by 0.005 bits.
 MOST_CLASSES = 2**14
@@ -45,8 +51,8 @@ def check_nonnegative(generator: Any, *names: str) -> None:
     """
     for name in names:
         value = getattr(generator, name)
-        if not _is_number(value) or not math.isfinite(value) or value < 0:
-            raise InvalidRequest(f"{name} = {value!r}: expected a finite number, 0 or more")
+        if not _is_number(value) or not 0 <= value < math.inf or value > MOST_FLOAT:
+            raise InvalidRequest(f"{name} = {shorten(repr(value))}: expected a finite number, 0 or more")
         object.__setattr__(generator, name, float(value))
 
 
@@ -79,9 +85,12 @@ def check_whole(generator: Any, **least: int) -> None:
     """
     for name, lowest in least.items():
         value = getattr(generator, name)
-        is_whole = _is_number(value) and math.isfinite(value) and value == int(value)
+        is_whole = _is_number(value) and value == value and abs(value) <= MOST_WHOLE and value == int(value)
         if not is_whole or value < lowest:
-            raise InvalidRequest(f"{name} = {value!r}: expected a whole number, {lowest} or more")
+            expected = f"a whole number, {lowest} or more"
+            if _is_number(value) and value > MOST_WHOLE:
+                expected = "a whole number below 2^63"
+            raise InvalidRequest(f"{name} = {shorten(repr(value))}: expected {expected}")
         object.__setattr__(generator, name, int(value))
 
 
@@ -104,9 +113,24 @@ def check_choice(generator: Any, name: str, choices: Sequence[str]) -> None:
 def check_rendering(generator: Any) -> None:
     """Require valid nuisance, depth, slope, width and world of a rendered generator."""
     check_whole(generator, nuisance=0, depth=0, width=1, world=0)
+    check_maps(generator.width, generator.depth)
     slope = generator.slope
     if not _is_number(slope) or not 0 < slope <= 1:
         raise InvalidRequest(f"slope = {slope!r}: expected a number above 0 and up to 1")
+
+
+def check_maps(width: int, depth: int = 0) -> None:
+    """Require enough memory for the orthogonal maps of a rendering.
+
+    Args:
+        width: Numbers in an observation.
+        depth: Number of leaky ReLU layers.
+
+    Raises:
+        InvalidRequest: If the maps need more memory than the machine has.
+    """
+    # Two matrices of float64 per map while the QR decomposition runs.
+    check_memory(f"width = {width}, depth = {depth}", 16 * (depth + 1) * width**2)
 
 
 def check_classes(generator: Any) -> None:
@@ -151,6 +175,7 @@ def check_sample(n: int, split: str, splits: Sequence[str] = ("train", "eval")) 
     """
     if n < 1:
         raise InvalidRequest(f"{n} samples: expected 1 or more")
+    check_memory(f"{n} samples", 8 * n)  # of one number per sample
     if split not in splits:
         expected = " or ".join(map(repr, splits))
         raise InvalidRequest(f"unknown split {split!r}: expected {expected}")

@@ -15,7 +15,7 @@ from pidlab.encoders import Vector
 from pidlab.errors import InvalidRequest
 from pidlab.generators.base import Sample, Target, target_from_truth
 from pidlab.generators.latent import Latent, Rendering, stack_maps
-from pidlab.generators.parameters import check_nonnegative, check_probability, check_whole
+from pidlab.generators.parameters import check_maps, check_nonnegative, check_probability, check_whole
 from pidlab.seeds import child, torch_generator
 
 SHORTCUT_SCALE = 1.3
@@ -75,6 +75,7 @@ class SynIB(Latent):
         check_probability(self, "alpha")
         check_nonnegative(self, "gap", "noise")
         check_whole(self, signal=1, shortcut=0, width=1, world=0)
+        check_maps(self.width)
         if 0 < self.gap < LEAST_GAP:
             raise InvalidRequest(
                 f"gap = {self.gap:g}: float32 cannot represent it next to coordinates of variance 1; "

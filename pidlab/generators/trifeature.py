@@ -16,6 +16,7 @@ from pidlab.generators.base import Sample, Target, ViewInformation
 from pidlab.generators.latent import Latent
 from pidlab.generators.parameters import check_policy, check_probability, check_whole
 from pidlab.info import binary_entropy, decompose
+from pidlab.io import check_memory
 from pidlab.seeds import child, torch_generator
 
 KINDS = 10  # of shapes, textures and colors each
@@ -88,6 +89,7 @@ class Trifeature(Latent):
 
     def __post_init__(self) -> None:
         check_whole(self, size=1, world=0)
+        check_memory(f"size = {self.size}", 8 * 3 * self.size**2)  # of one image and its texture
         check_probability(self, "period")
         if not isinstance(self.rotation, (int, float)) or not 0 <= self.rotation <= 180:
             raise InvalidRequest(f"rotation = {self.rotation!r}: expected degrees, 0 to 180")

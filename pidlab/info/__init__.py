@@ -3,7 +3,7 @@
 from pidlab.info.broja import broja
 from pidlab.info.gates import gate, gates
 from pidlab.info.gaussian import gaussian
-from pidlab.info.measures import MEASURES, Measure, decompose
+from pidlab.info.measures import MEASURES, Measure, decompose, pointwise
 from pidlab.info.pmf import (
     binary_entropy,
     co_information,
@@ -30,5 +30,6 @@ __all__ = [
     "inverse_binary_entropy",
     "joint_information",
     "mutual_information",
+    "pointwise",
     "source_informations",
 ]

@@ -80,12 +80,8 @@ def broja(
 
 def _checked(pmf: np.ndarray | Tensor) -> Float[Tensor, "... n1 n2 ny"]:
     """Validate a pmf and return it as a float64 tensor on its device."""
-    if isinstance(pmf, Tensor):
-        values = pmf.detach().cpu()
-        if values.is_floating_point():
-            values = values.double()  # numpy has no bfloat16
-        return torch.as_tensor(as_pmf(values.numpy())).to(pmf.device)
-    return torch.as_tensor(as_pmf(pmf))
+    device = pmf.device if isinstance(pmf, Tensor) else None
+    return torch.as_tensor(as_pmf(pmf)).to(device)
 
 
 def _without_empty_symbols(p: Float[Tensor, "b n1 n2 ny"]) -> Float[Tensor, "b m1 m2 my"]:

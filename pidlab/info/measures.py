@@ -52,9 +52,7 @@ def decompose(pmf: Any, measure: str = "broja", *, normalize: bool = False) -> D
     """
     if measure not in MEASURES:
         raise InvalidRequest(f"unknown measure {measure!r}: {nearest(str(measure), MEASURES)}")
-    if isinstance(pmf, str | os.PathLike):
-        pmf, normalize = load_pmf(os.fspath(pmf), normalize).values, False
-    checked = as_pmf(pmf, normalize)
+    checked = _checked(pmf, normalize)
     redundancy, how = MEASURES[measure].redundancy, MEASURES[measure].how
     if redundancy is None:
         return broja(checked)
@@ -66,6 +64,60 @@ def decompose(pmf: Any, measure: str = "broja", *, normalize: bool = False) -> D
         return Decomposition(*map(float, terms), measure=measure, how=how, gap=float(gap))
     arrays = (np.asarray(term, dtype=np.float64) for term in terms)
     return Decomposition(*arrays, measure=measure, how=how, gap=gap)
+
+
+def pointwise(pmf: Any, measure: str = "sx", *, normalize: bool = False) -> dict[str, np.ndarray]:
+    """Compute the local terms of each outcome (x1, x2, y) for `sx` or `ccs`, in bits.
+
+    With i the local informations and r the local redundancy, unique_i = i(xi;y) - r and synergy =
+    i(x1,x2;y) - i(x1;y) - i(x2;y) + r. For `sx` the law is p. For `ccs` it is the law q of maximum entropy
+    with p's pairwise marginals; the mean synergy is then smaller than in `decompose` by I_p(X1,X2;Y) -
+    I_q(X1,X2;Y).
+
+    Args:
+        pmf: Joint probabilities, shape (n1, n2, ny), or a gate or path, as in `decompose`.
+        measure: `sx` or `ccs`.
+        normalize: Whether to accept counts or weights and divide them by their sum.
+
+    Returns:
+        Arrays of shape (n1, n2, ny): `p`, the law whose means are the terms, and the local terms by name, 0
+        where the law is 0.
+
+    Raises:
+        InvalidRequest: If ``pmf`` is not one pmf, or the measure has no local terms.
+
+    Example:
+        >>> local = pointwise("xor")
+        >>> round(float((local["p"] * local["redundant"]).sum()), 4)
+        -0.585
+    """
+    if measure not in ("sx", "ccs"):
+        raise InvalidRequest(f"measure {measure!r}: has no pointwise terms; use sx or ccs")
+    law = _checked(pmf, normalize)
+    if law.ndim != 3:
+        raise InvalidRequest(f"pmf of shape {law.shape}: pointwise terms need 3 axes (n1, n2, ny)")
+    if measure == "ccs":
+        law, _ = pairwise_maximum_entropy(law)
+    one, two, both = _local_informations(law)
+    if measure == "sx":
+        shared = np.where(law > 0, _shared_exclusions(law) / np.log(2.0), 0.0)
+    else:
+        co_information = one + two - both
+        shared = np.where(_have_one_sign(np.stack([one, two, both, co_information])), co_information, 0.0)
+    terms = {
+        "redundant": shared,
+        "unique1": one - shared,
+        "unique2": two - shared,
+        "synergy": both - one - two + shared,
+    }
+    return {"p": law} | {name: np.where(law > 0, local, 0.0) for name, local in terms.items()}
+
+
+def _checked(pmf: Any, normalize: bool) -> Pmf:
+    """Return the pmfs of an array, gate or path."""
+    if isinstance(pmf, str | os.PathLike):
+        pmf, normalize = load_pmf(os.fspath(pmf), normalize).values, False
+    return as_pmf(pmf, normalize)
 
 
 def imin(pmf: Pmf) -> tuple[Bits, Bits]:
@@ -110,12 +162,7 @@ def sx(pmf: Pmf) -> tuple[Bits, Bits]:
     Returns:
         R and its gap in bits, each of shape (...).
     """
-    either_y = pmf.sum(-2, keepdims=True) + pmf.sum(-3, keepdims=True) - pmf
-    either = either_y.sum(-1, keepdims=True)
-    y = pmf.sum((-3, -2), keepdims=True)
-    # All factors are positive where p > 0, and the sum runs over these cells only.
-    local = _log_where(pmf > 0, either_y) - _log_where(pmf > 0, either) - _log_where(pmf > 0, y)
-    return _exact((pmf * local).sum((-3, -2, -1)) / np.log(2.0))
+    return _exact((pmf * _shared_exclusions(pmf)).sum((-3, -2, -1)) / np.log(2.0))
 
 
 def gk(pmf: Pmf) -> tuple[Bits, Bits]:
@@ -279,6 +326,15 @@ def _log_where(has_mass: np.ndarray, values: np.ndarray) -> np.ndarray:
     return np.log(np.where(has_mass, values, 1.0))
 
 
+def _shared_exclusions(pmf: Pmf) -> Pmf:
+    """Compute ln [P(y and (x1 or x2)) / (P(y) P(x1 or x2))] of each cell, and 0 where p = 0."""
+    either_y = pmf.sum(-2, keepdims=True) + pmf.sum(-3, keepdims=True) - pmf
+    either = either_y.sum(-1, keepdims=True)
+    y = pmf.sum((-3, -2), keepdims=True)
+    # All factors are positive where p > 0.
+    return _log_where(pmf > 0, either_y) - _log_where(pmf > 0, either) - _log_where(pmf > 0, y)
+
+
 def _common_information(pmf: Float[np.ndarray, "n1 n2 ny"]) -> tuple[float, float]:
     """Compute I(C;Y) of one pmf for `gk`."""
     n1, n2, ny = pmf.shape
@@ -293,18 +349,25 @@ def _common_information(pmf: Float[np.ndarray, "n1 n2 ny"]) -> tuple[float, floa
 def _common_surprisal(pmf: Float[np.ndarray, "n1 n2 ny"]) -> tuple[float, float]:
     """Compute R of one pmf for `ccs`."""
     q, gap = pairwise_maximum_entropy(pmf)
-    has_mass = q > 0
-    y = _log_where(has_mass, q.sum((0, 1), keepdims=True))
+    terms = np.stack([*_local_informations(q), np.zeros_like(q)])
+    terms[3] = terms[0] + terms[1] - terms[2]
+    return float((q * terms[3])[_have_one_sign(terms) & (q > 0)].sum()), gap
 
-    def local(*hidden: int) -> np.ndarray:
-        joint = q.sum(hidden, keepdims=True) if hidden else q
-        source = joint.sum(-1, keepdims=True)
-        return (_log_where(has_mass, joint) - _log_where(has_mass, source) - y) / np.log(2.0)
 
-    one, two, both = local(1), local(0), local()
-    terms = np.stack([one, two, both, one + two - both])
-    agree = (terms > LOCAL_ZERO).all(0) | (terms < -LOCAL_ZERO).all(0)
-    return float((q * terms[3])[agree & has_mass].sum()), gap
+def _have_one_sign(terms: Float[np.ndarray, "terms n1 n2 ny"]) -> np.ndarray:
+    """Return the cells in which all terms are positive or all are negative."""
+    return np.asarray((terms > LOCAL_ZERO).all(0) | (terms < -LOCAL_ZERO).all(0))
+
+
+def _local_informations(law: Float[np.ndarray, "n1 n2 ny"]) -> list[Float[np.ndarray, "n1 n2 ny"]]:
+    """Compute i(x1;y), i(x2;y) and i(x1,x2;y) of each cell in bits, and 0 where the law is 0."""
+    has_mass = law > 0
+    y = _log_where(has_mass, law.sum((0, 1), keepdims=True))
+    joints = (law.sum(1, keepdims=True), law.sum(0, keepdims=True), law)
+    return [
+        (_log_where(has_mass, joint) - _log_where(has_mass, joint.sum(-1, keepdims=True)) - y) / np.log(2.0)
+        for joint in joints
+    ]
 
 
 def _dependency(pmf: Float[np.ndarray, "n1 n2 ny"]) -> tuple[float, float]:

@@ -18,8 +18,8 @@ def as_pmf(values: Any, normalize: bool = False) -> Float[np.ndarray, "... n1 n2
     """Validate an array as pmfs over its last three axes and scale each sum to 1.
 
     Args:
-        values: Probabilities, or counts or weights with ``normalize``, shape (..., n1, n2, ny); the target Y
-            is the last axis, leading axes are a batch.
+        values: Array or tensor of probabilities, or of counts or weights with ``normalize``, shape
+            (..., n1, n2, ny); the target Y is the last axis, leading axes are a batch.
         normalize: Whether to accept any positive sum.
 
     Returns:
@@ -33,6 +33,12 @@ def as_pmf(values: Any, normalize: bool = False) -> Float[np.ndarray, "... n1 n2
         >>> as_pmf([[[3, 1]]], normalize=True).tolist()
         [[[0.75, 0.25]]]
     """
+    if np.ma.is_masked(values):
+        raise InvalidRequest("pmf: has masked entries; fill them, for example with pmf.filled(0)")
+    if hasattr(values, "detach"):
+        # A tensor: numpy takes no gradient and no bfloat16.
+        values = values.detach().cpu()
+        values = values.double().numpy() if values.is_floating_point() else values.numpy()
     try:
         pmf = np.asarray(values)
         if pmf.dtype.kind not in "biuf":
@@ -57,8 +63,8 @@ def as_pmf(values: Any, normalize: bool = False) -> Float[np.ndarray, "... n1 n2
             raise InvalidRequest("probabilities: all 0; at least one must be positive")
     elif (off := np.abs(total - 1.0) > SUM_TOLERANCE).any():
         raise InvalidRequest(
-            f"probabilities sum to {total[off][0]:.12g}, not 1 (within {SUM_TOLERANCE:g}); "
-            "normalize=True (--normalize) accepts counts and weights"
+            f"probabilities sum to {total[off][0]:.12g}, not 1 (within {SUM_TOLERANCE:g}); divide counts or "
+            "weights by their sum (decompose: --normalize or normalize=True)"
         )
     return pmf / total
 

@@ -1,26 +1,25 @@
-"""Distributions and samples from files."""
+"""Distributions from files."""
 
-import csv
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from pidlab.errors import InvalidRequest
+from pidlab.info.columns import encode, read_columns
 from pidlab.info.gates import ALIASES, gate, gates
 from pidlab.info.pmf import as_pmf
 
-Symbols: TypeAlias = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+Symbols: TypeAlias = tuple[tuple[str, ...], ...]
 
 VARIABLES = ("x1", "x2", "y")
 MASS = "p"
-
-# Cells of the largest table of counts.
+# Cells of the largest table.
 MOST_CELLS = 2**24
 
 
@@ -33,16 +32,17 @@ class Table:
         symbols: Symbols of X1, X2 and Y in the order of the axes.
     """
 
-    values: Float[np.ndarray, "n1 n2 ny"]
+    values: Float[np.ndarray, "..."]
     symbols: Symbols
 
 
-def load_pmf(reference: str, normalize: bool = False) -> Table:
+def load_pmf(reference: str, normalize: bool = False, columns: Sequence[str] = ()) -> Table:
     """Return the pmf of a gate or a file.
 
     Args:
         reference: Name of a gate, or path of a file.
         normalize: Whether to accept counts or weights and divide them by their sum.
+        columns: Names of the columns of a .csv file, as in `read_pmf`.
 
     Returns:
         The pmf with its symbols.
@@ -54,9 +54,11 @@ def load_pmf(reference: str, normalize: bool = False) -> Table:
         >>> load_pmf("rdn").values[0, 0].tolist()
         [0.5, 0.0]
     """
+    if columns and Path(reference).suffix.lower() not in (".csv", ".tsv"):
+        raise InvalidRequest(f"{reference}: --columns names the columns of a .csv file only; omit it")
     if reference not in (*gates(), *ALIASES):
         if Path(reference).suffix or Path(reference).exists():
-            return read_pmf(reference, normalize)
+            return read_pmf(reference, normalize, columns)
         try:
             gate(reference)
         except InvalidRequest as error:
@@ -65,7 +67,9 @@ def load_pmf(reference: str, normalize: bool = False) -> Table:
     return Table(pmf, _digits(pmf.shape))
 
 
-def read_pmf(path: Path | str, normalize: bool = False) -> Table:
+def read_pmf(
+    path: Path | str, normalize: bool = False, columns: Sequence[str] = (), sources: int = 2
+) -> Table:
     """Read a joint pmf from a file; its suffix determines the format.
 
     `.csv`: columns x1, x2, y, p with any symbols, one row per outcome; missing outcomes have probability 0.
@@ -75,6 +79,10 @@ def read_pmf(path: Path | str, normalize: bool = False) -> Table:
     Args:
         path: Path of the file.
         normalize: Whether to accept counts or weights and divide them by their sum.
+        columns: Names of the columns of a .csv file for X1, X2, Y and p; default x1, x2, y, p. With three
+            names the masses are in p.
+        sources: Number of sources k; for more than two, the columns are x1, ..., xk, y, p and arrays have
+            shape (n1, ..., nk, ny).
 
     Returns:
         The pmf with its symbols.
@@ -83,43 +91,40 @@ def read_pmf(path: Path | str, normalize: bool = False) -> Table:
         InvalidRequest: If the file cannot be read, does not have the format of its suffix, or holds no pmf.
     """
     path = Path(path)
-    readers: dict[str, Callable[[Path], Table]] = {".csv": _read_csv, ".json": _read_json, ".npy": _read_npy}
+    variables = (*(f"x{i + 1}" for i in range(sources)), VARIABLES[-1])
+    names = (*columns, MASS)[: sources + 2] if columns else (*variables, MASS)
+    readers: dict[str, Callable[[Path], Table]] = {
+        ".csv": lambda path: _read_csv(path, names),
+        ".tsv": lambda path: _read_csv(path, names),
+        ".json": lambda path: _read_json(path, names if sources > 2 else (*VARIABLES, MASS)),
+        ".npy": lambda path: _from_array(path, read_npy(path), sources),
+    }
     if path.suffix.lower() not in readers:
         raise InvalidRequest(f"{path}: unknown suffix; name it .csv, .json or .npy")
-    table = _read(path, readers[path.suffix.lower()])
+    table = read_file(path, readers[path.suffix.lower()])
     try:
-        pmf = as_pmf(table.values, normalize)
+        # Sources beyond the first are joined, because further axes of a pmf are a batch.
+        shape = table.values.shape
+        joined = table.values if sources == 2 or 0 in shape else table.values.reshape(shape[0], -1, shape[-1])
+        pmf = as_pmf(joined, normalize).reshape(shape)
     except InvalidRequest as error:
         raise InvalidRequest(f"{path}: {error}") from None
-    if pmf.ndim != 3:
-        raise InvalidRequest(f"{path}: shape {pmf.shape}, expected 3 axes (n1, n2, ny)")
     return Table(pmf, table.symbols)
 
 
-def read_samples(path: Path | str) -> tuple[Int[np.ndarray, "n 3"], Table]:
-    """Read samples from a CSV file with columns x1, x2, y (any symbols), one row per sample.
+def read_file(path: Path, read: Callable[[Path], Any]) -> Any:
+    """Call a reader; report errors of the file system and of the encoding.
 
     Args:
         path: Path of the file.
+        read: Reader of the path.
 
     Returns:
-        The symbol indices of each sample, shape (n, 3), and the counts of all outcomes.
+        The result of the reader.
 
     Raises:
-        InvalidRequest: If the file cannot be read, a column or value is missing, or there are no rows.
+        InvalidRequest: If the file cannot be read or is not text.
     """
-    path = Path(path)
-    if path.suffix.lower() != ".csv":
-        raise InvalidRequest(f"{path}: samples are read from a .csv file with columns {', '.join(VARIABLES)}")
-    rows = _read(path, lambda p: _csv_rows(p, VARIABLES))
-    codes, symbols = _encode(path, rows)
-    counts = np.zeros([len(s) for s in symbols])
-    np.add.at(counts, tuple(codes.T), 1.0)
-    return codes, Table(counts, symbols)
-
-
-def _read(path: Path, read: Callable[[Path], Any]) -> Any:
-    """Call a reader; report errors of the file system and of the encoding."""
     try:
         return read(path)
     except OSError as error:
@@ -128,46 +133,40 @@ def _read(path: Path, read: Callable[[Path], Any]) -> Any:
         raise InvalidRequest(f"{path}: not a text file; a {path.suffix} file holds UTF-8 text") from None
 
 
-def _read_csv(path: Path) -> Table:
-    """Read rows x1, x2, y, p."""
-    rows = _csv_rows(path, (*VARIABLES, MASS))
-    return _table_of(
-        path, [row[:3] for row in rows], [_number(path, i + 2, row[3]) for i, row in enumerate(rows)]
-    )
+def read_npy(path: Path) -> np.ndarray:
+    """Read an array without unpickling objects.
+
+    Args:
+        path: Path of a .npy file.
+
+    Returns:
+        The array.
+
+    Raises:
+        InvalidRequest: If the file is not a .npy file of plain values.
+    """
+    try:
+        values = np.load(path, allow_pickle=False)
+        if not isinstance(values, np.ndarray):
+            raise ValueError("not one array")
+    except (ValueError, EOFError, MemoryError) as error:
+        why = "not a .npy file"
+        if path.read_bytes()[:6] == b"\x93NUMPY":
+            why = f"cannot be read ({' '.join(str(error).split())})"
+            if "pickle" in str(error).lower():
+                why = "holds Python objects, which are never unpickled"
+        raise InvalidRequest(f"{path}: {why}; write it with numpy.save(path, array)") from None
+    return values
 
 
-def _csv_rows(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return the values of the named columns, row by row."""
-    # utf-8-sig, because spreadsheets start a CSV file with a byte order mark.
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        try:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            header = [name.strip() for name in reader.fieldnames or ()]
-            reader.fieldnames = header
-            rows = list(reader)
-        except csv.Error as error:
-            raise InvalidRequest(f"{path}: not a CSV file ({error})") from None
-    missing = [name for name in columns if name not in header]
-    if missing:
-        present = f"it has {', '.join(header)}" if header else "it is empty"
-        raise InvalidRequest(
-            f"{path}: no column {' or '.join(missing)} ({present}); the header needs {','.join(columns)}"
-        )
-    repeated = [name for name in columns if header.count(name) > 1]
-    if repeated:
-        raise InvalidRequest(f"{path}: column {repeated[0]} occurs twice; rename one of them")
-    if not rows:
-        raise InvalidRequest(f"{path}: no rows below the header; expected one row per outcome or sample")
-    selected = []
-    for i, row in enumerate(rows):
-        values = tuple((row[name] or "").strip() for name in columns)
-        if "" in values:
-            raise InvalidRequest(f"{path}: line {i + 2} has no {columns[values.index('')]}")
-        selected.append(values)
-    return selected
+def _read_csv(path: Path, names: Sequence[str]) -> Table:
+    """Read rows of symbols and a mass."""
+    columns, _ = read_columns(path, names)
+    masses = columns.pop(names[-1])
+    return _table_of(path, columns, [_number(path, i + 2, mass) for i, mass in enumerate(masses)])
 
 
-def _read_json(path: Path) -> Table:
+def _read_json(path: Path, names: Sequence[str]) -> Table:
     """Read rows or nested lists."""
     text = path.read_text(encoding="utf-8")
     try:
@@ -183,89 +182,59 @@ def _read_json(path: Path) -> Table:
     if not isinstance(document, list) or not document:
         raise InvalidRequest(f"{path}: expected rows [x1, x2, y, p] or nested lists of shape (n1, n2, ny)")
     if all(isinstance(row, Mapping) for row in document):
-        missing = [key for key in (*VARIABLES, MASS) for row in document if key not in row]
+        missing = [key for key in names for row in document if key not in row]
         if missing:
-            raise InvalidRequest(f"{path}: a row without {missing[0]!r}; every row needs x1, x2, y and p")
-        document = [[row[key] for key in (*VARIABLES, MASS)] for row in document]
-    if all(isinstance(row, list) and len(row) == 4 and not isinstance(row[0], list) for row in document):
-        masses = [_number(path, i + 1, row[3], "row") for i, row in enumerate(document)]
-        return _table_of(path, [tuple(map(str, row[:3])) for row in document], masses)
-    return _from_array(path, document)
+            raise InvalidRequest(f"{path}: a row without {missing[0]!r}; every row needs {', '.join(names)}")
+        document = [[row[key] for key in names] for row in document]
+    if all(
+        isinstance(row, list) and len(row) == len(names) and not isinstance(row[0], list) for row in document
+    ):
+        masses = [_number(path, i + 1, row[-1], "row") for i, row in enumerate(document)]
+        columns = {name: [str(row[i]) for row in document] for i, name in enumerate(names[:-1])}
+        return _table_of(path, columns, masses, "row", 1)
+    return _from_array(path, document, len(names) - 2)
 
 
-def _read_npy(path: Path) -> Table:
-    """Read an array without unpickling objects."""
-    try:
-        values = np.load(path, allow_pickle=False)
-        if not isinstance(values, np.ndarray):
-            raise ValueError("not one array")
-    except (ValueError, EOFError) as error:
-        why = (
-            "holds Python objects, which are never unpickled"
-            if "pickle" in str(error).lower()
-            else "not a .npy file"
-        )
-        if not path.read_bytes().startswith(b"\x93NUMPY"):
-            why = "not a .npy file"
-        raise InvalidRequest(f"{path}: {why}; write it with numpy.save(path, pmf)") from None
-    return _from_array(path, values)
-
-
-def _from_array(path: Path, values: Any) -> Table:
-    """Convert an array or nested lists of shape (n1, n2, ny)."""
+def _from_array(path: Path, values: Any, sources: int) -> Table:
+    """Convert an array or nested lists with one axis per source and one for Y."""
     try:
         if isinstance(values, np.ndarray) and values.dtype.kind not in "biuf":
             raise TypeError  # the conversion would drop imaginary parts
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
         raise InvalidRequest(f"{path}: not an array of real numbers of shape (n1, n2, ny)") from None
-    if array.ndim != 3:
-        raise InvalidRequest(f"{path}: shape {array.shape}, expected 3 axes (n1, n2, ny), Y last")
+    if array.ndim != sources + 1:
+        axes = ", ".join(f"n{i + 1}" for i in range(sources))
+        raise InvalidRequest(f"{path}: shape {array.shape}, expected {sources + 1} axes ({axes}, ny), Y last")
     return Table(array, _digits(array.shape))
 
 
 def _digits(shape: tuple[int, ...]) -> Symbols:
     """Name the symbols of each axis 0, 1, ...."""
-    first, second, third = (tuple(map(str, range(n))) for n in shape)
-    return first, second, third
+    return tuple(tuple(map(str, range(n))) for n in shape)
 
 
-def _table_of(path: Path, outcomes: Sequence[tuple[str, ...]], masses: Sequence[float]) -> Table:
-    """Build a table from outcomes and their masses."""
-    codes, symbols = _encode(path, outcomes)
-    values = np.zeros([len(s) for s in symbols])
-    seen: set[tuple[str, ...]] = set()
-    for outcome, cell, mass in zip(outcomes, codes, masses, strict=True):
-        if outcome in seen:
-            raise InvalidRequest(
-                f"{path}: the outcome {', '.join(outcome)} is given twice; add up its masses"
-            )
-        seen.add(outcome)
-        values[tuple(cell)] = mass
-    return Table(values, symbols)
-
-
-def _encode(path: Path, outcomes: Iterable[tuple[str, ...]]) -> tuple[Int[np.ndarray, "n 3"], Symbols]:
-    """Replace symbols by their indices; return them with the sorted symbols of each column."""
-    columns = list(zip(*outcomes, strict=True))
-    first, second, third = (tuple(sorted(set(column), key=_order)) for column in columns)
-    sizes = [len(symbols) for symbols in (first, second, third)]
+def _table_of(
+    path: Path,
+    columns: Mapping[str, Sequence[str]],
+    masses: Sequence[float],
+    place: str = "line",
+    start: int = 2,
+) -> Table:
+    """Build a table from the symbols and masses of its outcomes."""
+    codes, symbols = encode(path, columns, place, start)
+    sizes = [len(s) for s in symbols]
     if math.prod(sizes) > MOST_CELLS:
-        raise InvalidRequest(
-            f"{path}: {' x '.join(map(str, sizes))} symbols make too many cells; bin continuous columns"
-        )
-    numbers = [{symbol: i for i, symbol in enumerate(s)} for s in (first, second, third)]
-    codes = [[number[symbol] for symbol in column] for number, column in zip(numbers, columns, strict=True)]
-    return np.array(codes).T, (first, second, third)
-
-
-def _order(symbol: str) -> tuple[int, float, str]:
-    """Return a sort key: numbers by value, before words."""
-    try:
-        value = float(symbol)
-    except ValueError:
-        return (1, 0.0, symbol)
-    return (0, value, symbol) if value == value else (1, 0.0, symbol)
+        raise InvalidRequest(f"{path}: {' x '.join(map(str, sizes))} symbols make too many cells; merge some")
+    cells = np.ravel_multi_index(tuple(codes.T), sizes)
+    counts = np.bincount(cells, minlength=math.prod(sizes))
+    if counts.max() > 1:
+        outcome = np.unravel_index(int(np.argmax(counts > 1)), sizes)
+        names = ", ".join(s[i] for s, i in zip(symbols, outcome, strict=True))
+        raise InvalidRequest(f"{path}: the outcome {names} is given twice; add up its masses")
+    values = np.zeros(math.prod(sizes))
+    values[cells] = masses
+    return Table(values.reshape(sizes), symbols)
 
 
 def _number(path: Path, line: int, text: Any, place: str = "line") -> float:
@@ -273,6 +242,8 @@ def _number(path: Path, line: int, text: Any, place: str = "line") -> float:
     try:
         return float(text)
     except (TypeError, ValueError):
-        raise InvalidRequest(f"{path}: {place} {line}: p = {text!r} is not a number") from None
+        raise InvalidRequest(
+            f"{path}: {place} {line}: p = {text!r} is not a number; write it as 0.25"
+        ) from None
     except OverflowError:
         raise InvalidRequest(f"{path}: {place} {line}: p is beyond float64") from None

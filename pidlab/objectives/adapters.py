@@ -1,37 +1,205 @@
-"""Objectives made from losses of embeddings, such as those of `lightly`."""
+"""Objectives made from losses of embeddings: those of lightly, pytorch-metric-learning and open_clip."""
 
 import copy
+import inspect
+import math
 from collections.abc import Callable
+from typing import Any, ClassVar
 
+import torch
+import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
+from torch._C._functorch import is_batchedtensor
 
 from pidlab.encoders import Encoders
+from pidlab.errors import InvalidRequest, message_of
 from pidlab.objectives.base import Batch, BuiltIn
 
+# Names of a second argument that holds class labels.
+LABELS = {"label", "labels", "target", "targets", "y"}
 
-class PairLoss(BuiltIn):
-    """A loss of two sets of embeddings, with encoders and projection heads: loss(g1(e1(x1)), g2(e2(x2))).
+
+class UnfitLossError(ValueError):
+    """A loss does not accept the embeddings that its adapter passes."""
+
+
+class AdaptedLoss(BuiltIn):
+    """Base class of objectives around a loss, with encoders and projection heads.
 
     The readouts are the outputs of the encoders.
 
     Args:
         encoders: The encoders e1 and e2.
-        loss: Maps two sets of embeddings, each (n, width), to a 0-d tensor. A module is copied, so that
-            models do not share its state.
+        loss: The loss. A module is copied, so that models do not share its state.
 
     Raises:
         ValueError: If the number of modalities is not two.
     """
 
-    def __init__(self, encoders: Encoders, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+    # Its code is not tested to give equal numbers with vmap and in a loop.
+    wraps_user_code: ClassVar[bool] = True
+
+    def __init__(self, encoders: Encoders, loss: Callable[..., Any]) -> None:
         super().__init__(encoders)
         if len(encoders) != 2:
-            raise ValueError(f"loss(z1, z2): takes two modalities, got {len(encoders)}")
+            raise ValueError(f"{_name_of(loss)}: takes two modalities, got {len(encoders)}")
         self.heads = self.make_heads()
         self.loss = copy.deepcopy(loss)
+
+    def call(self, *args: Tensor) -> Any:
+        """Call the loss; an exception for embeddings on their own shows the class to write instead.
+
+        Args:
+            args: Arguments of the loss, the first of which are embeddings.
+
+        Raises:
+            UnfitLossError: If the loss raises an exception.
+        """
+        try:
+            return self.loss(*args)
+        except Exception as error:
+            # With vmap, or on the meta device, the exception may be about these and not about the loss.
+            if is_batchedtensor(args[0]) or args[0].device.type == "meta":
+                raise
+            shape = tuple(args[0].shape)
+            raise UnfitLossError(
+                f"{_name_of(self.loss)}: does not accept embeddings of shape {shape} ({message_of(error)}); "
+                f"write a class in a file such as my_loss.py:\n{_example(self.loss)}"
+            ) from error
+
+
+class PairLoss(AdaptedLoss):
+    """A loss of two sets of embeddings: loss(g1(e1(x1)), g2(e2(x2))), such as those of lightly.
+
+    Args:
+        encoders: The encoders e1 and e2.
+        loss: Maps two sets of embeddings, each (n, 32), to a 0-d tensor.
+    """
 
     def forward(self, batch: Batch) -> Float[Tensor, ""]:
         """Compute the loss of the projected embeddings of a batch."""
         z1, z2 = self.project(batch.x)
-        return self.loss(z1, z2)
+        return self.call(z1, z2)
+
+
+class LabelLoss(AdaptedLoss):
+    """A loss of embeddings and class labels, such as those of pytorch-metric-learning.
+
+    The embeddings of both modalities are concatenated along the rows, with the joint label of each sample.
+
+    Args:
+        encoders: The encoders e1 and e2.
+        loss: Maps embeddings (2n, 32) and labels (2n,) to a 0-d tensor.
+    """
+
+    needs = ("labels",)
+
+    def forward(self, batch: Batch) -> Float[Tensor, ""]:
+        """Compute the loss of the projected embeddings of a labeled batch."""
+        return self.call(torch.cat(self.project(batch.x)), torch.cat([batch.y, batch.y]))
+
+
+class ScaledPairLoss(AdaptedLoss):
+    """A loss of two sets of unit vectors and a learned scale, such as those of open_clip.
+
+    As in open_clip, the scale starts at 1 / 0.07. If the loss requires a bias, the scale starts at 10 and the
+    bias at -10, as for SigLIP.
+
+    Args:
+        encoders: The encoders e1 and e2.
+        loss: Maps `image_features` and `text_features`, each (n, 32), `logit_scale` and possibly `logit_bias`
+            to a 0-d tensor.
+    """
+
+    def __init__(self, encoders: Encoders, loss: Callable[..., Any]) -> None:
+        super().__init__(encoders, loss)
+        has_bias = "logit_bias" in _required(loss)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(10.0 if has_bias else 1.0 / 0.07)))
+        self.bias = nn.Parameter(torch.tensor(-10.0)) if has_bias else None
+
+    def forward(self, batch: Batch) -> Float[Tensor, ""]:
+        """Compute the loss of the projected embeddings of a batch."""
+        z1, z2 = (F.normalize(z, dim=-1) for z in self.project(batch.x))
+        terms = [z1, z2, self.log_scale.exp()]
+        return self.call(*terms) if self.bias is None else self.call(*terms, self.bias)
+
+
+def adapter_of(loss: Callable[..., Any], name: str) -> type[AdaptedLoss]:
+    """Return the objective class that fits the arguments of a loss.
+
+    Args:
+        loss: A class of losses, a loss module, or a function.
+        name: Name of the loss in messages.
+
+    Raises:
+        InvalidRequest: If no adapter fits; the message shows a class that the user can write.
+    """
+    required, accepted = _required(loss), _accepted(loss)
+    if len(accepted) >= 2 and accepted[1] in LABELS and len(required) <= 2:
+        return LabelLoss
+    if required[2:3] == ["logit_scale"] and set(required[3:]) <= {"logit_bias"}:
+        return ScaledPairLoss
+    if len(required) == 2 and not any(_is_sequence(p) for p in _parameters(loss)[:2]):
+        return PairLoss
+    given = ", ".join(required) or "no argument"
+    raise InvalidRequest(
+        f"{name}: the loss takes ({given}), expected (z1, z2), (embeddings, labels) or (image_features, "
+        f"text_features, logit_scale); write a class in a file such as my_loss.py:\n{_example(loss)}"
+    )
+
+
+def data_arguments(loss: Callable[..., Any]) -> int:
+    """Return the number of arguments of a loss function that hold data and not settings."""
+    required = _required(loss)
+    return 2 if required[2:3] != ["logit_scale"] else 3 + (required[3:4] == ["logit_bias"])
+
+
+def _example(loss: Callable[..., Any]) -> str:
+    """Return the six lines of a class around a loss."""
+    given = ", ".join(_required(loss))
+    made = inspect.isclass(loss) or isinstance(loss, nn.Module)
+    name = f"{_name_of(loss)}()" if made else _name_of(loss)
+    return "\n".join(
+        [
+            "    class MyLoss(torch.nn.Module):",
+            "        def __init__(self, encoders):",
+            "            super().__init__()",
+            f"            self.encoders, self.loss = encoders, {name}",
+            "        def forward(self, batch):  # batch.x1, batch.x2, batch.views, batch.y",
+            f"            return self.loss({given})  # from self.encoders[0](batch.x1), ...",
+        ]
+    )
+
+
+def _name_of(loss: Any) -> str:
+    return getattr(getattr(loss, "func", loss), "__name__", type(loss).__name__)
+
+
+def _parameters(loss: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Return the parameters of the call of a loss: of `forward` for a module or a class of modules."""
+    call: Any = loss
+    if inspect.isclass(loss):
+        call = loss.forward if issubclass(loss, nn.Module) else getattr(loss, "__call__", loss)  # noqa: B004
+        return list(inspect.signature(call).parameters.values())[1:]
+    if isinstance(loss, nn.Module):
+        call = loss.forward
+    return list(inspect.signature(call).parameters.values())
+
+
+def _accepted(loss: Callable[..., Any]) -> list[str]:
+    return [p.name for p in _parameters(loss) if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+
+
+def _required(loss: Callable[..., Any]) -> list[str]:
+    """Return the names of the arguments without a default; a loss of any arguments takes two."""
+    parameters = _parameters(loss)
+    if any(p.kind == p.VAR_POSITIONAL for p in parameters):
+        return ["z1", "z2"]
+    return [p.name for p in parameters if p.default is p.empty and p.kind != p.VAR_KEYWORD]
+
+
+def _is_sequence(parameter: inspect.Parameter) -> bool:
+    """Return whether an argument is annotated as several tensors, or can only be given by name."""
+    text = str(parameter.annotation).lower()
+    return parameter.kind == parameter.KEYWORD_ONLY or any(k in text for k in ("list", "sequence", "tuple"))

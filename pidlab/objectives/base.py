@@ -15,6 +15,8 @@ from pidlab.errors import nearest
 Views = tuple[tuple[Tensor, ...], ...]
 T = TypeVar("T")
 NEEDS = ("views", "view", "labels", "random")
+# Longest name of a readout, in characters.
+LONGEST_NAME = 40
 
 
 class UndeclaredNeedError(ValueError):
@@ -251,7 +253,40 @@ def loss_of(objective: Any, method: str, batch: Batch) -> Any:
 
 
 def represent(objective: Any, x: tuple[Tensor, ...]) -> dict[str, Float[Tensor, "n _"]]:
-    """Compute the readouts of the objective: by default the embeddings, and z12 = their concatenation."""
-    if hasattr(objective, "represent"):
-        return objective.represent(*x)
-    return name_readouts(encode(objective.encoders, x))
+    """Compute the readouts of the objective: by default the embeddings, and z12 = their concatenation.
+
+    Args:
+        objective: The objective.
+        x: Observations of each modality, each (n, ...).
+
+    Raises:
+        ValueError: If the names or the shapes of the readouts are invalid.
+    """
+    if not hasattr(objective, "represent"):
+        return name_readouts(encode(objective.encoders, x))
+    readouts = objective.represent(*x)
+    _check_readouts(readouts, len(x[0]))
+    return readouts
+
+
+def _check_readouts(readouts: Any, n: int) -> None:
+    """Check names and shapes of readouts, which become rows of the results.
+
+    Raises:
+        ValueError: If they are not a dictionary of tensors (n, width) with printable names.
+    """
+    if not isinstance(readouts, dict) or not readouts:
+        raise ValueError(
+            f"represent() returned {readouts!r:.100}: expected a dictionary with a readout 'z12'"
+        )
+    for name, z in readouts.items():
+        if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= LONGEST_NAME:
+            raise ValueError(
+                f"represent() returned a readout named {name!r:.100}: expected a printable name of at most "
+                f"{LONGEST_NAME} characters"
+            )
+        if not isinstance(z, Tensor) or z.ndim != 2 or z.shape[0] != n or not z.shape[1]:
+            shape = tuple(z.shape) if isinstance(z, Tensor) else type(z).__name__
+            raise ValueError(f"readout {name!r} has shape {shape}, not ({n}, width)")
+        if not z.is_floating_point():
+            raise ValueError(f"readout {name!r} has type {z.dtype}: expected floating-point numbers")

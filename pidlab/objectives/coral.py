@@ -58,7 +58,7 @@ class COrAL(BuiltIn):
         for v, view in enumerate(batch.views):
             codes = [encoder(x) for encoder, x in zip(self.encoders, view, strict=True)]
             codes[v] = codes[v] * (batch.uniform(codes[v].shape[1]) >= self.mask)
-            shared.append(self.head(self.fusion.many(codes, [(0, 1)])[0]))
+            shared.append(self.head(self.fusion.fuse(codes, [(0, 1)])[0]))
             networks = zip(self.unique_heads, self.unique, view, strict=True)
             unique.append([head(encoder(x)) for head, encoder, x in networks])
         loss = nt_xent(shared[0], shared[1], self.temperature)
@@ -71,7 +71,7 @@ class COrAL(BuiltIn):
         """Compute z1, z2 (a modality's own embeddings), z12, `shared` and `unique`."""
         codes = [encoder(xi) for encoder, xi in zip(self.encoders, x, strict=True)]
         unique = [encoder(xi) for encoder, xi in zip(self.unique, x, strict=True)]
-        fused = self.fusion.many(codes, [(0, 1)])[0]
+        fused = self.fusion.fuse(codes, [(0, 1)])[0]
         single = {f"z{i + 1}": torch.cat(pair, -1) for i, pair in enumerate(zip(codes, unique, strict=True))}
         apart = torch.cat(unique, -1)
         return {**single, "z12": torch.cat([fused, apart], -1), "shared": fused, "unique": apart}

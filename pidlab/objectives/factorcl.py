@@ -99,11 +99,10 @@ class FactorCL(BuiltIn):
         check_option("sum", sum, ("algorithm2", "appendix"))
         check_option("heads", heads, ("factor", "term"))
         check_option("keep", keep, ("all", "shared", "unique1", "unique2"))
-        if encoders.dim < 2 or len(encoders) != 2:
-            raise ValueError(
-                f"FactorCL: expected two modalities and a dim of 2 or more, got {len(encoders)} of "
-                f"dim {encoders.dim}"
-            )
+        if len(encoders) != 2:
+            raise ValueError(f"FactorCL: expected two modalities, got {len(encoders)}")
+        if encoders.dim < 2:
+            raise ValueError(f"FactorCL: expected a dim of 2 or more, which it halves, got {encoders.dim}")
         self.keep, self.per_term = keep, heads == "term"
         self.weights = {term.name: term.counted if sum == "algorithm2" else 1 for term in TERMS}
         width = {"shared": encoders.dim // 2, "unique": encoders.dim - encoders.dim // 2}

@@ -67,7 +67,7 @@ class InfMasking(CoMM):
         codes = [encoder(x) for encoder, x in zip(self.encoders, both, strict=True)]
         z = {
             mask: self.head(fused)
-            for mask, fused in zip(self.masks, self.fusion.many(codes, self.masks), strict=True)
+            for mask, fused in zip(self.masks, self.fusion.fuse(codes, self.masks), strict=True)
         }
         first, second = z[self.everything].chunk(2)
         losses = []
@@ -90,5 +90,5 @@ class InfMasking(CoMM):
             # The coordinates with the smallest random numbers are kept.
             ranks = batch.uniform(self.count, dim).argsort(-1).argsort(-1).transpose(0, 1)
             rows.append(torch.where(ranks < self.kept, code, token).reshape(self.count * n, dim))
-        fused = self.fusion.many(rows, [self.everything])[0]
+        fused = self.fusion.fuse(rows, [self.everything])[0]
         return self.head(fused).reshape(self.count, n, -1)

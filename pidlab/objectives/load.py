@@ -1,9 +1,11 @@
 """Objectives by reference: `comm`, `"comm(temperature=0.1)"`, `my_loss.py:MyLoss`, `pkg.mod:loss`."""
 
+import copy
 import importlib
 import inspect
 import os
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache, lru_cache, partial
 from typing import Any
@@ -13,8 +15,9 @@ from torch import nn
 from pidlab.encoders import Encoders
 from pidlab.errors import InvalidRequest
 from pidlab.objectives import session, source
-from pidlab.objectives.adapters import PairLoss
+from pidlab.objectives.adapters import adapter_of, data_arguments
 from pidlab.objectives.base import MakeObjective
+from pidlab.objectives.guard import Guard
 from pidlab.registry import Reference, look_up, parse, scan
 
 
@@ -26,12 +29,14 @@ class LoadedObjective:
         reference: Reference that it was loaded from.
         make: Builds the objective from encoders.
         source: Digest of the user's code, or None for objectives of pidlab.
+        guard: Context in which the user's code runs, or None for objectives of pidlab.
         trials: Results of trial builds, kept so that each is made once (`pidlab.training.cohort`).
     """
 
     reference: str
     make: MakeObjective
     source: str | None = None
+    guard: Guard | None = field(default=None, compare=False, repr=False)
     trials: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __call__(self, encoders: Encoders) -> nn.Module:
@@ -54,8 +59,9 @@ def load_objective(reference: str, source: str | None = None) -> LoadedObjective
     """Load the objective that a reference names.
 
     The name is a registered one, `file.py:Name` or `package.module:Name`. It refers to a class or function
-    that takes `encoders`; to a class of losses of (z1, z2), such as those of `lightly`; or to a function
-    loss(z1, z2). The latter two get encoders and projection heads (`PairLoss`).
+    that takes `encoders`, or to a loss, which gets encoders and projection heads. A loss is a function or a
+    class of losses of (z1, z2), such as those of lightly; of (embeddings, labels), such as those of
+    pytorch-metric-learning; or of (image_features, text_features, logit_scale), such as those of open_clip.
 
     Args:
         reference: Name with optional arguments.
@@ -85,16 +91,37 @@ def _load_once(reference: str, digest: str, _folder: str) -> LoadedObjective:
 
 def _load(reference: str, digest: str | None) -> LoadedObjective:
     parsed = parse(reference)
+    if not _is_foreign(parsed.name):
+        return LoadedObjective(reference, _make(parsed, None))
+    with Guard() as guard:
+        return LoadedObjective(reference, _make(parsed, digest), digest, guard)
+
+
+def _make(parsed: Reference, digest: str | None) -> MakeObjective:
     target = _find(parsed.name, digest)
     if _takes_encoders(target):
-        make: MakeObjective = partial(target, **_arguments(parsed, target, skip=1))
-    elif inspect.isclass(target):
-        make_loss: Any = partial(target, **_arguments(parsed, target))
-        make = lambda encoders: PairLoss(encoders, make_loss())  # noqa: E731 - a closure is not pickled here
-    else:
-        arguments = _arguments(parsed, target, skip=2)
-        make = as_objective(partial(target, **arguments) if arguments else target)
-    return LoadedObjective(reference, make, digest)
+        return _Factory(target, _arguments(parsed, target, skip=1))
+    if inspect.isclass(target):
+        adapter = adapter_of(target, parsed.name)
+        make_loss = _Factory(target, _arguments(parsed, target))
+        return lambda encoders: adapter(encoders, make_loss())
+    arguments = _arguments(parsed, target, skip=data_arguments(target))
+    loss = partial(target, **copy.deepcopy(arguments)) if arguments else target
+    fitting = adapter_of(loss, parsed.name)
+    return lambda encoders: fitting(encoders, loss)
+
+
+class _Factory:
+    """Calls a class or function with copies of the same arguments each time.
+
+    A constructor that changes a list or a dictionary must not change it for the next model.
+    """
+
+    def __init__(self, target: Callable[..., Any], arguments: dict[str, Any]) -> None:
+        self.target, self._arguments = target, arguments
+
+    def __call__(self, *args: Any) -> Any:
+        return self.target(*args, **copy.deepcopy(self._arguments))
 
 
 def _find(name: str, digest: str | None) -> Callable[..., Any]:
@@ -104,6 +131,19 @@ def _find(name: str, digest: str | None) -> Callable[..., Any]:
     if source.is_user_defined(name):
         return source.find_attribute(name, digest)
     return look_up("objective", name, objectives())
+
+
+def _is_foreign(name: str) -> bool:
+    """Return whether a name refers to code that is not part of pidlab."""
+    if session.is_session_defined(name) or source.is_user_defined(name):
+        return True
+    return not look_up("objective", name, objectives()).__module__.startswith("pidlab.")
+
+
+def guard_of(make: MakeObjective) -> AbstractContextManager[Any]:
+    """Return the context in which a factory and its models must run."""
+    guard = make.guard if isinstance(make, LoadedObjective) else None
+    return nullcontext() if guard is None else guard
 
 
 def source_digest(reference: str) -> str | None:
@@ -160,18 +200,24 @@ def reference_of(objective: Any) -> str:
 
 
 def as_objective(target: Callable[..., Any]) -> MakeObjective:
-    """Return a factory of objectives: the callable itself if it takes encoders, else a `PairLoss` around it.
+    """Return a factory of objectives: the callable itself if it takes encoders, else an adapter.
 
     Args:
-        target: A class or function that takes encoders, or a loss(z1, z2).
+        target: A class or function that takes encoders, or a loss of embeddings.
     """
-    return target if _takes_encoders(target) else lambda encoders: PairLoss(encoders, target)
+    if isinstance(target, LoadedObjective):
+        return target
+    make = target
+    if not _takes_encoders(target):
+        adapter = adapter_of(target, getattr(target, "__name__", type(target).__name__))
+        is_class = inspect.isclass(target)
+        make = lambda encoders: adapter(encoders, target() if is_class else target)  # noqa: E731
+    foreign = not getattr(target, "__module__", "").startswith("pidlab.")
+    return LoadedObjective(getattr(target, "__name__", "loss"), make, guard=Guard() if foreign else None)
 
 
 def _takes_encoders(target: Callable[..., Any]) -> bool:
     """Return whether a parameter is named `encoders`, or a function has one required parameter."""
-    if isinstance(target, LoadedObjective):
-        return True
     parameters = [p for p in _parameters(target) if p.kind is not inspect.Parameter.VAR_KEYWORD]
     required = [p for p in parameters if p.default is inspect.Parameter.empty]
     return any(p.name == "encoders" for p in parameters) or (

@@ -4,6 +4,7 @@ import ast
 import builtins
 import hashlib
 import inspect
+import linecache
 import sys
 import textwrap
 from collections.abc import Callable, Generator
@@ -120,13 +121,25 @@ def _source_text(value: Any) -> str:
     try:
         text = textwrap.dedent(inspect.getsource(value))
     except (OSError, TypeError):
-        raise InvalidRequest(
-            f"{getattr(value, '__qualname__', value)!r}: its source code cannot be read; define it in a file"
-        ) from None
+        text = _text_of_cell(value)
+        if text is None:
+            name = getattr(value, "__qualname__", value)
+            raise InvalidRequest(f"{name!r}: its source code cannot be read; define it in a file") from None
     try:
         return ast.unparse(ast.parse(text))  # comments and layout change no number
     except SyntaxError:  # a lambda in the middle of an expression
         return text
+
+
+def _text_of_cell(value: Any) -> str | None:
+    """Return the source of a class of a notebook, which has no file; its methods know the cell."""
+    for member in vars(value).values() if inspect.isclass(value) else ():
+        if inspect.isfunction(member):
+            text = "".join(linecache.getlines(member.__code__.co_filename))
+            for node in ast.walk(ast.parse(text)):
+                if isinstance(node, ast.ClassDef) and node.name == value.__name__:
+                    return ast.get_source_segment(text, node)
+    return None
 
 
 def _is_importable(value: Any) -> bool:

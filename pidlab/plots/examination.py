@@ -99,7 +99,7 @@ def _draw_errors(panel: Axes, shown: pd.DataFrame, levels: list[str]) -> None:
     panel.set_ylabel(f"captured − true [bits]\n(logarithmic below −{LINEAR})")
     panel.set_yscale("symlog", linthresh=LINEAR, linscale=1.0)
     ticks = [-1.0, -0.3, -0.1, -0.03, -0.01, 0.0, 0.01]
-    panel.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    panel.set_yticks(ticks, [f"{tick:g}".replace("-", "−") for tick in ticks])
     panel.minorticks_off()
     panel.set_ylim(-1.5, LINEAR)
 

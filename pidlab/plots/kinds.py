@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from pidlab.errors import InvalidRequest, nearest
+from pidlab.plots.style import Page, on_page
 from pidlab.registry import look_up
 from pidlab.results.means import CEILING, FLOOR, find_axis_groups
 from pidlab.results.panels import describe_term, select, symbol_of
@@ -98,7 +99,9 @@ def draw(
     venue: str = "neurips",
     objectives: Sequence[str] = (),
     terms: Sequence[str] = (),
+    order: Sequence[str] = (),
     at: Mapping[str, Any] | None = None,
+    page: Page | None = None,
     **options: Any,
 ) -> tuple[Figure, pd.DataFrame]:
     """Draw a figure.
@@ -111,7 +114,9 @@ def draw(
         venue: Page that the figure is for: neurips, iclr, icml or icml-column.
         objectives: Subset and order of the objectives; all if empty.
         terms: Subset and order of the terms, including auxiliary targets such as `nuisance:1`.
+        order: Objectives to draw first; the others follow.
         at: Values of parameters, to select points.
+        page: Width, font and names of objectives.
         options: Options of the kind, such as `readout`.
 
     Returns:
@@ -128,10 +133,11 @@ def draw(
             raise InvalidRequest(
                 f"--{name}: a {kind} figure has no option {name!r}; {nearest(name, known + common)}"
             )
-    rows = select(table, objectives, terms, at)
+    rows = select(table, objectives, terms, at, order)
     if "terms" in inspect.signature(chosen.function).parameters:
         options["terms"] = tuple(terms)
-    return chosen.function(rows, find_axis_groups(rows, axis_groups), venue=venue, **options)
+    with on_page(page or Page()):
+        return chosen.function(rows, find_axis_groups(rows, axis_groups), venue=venue, **options)
 
 
 def caption(kind: str, shown: pd.DataFrame) -> str:

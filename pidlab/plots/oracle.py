@@ -6,8 +6,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pidlab.plots.parts import draw_rows, objective_label, panel_grid
-from pidlab.plots.style import TRUTH, Look, looks, style
+from pidlab.plots.parts import draw_rows, panel_grid
+from pidlab.plots.style import TRUTH, Look, looks, objective_label, style
 from pidlab.results.formatting import format_bits
 from pidlab.results.means import half_width
 from pidlab.results.panels import FITTED, OWN_FUSION, SCRATCH, TRAINED, WARM, require_columns

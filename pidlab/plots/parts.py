@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from pidlab.plots.style import TEXT_WIDTH, TRUTH, Look, escape_math, style, width_of
-from pidlab.results.formatting import format_objective, format_parameter, format_value
+from pidlab.plots.style import TEXT_WIDTH, TRUTH, Look, escape_math, objective_label, style, width_of
+from pidlab.results.formatting import format_parameter, format_value
 from pidlab.results.means import t_interval
 from pidlab.results.panels import symbol_of
 
@@ -240,11 +240,6 @@ def _parameter_symbol(name: str) -> str:
 def objective_handles(palette: Mapping[str, Look]) -> list[Artist]:
     """Return the legend entries of objectives."""
     return [Line2D([], [], **look.line, label=objective_label(name)) for name, look in palette.items()]
-
-
-def objective_label(name: str) -> str:
-    """Return the name of an objective as text for matplotlib."""
-    return escape_math(format_objective(name))
 
 
 def truth_handle(label: str = "truth") -> Line2D:

@@ -11,12 +11,11 @@ from pidlab.plots.parts import (
     draw_rows,
     label_row,
     legend,
-    objective_label,
     panel_grid,
     point_title,
     truth_handle,
 )
-from pidlab.plots.style import TRUTH, looks, style
+from pidlab.plots.style import TRUTH, looks, objective_label, style
 from pidlab.results.means import list_points, mean_over_seeds, point_columns, rows_at, thin_points
 from pidlab.results.panels import panels
 

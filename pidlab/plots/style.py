@@ -1,9 +1,10 @@
 """The look of figures: colors, markers and dashes of objectives and terms, and page sizes of venues."""
 
 import hashlib
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tueplots import figsizes, fontsizes
 
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.io import atomic_write
+from pidlab.results.formatting import format_objective
 from pidlab.results.means import CEILING, FLOOR, base_name
 
 FORMATS = ("pdf", "svg", "png")
@@ -76,11 +78,12 @@ LOOKS = {
     "factorcl-sup": Look(SKY, "D", _DASHED),
     "ourcl-sup": Look(SKY, "h"),
 }
-# Looks of all other objectives. None of them is a fixed look.
+# Looks of all other objectives, in colors that no default objective has: two of Okabe and Ito, and the dark
+# ones of Tol's muted palette, which is safe for color blindness as well.
 _OTHERS = [
     Look(color, marker, dash)
     for marker, dash in (("*", ()), ("8", _DOTTED), ("<", _DASHED), (">", _DASH_DOTTED))
-    for color in (BLACK, SKY, GREEN, PURPLE, YELLOW, BLUE, VERMILION, ORANGE)
+    for color in (BLACK, SKY, "#332288", "#882255", "#117733", "#999933")
 ]
 
 
@@ -146,8 +149,56 @@ _VENUES = {
 VENUES = tuple(_VENUES)
 
 
+# STIX ships with matplotlib and resembles the Times of these venues.
+FONTS = {"serif": ("STIXGeneral", "stix"), "sans": ("DejaVu Sans", "dejavusans")}
+
+
+@dataclass(frozen=True)
+class Page:
+    """Settings of figures that override those of the venue.
+
+    Args:
+        width: Width of the figure in inches.
+        font: One of `FONTS`.
+        labels: Names of objectives, by reference.
+    """
+
+    width: float | None = None
+    font: str = "serif"
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def __post_init__(self) -> None:
+        if self.width is not None and not NARROWEST <= self.width <= WIDEST:
+            raise InvalidRequest(f"--width {self.width:g}: must be from {NARROWEST} to {WIDEST} inches")
+        if self.font not in FONTS:
+            raise InvalidRequest(f"--font {self.font}: unknown font; {nearest(self.font, FONTS)}")
+
+
+NARROWEST, WIDEST = 2.0, 20.0
+_PAGE: ContextVar[Page | None] = ContextVar("page", default=None)
+
+
+def _page() -> Page:
+    return _PAGE.get() or Page()
+
+
+@contextmanager
+def on_page(page: Page) -> Generator[None]:
+    """Apply the settings of a page to all figures drawn in this context."""
+    token = _PAGE.set(page)
+    try:
+        yield
+    finally:
+        _PAGE.reset(token)
+
+
+def objective_label(reference: str) -> str:
+    """Return the name of an objective as text for matplotlib."""
+    return escape_math(format_objective(reference, _page().labels))
+
+
 def width_of(venue: str) -> float:
-    """Return the width of a figure in inches: that of the text block or of one column.
+    """Return the width of a figure in inches: that of the current page, or of the venue's text or column.
 
     Args:
         venue: One of `VENUES`.
@@ -161,7 +212,7 @@ def width_of(venue: str) -> float:
     """
     if venue not in _VENUES:
         raise InvalidRequest(f"--venue {venue}: unknown venue {venue!r}; {nearest(venue, VENUES)}")
-    return float(_VENUES[venue].sizes()["figure.figsize"][0])
+    return _page().width or float(_VENUES[venue].sizes()["figure.figsize"][0])
 
 
 # Width in inches of the text block of NeurIPS and ICLR.
@@ -178,6 +229,7 @@ def style(venue: str = "neurips") -> Generator[None]:
         venue: One of `VENUES`.
     """
     width_of(venue)
+    family, formulas = FONTS[_page().font]
     fonts = {
         name: max(float(size), SMALLEST_FONT)
         for name, size in _VENUES[venue].fonts(default_smaller=2).items()
@@ -190,9 +242,8 @@ def style(venue: str = "neurips") -> Generator[None]:
         "ps.fonttype": 42,
         "svg.fonttype": "none",
         "svg.hashsalt": "pidlab",
-        # STIX ships with matplotlib and resembles the Times of these venues.
-        "font.family": "STIXGeneral",
-        "mathtext.fontset": "stix",
+        "font.family": family,
+        "mathtext.fontset": formulas,
         "axes.linewidth": 0.6,
         # A fixed position saves matplotlib from measuring all ticks again.
         "axes.titley": 1.0,

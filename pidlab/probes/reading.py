@@ -64,13 +64,30 @@ class Reading:
     @cached_property
     def headline(self) -> Int[Tensor, " members"]:
         """Index of the probe with the best validation score, for each member."""
-        means = [_bits(q, self.y_validation, self.log_prior).mean(-1) for q in self.validation]
-        return torch.stack(means).argmax(0)
+        return self.validation_bits.mean(-1).argmax(0)
+
+    @property
+    def validation_bits(self) -> Float[Tensor, "probes members m"]:
+        """log2 q(y|z)/p(y) of every validation row, in bits."""
+        return torch.stack([_bits(q, self.y_validation, self.log_prior) for q in self.validation])
 
     @cached_property
     def bits(self) -> Float[Tensor, "probes members k"]:
         """log2 q(y|z)/p(y) of every test row, in bits; the mean is the captured bits."""
         return torch.stack([_bits(q, self.y_test, self.log_prior) for q in self.test])
+
+    @property
+    def accuracies(self) -> list[tuple[float, float]]:
+        """Accuracy and balanced accuracy on test rows of the first member, for each probe."""
+        classes = self.log_prior.shape[1]
+        results = []
+        for log_q in self.test:
+            y, is_right = self.y_test[0], (log_q[0].argmax(0) == self.y_test[0]).double()
+            # Mean recall over the classes that occur.
+            counts = torch.bincount(y, minlength=classes)
+            recall = torch.bincount(y, weights=is_right, minlength=classes)[counts > 0] / counts[counts > 0]
+            results.append((float(is_right.mean()), float(recall.mean())))
+        return results
 
     @property
     def headline_bits(self) -> Float[Tensor, "members k"]:

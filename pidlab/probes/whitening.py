@@ -10,6 +10,8 @@ from torch import Tensor
 MIN_VARIANCE = 1e-10
 # Coordinates that deviate from their mean by fewer float32 spacings than this are constant.
 MIN_SPACINGS = 4.0
+# Smaller singular values of float64 rows are rounding errors of the factorization.
+MIN_PRECISION = 1e-12
 
 
 @dataclass(frozen=True)
@@ -59,3 +61,28 @@ def whiten(z: Float[Tensor, "members n d"]) -> Whitening:
     inverse = torch.where(eigenvalues > MIN_VARIANCE, eigenvalues.clamp_min(MIN_VARIANCE).rsqrt(), 0.0)
     transform = scale[:, :, None] * (axes * inverse[:, None, :]) @ axes.mT
     return Whitening(mean.to(z.dtype), transform.to(z.dtype))
+
+
+def whiten_precisely(z: Float[Tensor, "members n d"], precision: float) -> Whitening:
+    """Fit the whitening of each member's rows and keep directions of tiny variance.
+
+    The singular values of the rows are computed from the rows and not from their covariance, which
+    would square their ratio.
+
+    Args:
+        z: Training rows in float64, shape (members, n, d).
+        precision: Relative spacing of the numbers that the rows were stored in. Standardized directions
+            of a smaller standard deviation are rounding noise and map to 0.
+    """
+    means, transforms = [], []
+    for rows in z:  # one member at a time bounds the memory
+        mean = rows.mean(0, keepdim=True)
+        deviation = (rows - mean).square().mean(0).sqrt()
+        scale = torch.where(deviation > 0, 1.0 / deviation.clamp_min(1e-300), 0.0)
+        r = torch.linalg.qr((rows - mean) * scale / len(rows) ** 0.5, mode="r").R
+        _, singular, axes = torch.linalg.svd(r, full_matrices=False)
+        kept = singular > max(precision, MIN_PRECISION)
+        inverse = torch.where(kept, 1.0 / singular.clamp_min(1e-300), 0.0)
+        means.append(mean)
+        transforms.append(scale[:, None] * (axes.mT * inverse) @ axes)
+    return Whitening(torch.stack(means), torch.stack(transforms))

@@ -1,6 +1,7 @@
 """Tables of the report page: captured bits as means over seeds, every probe, and the truth."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,12 +13,22 @@ import pandas as pd
 from pidlab.decomposition import TERMS
 from pidlab.errors import InvalidRequest
 from pidlab.results.folder import Results
-from pidlab.results.formatting import format_bits, format_value
-from pidlab.results.means import FLOOR, READING, RUN, half_width, thin_grid
-from pidlab.results.panels import headlines, is_auxiliary, panels
+from pidlab.results.formatting import format_bits, format_objective, format_value
+from pidlab.results.means import (
+    FLOOR,
+    READING,
+    RUN,
+    above_floor,
+    half_width,
+    is_reference,
+    mean_over_seeds,
+    point_columns,
+    thin_grid,
+)
+from pidlab.results.panels import Panel, headlines, is_auxiliary, panels
 
 # Rows that the page contains as HTML. The script adds the others from JSON.
-STATIC_ROWS = 500
+STATIC_ROWS = 120
 # A page with more rows opens slowly; fewer points of the sweep are shown then.
 MOST_ROWS = 10_000
 # Number of seeds up to which bits are listed seed by seed.
@@ -120,9 +131,12 @@ class Points:
 
     Args:
         results: Results of the sweep.
+        labels: Names of objectives, by reference.
     """
 
-    def __init__(self, results: Results):
+    def __init__(self, results: Results, labels: Mapping[str, str] | None = None):
+        """Find the points of a sweep."""
+        self.labels = labels
         self.table = results.table
         groups = [[name for name in group if name in results.table] for group in results.axis_groups]
         self.axis_groups = [group for group in groups if group]
@@ -134,6 +148,10 @@ class Points:
     def columns(self) -> list[str]:
         """One of each set of columns with equal values."""
         return [names[0] for names in self._equal_columns]
+
+    def label(self, objective: str) -> str:
+        """Return the name of an objective."""
+        return format_objective(objective, self.labels)
 
     @property
     def heads(self) -> list[Column]:
@@ -219,6 +237,60 @@ def truth_grid(results: Results, points: Points, id_: str) -> Grid | None:
     )
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """How much of a term an objective captured.
+
+    Args:
+        share: Share of the true information over all points, in percent.
+        kind: `above` or `within` the floor at all points, `mixed`, or `reference` for floor and ceiling.
+        hint: Number of points above the floor.
+    """
+
+    share: str
+    kind: str
+    hint: str
+
+
+def verdicts(results: Results, points: Points) -> tuple[list[str], list[tuple[str, list[Verdict]]]] | None:
+    """Return the share of each term that each objective captured.
+
+    Points without true information do not count.
+
+    Returns:
+        The names of the terms, and the verdicts by objective; None if the truth is unknown or 0.
+    """
+    try:
+        rows, divided = panels(results.table)
+        by = point_columns(rows, points.axis_groups)
+        means = mean_over_seeds(rows, by).assign(above=above_floor(rows, by))
+    except InvalidRequest:
+        return None
+    means = means[means["truth"] > 0]
+    divided = [panel for panel in divided if len(panel.rows(means))]
+    if not divided:
+        return None
+    table = []
+    for objective, group in means.groupby("objective", sort=False):
+        cells = [_verdict(panel.rows(group), is_reference(str(objective))) for panel in divided]
+        table.append((points.label(str(objective)), cells))
+    return [_plain_title(panel) for panel in divided], table
+
+
+def _verdict(means: pd.DataFrame, reference: bool) -> Verdict:
+    if means.empty:
+        return Verdict("", "reference", "")
+    above, n = int(means["above"].sum()), len(means)
+    kind = "above" if above == n else "mixed" if above else "within"
+    share = max(means["mean"].sum() / means["truth"].sum(), 0.0)
+    hint = "" if reference else f"above the floor at {above} of {n} points"
+    return Verdict(f"{100 * share:.0f} %", "reference" if reference else kind, hint)
+
+
+def _plain_title(panel: Panel) -> str:
+    return re.sub(r"[${}_\\]", "", panel.title)
+
+
 def captured_grid(results: Results, points: Points, id_: str) -> Grid:
     """Return the bits captured by headline probes: a row per point, objective, readout and term."""
     rows = results.table[(results.table["quantity"] == "mi") & ~is_auxiliary(results.table)]
@@ -251,7 +323,7 @@ def captured_grid(results: Results, points: Points, id_: str) -> Grid:
     probes = _count_values(heads, by, "probe")
     cells = [
         [
-            str(row["objective"]),
+            points.label(str(row["objective"])),
             *(format_value(row[name]) for name in points.columns),
             str(row["readout"]),
             str(row["term"]),
@@ -294,7 +366,7 @@ def probes_grid(results: Results, points: Points, id_: str) -> Grid:
     ]
     cells = [
         [
-            str(row["objective"]),
+            points.label(str(row["objective"])),
             *(format_value(row[name]) for name in points.columns),
             *(str(row[name]) for name in identity),
             *(_bits(row[name]) for name in ("truth", "mean", "seeds", "rows")),

@@ -27,6 +27,7 @@ from pidlab.report.grids import (
     probes_grid,
     raw_grid,
     truth_grid,
+    verdicts,
 )
 from pidlab.results.folder import RECORD, TABLE, Results
 from pidlab.results.formatting import format_bits
@@ -96,6 +97,7 @@ def write_report(
     sources: Sequence[str] = (),
     claims: Sequence[Claim] = (),
     pictures: Sequence[Picture] | None = None,
+    labels: Mapping[str, str] | None = None,
 ) -> Path:
     """Write report.html, a page that needs no other file.
 
@@ -109,6 +111,7 @@ def write_report(
         sources: Sources of a study.
         claims: Claims of a study with their outcomes.
         pictures: Figures to show; by default captured.svg of each sweep, if it exists.
+        labels: Names of objectives, by reference.
 
     Returns:
         Path of the page.
@@ -127,8 +130,8 @@ def write_report(
         claims=[(claim, *map(_optional_bits, (claim.left, claim.right, claim.by))) for claim in claims],
         met=sum(claim.met is True for claim in claims),
         figures=[_figure(i, picture, directory) for i, picture in enumerate(shown)],
-        sweeps=[_sweep(i, name, sweep, directory) for i, (name, sweep) in enumerate(sweeps.items())],
-        citation=citation(),
+        sweeps=[_sweep(i, name, sweep, directory, labels) for i, (name, sweep) in enumerate(sweeps.items())],
+        citation=bibtex(),
         style=Markup(style),
         script=Markup(script),
         # The content security policy of the page allows this script only.
@@ -179,9 +182,11 @@ def _figure(number: int, picture: Picture, directory: Path) -> dict[str, Any]:
     }
 
 
-def _sweep(number: int, name: str, results: Results, directory: Path) -> dict[str, Any]:
+def _sweep(
+    number: int, name: str, results: Results, directory: Path, labels: Mapping[str, str] | None
+) -> dict[str, Any]:
     prefix, record = f"sweep{number}-", results.record
-    points = Points(results) if is_sweep(results) else None
+    points = Points(results, labels) if is_sweep(results) else None
     captured = f"{prefix}captured"
     return {
         "id": prefix.rstrip("-"),
@@ -192,6 +197,7 @@ def _sweep(number: int, name: str, results: Results, directory: Path) -> dict[st
         "settings": words.settings(results),
         "how": words.truth(results) if points else "",
         "truth": points and truth_grid(results, points, f"{prefix}truth"),
+        "verdicts": points and verdicts(results, points),
         "captured": captured_grid(results, points, captured) if points else raw_grid(results, captured),
         "probes": points and probes_grid(results, points, f"{prefix}probes"),
         "failures": _failures(results),
@@ -265,6 +271,21 @@ def _optional_bits(value: float | None) -> str:
     return "" if value is None else format_bits(value, DECIMALS)
 
 
+def bibtex() -> str:
+    """Return the BibTeX entry of pidlab, made from CITATION.cff."""
+    text = citation().partition("references:")[0]
+    fields = dict(re.findall(r'^([a-z-]+): "?(.*?)"?$', text, re.MULTILINE))
+    authors = " and ".join(f"{{{name}}}" for name in re.findall(r"- name: (.+)", text))
+    entries = {
+        "author": authors,
+        "title": f"{{{fields.get('title', 'pidlab')}}}",
+        "year": fields.get("date-released", "")[:4],
+        "version": fields.get("version", ""),
+    }
+    lines = [f"  {name} = {{{value}}}" for name, value in entries.items() if value]
+    return "@software{pidlab,\n" + ",\n".join(lines) + "\n}"
+
+
 def citation() -> str:
     """Return the text of CITATION.cff."""
     here = Path(__file__)
@@ -289,7 +310,7 @@ SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 # A larger SVG is replaced by the PNG of the same name, if there is one.
 MOST_BYTES = 1_500_000
 # CSS pixels per point: a screen is read from a larger distance than paper, where a point is 4/3 pixels.
-MAGNIFIED = 2.0
+MAGNIFIED = 3.2
 # Elements that a figure does not need: metadata that name other hosts, and everything that can run.
 _REMOVED = {f"{{{SVG}}}{name}" for name in ("metadata", "script", "style", "foreignObject", "title")}
 _HREFS = ("href", f"{{{XLINK}}}href")

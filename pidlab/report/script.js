@@ -6,11 +6,11 @@
   const form = document.getElementById("filter");
   const panels = [...document.querySelectorAll("details.probes")];
   const order = new Intl.Collator("en", { numeric: true });
-  let state = {}, printing = [];
+  let state = {};
 
   const views = [...document.querySelectorAll("table[data-rows]")].map((table) => {
     const { columns, rows } = JSON.parse(document.getElementById(`${table.id}-data`).textContent);
-    const details = table.closest("details");
+    const details = table.closest("details.probes");
     const view = { table, columns, rows, details, words: null, shown: PAGE, found: rows, fresh: false };
     columns.forEach((column, i) => {
       if (column.kind === "list") return;
@@ -113,6 +113,11 @@
     update();
   }
 
+  // Tables are folded until the page is asked for a part of them.
+  function unfold() {
+    for (const long of document.querySelectorAll("details.long")) long.open = true;
+  }
+
   // An address with a = states filters; any other names a section of the page.
   function follow() {
     if (!location.hash.includes("=")) return false;
@@ -123,6 +128,7 @@
     }
     form.elements.q.value = state.q || "";
     for (const panel of panels) panel.open = Boolean(state.probes);
+    unfold();
     update();
     return true;
   }
@@ -153,7 +159,7 @@
   for (const panel of panels) {
     panel.addEventListener("toggle", () => {
       const open = panels.some((each) => each.open);
-      if (!printing.length && open !== Boolean(state.probes)) {
+      if (open !== Boolean(state.probes)) {
         state.probes = open ? "1" : "";
         remember();
       }
@@ -163,15 +169,13 @@
   window.addEventListener("hashchange", () => {
     if (follow()) document.getElementById("numbers").scrollIntoView();
   });
-  window.addEventListener("beforeprint", () => {
-    printing = panels.filter((panel) => !panel.open);
-    for (const panel of panels) panel.open = true;
-    views.forEach(draw);
-  });
-  window.addEventListener("afterprint", () => {
-    for (const panel of printing) panel.open = false;
-    printing = [];
-  });
   if (follow()) document.getElementById("numbers").scrollIntoView();
-  else update();
+  else {
+    // The headline readout comes first; "Show all" lists the others as well.
+    const choice = form.elements.readout;
+    if (choice.options.length > 2 && [...choice.options].some((option) => option.value === "z12")) {
+      choice.value = state.readout = "z12";
+    }
+    update();
+  }
 })();

@@ -90,16 +90,21 @@ OBJECTIVE_NAMES = {
 }
 
 
-def format_objective(reference: str) -> str:
+def format_objective(reference: str, labels: Mapping[str, str] | None = None) -> str:
     """Return the name of an objective as in its paper, or the class name of a user-defined one.
 
     Args:
         reference: Reference of the objective, possibly with arguments.
+        labels: Names that take precedence, by reference.
 
     Example:
         >>> format_objective("comm"), format_objective("losses/mine.py:MyLoss(weight=2)")
         ('CoMM', 'MyLoss (weight=2)')
+        >>> format_objective("comm", {"comm": "Ours"})
+        'Ours'
     """
+    if labels and reference in labels:
+        return labels[reference]
     base, parenthesis, arguments = reference.partition("(")
     name = OBJECTIVE_NAMES.get(base.strip()) or base.strip().rpartition(":")[2] or base
     return f"{name} ({arguments}" if parenthesis else name

@@ -152,6 +152,7 @@ def select(
     objectives: Sequence[str] = (),
     terms: Sequence[str] = (),
     at: Mapping[str, Any] | None = None,
+    order: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Select rows by objective, term and point, and sort them in the requested order.
 
@@ -160,6 +161,7 @@ def select(
         objectives: Subset and order of the objectives; all if empty.
         terms: Subset and order of the terms; all if empty.
         at: Values of parameters; `unique` sets both unique terms. Text is converted to the column's type.
+        order: Objectives that come first; the others follow in their order.
 
     Raises:
         InvalidRequest: If no row has one of the objectives, terms or values.
@@ -168,6 +170,9 @@ def select(
         raise InvalidRequest("results: the table has no rows; run the sweep again to fill it")
     for name, value in (at or {}).items():
         table = table[_has_value(table, name, value)]
+    if order and not objectives:
+        _select_names(table, "objective", order)  # refuses unknown names
+        objectives = list(dict.fromkeys([*order, *table["objective"].astype(str)]))
     # Sorting by objective last makes objectives the outer order and terms the inner one.
     for column, names in (("term", terms), ("objective", objectives)):
         table = _select_names(table, column, names)
@@ -202,7 +207,7 @@ def _select_names(table: pd.DataFrame, column: str, names: Sequence[str]) -> pd.
     for name in names:
         if name not in known:
             hint = nearest(name, known) if known else f"the table has no column {column!r}"
-            raise InvalidRequest(f"--{column} {name}: not in the results; {hint}")
+            raise InvalidRequest(f"{name}: no such {column} in the results; {hint}")
     rank = table[column].astype(str).map({name: i for i, name in reversed(list(enumerate(names)))})
     return table[rank.notna()].iloc[np.argsort(rank.dropna().to_numpy(), kind="stable")]
 

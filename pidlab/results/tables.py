@@ -10,7 +10,7 @@ import pandas as pd
 
 from pidlab.errors import InvalidRequest
 from pidlab.registry import look_up
-from pidlab.results.formatting import format_bits, format_interval, format_value
+from pidlab.results.formatting import format_bits, format_interval, format_objective, format_value
 from pidlab.results.means import (
     above_floor,
     find_axis_groups,
@@ -24,6 +24,7 @@ from pidlab.results.panels import Panel, panels, select
 TRUTH = "truth"
 NAN = float("nan")
 UNIT = "[bits]"
+LEAST_SEEDS = 3
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Cell:
 
     Args:
         mean: Mean over seeds, or the ground truth; NaN if nothing was measured.
-        half: Half the width of the 95 % t-interval; NaN for a single seed and for the ground truth.
+        half: Half the width of the 95 % t-interval; NaN for fewer than three seeds and for the ground truth.
         best: Whether it is the largest value of its column, not counting floor and ceiling, and lies
             above the floor.
     """
@@ -48,13 +49,15 @@ class TableRow:
 
     Args:
         point: Values of the varied parameters.
-        objective: The objective, or `truth`.
+        objective: Reference of the objective, or `truth`.
         cells: One cell per column.
+        label: Name of the objective in the table.
     """
 
     point: dict[str, Any]
     objective: str
     cells: list[Cell]
+    label: str
 
 
 @dataclass(frozen=True)
@@ -83,12 +86,14 @@ def captured_table(
     objectives: Sequence[str] = (),
     terms: Sequence[str] = (),
     at: Mapping[str, Any] | None = None,
+    order: Sequence[str] = (),
+    labels: Mapping[str, str] | None = None,
 ) -> CapturedTable:
     """Build the table of captured bits, with one row per point and objective.
 
     The best value of a column is the largest one at a point, rounded to two decimals; the floor and the
-    ceiling do not compete. No value is best where the truth is 0, or where an untrained network is in the
-    table and the value does not lie above it (see `above_floor`).
+    ceiling do not compete. No value is best where the truth is 0, where there is a single seed, or where an
+    untrained network is in the table and the value does not lie above it (see `above_floor`).
 
     Args:
         table: Rows as in results.csv.
@@ -97,11 +102,13 @@ def captured_table(
         objectives: Subset and order of the objectives; all if empty.
         terms: Subset and order of the terms; all if empty.
         at: Values of parameters, to select points.
+        order: Objectives that come first; the others follow.
+        labels: Names of objectives, by reference.
 
     Raises:
         InvalidRequest: If no row is left.
     """
-    rows, columns = panels(select(table, objectives, terms, at), readout, terms)
+    rows, columns = panels(select(table, objectives, terms, at, order), readout, terms)
     by = point_columns(rows, find_axis_groups(rows, axis_groups))
     means = mean_over_seeds(rows, by).assign(above=above_floor(rows, by))
     # means of each objective by (readout, term), at each point
@@ -120,13 +127,13 @@ def captured_table(
         ]
         truths = [_first_known(record["truth"] for record in column.values()) for column in measured]
         best = [_best(column) if truth else set() for column, truth in zip(measured, truths, strict=True)]
-        table_rows.append(TableRow(point, TRUTH, [Cell(truth) for truth in truths]))
+        table_rows.append(TableRow(point, TRUTH, [Cell(truth) for truth in truths], TRUTH))
         for name in found:
             cells = [
                 _cell(column[name], name in winners) if name in column else Cell(NAN)
                 for column, winners in zip(measured, best, strict=True)
             ]
-            table_rows.append(TableRow(point, name, cells))
+            table_rows.append(TableRow(point, name, cells, format_objective(name, labels)))
     return CapturedTable(columns, table_rows)
 
 
@@ -135,7 +142,9 @@ def _first_known(values: Any) -> float:
 
 
 def _cell(record: Mapping[str, Any], best: bool) -> Cell:
-    return Cell(record["mean"], (record["high"] - record["low"]) / 2, best)
+    # With two seeds the interval is 13 standard errors wide on each side and says nothing.
+    half = (record["high"] - record["low"]) / 2 if record["seeds"] >= LEAST_SEEDS else NAN
+    return Cell(record["mean"], half, best and record["seeds"] > 1)
 
 
 def _best(column: dict[str, dict[str, Any]]) -> set[str]:
@@ -214,7 +223,7 @@ def _text_frame(
     lines = [
         [
             *map(format_value, row.point.values()),
-            row.objective,
+            row.label,
             *(mark(format_interval(cell.mean, cell.half, plus_minus), cell.best) for cell in row.cells),
         ]
         for row in table.rows

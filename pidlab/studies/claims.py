@@ -7,6 +7,8 @@
     pairs   = column "=" value {"," column "=" value}
     value   = number | "-" number | string | word
 
+The column `unique` stands for both unique terms, `unique1` and `unique2`.
+
 A claim is parsed as a Python expression of which only these node types are accepted. It is never executed.
 `pidlab.studies.evaluate` defines the functions.
 """
@@ -255,9 +257,11 @@ class _Parser:
         pairs: dict[str, Value] = {}
         for keyword in node.keywords:
             name = self._word(keyword.col_offset, len(keyword.arg or "**"))
-            if name in pairs:
-                raise self._error(keyword.col_offset, f"{name} is given twice")
-            pairs[name] = self._value(keyword.value)
+            # As for --unique, which sets both unique terms.
+            for column in ("unique1", "unique2") if name == "unique" else (name,):
+                if column in pairs:
+                    raise self._error(keyword.col_offset, f"{column} is given twice")
+                pairs[column] = self._value(keyword.value)
         return tuple(pairs.items())
 
     def _value(self, node: ast.expr) -> Value:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import stdtr
 
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.registry import parse
@@ -28,6 +29,8 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
 }
 # Columns that usually distinguish several rows of one seed; the error names the first that does.
 _SELECTORS = ("objective", "term", "readout", "probe", "quantity", "step")
+# A seed succeeds if it captures this share of the truth.
+SUCCESS = 0.9
 _MEASUREMENTS = ("run", "seed", "captured", "low", "high", "truth")
 
 
@@ -45,7 +48,7 @@ class MissingRows(InvalidRequest):
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedPoint:
     """The result of a claim at one point.
 
     Args:
@@ -58,6 +61,12 @@ class Judged:
         high: Upper end of the interval.
         seeds: Number of seeds; None if no function of the claim depends on the seed.
         doubt: Whether the interval contains a value with the other result; None for one seed.
+        support: One-sided p-value of the null hypothesis that the comparison is false; None for one seed.
+        refute: One-sided p-value of the null hypothesis that the comparison is true; None for one seed.
+        reached: Number of seeds in which the first `captured(...)` of the left side is at least 90 % of its
+            truth; None if there is none.
+        reached_low: Lower end of the 95 % Clopper-Pearson interval of the rate of these seeds.
+        reached_high: Upper end of this interval.
     """
 
     at: dict[str, Any]
@@ -65,15 +74,20 @@ class Judged:
     right: float
     met: bool
     margin: float
-    low: float | None
-    high: float | None
-    seeds: int | None
-    doubt: bool | None
+    low: float | None = None
+    high: float | None = None
+    seeds: int | None = None
+    doubt: bool | None = None
+    support: float | None = None
+    refute: float | None = None
+    reached: int | None = None
+    reached_low: float | None = None
+    reached_high: float | None = None
 
 
 def judge(
     claim: Claim, text: str, table: pd.DataFrame, axis_groups: Sequence[Sequence[str]] = ()
-) -> list[Judged]:
+) -> list[JudgedPoint]:
     """Judge a claim at every point that it is about.
 
     Args:
@@ -125,10 +139,11 @@ class _Evaluation:
             raise self._error(len(self.text), problem)
         return points
 
-    def at(self, point: dict[str, Any]) -> Judged:
+    def at(self, point: dict[str, Any]) -> JudgedPoint:
         """Judge the claim at a point."""
         claim = self.claim
-        values = {id(call): self._values(call, self._rows(call, point)) for call in claim.calls}
+        rows = {id(call): self._rows(call, point) for call in claim.calls}
+        values = {id(call): self._values(call, rows[id(call)]) for call in claim.calls}
         means = {
             call: float(value.mean()) if isinstance(value, pd.Series) else value
             for call, value in values.items()
@@ -140,17 +155,21 @@ class _Evaluation:
         else:
             met = _COMPARISONS[claim.comparison](left, right)
             margin = -difference if claim.comparison[0] == "<" else difference
-        low = high = doubt = None
         with np.errstate(all="ignore"):
             # Series align by seed, so that the difference is paired.
             paired = self._compute(Operation("-", (claim.left, claim.right)), values)
         finite = paired.dropna().to_numpy(float) if isinstance(paired, pd.Series) else np.empty(0)
+        statistics: dict[str, Any] = {}
         if len(finite) > 1 and np.isfinite(finite).all():
             mean, half = float(finite.mean()), half_width(finite)
             low, high = mean - half, mean + half
-            doubt = any(low < bound < high for bound in {within, -within})
+            support, refute = p_values(finite, claim.comparison, within)
+            statistics = {"low": low, "high": high, "support": support, "refute": refute}
+            statistics["doubt"] = any(low < bound < high for bound in {within, -within})
         seeds = min((len(value) for value in values.values() if isinstance(value, pd.Series)), default=None)
-        return Judged(point, left, right, bool(met), margin, low, high, seeds, doubt)
+        first = next((call for call in self.claim.calls if call.function == "captured"), None)
+        counts = {} if first is None else _successes(rows[id(first)])
+        return JudgedPoint(point, left, right, bool(met), margin, seeds=seeds, **statistics, **counts)
 
     def _rows(self, call: Call, point: Mapping[str, Any]) -> pd.DataFrame:
         """Select the rows of a function at a point."""
@@ -250,6 +269,59 @@ class _Evaluation:
 
     def _error(self, place: int, problem: str) -> InvalidRequest:
         return invalid_claim(self.text, place, problem)
+
+
+def p_values(differences: np.ndarray, comparison: str, within: float = 0.0) -> tuple[float, float]:
+    """Compute one-sided t-test p-values for and against a comparison.
+
+    Args:
+        differences: Left side minus right side, paired by seed, shape (seeds,); at least 2 seeds.
+        comparison: One of <= >= < > ==.
+        within: Largest difference that counts as equal; only for ==.
+
+    Returns:
+        The p-value of the null hypothesis that the comparison is false, and that of the null hypothesis that
+        it is true. For ==, the first is that of two one-sided tests (TOST).
+
+    Example:
+        >>> support, refute = p_values(np.array([0.09, 0.1, 0.11]), ">=")
+        >>> round(support, 4), round(refute, 4)
+        (0.0017, 0.9983)
+    """
+    n, mean = len(differences), float(differences.mean())
+    error = float(differences.std(ddof=1)) / math.sqrt(n)
+
+    def above(bound: float, *, strict: bool = True) -> float:
+        if error == 0.0:  # equal in all seeds: the comparison itself decides
+            return 0.0 if mean > bound or (mean == bound and not strict) else 1.0
+        return float(stdtr(n - 1, (bound - mean) / error))
+
+    def below(bound: float, *, strict: bool = True) -> float:
+        return 1.0 - above(bound, strict=not strict)
+
+    strict = comparison in ("<", ">")
+    if comparison == "==":
+        support = max(above(-within, strict=False), below(within, strict=False))
+        return support, min(1.0, 2.0 * min(above(within), below(-within)))
+    if comparison[0] == ">":
+        return above(0.0, strict=strict), below(0.0, strict=not strict)
+    return below(0.0, strict=strict), above(0.0, strict=not strict)
+
+
+def _successes(rows: pd.DataFrame) -> dict[str, Any]:
+    """Count the seeds that capture 90 % of the truth, with an exact binomial interval."""
+    from scipy.stats import binomtest
+
+    truth = rows["truth"].to_numpy(float)
+    if ("quantity" in rows and set(rows["quantity"]) != {"mi"}) or not (truth > 0).all():
+        return {}
+    reached = int((rows["captured"].to_numpy(float) >= SUCCESS * truth).sum())
+    interval = binomtest(reached, len(rows)).proportion_ci(0.95, method="exact")
+    return {
+        "reached": reached,
+        "reached_low": float(interval.low),
+        "reached_high": float(interval.high),
+    }
 
 
 def _quantity(call: Call) -> Any:

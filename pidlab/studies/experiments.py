@@ -69,6 +69,8 @@ class Experiment(Strict):
     """Base of all kinds of experiment."""
 
     kind: ClassVar[str]
+    # Whether the rows have several seeds; without them, claims are decided by their values.
+    replicated: ClassVar[bool] = True
 
     name: str = name_field("main")
     profiles: ByProfile[Any] = ByProfile()

@@ -48,6 +48,7 @@ class KnownAnswers(ExaminationSettings, Experiment):
     """
 
     kind = "known_answers"
+    replicated = False
 
     name: str = name_field("known-answers")
     seed: int = Field(default=0, ge=0, description="Seed of rows and probes.")

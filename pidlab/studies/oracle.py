@@ -10,7 +10,7 @@ import pandas as pd
 
 from pidlab import defaults
 from pidlab.decomposition import TERMS
-from pidlab.defaults import Training
+from pidlab.defaults import Training, training_specification
 from pidlab.errors import InvalidRequest
 from pidlab.generators import Generator, load_generator
 from pidlab.generators.parameters import check_policy
@@ -212,7 +212,7 @@ class OraclePlan:
             "generator": dataclasses.asdict(self.generators[seed]),  # type: ignore[call-overload]
             "seed": seed,
             "representation": name,
-            "training": dataclasses.asdict(self.training),
+            "training": training_specification(self.training),
             "fitting": self.heads.steps,
             "regression": self.regression if name == WARM else None,
             "scored": [*self.scoring],

@@ -253,7 +253,7 @@ def has_fusion(model: nn.Module) -> bool:
     Args:
         model: The objective.
     """
-    return hasattr(getattr(model, "fusion", None), "many")
+    return hasattr(getattr(model, "fusion", None), "fuse")
 
 
 def with_oracle_fusion(make: MakeObjective) -> MakeObjective:

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from pidlab.errors import InvalidRequest, nearest
+from pidlab.io import atomic_write
 from pidlab.plots.kinds import KINDS, caption, draw
 from pidlab.plots.style import FORMATS, save
 from pidlab.registry import look_up
@@ -14,7 +15,7 @@ from pidlab.report import Claim, Picture, write_report
 from pidlab.results.folder import merge_axis_groups, merge_results
 from pidlab.studies.schema import Figure, Study
 from pidlab.studies.store import NamedStudy, read_experiment
-from pidlab.studies.verdicts import Verdict
+from pidlab.studies.verdicts import JudgedClaim
 
 # Options of every kind of figure.
 _COMMON = ("objectives", "terms", "at", "venue")
@@ -58,7 +59,8 @@ def draw_figures(study: Study, directory: Path) -> None:
             continue
         for suffix in FORMATS:
             save(drawn, directory / f"{figure.name}.{suffix}")
-        numbers.to_csv(directory / f"{figure.name}.csv", index=False)
+        with atomic_write(directory / f"{figure.name}.csv") as file:
+            numbers.to_csv(file, index=False)
     if problems:
         raise InvalidRequest("; ".join(problems))
 
@@ -76,13 +78,15 @@ def _draw(figure: Figure, names: Sequence[str], directory: Path) -> tuple[Any, p
     return draw(figure.kind, table, axis_groups, **tables, **figure.options)
 
 
-def write_study_report(named: NamedStudy, profile: str, verdicts: Sequence[Verdict], directory: Path) -> Path:
+def write_study_report(
+    named: NamedStudy, profile: str, claims: Sequence[JudgedClaim], directory: Path
+) -> Path:
     """Write report.html.
 
     Args:
         named: The study.
         profile: Profile of the results.
-        verdicts: A verdict on each claim.
+        claims: The claims with their verdicts.
         directory: Folder of the results.
 
     Returns:
@@ -104,15 +108,13 @@ def write_study_report(named: NamedStudy, profile: str, verdicts: Sequence[Verdi
         title=study.title,
         about=f"{study.about}\n\nProfile: {profile}.",
         sources=study.sources,
-        claims=[_report_claim(verdict) for verdict in verdicts],
+        claims=[_report_claim(claim) for claim in claims],
         pictures=pictures,
     )
 
 
-def _report_claim(verdict: Verdict) -> Claim:
-    stated, worst, note = verdict.stated, verdict.worst, verdict.note
-    if stated.finding and not verdict.met:
-        note = f"{note}. Finding: {stated.finding}"
+def _report_claim(claim: JudgedClaim) -> Claim:
+    worst, source, note = claim.worst, claim.stated.source, f"{claim.verdict}: {claim.note}"
     if worst is None:
-        return Claim(verdict.label, stated.source, None, note=note)
-    return Claim(verdict.label, stated.source, verdict.met, worst.left, worst.right, worst.margin, note)
+        return Claim(claim.label, source, None, note=note)
+    return Claim(claim.label, source, claim.met, worst.left, worst.right, worst.margin, note)

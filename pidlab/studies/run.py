@@ -12,7 +12,7 @@ from pidlab.studies.render import check_figure, draw_figures, write_study_report
 from pidlab.studies.schema import Study
 from pidlab.studies.store import NamedStudy, read_record, rows_to_keep, write_json, write_table
 from pidlab.studies.tune import tune
-from pidlab.studies.verdicts import Verdict, judge_study, write_verdicts
+from pidlab.studies.verdicts import JudgedClaim, judge_study, write_claims
 from pidlab.sweeps.execute import Progress
 from pidlab.sweeps.provenance import environment_record
 
@@ -25,13 +25,13 @@ class StudyResult:
         directory: Folder of its figures, claims and results.
         runs: Number of runs.
         failures: Why runs failed, by experiment and objective.
-        verdicts: A verdict on each claim.
+        claims: The claims with their verdicts.
     """
 
     directory: Path
     runs: int
     failures: dict[str, dict[str, str]]
-    verdicts: list[Verdict]
+    claims: list[JudgedClaim]
 
 
 def run_study(
@@ -80,16 +80,16 @@ def run_study(
     results = {name: one.run(work / name, progress) for name, one in prepared.items()}
     try:
         _write_results(named, profile, results, tuned, directory, device)
-        _, verdicts = judge_study(named, directory)
-        write_verdicts(named, profile, verdicts, directory)
+        _, claims = judge_study(named, directory)
+        write_claims(named, profile, claims, directory)
         draw_figures(study, directory)
-        write_study_report(named, profile, verdicts, directory)
+        write_study_report(named, profile, claims, directory)
     except OSError as error:
         raise InvalidRequest(
             f"{directory}: cannot be written to ({error.strerror}); choose another --figures"
         ) from None
     failures = {name: dict(result.failures) for name, result in results.items() if result.failures}
-    return StudyResult(directory, sum(result.runs for result in results.values()), failures, verdicts)
+    return StudyResult(directory, sum(result.runs for result in results.values()), failures, claims)
 
 
 def _write_results(

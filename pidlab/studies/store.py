@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import re
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +16,8 @@ from pidlab import defaults
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.io import atomic_write
 from pidlab.results.folder import RECORD, TABLE, Results, read_results
-from pidlab.studies.schema import Study
+from pidlab.studies.schema import KINDS, Study, read_study
+from pidlab.studies.settings import PROFILES
 
 # Larger tables are compressed.
 MAX_PLAIN_BYTES = 200_000
@@ -80,16 +83,20 @@ def rows_to_keep(table: pd.DataFrame, probes: Iterable[str]) -> pd.DataFrame:
 
 
 def read_record(directory: Path) -> dict[str, Any] | None:
-    """Return the record of the last run of a study, None if there is none.
+    """Return the record of the last run of a study, None if there is none or it is damaged.
 
     Args:
         directory: Folder of the study's results.
     """
     try:
         record = json.loads((directory / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        valid = isinstance(record["study"], str) and record["profile"] in PROFILES
+        valid &= isinstance(record["asked"], dict) and isinstance(record["result_version"], int)
+        # A figure's name becomes a path, so a record may not contain any text.
+        valid &= all(re.fullmatch(r"[\w.-]+", name) for name in record["figures"])
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    return record if isinstance(record, dict) and "study" in record else None
+    return record if valid else None
 
 
 def check_record(named: NamedStudy, directory: Path) -> dict[str, Any]:
@@ -176,32 +183,57 @@ def replace_nonfinite(value: Any) -> Any:
 _PACKAGE = Path(__file__).parent
 
 
-def study_files() -> dict[str, Path]:
-    """Return the files of all studies in ./studies and in the package, by name."""
+def study_files(figures: Path | None = None) -> dict[str, Path]:
+    """Return the files of all known studies, by name.
+
+    These are the studies in ./studies, in the package, in the working directory, and those with results in a
+    folder of figures.
+
+    Args:
+        figures: Folder with the results of studies.
+    """
     # An installed package has the studies in `shipped`, a checkout at its top.
     folders = [Path("studies"), _PACKAGE / "shipped", _PACKAGE.parents[1] / "studies"]
+    paths = [path for folder in folders for path in sorted(folder.glob("*.toml"))]
+    paths += [path for path in sorted(Path().glob("*.toml")) if _has_experiment(path)]
+    for folder in sorted(figures.glob("*")) if figures else []:
+        # The command of the record ends in the path of the study.
+        words = [str(word) for word in (read_record(folder) or {}).get("command", [])]
+        paths += [Path(word) for word in words if word.endswith(".toml") and Path(word).is_file()]
     files: dict[str, Path] = {}
-    for folder in folders:
-        for path in sorted(folder.glob("*.toml")):
-            files.setdefault(path.stem, path)
+    for path in paths:
+        files.setdefault(path.stem, path)
     return dict(sorted(files.items()))
 
 
-def find_study(name: str) -> Path:
-    """Return the file of a study.
+def _has_experiment(path: Path) -> bool:
+    """Return whether a TOML file has a table of an experiment, as opposed to pyproject.toml."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return any(isinstance(data.get(kind), list) for kind in KINDS)
+
+
+def load_study(name: str) -> NamedStudy:
+    """Read a study.
 
     Args:
         name: Name of a study, or path of a .toml file.
 
     Raises:
-        InvalidRequest: If there is none.
+        InvalidRequest: If there is none, it is invalid, or its file name cannot name a folder.
     """
     if name.endswith(".toml"):
-        if not Path(name).is_file():
+        path = Path(name)
+        if not path.is_file():
             raise InvalidRequest(f"{name}: no such study; give the path of a .toml file")
-        return Path(name)
-    known = study_files()
-    if name not in known:
-        hint = nearest(name, known) if known else "./studies has none; give the path of a .toml file"
-        raise InvalidRequest(f"unknown study {name!r}: {hint}")
-    return known[name]
+    else:
+        known = study_files()
+        if name not in known:
+            hint = nearest(name, known) if known else "./studies has none; give the path of a .toml file"
+            raise InvalidRequest(f"unknown study {name!r}: {hint}")
+        path = known[name]
+    if path.stem.startswith("."):  # `...toml` would write to the parent folder
+        raise InvalidRequest(f"{path}: the file name must not start with a dot; rename the file")
+    return NamedStudy(path.stem, path, read_study(path))

@@ -2,19 +2,24 @@
 
 import dataclasses
 import math
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pidlab.errors import InvalidRequest
 from pidlab.io import atomic_write
-from pidlab.studies.evaluate import Judged, MissingRows, judge
+from pidlab.studies.evaluate import JudgedPoint, MissingRows, judge
 from pidlab.studies.schema import StatedClaim
 from pidlab.studies.store import NamedStudy, check_record, read_experiment, write_json
 
+SUPPORTED, UNDECIDED, REFUTED = "supported", "undecided", "refuted"
+# One-sided level of a verdict, that of a two-sided 95 % interval.
+LEVEL = 0.025
+
 
 @dataclass(frozen=True)
-class Verdict:
+class JudgedClaim:
     """A claim with its result at each point.
 
     Args:
@@ -22,20 +27,37 @@ class Verdict:
         experiment: Name of the experiment.
         points: The result at each point; empty if the runs that the claim needs failed.
         failure: Why these runs failed.
+        verdict: supported, undecided or refuted, see `decide`.
+        p: Two-sided p-value of the verdict after the correction; None without several seeds.
     """
 
     stated: StatedClaim
     experiment: str
-    points: tuple[Judged, ...]
+    points: tuple[JudgedPoint, ...]
     failure: str = ""
+    verdict: str = UNDECIDED
+    p: float | None = None
 
     @property
     def met(self) -> bool:
-        """Whether the claim holds at every point."""
+        """Whether the means satisfy the claim at every point."""
         return bool(self.points) and all(point.met for point in self.points)
 
     @property
-    def worst(self) -> Judged | None:
+    def p_values(self) -> tuple[float, float] | None:
+        """The p-values for and against the claim at all points; None if a point has none.
+
+        The claim is false if it is false at one point. The largest p-value therefore tests that it holds at
+        all points, and the smallest, times their number (Bonferroni), that it fails at one.
+        """
+        pairs = [(point.support, point.refute) for point in self.points]
+        known = [(s, r) for s, r in pairs if s is not None and r is not None]
+        if not known or len(known) < len(pairs):
+            return None
+        return max(s for s, _ in known), min(1.0, len(known) * min(r for _, r in known))
+
+    @property
+    def worst(self) -> JudgedPoint | None:
         """The point with the smallest margin; a point that is not met comes first."""
         return min(self.points, key=lambda point: (point.met, point.margin), default=None)
 
@@ -47,48 +69,114 @@ class Verdict:
     @property
     def note(self) -> str:
         """Both sides at the worst point, or why there is none."""
-        return describe(self.worst) if self.worst else self.failure
+        note = describe(self.worst) if self.worst else self.failure
+        if len(self.points) > 1:
+            met = sum(point.met for point in self.points)
+            note += f"; the means meet it at {met} of {len(self.points)} points"
+        if self.verdict == UNDECIDED and self.p is not None:
+            note += f"; corrected p = {self.p:.2g}"
+        return f"{note}. {self.stated.finding}" if self.stated.finding and not self.met else note
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the verdict as JSON data."""
+        """Return the result as JSON data."""
         return {
             "claim": self.stated.claim,
             "source": self.stated.source,
             "sweep": self.experiment,
             **(dataclasses.asdict(self.worst) if self.worst else {}),
             "met": self.met,
+            "verdict": self.verdict,
+            "p": self.p,
             "why": self.failure,
             "finding": self.stated.finding,
             "points": [dataclasses.asdict(point) for point in self.points],
         }
 
     def __str__(self) -> str:
-        line = f"{'met' if self.met else 'not met'}: {self.label}: {self.note}"
-        if len(self.points) > 1:
-            met = sum(point.met for point in self.points)
-            shown = "closest" if self.met else "worst"
-            line += f"; met at {met} of {len(self.points)} points, the {shown} is shown"
-        return f"{line}; finding: {self.stated.finding}" if self.stated.finding and not self.met else line
+        return f"{self.verdict}: {self.label}: {self.note}"
 
 
-def describe(point: Judged) -> str:
-    """Describe both sides of a comparison, the margin, the number of seeds and the interval.
+def decide(claims: list[JudgedClaim], *, replicated: Collection[str]) -> list[JudgedClaim]:
+    """Decide claims by the paired differences over seeds, corrected for the number of claims.
+
+    A claim is supported if the 95 % interval of the difference lies on the claimed side of the bound,
+    refuted if it lies on the other side, and undecided otherwise. Both tests use the Holm correction over all
+    claims of the study. Claims about experiments without replicates are decided by their values; their bounds
+    allow for chance.
+
+    Args:
+        claims: The claims of a study.
+        replicated: Names of the experiments with several seeds.
+
+    Returns:
+        The claims with their verdicts.
+    """
+    p_values = {i: claim.p_values for i, claim in enumerate(claims) if claim.experiment in replicated}
+    known = {i: pair for i, pair in p_values.items() if pair is not None}
+    support = dict(zip(known, holm([pair[0] for pair in known.values()]), strict=True))
+    refute = dict(zip(known, holm([pair[1] for pair in known.values()]), strict=True))
+    decided = []
+    for i, claim in enumerate(claims):
+        verdict, p = UNDECIDED, None
+        if i in known:
+            verdict = SUPPORTED if support[i] <= LEVEL else REFUTED if refute[i] <= LEVEL else UNDECIDED
+            p = min(1.0, 2.0 * min(support[i], refute[i]))
+        elif claim.points and (
+            claim.experiment not in replicated or all(point.seeds is None for point in claim.points)
+        ):
+            verdict = SUPPORTED if claim.met else REFUTED
+        decided.append(dataclasses.replace(claim, verdict=verdict, p=p))
+    return decided
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values corrected for multiple comparisons by Holm's step-down method.
+
+    Args:
+        p_values: One p-value per comparison.
+
+    Example:
+        >>> holm([0.01, 0.04, 0.03])
+        [0.03, 0.06, 0.06]
+    """
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        corrected[i] = largest
+    return corrected
+
+
+def count_verdicts(claims: Iterable[JudgedClaim]) -> str:
+    """Return how many claims have each verdict, such as `2 supported, 1 undecided, 0 refuted`.
+
+    Args:
+        claims: The claims of a study.
+    """
+    verdicts = [claim.verdict for claim in claims]
+    return ", ".join(f"{verdicts.count(name)} {name}" for name in (SUPPORTED, UNDECIDED, REFUTED))
+
+
+def describe(point: JudgedPoint) -> str:
+    """Describe both sides of a comparison, the interval, and the number of seeds.
 
     Args:
         point: The result at one point.
     """
     at = ", ".join(f"{k}={v:g}" if isinstance(v, float | int) else f"{k}={v}" for k, v in point.at.items())
-    by = f"by {abs(point.margin):.3f}" if math.isfinite(point.margin) else "without bound"
+    by = f"margin {point.margin:.3f}" if math.isfinite(point.margin) else "unbounded margin"
     text = f"{point.left:.3f} against {point.right:.3f}, {by}" + (f" at {at}" if at else "")
     if point.seeds is None:
         return text
     text += f"; {point.seeds} seed{'s' * (point.seeds > 1)}"
-    if point.doubt is None:
-        return f"{text}, no interval"
-    return f"{text}, the 95 % t-interval {'leaves it in doubt' if point.doubt else 'agrees'}"
+    if point.low is not None and point.high is not None:
+        text += f", 95 % t-interval of the difference {point.low:.3f} to {point.high:.3f}"
+    if point.reached is not None and point.seeds > 1:
+        interval = f"{point.reached_low:.0%} to {point.reached_high:.0%}".replace("%", " %")
+        text += f"; {point.reached} of {point.seeds} reach 90 % of the truth (exact 95 % interval {interval})"
+    return text
 
 
-def judge_study(named: NamedStudy, directory: Path) -> tuple[str, list[Verdict]]:
+def judge_study(named: NamedStudy, directory: Path) -> tuple[str, list[JudgedClaim]]:
     """Judge every claim of a study on its stored results.
 
     Args:
@@ -96,14 +184,14 @@ def judge_study(named: NamedStudy, directory: Path) -> tuple[str, list[Verdict]]
         directory: Folder of its results.
 
     Returns:
-        The profile of the results, and a verdict on each claim.
+        The profile of the results, and the claims with their verdicts.
 
     Raises:
         InvalidRequest: If there are no results, if they belong to another version or another study file, or
             if a claim selects rows that they lack.
     """
     profile = check_record(named, directory)["profile"]
-    verdicts = []
+    claims: list[JudgedClaim] = []
     for stated in named.study.claim:
         try:
             named.study.check_claim(stated, profile)
@@ -118,50 +206,49 @@ def judge_study(named: NamedStudy, directory: Path) -> tuple[str, list[Verdict]]
             if reason is None:
                 raise InvalidRequest(str(missing)) from None
             failure = f"runs of {missing.objective} failed: {reason}"
-            verdicts.append(Verdict(stated, experiment, (), failure))
+            claims.append(JudgedClaim(stated, experiment, (), failure))
         else:
-            verdicts.append(Verdict(stated, experiment, tuple(points)))
-    return profile, verdicts
+            claims.append(JudgedClaim(stated, experiment, tuple(points)))
+    replicated = {one.name for one in named.study.experiments if one.replicated}
+    return profile, decide(claims, replicated=replicated)
 
 
-def write_verdicts(named: NamedStudy, profile: str, verdicts: list[Verdict], directory: Path) -> None:
+def write_claims(named: NamedStudy, profile: str, claims: Sequence[JudgedClaim], directory: Path) -> None:
     """Write claims.json and claims.md.
 
     Args:
         named: The study.
         profile: Profile of the results.
-        verdicts: A verdict on each claim.
+        claims: The claims with their verdicts.
         directory: Folder to write to.
     """
-    write_json(directory / "claims.json", [verdict.to_dict() for verdict in verdicts])
+    write_json(directory / "claims.json", [claim.to_dict() for claim in claims])
     with atomic_write(directory / "claims.md") as file:
-        file.write(markdown(named, profile, verdicts))
+        file.write(markdown(named, profile, claims))
 
 
-def markdown(named: NamedStudy, profile: str, verdicts: list[Verdict]) -> str:
-    """Return the verdicts as a Markdown table.
+def markdown(named: NamedStudy, profile: str, claims: Sequence[JudgedClaim]) -> str:
+    """Return the claims as a Markdown table.
 
     Args:
         named: The study.
         profile: Profile of the results.
-        verdicts: A verdict on each claim.
+        claims: The claims with their verdicts.
     """
     lines = [
         f"# {named.study.title}",
         "",
-        f"{sum(verdict.met for verdict in verdicts)} of {len(verdicts)} claims met, profile `{profile}`. "
-        "Values are in bits unless the claim reads another column. A claim about several points shows the "
-        "point with the smallest margin.",
+        f"{count_verdicts(claims)} of {len(claims)} claims, profile `{profile}`. A verdict tests the "
+        "difference of both sides, paired by seed, at the 95 % level with Holm's correction over the claims "
+        "of the study. Values are in bits unless the claim reads another column. A claim about several points "
+        "shows the point with the smallest margin.",
         "",
         "| claim | verdict | values | source |",
         "|---|---|---|---|",
     ]
-    for verdict in verdicts:
-        stated, note = verdict.stated, verdict.note
-        if stated.finding and not verdict.met:
-            note += f". {stated.finding}"
-        where = f" [{stated.sweep}]" if stated.sweep else ""
-        met = "met" if verdict.met else "**not met**"
-        cells = (f"`{stated.claim}`{where}", met, note, stated.source)
+    for claim in claims:
+        where = f" [{claim.stated.sweep}]" if claim.stated.sweep else ""
+        verdict = claim.verdict if claim.verdict == SUPPORTED else f"**{claim.verdict}**"
+        cells = (f"`{claim.stated.claim}`{where}", verdict, claim.note, claim.stated.source)
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(lines) + "\n"

@@ -17,6 +17,7 @@ from pidlab import defaults
 from pidlab.decomposition import TERMS
 from pidlab.defaults import Training
 from pidlab.encoders import rows_at_once
+from pidlab.errors import InvalidRequest
 from pidlab.generators import Generator
 from pidlab.objectives import load_objective
 from pidlab.probes.capture import capture_cohort
@@ -192,7 +193,7 @@ class Runs(Sequence[Run]):
 
 @lru_cache(maxsize=256)
 def _settings(training: Training) -> dict[str, Any]:
-    return dataclasses.asdict(training)
+    return defaults.training_specification(training)
 
 
 @cache
@@ -302,7 +303,12 @@ def estimate_seconds(cohorts: Sequence[Cohort]) -> float:
     for objective, cohort in largest.items():
         runs = sum(len(c.runs) for c in cohorts if c.objective == objective)
         steps = sum(len(c.runs) * c.training.steps for c in cohorts if c.objective == objective)
-        _timed_training(cohort, _FEW)  # warm-up: the first call allocates memory and selects kernels
+        try:
+            _timed_training(cohort, _FEW)  # warm-up: the first call allocates memory and selects kernels
+        except InvalidRequest:
+            raise
+        except Exception:  # runs that fail take no time
+            continue
         few, fitted = _timed_training(cohort, _FEW)
         more, _ = _timed_training(cohort, _MORE)
         per_step = max(more - few, 0.0) / (_MORE - _FEW) / len(cohort.runs)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pidlab.errors import InvalidRequest
+from pidlab.errors import InvalidRequest, reason
 from pidlab.io import ensure_writable
 from pidlab.objectives import load_objective
 from pidlab.probes.readability import PARTS, check_noise_levels, readability_cohort
@@ -58,6 +58,10 @@ def run_readability(
             parts.append(strained(cohort, sigmas))
         except FloatingPointError as error:
             failed[cohort.objective] = str(error)
+        except InvalidRequest:
+            raise
+        except Exception as error:  # a fault of one objective must not stop the others
+            failed[cohort.objective] = reason(error)
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
     record = provenance(request, command) | {"failed": failed}
     try:

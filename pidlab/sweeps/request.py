@@ -41,6 +41,7 @@ def build_request(
     device: str = "cpu",
     remote: bool = False,
     quick: bool = False,
+    recipe: str | None = None,
     **settings: Any,
 ) -> "Request":
     """Build a request from a user's words and check that all of it can be run.
@@ -54,6 +55,8 @@ def build_request(
         device: Device type, or `auto`.
         remote: Train on other machines, so that the device need not exist here.
         quick: Use the settings of `--quick` for everything that is not set.
+        recipe: Name of published training settings (`pidlab.defaults.RECIPES`), used where `settings` sets
+            nothing.
         settings: `points` of a range without a count, fields of `Training` and of `Request`; None means
             the default.
 
@@ -63,7 +66,8 @@ def build_request(
     Raises:
         InvalidRequest: If a name does not exist or a value is not possible.
     """
-    given = resolve_settings(settings, quick)
+    chosen = {name: value for name, value in settings.items() if value is not None}
+    given = resolve_settings(defaults.recipe_settings(recipe) | chosen, quick)
     points = int(given.pop("points"))
     training = {name: given.pop(name) for name in _TRAINING_FIELDS if name in given}
     known = {f.name for f in dataclasses.fields(Request)} - {"axes", "training"}
@@ -308,6 +312,7 @@ class Request:
     def name(self) -> str:
         """A folder name that is the same for equal requests."""
         fields = dataclasses.asdict(self) | {"version": defaults.RESULT_VERSION}
+        fields["training"] = defaults.training_specification(self.training)
         for name in ("first_seed", "track"):
             if not fields[name]:
                 del fields[name]  # requests made before these fields existed keep their folder

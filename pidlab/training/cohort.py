@@ -1,6 +1,8 @@
 """Cohorts: models of one shape, trained as one tensor program."""
 
+import copy
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,17 +22,15 @@ from pidlab.objectives.base import (
     needs_of,
     phases_of,
 )
-from pidlab.objectives.load import LoadedObjective
+from pidlab.objectives.load import LoadedObjective, guard_of
 from pidlab.seeds import child, temporary_seed
-from pidlab.training.program import (
-    Program,
-    State,
-    check_equal_attributes,
-    choose_program,
-    replace_by_name,
-    stacked_state,
-)
+from pidlab.training.choose import check_loss, choose_program, find_unequal_attribute, only_trained
+from pidlab.training.optimizers import PhaseOptimizer
+from pidlab.training.program import Call, Program, State, replace_by_name, stacked_state
 from pidlab.training.stream import Stream, tree_map
+
+States = tuple[State, State]
+_Result = tuple[States, dict[int, States], Float[Tensor, "steps members"]]
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ class FittedCohort:
             is trained.
         failed: Step at which the loss of a member stopped being finite, by index of the member.
         snapshots: Copies of `states` after the requested steps, by step.
+        guard: Context in which user code runs.
     """
 
     program: Program
@@ -68,6 +69,17 @@ class FittedCohort:
     losses: Float[Tensor, "steps members"]
     failed: dict[int, int]
     snapshots: dict[int, list[tuple[State, State]]] = field(default_factory=dict)
+    guard: AbstractContextManager[Any] = field(default_factory=nullcontext)
+
+    @property
+    def has_moved(self) -> list[bool]:
+        """Whether the final loss of each member differs from the initial one by more than noise."""
+        if not len(self.losses):
+            return [True] * self.members  # nothing is trained
+        last = self.losses[-max(1, len(self.losses) // 10) :]
+        noise = last.std(0, unbiased=False)
+        moved = (last.mean(0) - self.losses[0]).abs() > 3.0 * noise + 1e-6
+        return [bool(m) for m in moved]
 
     def at(self, step: int) -> "FittedCohort":
         """Return the models after `step` steps; untrained models are the same at every step."""
@@ -83,7 +95,7 @@ class FittedCohort:
         Returns:
             Readouts by name, each (members, n, width).
         """
-        with self.program.evaluating():
+        with self.guard, self.program.evaluating():
             if self.program.vectorised:
                 params, buffers = self.states[0]
                 padding = next(iter({**params, **buffers}.values())).shape[0] - self.members
@@ -91,10 +103,20 @@ class FittedCohort:
                 z, _ = self.program("represent", params, buffers, {"x": rows})
                 return {name: value[: self.members] for name, value in z.items()}
             parts = [
-                self.program("represent", params, buffers, {"x": tuple(xi[i] for xi in x)})[0]
+                self.program("represent", params, buffers, {"x": tuple(xi[i] for xi in x)}, i)[0]
                 for i, (params, buffers) in enumerate(self.states)
             ]
             return {name: torch.stack([z[name] for z in parts]) for name in parts[0]}
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Settings of a training that all its members share."""
+
+    training: Training
+    device: torch.device
+    clock: Stopwatch
+    snapshots: frozenset[int]
 
 
 def train(
@@ -139,44 +161,51 @@ def train(
         torch.Size([2, 2])
     """
     disable_malloc_trimming()
-    device, clock = torch.device(device), clock or Stopwatch()
-    with clock("training"):
+    device = torch.device(device)
+    plan = _Plan(training, device, clock or Stopwatch(), frozenset(snapshots))
+    with guard_of(make):
+        return _train(make, members, plan, on_step, say, start)
+
+
+def _train(
+    make: MakeObjective,
+    members: Sequence[Member],
+    plan: _Plan,
+    on_step: Callable[[int], None],
+    say: Callable[[str], None],
+    start: Sequence[States],
+) -> FittedCohort:
+    training, device = plan.training, plan.device
+    with plan.clock("training"):
         models = [build(make, member, training, device) for member in members]
-        template = models[0]
-        check_equal_attributes(models)
         with temporary_seed(0, device):
-            program = choose_program(template, _first_batch(template, members[0], training, device))
+            program = choose_program(models[0], _first_batches(models[0], members[0], training, device))
+        if program.vectorised and (name := find_unequal_attribute(models)):
+            program = Program(models[0], f"the attribute {name} differs between members")
+        if not program.vectorised:
+            # A factory may return modules that share an object; each member trains its own copy.
+            models = [_own_copy(model) for model in models]
+            program = Program(models[0], program.reason, models)
     count = len(members)
-    if not program.vectorised:
-        say(f"trained one model at a time: {program.reason}")
-        groups = [([member], [model]) for member, model in zip(members, models, strict=True)]
+    results: list[_Result] = []
+    if program.vectorised:
+        with temporary_seed(child(members[0].seed, "loss"), device):
+            took = lambda n: on_step(min(n, count))  # noqa: E731 - padding is not progress
+            begin = start[0] if start else ({}, {})
+            results.append(_train_together(program, doubled(members), doubled(models), plan, took, begin))
     else:
-        groups = [(doubled(members), doubled(models))]
-    states, losses, snapshot_parts = [], [], []
-    count_steps = lambda n: on_step(min(n, count))  # noqa: E731 - padding is not progress
-    for place, (group, group_models) in enumerate(groups):
-        # Only a loss in a loop can draw random numbers: vmap refuses them.
-        with temporary_seed(child(group[0].seed, "loss"), device):
-            state, early, loss = _train_group(
-                program,
-                template,
-                group,
-                group_models,
-                training,
-                device,
-                clock,
-                count_steps,
-                snapshots,
-                start[place] if start else ({}, {}),
-            )
-        states.append(state)
-        losses.append(loss)
-        snapshot_parts.append(early)
+        say(f"trained one model at a time: {program.reason}")
+        for place, (member, model) in enumerate(zip(members, models, strict=True)):
+            begin = start[place] if start else ({}, {})
+            # A loss in a loop may draw random numbers, also from numpy and Python.
+            with temporary_seed(child(member.seed, "loss"), device, everywhere=True):
+                results.append(_train_alone(model, member, plan, on_step, begin))
+    states, snapshot_parts, losses = (list(part) for part in zip(*results, strict=True))
     history = torch.cat(losses, dim=1)[:, :count]
     bad = ~history.isfinite()
     failed = {i: int(bad[:, i].int().argmax()) for i in range(count) if bool(bad[:, i].any())}
     copies = {step: [part[step] for part in snapshot_parts] for step in snapshot_parts[0]}
-    return FittedCohort(program, states, count, history, failed, copies)
+    return FittedCohort(program, states, count, history, failed, copies, guard_of(make))
 
 
 def build(make: MakeObjective, member: Member, training: Training, device: torch.device | str) -> nn.Module:
@@ -194,7 +223,7 @@ def build(make: MakeObjective, member: Member, training: Training, device: torch
     # The specification is computed on the CPU, before the default device changes.
     modalities = member.generator.modalities
     classes = {name: target.classes for name, target in member.generator.target_specs.items()}
-    with temporary_seed(child(member.seed, "weights"), device), torch.device(device):
+    with temporary_seed(child(member.seed, "weights"), device, everywhere=True), torch.device(device):
         encoders = member.encoders(
             modalities,
             classes,
@@ -238,16 +267,19 @@ def run_trial(make: MakeObjective, member: Member, training: Training) -> Trial:
     trials: dict[Any, Trial] = make.trials if isinstance(make, LoadedObjective) else {}
     shape = (member.generator.name, member.generator.shape_key, member.encoders, training)
     if shape not in trials:
-        model = build(make, member, training, "cpu")
-        parameter_bytes = sum(p.nbytes for p in model.parameters())
-        try:
-            with temporary_seed(0):
-                batch = _first_batch(model, member, training, torch.device("cpu"))
-                used = _step_bytes(model, Batch(**tree_map(lambda t: t[0], batch)))
-        except Exception:
-            used = 0
-        trials[shape] = Trial(used, parameter_bytes)
+        with guard_of(make):
+            trials[shape] = _measure(build(make, member, training, "cpu"), member, training)
     return trials[shape]
+
+
+def _measure(model: nn.Module, member: Member, training: Training) -> Trial:
+    try:
+        with temporary_seed(0):
+            batch, _ = _first_batches(model, member, training, torch.device("cpu"))
+            used = _step_bytes(model, Batch(**batch))
+    except Exception:
+        used = 0
+    return Trial(used, sum(p.nbytes for p in model.parameters()))
 
 
 def member_bytes(make: MakeObjective, member: Member, training: Training, snapshots: int = 0) -> int:
@@ -286,81 +318,107 @@ def _step_bytes(model: nn.Module, batch: Batch) -> int:
     return 2 * most + 4 * weights
 
 
-def _first_batch(template: nn.Module, member: Member, training: Training, device: torch.device) -> Any:
-    """Draw a minibatch of two equal members."""
+def _first_batches(
+    template: nn.Module, member: Member, training: Training, device: torch.device
+) -> list[dict[str, Any]]:
+    """Draw two minibatches of one member, without a member axis."""
+    # Drawn for two members, since kernels for one round differently.
     generators, seeds = doubled([member.generator]), doubled([member.seed])
-    return Stream(generators, seeds, training, needs_of(template), device).next()
+    stream = Stream(generators, seeds, training, needs_of(template), device)
+    return [tree_map(lambda t: t[0], stream.next()) for _ in range(2)]
 
 
-def _train_group(
+def _own_copy(model: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(model)
+    except Exception:  # nothing more can be done for a model that cannot be copied
+        return model
+
+
+def _copied(states: States) -> States:
+    return tree_map(lambda t: t.detach().clone(), states)
+
+
+def _train_together(
     program: Program,
-    template: nn.Module,
     members: Sequence[Member],
     models: Sequence[nn.Module],
-    training: Training,
-    device: torch.device,
-    clock: Stopwatch,
+    plan: _Plan,
     on_step: Callable[[int], None],
-    snapshots: Sequence[int],
-    start: tuple[State, State],
-) -> tuple[tuple[State, State], dict[int, tuple[State, State]], Float[Tensor, "steps members"]]:
-    """Train members together; without vmap there is one member and no member axis.
-
-    Returns:
-        The final states, the states after the steps of `snapshots`, and the losses.
-    """
+    start: States,
+) -> _Result:
+    """Train members by vmap; returns final states, snapshots and losses."""
+    training, device, clock, template = plan.training, plan.device, plan.clock, models[0]
     with clock("training"):
-        drawn = stacked_state(models, program.vectorised)
+        drawn = stacked_state(models)
         params, buffers = (replace_by_name(*pair) for pair in zip(drawn, start, strict=True))
-        phases = [PhaseOptimizer(phase, params, device, training.rate) for phase in phases_of(template)]
+        phases = [PhaseOptimizer(phase, params, training, device) for phase in phases_of(template)]
     steps = training.steps if phases else 0
     seeds = [member.seed for member in members]
     stream = Stream([m.generator for m in members], seeds, training, needs_of(template), device)
     losses = torch.zeros(steps, len(members), device=device)
-
-    def batch() -> Any:
-        with clock("data"):
-            drawn = stream.next()
-            return drawn if program.vectorised else tree_map(lambda t: t[0], drawn)
-
     copies = {}
     for step in range(steps):
-        if step in snapshots:
-            copies[step] = tree_map(lambda t: t.detach().clone(), (params, buffers))
-        current = batch()
-        for number, phase in enumerate(phases):
-            for _ in range(phase.spec.repeat):
-                drawn = batch() if phase.spec.fresh_batch else current
+        if step in plan.snapshots:
+            copies[step] = _copied((params, buffers))
+        with clock("data"):
+            current = stream.next()
+        for number, optimizer in enumerate(phases):
+            for _ in range(optimizer.phase.repeat):
+                batch = current
+                if optimizer.phase.fresh_batch:
+                    with clock("data"):
+                        batch = stream.next()
                 with clock("training"):
-                    loss, buffers = phase.step(program, params, buffers, drawn)
+                    loss, buffers = program(optimizer.phase.loss, optimizer.visible(params), buffers, batch)
+                    optimizer.step(loss.sum(), step)
+                    buffers = {name: buffer.detach() for name, buffer in buffers.items()}
                 if number == 0:
-                    losses[step] = loss
+                    losses[step] = loss.detach()
         on_step(len(members))
     return (params, buffers), copies, losses.cpu()
 
 
-class PhaseOptimizer:
-    """A phase with its own optimizer over the parameters it trains."""
+def _train_alone(
+    model: nn.Module, member: Member, plan: _Plan, on_step: Callable[[int], None], start: States
+) -> _Result:
+    """Train one model in a plain PyTorch loop; returns final states, snapshots and losses."""
+    training, device, clock, call = plan.training, plan.device, plan.clock, Call(model)
+    with clock("training"):
+        with torch.no_grad():
+            for tensors, begin in zip((call.named_parameters(), call.named_buffers()), start, strict=True):
+                for name, tensor in tensors:
+                    if name in begin:
+                        tensor.copy_(begin[name])
+        phases = [
+            PhaseOptimizer(phase, dict(call.named_parameters()), training, device, stacked=False)
+            for phase in phases_of(model)
+        ]
+    steps = training.steps if phases else 0
+    stream = Stream([member.generator], [member.seed], training, needs_of(model), device)
+    losses = torch.zeros(steps, 1, device=device)
 
-    def __init__(self, phase: Any, params: State, device: torch.device, rate: float) -> None:
-        self.spec = phase
-        self._moved = [name for name in params if phase.moves(name.removeprefix("objective."))]
-        if not self._moved:
-            raise ValueError(f"phase {phase.name!r} trains no parameter: no name begins with {phase.train}")
-        fused = device.type in ("cpu", "cuda")
-        moved = [params[name] for name in self._moved]
-        self._adam = torch.optim.Adam(moved, lr=rate, fused=fused)
+    def states() -> States:
+        return _copied((dict(call.named_parameters()), dict(call.named_buffers())))
 
-    def step(self, program: Program, params: State, buffers: State, batch: Any) -> tuple[Tensor, State]:
-        """Make one optimizer step; the parameters of other phases are constants in it."""
-        moved = set(self._moved)
-        visible = {name: p if name in moved else p.detach() for name, p in params.items()}
-        loss, buffers = program(self.spec.loss, visible, buffers, batch)
-        leaves = [params[name] for name in self._moved]
-        for leaf, grad in zip(
-            leaves, torch.autograd.grad(loss.sum(), leaves, allow_unused=True), strict=True
-        ):
-            # Fused Adam on the CPU ignores strides, and the gradient of a product can be transposed.
-            leaf.grad = None if grad is None else grad.contiguous()
-        self._adam.step()
-        return loss.detach(), {name: buffer.detach() for name, buffer in buffers.items()}
+    def draw() -> Batch:
+        with clock("data"):
+            return Batch(**tree_map(lambda t: t[0], stream.next()))
+
+    copies = {}
+    for step in range(steps):
+        if step in plan.snapshots:
+            copies[step] = states()
+        current = draw()
+        for number, optimizer in enumerate(phases):
+            for _ in range(optimizer.phase.repeat):
+                batch = draw() if optimizer.phase.fresh_batch else current
+                with clock("training"), only_trained(model, optimizer.phase):
+                    loss = loss_of(model, optimizer.phase.loss, batch)
+                    if step == 0:
+                        check_loss(optimizer.phase, loss)
+                    optimizer.step(loss, step)
+                if number == 0:
+                    losses[step] = loss.detach()
+        on_step(1)
+    return states(), copies, losses.cpu()

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pidlab.defaults import Training
+from pidlab.defaults import Training, recipe_settings
 from pidlab.doubling import doubled
 from pidlab.generators import Generator, load_generator
 from pidlab.objectives import load_objective
@@ -61,6 +61,7 @@ def fit(
     seed: int = 0,
     *,
     device: torch.device | str = "cpu",
+    recipe: str | None = None,
     **settings: Any,
 ) -> Fitted:
     """Train an objective on a generator.
@@ -71,6 +72,8 @@ def fit(
         generator: A generator, or a reference such as `"atoms(unique1=0.5)"`.
         seed: Seed of the weights, the data, the batches and the views.
         device: Device to train on.
+        recipe: Name of published training settings (`pidlab.defaults.RECIPES`), used where `settings` sets
+            nothing.
         settings: Fields of `pidlab.defaults.Training`: views, steps, batch, samples, dim, ...
 
     Returns:
@@ -86,7 +89,9 @@ def fit(
     """
     make = load_objective(objective) if isinstance(objective, str) else as_objective(objective)
     law = load_generator(generator) if isinstance(generator, str) else generator
-    return Fitted(train(make, [Member(law, seed)], Training(**settings), device), law)
+    return Fitted(
+        train(make, [Member(law, seed)], Training(**recipe_settings(recipe) | settings), device), law
+    )
 
 
 def fresh_losses(
@@ -127,7 +132,7 @@ def fresh_losses(
                 loss, _ = program(phases[0].loss, *fitted.states[0], batch)
             else:
                 member_losses = (
-                    program(phases[0].loss, *state, tree_map(lambda t, i=i: t[i], batch))[0]
+                    program(phases[0].loss, *state, tree_map(lambda t, i=i: t[i], batch), i)[0]
                     for i, state in enumerate(fitted.states)
                 )
                 loss = torch.stack([*member_losses])

@@ -8,16 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
-from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage]
 
 from pidlab.objectives.base import (
     Batch,
-    Phase,
     loss_of,
-    phases_of,
     represent,
 )
-from pidlab.training.stream import tree_map
 
 State = dict[str, Tensor]
 ORDERED = torch.contiguous_format
@@ -45,18 +41,19 @@ class Call(nn.Module):
 class Program:
     """The computation of a cohort: all members at once by vmap, or one after the other.
 
-    With vmap, parameters, buffers and batches have a leading member axis.
+    With vmap, parameters, buffers and batches have a leading member axis, and one module without numbers
+    computes all members. In a loop every member has its own module, so that its Python attributes are its
+    own, too.
 
     Args:
         template: A model of the cohort. Only its structure is used.
         reason: Reason to compute one member after the other, or None for vmap.
+        models: The model of each member of a loop; by default all members use the template.
     """
 
-    def __init__(self, template: nn.Module, reason: str | None) -> None:
-        # Without numbers, which come with each call. `.to("meta")` would separate shared tensors.
-        tensors = (*template.parameters(), *template.buffers())
-        self._call = Call(copy.deepcopy(template, {id(t): _empty(t) for t in tensors}))
+    def __init__(self, template: nn.Module, reason: str | None, models: Sequence[nn.Module] = ()) -> None:
         self.reason = reason
+        self._calls = [Call(model) for model in models] or [Call(without_numbers(template))]
 
     @property
     def vectorised(self) -> bool:
@@ -66,28 +63,32 @@ class Program:
     @property
     def objective(self) -> nn.Module:
         """The structure of the model."""
-        return self._call.objective
+        return self._calls[0].objective
 
     @property
     def name(self) -> str:
         """`"vmap"`, or `"loop"` with the reason."""
         return "vmap" if self.reason is None else f"loop ({self.reason})"
 
-    def __call__(self, method: str, params: State, buffers: State, batch: Any) -> tuple[Any, State]:
-        """Compute `method` for one model or for all members.
+    def __call__(
+        self, method: str, params: State, buffers: State, batch: Any, member: int = 0
+    ) -> tuple[Any, State]:
+        """Compute `method` for all members by vmap, or for one member of a loop.
 
         Args:
             method: Name of a loss, or `represent`.
             params: Parameters by name.
             buffers: Buffers by name.
             batch: Tensors of the minibatch, as keyword arguments of `Batch`.
+            member: Index of the member of a loop.
 
         Returns:
             The loss or the readouts, and the updated buffers.
         """
+        call = self._calls[member % len(self._calls)]
 
         def one(params: State, buffers: State, batch: Any) -> tuple[Any, State]:
-            return functional_call(self._call, {**params, **buffers}, (method, batch))
+            return functional_call(call, {**params, **buffers}, (method, batch))
 
         if not self.vectorised:
             return one(params, buffers, batch)
@@ -96,29 +97,48 @@ class Program:
     @contextmanager
     def evaluating(self) -> Generator[None]:
         """Set the modules to evaluation mode and disable gradients."""
-        self._call.eval()
+        # A module may be in evaluation mode during training, such as a frozen teacher: restore each mode.
+        modes = [(module, module.training) for call in self._calls for module in call.modules()]
+        for call in self._calls:
+            call.eval()
         try:
             with torch.no_grad():
                 yield
         finally:
-            self._call.train()
+            for module, mode in modes:
+                module.training = mode
+
+
+def without_numbers(model: nn.Module) -> nn.Module:
+    """Return a copy of a model whose parameters and buffers are on the `meta` device."""
+    # `.to("meta")` would separate tensors that modules share.
+    return copy.deepcopy(model, {id(t): _empty(t) for t in (*model.parameters(), *model.buffers())})
 
 
 def _empty(tensor: Tensor) -> Tensor:
-    """Return the tensor without its numbers."""
     bare = tensor.detach().to("meta")
     return nn.Parameter(bare, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else bare
 
 
-def stacked_state(models: Sequence[nn.Module], stacked: bool) -> tuple[State, State]:
-    """Return copies of parameters (as leaves) and buffers, with a member axis if `stacked`."""
+def stacked_state(models: Sequence[nn.Module], stacked: bool = True) -> tuple[State, State]:
+    """Return copies of parameters (as leaves) and buffers, with a member axis if `stacked`.
+
+    Args:
+        models: Models of one structure; a single one if not `stacked`.
+        stacked: Whether the tensors get a leading member axis.
+    """
     calls = [Call(model) for model in models]
     if stacked:
         params, buffers = stack_module_state(calls)  # type: ignore[arg-type]
     else:
         (call,) = calls
         params, buffers = dict(call.named_parameters()), dict(call.named_buffers())
-    fresh = {name: p.detach().clone(memory_format=ORDERED).requires_grad_() for name, p in params.items()}
+    # A parameter without a gradient stays without one: it is frozen, or the objective updates it itself.
+    trained = {name: parameter.requires_grad for name, parameter in calls[0].named_parameters()}
+    fresh = {
+        name: p.detach().clone(memory_format=ORDERED).requires_grad_(trained[name])
+        for name, p in params.items()
+    }
     return fresh, {name: b.detach().clone() for name, b in buffers.items()}
 
 
@@ -130,76 +150,3 @@ def replace_by_name(drawn: State, start: State) -> State:
         else tensor
         for name, tensor in drawn.items()
     }
-
-
-def check_equal_attributes(models: Sequence[nn.Module]) -> None:
-    """Check that plain attributes are equal: under vmap all members use those of member 0.
-
-    Raises:
-        ValueError: If a number, a word or a tuple differs between members.
-    """
-    plain = (bool, int, float, str, tuple, type(None))
-    for name, first in models[0].named_modules():
-        for attribute, value in vars(first).items():
-            if attribute.startswith("_") or not isinstance(value, plain):
-                continue
-            if any(getattr(model.get_submodule(name), attribute) != value for model in models[1:]):
-                where = f"{name}.{attribute}" if name else attribute
-                raise ValueError(f"{where} differs between members of a cohort: make it a buffer")
-
-
-def choose_program(template: nn.Module, batch: Any) -> Program:
-    """Choose vmap unless it is slower (convolutions) or does not support an operation of a loss.
-
-    The loss of every phase is computed for two members.
-
-    Args:
-        template: A model of the objective.
-        batch: A minibatch of two members.
-
-    Returns:
-        The program, which states its reason if it is a loop.
-
-    Raises:
-        ValueError: If a loss is not a single number or has no gradient. Other exceptions of the objective
-            are not changed.
-    """
-    convolutions = any(isinstance(module, _ConvNd) for module in template.modules())
-    reason = "convolutions are not faster with vmap" if convolutions else None
-    trial = Program(template, reason)
-    params, buffers = stacked_state([template, template], True)
-    for phase in phases_of(template):
-        if reason:
-            loss, _ = trial(phase.loss, *tree_map(lambda t: t[0], (params, buffers, batch)))
-            _check_loss(phase, loss, 0)
-            continue
-        try:
-            loss, _ = trial(phase.loss, params, buffers, batch)
-        except (RuntimeError, ValueError, TypeError) as error:
-            loop = Program(template, _operation(error))
-            # An exception here, too, is a fault of the objective and not of vmap.
-            loss, _ = loop(phase.loss, *tree_map(lambda t: t[0], (params, buffers, batch)))
-            _check_loss(phase, loss, 0)
-            return loop
-        _check_loss(phase, loss, 1)
-    return trial
-
-
-def _operation(error: Exception) -> str:
-    # The first sentence names the operation; the rest is advice to developers of torch.
-    first = str(error).strip().splitlines()[0].removeprefix("vmap: ")
-    return f"not supported by vmap: {first.split('. ')[0][:200]}"
-
-
-def _check_loss(phase: Phase, loss: Any, leading: int) -> None:
-    if not isinstance(loss, Tensor):
-        raise ValueError(f"phase {phase.name!r}: a loss is a tensor of one number, got {loss!r}")
-    if loss.ndim != leading:
-        raise ValueError(
-            f"phase {phase.name!r}: a loss is one number (0-d), got shape {tuple(loss.shape[leading:])}"
-        )
-    if not loss.requires_grad:
-        raise ValueError(
-            f"phase {phase.name!r}: the loss has no gradient; compute it in torch from the encoders' "
-            "outputs, without detach() or numpy"
-        )

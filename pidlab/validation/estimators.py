@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.objectives import bounds
+from pidlab.probes.features import normal_scores
 from pidlab.probes.row import interval
 from pidlab.seeds import child, torch_generator
 
@@ -152,39 +153,6 @@ def mutual_information(
             values = _batch_values(critics[loss], x[:, test:], y[:, test:], value, training.batch)
         estimates[name] = _estimate(values.mT, math.log2(training.batch) - 1.0)
     return estimates
-
-
-def normal_scores(
-    rows: Float[Tensor, "members n d"], reference: Float[Tensor, "members m d"]
-) -> Float[Tensor, "members n d"]:
-    """Map each coordinate to the normal quantile of its rank among reference rows.
-
-    The map is increasing in every coordinate, so it preserves mutual information.
-
-    Args:
-        rows: Rows to map, shape (members, n, d).
-        reference: Rows that define the ranks, shape (members, m, d).
-
-    Returns:
-        The scores, shape (members, n, d).
-
-    Example:
-        >>> rows = torch.tensor([[[0.0], [10.0], [-3.0]]])
-        >>> [round(v, 3) for v in normal_scores(rows, rows).flatten().tolist()]
-        [0.0, 0.674, -0.674]
-    """
-    m = reference.shape[1]
-    ordered = reference.mT.sort(-1).values.contiguous()
-    values = rows.mT.contiguous()
-    place = (torch.searchsorted(ordered, values) + torch.searchsorted(ordered, values, right=True)) / 2.0
-    # Linear interpolation between two reference values keeps the ranks of different rows distinct.
-    low = torch.searchsorted(ordered, values, right=True).clamp(1, m - 1)
-    left, right = ordered.gather(-1, low - 1), ordered.gather(-1, low)
-    part = ((values - left) / (right - left).clamp_min(1e-30)).clamp(0.0, 1.0)
-    inside = (values > ordered[..., :1]) & (values < ordered[..., -1:])
-    place = torch.where(inside, low - 0.5 + part, place)
-    # Half a rank of padding keeps the quantiles of the extremes finite.
-    return torch.special.ndtri(((place + 0.5) / (m + 1)).double()).to(rows.dtype).mT
 
 
 class CanonicalCorrelation:

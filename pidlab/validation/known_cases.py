@@ -70,7 +70,7 @@ class Known(Generator):
     @property
     def truth(self) -> Decomposition:
         """Decomposition of the hidden factors, in bits."""
-        return Decomposition(**{term: target.entropy for term, target in self.targets.items()})  # type: ignore[arg-type]
+        return Decomposition(**{term: target.entropy for term, target in self.target_specs.items()})  # type: ignore[arg-type]
 
     @cached_property
     def target_specs(self) -> dict[str, Target]:  # type: ignore[override]

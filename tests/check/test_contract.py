@@ -1,6 +1,8 @@
 """Every rule of the contract finds the objective that breaks it."""
 
+import copy
 import random
+import sys
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from pidlab.check import contract
 from pidlab.check.contract import RULES
 from pidlab.objectives.base import Phase
 from pidlab.objectives.contrastive import nt_xent
+from pidlab.objectives.load import as_objective
 
 
 class Sound(torch.nn.Module):
@@ -207,6 +210,78 @@ def test_buffers_are_no_mistake(make):
     assert found[LOOP].ok
     assert found[DEVICE].ok
     assert not found[LOOP].why
+
+
+class RowDropout(Sound):
+    """Random numbers that differ from row to row, and reach the loss."""
+
+    def forward(self, batch):
+        return super().forward(batch) + F.dropout(self.encoders[0](batch.x1), 0.5).square().mean()
+
+
+class BooleanIndex(Sound):
+    """Selects rows by a condition, as lightly's NTXentLoss; the shape depends on numbers."""
+
+    def forward(self, batch):
+        z = self.encoders[0](batch.x1)
+        return super().forward(batch) + z[z[:, 0] > 0].square().mean()
+
+
+class EmptyBuffer(Sound):
+    def __init__(self, encoders):
+        super().__init__(encoders)
+        self.register_buffer("bank", torch.empty(0))
+
+
+class Teacher(Sound):
+    """A moving average of the encoders that is updated in the loss."""
+
+    def __init__(self, encoders):
+        super().__init__(encoders)
+        self.teacher = copy.deepcopy(encoders).requires_grad_(False)
+
+    def forward(self, batch):
+        with torch.no_grad():
+            for old, new in zip(self.teacher.parameters(), self.encoders.parameters(), strict=True):
+                old.mul_(0.99).add_(0.01 * new)
+            target = self.teacher[0](batch.x1)
+        return super().forward(batch) + (self.encoders[0](batch.x1) - target).square().mean()
+
+
+class SinglePrecision(Sound):
+    def forward(self, batch):
+        z = self.encoders[0](batch.x1)
+        return super().forward(batch) + (z @ torch.ones(z.shape[1], 2)).square().mean()
+
+
+@pytest.mark.parametrize("make", [RowDropout, BooleanIndex, EmptyBuffer, Teacher])
+def test_correct_objectives_pass(make):
+    assert all(finding.ok for finding in findings(make).values())
+
+
+@pytest.mark.parametrize(
+    ("make", "rule", "says"),
+    [
+        (RowDropout, ORDER, "draws random numbers"),
+        (BooleanIndex, DEVICE, "needs numbers"),
+        (SinglePrecision, SLOPE, "cannot be computed in float64"),
+    ],
+)
+def test_a_rule_that_cannot_be_checked_says_why(make, rule, says):
+    finding = findings(make)[rule]
+    assert finding.ok
+    assert finding.why.startswith("not applicable: ")
+    assert says in finding.why
+
+
+class Exits(Sound):
+    def forward(self, batch):
+        sys.exit(0)
+
+
+def test_an_exit_is_a_broken_rule():
+    make = as_objective(Exits)
+    assert [(f.rule, f.ok) for f in contract(make)] == [(NUMBER, False)]
 
 
 def test_a_loss_that_cannot_be_computed_ends_the_examination():

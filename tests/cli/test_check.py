@@ -63,7 +63,6 @@ def run(tmp_path, monkeypatch, capsys):
 @pytest.fixture
 def short(monkeypatch):
     """A profile of few steps beside the floor."""
-    monkeypatch.setattr(profile_module, "SECONDS", 0.0)
     monkeypatch.setattr(profile_module, "SEEDS", 2)
     whole = profile_module.profile
     monkeypatch.setattr(
@@ -78,8 +77,22 @@ def test_check_prints_contract_profile_and_verdict(run, short):
     code, out, _ = run("check", "mine.py:Mine(weight=2)")
     assert code == 0
     assert out.count("ok  ") == 10
-    for word in ("untrained", "mine.py:Mine(weight=2)", "synergy", "10 of 20 steps"):
+    for word in ("untrained", "mine.py:Mine(weight=2)", "synergy"):
         assert word in out
+    assert "undecided" not in out
+
+
+def test_with_a_limited_time_the_verdict_is_undecided(run, short):
+    code, out, _ = run("check", "mine.py:Mine", "--budget", "0.001")
+    assert code == 0
+    assert "mine.py:Mine undecided: 10 of 20 steps within 0.001 s" in out
+
+
+def test_a_rule_that_cannot_be_checked_is_not_a_failure(run, short):
+    code, out, _ = run("check", "mine.py:Looped")
+    assert code == 0
+    assert "n/a no device mistakes" in out
+    assert "not applicable: the loss needs numbers" in out
 
 
 def test_check_as_json(run, short):
@@ -166,3 +179,24 @@ def test_a_world_without_a_truth_is_refused(run, short, tmp_path):
     assert code == 2
     assert "its truth is unknown" in err
     assert err.count("\n") == 1
+
+
+def test_a_file_that_cannot_be_imported_is_a_finding(run, tmp_path):
+    (tmp_path / "exits.py").write_text("import sys\n\nsys.exit(0)\n")
+    code, out, _ = run("check", "exits.py:Loss", "--json")
+    assert code == 1
+    (finding,) = json.loads(out)["contract"]
+    assert finding["rule"] == "it can be imported"
+    assert "SystemExit: 0" in finding["why"]
+
+
+def test_a_loss_of_other_shapes_shows_the_class_to_write(run, tmp_path):
+    (tmp_path / "shaped.py").write_text(
+        "import torch\n\nclass Shaped(torch.nn.Module):\n    def forward(self, online, momentum):\n"
+        "        return online.sum(2).mean()\n"
+    )
+    code, out, _ = run("check", "shaped.py:Shaped")
+    assert code == 1
+    assert "Shaped: does not accept embeddings of shape (32, 32)" in out
+    assert "class MyLoss(torch.nn.Module):" in out
+    assert "return self.loss(online, momentum)" in out

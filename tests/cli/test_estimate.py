@@ -44,6 +44,8 @@ def test_cross_fitted_bits_as_json(tmp_path, capsys, monkeypatch, arrays):
         "probe",
         "converged",
         "headline",
+        "accuracy",
+        "balanced_accuracy",
     }
     best = {(r["readout"], r["target"]): r["captured"] for r in rows if r["headline"]}
     assert len(best) == 9

@@ -83,6 +83,10 @@ def test_kinds_drawn_from_other_files(pidlab, tmp_path):
         (["--term", "sinergy"], "did you mean 'synergy'"),
         (["--readout", "z3"], "there are z12"),
         (["--rows", "readout"], "no option 'rows'"),
+        (["--order", "com"], "did you mean 'comm'"),
+        (["--label", "comm"], "expected REF=NAME"),
+        (["--width", "0"], "must be from 2.0 to 20.0 inches"),
+        (["--font", "serf"], "did you mean 'serif'"),
         (["--name", "a/b"], "expected a name without a folder"),
         (["--out", "/proc/figures"], "choose another --out"),
     ],
@@ -194,3 +198,20 @@ def test_a_failed_write_keeps_the_old_file(pidlab, folder, monkeypatch):
     assert "No space left" in err
     assert (folder / "t.md").read_text() == before
     assert [path.name for path in folder.iterdir() if "partial" in path.name] == []
+
+
+def test_names_order_width_and_font_are_options(pidlab, tmp_path):
+    reference = "mine.py:Loss(weight=2)"
+    rows = table().assign(objective=lambda t: t["objective"].replace("comm", reference))
+    folder = write(tmp_path / "a", rows)
+    options = ["--label", f"{reference}=Ours", "--order", reference]
+    command = ["plot", folder, *options, "--width", "7", "--font", "sans", "--format", "svg"]
+    assert pidlab(*command)[0] == 0
+    text = (folder / "capture.svg").read_text()
+    assert 'width="504pt"' in text
+    assert "DejaVu Sans" in text
+    assert "STIX" not in text
+    assert text.index(">Ours<") < text.index(">untrained (floor)<")
+    assert pd.read_csv(folder / "capture.csv")["objective"].iloc[0] == reference
+    lines = pidlab("table", folder, *options, "--at", "unique=1")[1].splitlines()
+    assert lines[3].split("|")[1].strip() == "Ours"

@@ -40,3 +40,10 @@ def test_readme_is_short():
 def test_notebook_runs(path: Path, tmp_path: Path):
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_has_outputs(path: Path):
+    cells = nbformat.read(path, as_version=4).cells
+    assert any(cell.get("outputs") for cell in cells)
+    assert not any(o.output_type == "error" for cell in cells for o in cell.get("outputs", []))

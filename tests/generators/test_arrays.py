@@ -83,12 +83,17 @@ def test_contents_identify_the_file(written, rows):
     [
         ({"x2": None}, "has no array 'x2': expected x1, x2 and y"),
         ({"x1": np.full((ROWS, 1), np.nan)}, "x1 has values that are not finite"),
-        ({"x1": np.zeros(ROWS)}, r"x1 is float64 of shape \(400,\)"),
+        ({"x1": np.full((ROWS, 1), 1e300)}, "x1 has values that are too large for float32"),
+        ({"x1": np.zeros(())}, r"x1 is float64 of shape \(\)"),
+        ({"x1": np.zeros((ROWS, 0))}, r"x1 is float64 of shape \(400, 0\)"),
+        ({"x1": np.zeros((ROWS, 2), complex)}, "x1 is complex128"),
         ({"x1": np.array([["a"]] * ROWS)}, "x1 is <U1"),
-        ({"y": np.zeros(ROWS)}, "y is float64"),
-        ({"y": np.full(ROWS, -1)}, "whole numbers from 0"),
+        ({"y": np.zeros(ROWS)}, "single class"),
+        ({"y": np.linspace(0, 1, ROWS)}, "not whole numbers, .* divide a continuous target into bins"),
+        ({"y": np.full(ROWS, np.nan)}, "y has values that are not finite"),
+        ({"y": np.zeros((ROWS, 2, 2), int)}, r"y is int64 of shape \(400, 2, 2\)"),
         ({"y": np.zeros(ROWS - 1, int)}, "x1 400, x2 400, y 399"),
-        ({"x1": np.array([[{}]] * ROWS)}, "plain numbers"),
+        ({"x1": np.array([[{}]] * ROWS)}, "it has Python objects; save plain numbers"),
     ],
 )
 def test_invalid_arrays_are_refused(written, changes, why):
@@ -104,7 +109,7 @@ def test_unreadable_files_are_refused(tmp_path):
     for name, why in (
         ("none.npz", "No such file"),
         ("text.npz", "cannot read"),
-        ("one.npy", "plain numbers"),
+        ("one.npy", "a .npy file has one array; save x1, x2 and y"),
         ("few.npz", "9 rows, expected 100 or more"),
     ):
         with pytest.raises(InvalidRequest, match=why):

@@ -66,7 +66,7 @@ def test_samples_have_the_specified_information(n, bins):
     ):
         place = {(0,): 0, (1,): 1, (0, 1): 2}[modalities]
         merged = mutual_information(
-            quantized_source(explained(DESIGN._told[term][place]), DESIGN.classes, bins)
+            quantized_source(explained_variance(DESIGN._block_bits[term][place]), DESIGN.classes, bins)
         )
         assert merged == pytest.approx(DESIGN.target_specs[term].information[modalities], abs=0.02)
         assert_holds(equal_bins(values, bins), sample.targets[term].numpy(), merged)

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -15,6 +16,7 @@ from pidlab.info import (
     conditional_mutual_information,
     gate,
     joint_information,
+    pointwise,
     source_informations,
 )
 from pidlab.info.gates import independent_product
@@ -202,6 +204,30 @@ def test_gates_and_files_are_accepted_by_name(tmp_path):
         assert decompose(path, "imin", normalize=True) == decompose("and", "imin")
     with pytest.raises(InvalidRequest, match="unknown gate 'adn'"):
         decompose("adn")
+
+
+@pytest.mark.parametrize("case", cases("pid_gates"), ids=lambda case: case["name"])
+def test_pointwise_terms_average_to_the_terms(case):
+    pmf = gate(case["name"])
+    for measure in ("sx", "ccs"):
+        local, truth = pointwise(pmf, measure), decompose(pmf, measure)
+        assert local["p"].sum() == pytest.approx(1.0)
+        for term in ("redundant", "unique1", "unique2"):
+            assert (local["p"] * local[term]).sum() == pytest.approx(truth.terms[term], abs=1e-9)
+    local = pointwise(pmf, "sx")
+    assert (local["p"] * local["synergy"]).sum() == pytest.approx(decompose(pmf, "sx").synergy, abs=1e-9)
+    with pytest.raises(InvalidRequest, match="no pointwise terms"):
+        pointwise(pmf, "imin")
+
+
+def test_tensors_and_masked_arrays():
+    tensor = torch.tensor(gate("and"), requires_grad=True)
+    for measure in ("broja", "imin"):
+        assert decompose(tensor, measure) == decompose(gate("and"), measure)
+    assert decompose(tensor.bfloat16(), "imin") == decompose(gate("and"), "imin")
+    assert decompose(np.ma.masked_array(gate("and"), mask=False), "imin") == decompose("and", "imin")
+    with pytest.raises(InvalidRequest, match=r"masked entries; fill them"):
+        decompose(np.ma.masked_greater(gate("and"), 0.2), "imin")
 
 
 def test_normalize_accepts_counts():

@@ -5,7 +5,7 @@ import pytest
 
 from pidlab import InvalidRequest
 from pidlab.info import gate
-from pidlab.info.pmf_files import load_pmf, read_pmf, read_samples
+from pidlab.info.pmf_files import load_pmf, read_pmf
 
 AND = "x1,x2,y,p\n0,0,0,0.25\n0,1,0,0.25\n1,0,0,0.25\n1,1,1,0.25\n"
 
@@ -69,8 +69,16 @@ def npy(array, **how):
         ("t.csv", "x1,x2,y,p,p\n0,0,1,1,0\n", "column p occurs twice"),
         ("t.csv", "", "it is empty"),
         ("t.csv", "x1,x2,y,p\n", "no rows"),
-        ("t.csv", "x1,x2,y,p\n0,0,,1\n", "line 2 has no y"),
-        ("t.csv", "x1,x2,y,p\n0,0\n", "line 2 has no y"),
+        ("t.csv", "x1,x2,y,p\n0,0,,1\n", "line 2: y is missing;"),
+        ("t.csv", "x1,x2,y,p\n0,NA,1,1\n", r"line 2: x2 is missing \(NA\)"),
+        ("t.csv", "x1,x2,y,p\n0,0\n", "line 2 has 2 fields, the header 4"),
+        ("t.csv", "x1,x2,y,p\n0,0,0,1,251\n", "line 2 has 5 fields, the header 4; quote"),
+        ("t.csv", 'x1,x2,y,p\n0,0,0,"1,251"\n', "line 2: p = '1,251' is not a number"),
+        ("t.csv", "x1;x2;y;p\n0;0;0;0,25\n", "line 2: p = '0,25' is not a number; write it as 0.25"),
+        ("t.csv", AND.split("\n", 1)[1], "first line holds data; add the header line x1,x2,y,p"),
+        ("t.csv", AND.replace(",p", ",count"), "no column p .* --columns"),
+        ("t.csv", AND + "1.0,1,1,0\n", "1, 1, 1 is given twice"),
+        ("t.json", "[[0, 0, null, 1]]", r"row 1: y is missing \(None\)"),
         ("t.csv", "x1,x2,y,p\n0,0,0,half\n", "line 2: p = 'half' is not a number"),
         ("t.csv", "x1,x2,y,p\n0,0,0,nan\n", "is not finite"),
         ("t.csv", AND.replace("0.25", "3"), "sum to 12, not 1 .*--normalize"),
@@ -115,17 +123,6 @@ def test_a_missing_file_is_refused(tmp_path):
         read_pmf(tmp_path / "folder.npy")
 
 
-def test_samples_are_counted(tmp_path):
-    codes, table = read_samples(write(tmp_path, "s.csv", "x1,x2,y\na,0,no\na,1,no\nb,1,yes\nb,1,yes\n"))
-    assert codes.tolist() == [[0, 0, 0], [0, 1, 0], [1, 1, 1], [1, 1, 1]]
-    assert table.values.sum() == 4
-    assert table.values[1, 1, 1] == 2
-    with pytest.raises(InvalidRequest, match="no column y"):
-        read_samples(write(tmp_path, "t.csv", "x1,x2\n0,0\n"))
-    with pytest.raises(InvalidRequest, match=r"samples are read from a \.csv"):
-        read_samples(tmp_path / "s.json")
-
-
 def test_load_pmf_accepts_gates_and_files(tmp_path):
     assert np.array_equal(load_pmf("syn").values, gate("xor"))
     assert np.array_equal(load_pmf(str(write(tmp_path, "and.csv", AND))).values, gate("and"))
@@ -135,7 +132,34 @@ def test_load_pmf_accepts_gates_and_files(tmp_path):
         load_pmf("xor.csv")
 
 
-def test_columns_with_too_many_symbols_are_refused(tmp_path):
-    rows = "".join(f"{i / 7},{i / 3},{i}\n" for i in range(400))
-    with pytest.raises(InvalidRequest, match=r"400 x 400 x 400 symbols .* bin"):
-        read_samples(write(tmp_path, "s.csv", "x1,x2,y\n" + rows))
+def test_numbers_of_equal_value_are_one_symbol(tmp_path):
+    text = "x1,x2,y,p\n0,0,0,.25\n0.0,1,1,.25\n1,0,1,.25\n1.0,1,0,.25\n"
+    table = read_pmf(write(tmp_path, "t.csv", text))
+    assert table.symbols[0] == ("0", "1")
+    assert np.array_equal(table.values, gate("xor"))
+    document = [[0, 0, 0, 0.25], [0.0, 1, 1, 0.25], [1, 0, 1, 0.25], [1, 1.0, 0, 0.25]]
+    assert np.array_equal(read_pmf(write(tmp_path, "t.json", json.dumps(document))).values, gate("xor"))
+
+
+@pytest.mark.parametrize(
+    "symbols", [("007", "7"), ("9007199254740993", "9007199254740992"), ("1e3", "1e4"), ("a", "A")]
+)
+def test_different_symbols_stay_apart(tmp_path, symbols):
+    text = "".join(f"{symbol},0,0,.5\n" for symbol in symbols)
+    table = read_pmf(write(tmp_path, "t.csv", "x1,x2,y,p\n" + text))
+    assert set(table.symbols[0]) == set(symbols)
+
+
+@pytest.mark.parametrize("separator", [";", "\t", ", "])
+def test_separators_are_detected(tmp_path, separator):
+    path = write(tmp_path, "and.csv", AND.replace(",", separator))
+    assert np.array_equal(read_pmf(path).values, gate("and"))
+    path = write(tmp_path, "and.tsv", AND.replace(",", separator))
+    assert np.array_equal(read_pmf(path).values, gate("and"))
+
+
+def test_columns_are_selected_by_name(tmp_path):
+    path = write(tmp_path, "t.csv", AND.replace("x1,x2,y,p", "left,right,target,mass"))
+    assert np.array_equal(read_pmf(path, columns=("left", "right", "target", "mass")).values, gate("and"))
+    path = write(tmp_path, "t.csv", AND.replace("x1,x2,y", "left,right,target"))
+    assert np.array_equal(read_pmf(path, columns=("left", "right", "target")).values, gate("and"))

@@ -3,14 +3,15 @@
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
+from training_by_hand import MEMBER, member_for, members, modalities_of
 
-from pidlab import Atoms, InvalidRequest, load_objective
+from pidlab import InvalidRequest, load_objective
 from pidlab.check import contract
 from pidlab.check.contract import RULES
 from pidlab.defaults import Training
 from pidlab.objectives import objectives
 from pidlab.objectives.base import represent
-from pidlab.training import Member, train
+from pidlab.training import train
 from pidlab.training.cohort import build
 
 NAMES = [
@@ -23,9 +24,12 @@ NAMES = [
     "factorcl-sup(conditional='concat', heads='term')",
     "factorcl-ssl(critic='concat', heads='term', sum='appendix')",
     "supcon(normalize=False)",
+    "infmasking(fusion='transformer')",
+    "symile(negatives='n_squared')",
+    "siglip(pairs='views')",
+    "lejepa(pairs='views')",
 ]
 SETTINGS = Training(steps=3, batch=32, hidden=16)
-MEMBER = Member(Atoms(), 0)
 
 
 # The fits of factorcl-*, read elsewhere, and CoMM with terms of its own loss left out.
@@ -36,24 +40,25 @@ REPEATED = {"ourcl-sup", "ourcl-ssl", "comm(terms='joint')", "comm(terms='unimod
     "name", [pytest.param(n, marks=[pytest.mark.slow] if n in REPEATED else []) for n in NAMES]
 )
 def test_contract(name):
-    found = list(contract(load_objective(name)))
+    found = list(contract(load_objective(name), member_for(name).generator))
     assert len(found) == len(RULES)
     assert not [f for f in found if not f.ok or "warning" in f.why]
 
 
 @pytest.mark.parametrize("name", objectives())
 def test_readouts_have_equal_widths(name):
-    model = build(load_objective(name), MEMBER, SETTINGS, "cpu")
-    readouts = represent(model, MEMBER.generator.sample(4).x)
-    dim = SETTINGS.dim
-    widths = {"z1": dim, "z2": dim, "z12": 2 * dim, "encoder": 2 * dim}
+    member = member_for(name)
+    model = build(load_objective(name), member, SETTINGS, "cpu")
+    readouts = represent(model, member.generator.sample(4).x)
+    dim, count = SETTINGS.dim, modalities_of(name)
+    widths = {"z12": count * dim, "encoder": count * dim}
     # a factor's readout is one half of every code
     assert {k: z.shape[1] for k, z in readouts.items()} == {k: widths.get(k, dim) for k in readouts}
 
 
 @pytest.mark.parametrize("name", objectives())
 def test_a_cohort_is_one_program(name):
-    fitted = train(load_objective(name), [MEMBER, Member(Atoms(unique1=0.3), 1)], SETTINGS)
+    fitted = train(load_objective(name), members(2, modalities_of(name)), SETTINGS)
     assert fitted.program.name == "vmap"
     assert not fitted.failed
 

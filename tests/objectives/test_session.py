@@ -1,6 +1,9 @@
 """Classes and callables of the running session have references, with which they can be swept."""
 
+import linecache
+import sys
 from functools import partial
+from types import ModuleType
 
 import pytest
 import torch
@@ -62,7 +65,7 @@ def test_a_local_class_is_registered_with_a_digest_of_its_source():
     assert reference.endswith(":make_class.Local")
     digest = source_digest(reference)
     assert len(digest) == 16
-    assert load_objective(reference).make.func is local
+    assert load_objective(reference).make.target is local
     # the same code and values give the same identity, other values in its closure another
     assert source_digest(reference_of(make_class(1.0))) == digest
     assert source_digest(reference_of(make_class(3.0))) != digest
@@ -90,6 +93,20 @@ def test_code_without_a_source_is_refused():
     exec("def loss(z1, z2):\n    return (z1 - z2).sum()", namespace)
     with pytest.raises(InvalidRequest, match="source code cannot be read; define it in a file"):
         reference_of(namespace["loss"])
+
+
+def test_class_of_a_notebook_cell_has_a_reference(monkeypatch):
+    def reference(factor):
+        text = f"class Loss:\n    def forward(self, batch):\n        return {factor} * batch.x1.mean()\n"
+        name = f"<cell {factor}>"
+        linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
+        # A kernel's __main__ has no file.
+        namespace = {"__name__": "notebook"}
+        exec(compile(text, name, "exec"), namespace)
+        monkeypatch.setitem(sys.modules, "notebook", ModuleType("notebook"))
+        return source_digest(reference_of(namespace["Loss"]))
+
+    assert reference(2) == reference(2) != reference(3)
 
 
 def test_what_is_not_callable_is_refused():

@@ -78,5 +78,5 @@ def test_cross_self_is_the_mean_over_pairs_and_over_modalities():
 
 @pytest.mark.parametrize("name", ["factorcl-sup", "factorcl-ssl"])
 def test_what_is_of_two_modalities_says_so(name):
-    with pytest.raises(ValueError, match="two modalities, got 3"):
+    with pytest.raises(ValueError, match=r"two modalities, got 3"):
         build(load_objective(name), MEMBER, SETTINGS, "cpu")

@@ -20,7 +20,9 @@ from pidlab import (
 )
 from pidlab.defaults import Training
 from pidlab.objectives import load
-from pidlab.objectives.load import PairLoss, source_digest
+from pidlab.objectives.adapters import LabelLoss, PairLoss, ScaledPairLoss
+from pidlab.objectives.load import source_digest
+from pidlab.registry import parse
 from pidlab.training import Member, train
 from pidlab.training.cohort import build
 
@@ -197,6 +199,44 @@ def test_what_a_module_lacks_is_its_own_affair(folder):
             load_objective(reference)
 
 
+MUTATING = """
+    import torch
+
+    class Mutating(torch.nn.Module):
+        def __init__(self, encoders, *, a=None):
+            super().__init__()
+            self.encoders = encoders
+            a.append(len(a))
+            self.factor = float(len(a))
+        def forward(self, batch):
+            return self.factor * self.encoders[0](batch.x1).square().mean()
+"""
+
+
+def test_a_constructor_that_changes_its_argument_does_not_change_that_of_the_next_model(folder):
+    (folder / "mutating.py").write_text(textwrap.dedent(MUTATING))
+    make = load_objective("mutating.py:Mutating(a=[])")
+    factors = {build(make, Member(Atoms(), s), SETTINGS, "cpu").factor for s in range(3)}
+    assert factors == {1.0}
+    assert (
+        build(load_objective("mutating.py:Mutating(a=[])"), Member(Atoms(), 0), SETTINGS, "cpu").factor == 1
+    )
+
+
+def test_an_argument_has_one_spelling():
+    names = [f"name{i}" for i in range(20)]
+    text = "x(a={" + ", ".join(f"{name!r}: 1" for name in reversed(names)) + "})"
+    assert str(parse(text)) == str(parse("x(a={" + ", ".join(f"{name!r}: 1" for name in names) + "})"))
+    with pytest.raises(InvalidRequest, match="is a set; use a list"):
+        parse("x(a={3, 2})")
+
+
+@pytest.mark.parametrize("text", ["x(a=1e999)", "x(-1e999)", "x(a=[1, {'b': 1e400}])"])
+def test_a_number_that_is_not_finite_is_refused(text):
+    with pytest.raises(InvalidRequest, match="not a finite number"):
+        parse(text)
+
+
 # lightly's losses, as they are installed.
 
 
@@ -257,3 +297,88 @@ def test_lightly_gives_its_golden_numbers_through_us(lightly, case):
     for k, grad in zip(("z0", "z1"), torch.autograd.grad(loss, z), strict=True):
         expected = torch.tensor(case["outputs"][f"grad_loss_{k}"], dtype=torch.float64)
         torch.testing.assert_close(grad, expected, rtol=1e-5, atol=1e-7)
+
+
+# pytorch-metric-learning and open_clip, as they are installed.
+
+PML = [
+    "NTXentLoss(temperature=0.1)",
+    "TripletMarginLoss",
+    "ContrastiveLoss",
+    "SupConLoss",
+    "MultiSimilarityLoss",
+]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("loss", PML)
+def test_metric_learning_losses_train_on_embeddings_and_labels(loss):
+    pytest.importorskip("pytorch_metric_learning")
+    made = model(f"pytorch_metric_learning.losses:{loss}")
+    assert isinstance(made, LabelLoss)
+    history = losses(load_objective(f"pytorch_metric_learning.losses:{loss}"))
+    assert history.isfinite().all()
+    assert history[0].ne(history[-1]).all()
+
+
+@pytest.fixture
+def open_clip(monkeypatch):
+    """open_clip's loss file without the rest of open_clip, which needs torchvision."""
+    spec = importlib.util.find_spec("open_clip")
+    if spec is None or spec.submodule_search_locations is None:
+        pytest.skip("open_clip is not installed")
+    package = types.ModuleType("open_clip")
+    package.__path__ = [*spec.submodule_search_locations]
+    monkeypatch.setitem(sys.modules, "open_clip", package)
+    yield
+    monkeypatch.delitem(sys.modules, "open_clip.loss", raising=False)
+
+
+@pytest.mark.parametrize("name", ["ClipLoss", "SigLipLoss"])
+def test_open_clip_losses_train_with_a_learned_scale(open_clip, name):
+    made = model(f"open_clip.loss:{name}")
+    assert isinstance(made, ScaledPairLoss)
+    assert (made.bias is not None) == (name == "SigLipLoss")
+    history = losses(load_objective(f"open_clip.loss:{name}"))
+    assert history.isfinite().all()
+    assert history[0].ne(history[-1]).all()
+
+
+def test_open_clip_loss_equals_the_built_in_one(open_clip):
+    from pidlab.objectives.contrastive import clip_loss
+
+    loss = model("open_clip.loss:ClipLoss").loss
+    z1, z2 = (torch.nn.functional.normalize(z, dim=-1) for z in torch.arange(64.0).sin().view(2, 8, 4))
+    torch.testing.assert_close(loss(z1, z2, torch.tensor(5.0)), clip_loss(z1, z2, torch.tensor(5.0)))
+
+
+@of_lightly
+@pytest.mark.parametrize(
+    ("reference", "given"),
+    [
+        ("lightly.loss.swav_loss:SwaVLoss", "high_resolution_outputs, low_resolution_outputs"),
+        ("lightly.loss.dino_loss:DINOLoss", "teacher_out, student_out"),
+        ("lightly.loss.koleo_loss:KoLeoLoss", "x"),
+        ("lightly.loss.wmse_loss:WMSELoss", "input"),
+        ("lightly.loss.frossl_loss:FroSSLLoss", "z_views"),
+        ("lightly.loss.msn_loss:MSNLoss", "anchors, targets, prototypes"),
+    ],
+)
+def test_a_loss_of_other_inputs_shows_the_class_to_write(lightly, reference, given):
+    with pytest.raises(InvalidRequest) as caught:
+        load_objective(reference)
+    first, *example = str(caught.value).splitlines()
+    assert f"the loss takes ({given}), expected (z1, z2)" in first
+    assert len(example) == 6
+    # the shown class is valid Python with the loss's own arguments
+    compile(textwrap.dedent("\n".join(example)), "example", "exec")
+    assert f"return self.loss({given})" in example[-1]
+
+
+def test_a_setting_without_a_default_is_given_in_the_reference(folder):
+    (folder / "strict.py").write_text(
+        "def loss(z1, z2, weight):\n    return weight * (z1 - z2).square().mean()\n"
+    )
+    assert isinstance(model("strict.py:loss(weight=2.0)"), PairLoss)
+    with pytest.raises(InvalidRequest, match=r"strict\.py:loss needs weight"):
+        load_objective("strict.py:loss")

@@ -1,6 +1,9 @@
 """The page in a headless Chromium, from disk."""
 
+import dataclasses
+
 import browser
+import pandas as pd
 import pytest
 from made_results import drawn
 
@@ -35,6 +38,8 @@ def page(tmp_path_factory):
 def shown(opened, page):
     opened.open("about:blank")
     opened.open(page)
+    assert opened.run("return document.querySelector('details.long').open") is False
+    opened.run("document.querySelector('details.long').open = true")
     yield opened
     assert opened.logged() == []  # no error, nothing that the policy of the page had to block
 
@@ -60,10 +65,10 @@ def test_the_page_opens_with_all_rows(shown):
 
 
 def test_filters_by_objective_term_and_words(shown):
-    choose(shown, "by-objective", "comm")
+    choose(shown, "by-objective", "CoMM")
     choose(shown, "by-term", "synergy")
     rows = shown.run(TABLE, MAIN)
-    assert {(r["objective"], r["term"]) for r in rows} == {("comm", "synergy")}
+    assert {(r["objective"], r["term"]) for r in rows} == {("CoMM", "synergy")}
     assert status(shown) == "3 of 36 rows"
     shown.type("#by-text", "UNIQUE1=0.5")
     (row,) = shown.run(TABLE, MAIN)
@@ -123,9 +128,9 @@ def test_empty_cells_are_sorted_last(shown):
 
 
 def test_a_link_opens_all_probes(shown):
-    assert shown.run("return document.querySelector('details').open") is False
+    assert shown.run("return document.querySelector('details.probes').open") is False
     shown.click("a[href*='probes=1']")
-    assert shown.until("return document.querySelector('details').open") is True
+    assert shown.until("return document.querySelector('details.probes').open") is True
     rows = shown.run(TABLE, PROBES)
     assert {r["term"] for r in rows} == {"synergy", "synergy:1"}
     assert {r["probe"] for r in rows} == {"linear", "mlp"}
@@ -149,21 +154,30 @@ def test_only_tables_scroll_on_a_phone(shown):
     assert wide == [390, 390]
 
 
-def test_print_hides_the_controls_and_opens_the_tables(shown):
+def test_print_hides_controls_and_long_tables(shown):
     shown.devtools("Emulation.setEmulatedMedia", media="print")
-    shown.run("window.dispatchEvent(new Event('beforeprint'))")
     display = "return getComputedStyle(document.querySelector(arguments[0])).display"
     try:
-        assert shown.run(display, "form") == shown.run(display, "nav") == "none"
-        assert shown.run("return document.querySelector('details').open") is True
+        for hidden in ("form", "nav", "details.long", "details.probes"):
+            assert shown.run(display, hidden) == "none"
+        assert shown.run(display, ".verdicts") == "table"
     finally:
         shown.devtools("Emulation.setEmulatedMedia", media="")
-    assert len(shown.run(TABLE, PROBES)) == 90
+
+
+def test_the_headline_readout_is_the_default_filter(opened, tmp_path):
+    found = drawn(tmp_path)
+    more = pd.concat([found.table, found.table.assign(readout="z1")], ignore_index=True)
+    opened.open(write_report(dataclasses.replace(found, table=more), tmp_path).as_uri())
+    assert status(opened) == "36 of 72 rows"
+    opened.run("document.querySelector('form button').click()")
+    assert status(opened) == "72 of 72 rows"
 
 
 def test_many_rows_are_shown_in_parts(opened, tmp_path):
     found = drawn(tmp_path, points=tuple(i / 99 for i in range(100)), seeds=(0,))
     opened.open(write_report(found, tmp_path).as_uri())
+    opened.run("document.querySelector('details.long').open = true")
     count = "return document.querySelector('#sweep0-captured').tBodies[0].rows.length"
     assert opened.run(count) == 500
     opened.click("#sweep0-captured-count button")

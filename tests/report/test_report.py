@@ -21,8 +21,10 @@ from pidlab.report.grids import (
     captured_grid,
     probes_grid,
     truth_grid,
+    verdicts,
 )
 from pidlab.results.folder import Results
+from pidlab.results.formatting import format_objective
 
 EMPTY = {"input", "meta", "br", "img", "link", "hr"}
 
@@ -139,7 +141,7 @@ def test_the_page_states_the_settings_and_how_the_truth_is_known(whole):
     assert "Known by design; exact." in text
     assert "samples fresh in each step" in text
     assert "python 3.11" in text
-    assert "cff-version" in text
+    assert "@software{pidlab," in text
     assert "Claims: 0 of 2 met" in text
     assert "not evaluated ; no such term" in text
 
@@ -152,7 +154,7 @@ def test_means_and_intervals_over_seeds():
     rows = [dict(zip(heads, row, strict=True)) for row in grid.rows]
     assert len(rows) == 3 * 3 * 4  # points, objectives, terms; without auxiliary targets
     (row,) = [
-        r for r in rows if (r["objective"], r["unique1 = unique2"], r["term"]) == ("comm", "0.5", "unique1")
+        r for r in rows if (r["objective"], r["unique1 = unique2"], r["term"]) == ("CoMM", "0.5", "unique1")
     ]
     # .25, .30, .35: half-width t(.975, 2) * .05 / sqrt(3)
     half = stats.t.ppf(0.975, 2) * 0.05 / math.sqrt(3)
@@ -173,7 +175,7 @@ def test_all_probes_are_in_the_second_table():
     heads = [c.label for c in grid.columns]
     rows = [dict(zip(heads, row, strict=True)) for row in grid.rows]
     assert len(rows) == 3 * 3 * 5 * 2
-    mine = [r for r in rows if r["objective"] == "comm" and r["term"] == "synergy:1"]
+    mine = [r for r in rows if r["objective"] == "CoMM" and r["term"] == "synergy:1"]
     assert {(r["probe"], r["chosen"]) for r in mine} == {("linear", "0 of 3"), ("mlp", "3 of 3")}
 
 
@@ -243,7 +245,7 @@ def test_markup_in_names_is_escaped(tmp_path):
     assert len(shown.all("script")) == 4 + 1  # the data of four tables, and one that runs
     assert "<img src=x onerror=alert(1)>" in shown.text
     data = [json.loads(d) for tag, d in shown.texts if tag == "script" and d.startswith("{")]
-    assert {row[0] for table in data for row in table["rows"]} == {HOSTILE, "comm"}
+    assert {row[0] for table in data for row in table["rows"]} == {format_objective(HOSTILE), "CoMM"}
 
 
 def test_scripts_and_external_links_of_a_figure_are_removed(tmp_path):
@@ -340,3 +342,29 @@ def test_a_table_that_is_not_a_sweep_is_shown_unchanged(tmp_path):
     assert [column["filter"] for column in data[0]["columns"]] == ["", "term", "", ""]
     assert "Levels quick" in shown.text
     assert shown.all("b") == []
+
+
+def test_shares_of_each_term_are_stated_with_the_floor(tmp_path):
+    found = results()
+    better = (found.table["objective"] == "comm") & (found.table["term"] == "synergy")
+    found.table.loc[better, "captured"] = 0.99 + 0.001 * found.table.loc[better, "seed"]
+    terms, table = verdicts(found, Points(found))
+    assert terms == ["redundancy R", "unique information U1", "unique information U2", "synergy S"]
+    by_name = {name: [(cell.share, cell.kind) for cell in cells] for name, cells in table}
+    assert by_name["CoMM"] == [("60 %", "within")] * 3 + [("99 %", "above")]
+    assert by_name["untrained (floor)"] == [("60 %", "reference")] * 4
+    assert dict(table)["CoMM"][1].hint == "above the floor at 0 of 2 points"
+    assert "99 %" in page(found, tmp_path).text
+
+
+def test_objectives_have_the_names_of_the_user(tmp_path):
+    shown = page(results(), tmp_path, labels={"comm": "Ours"})
+    assert "Ours" in shown.text
+    data = [json.loads(d) for tag, d in shown.texts if tag == "script" and d.startswith("{")]
+    assert {row[0] for row in data[0]["rows"]} == {"Ours", "untrained (floor)", "supervised (ceiling)"}
+
+
+def test_the_figure_precedes_verdicts_claims_and_settings(whole):
+    places = [tag.get("id") for _, tag in whole.tags if tag.get("id") in
+              ("figures", "verdicts", "claims", "numbers", "settings")]  # fmt: skip
+    assert places == ["figures", "verdicts", "claims", "numbers", "settings"]

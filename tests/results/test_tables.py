@@ -47,7 +47,7 @@ def test_the_best_value_is_bold_but_never_floor_or_ceiling():
         + " | ".join(f"{term} [bits]" for term in ("redundant", "unique1", "unique2", "synergy"))
         + " |"
     )
-    comm = "| 1 | comm | " + " | ".join(["**0.66 ± 0.27**"] * 4) + " |"
+    comm = "| 1 | CoMM | " + " | ".join(["**0.66 ± 0.27**"] * 4) + " |"
     assert lines[-1] == comm
 
 
@@ -76,10 +76,10 @@ def test_no_value_is_best_where_the_truth_is_zero():
 
 
 def test_latex_uses_booktabs_units_and_escapes():
-    found = rows().assign(objective=lambda t: t["objective"].replace("comm", "my_loss.py:Mine{50%}"))
+    found = rows().assign(objective=lambda t: t["objective"].replace("comm", "my_loss.py:Mine{50%_}"))
     found.loc[found["objective"] == "untrained", "captured"] = 0.3
     text = to_latex(captured_table(found, DIRECTIONS, at={"unique": 1}))
-    for part in (r"\toprule", r"\midrule", r"\bottomrule", r"$U_1$ [bits]", r"my\_loss.py:Mine\{50\%\}"):
+    for part in (r"\toprule", r"\midrule", r"\bottomrule", r"$U_1$ [bits]", r"Mine\{50\%\_\}"):
         assert part in text
     assert r"$\mathbf{0.66 \pm 0.27}$" in text
     assert {line.count("&") for line in text.splitlines() if line.endswith(r"\\")} == {4}
@@ -92,8 +92,18 @@ def test_a_single_seed_has_no_interval_and_a_missing_readout_no_number():
     only = one[one["term"] == "redundant"].assign(term="y")
     text = " ".join(to_markdown(captured_table(only)).split())
     assert "I(z1;y) [bits]" in text
-    assert "| cross | | **0.50** |" in text
+    assert "| CLIP (cross) | | 0.50 |" in text
     assert "±" not in text
+
+
+def test_two_seeds_have_no_interval():
+    assert "±" not in to_markdown(captured_table(table(points=(1.0,), seeds=(0, 1))))
+
+
+def test_names_of_objectives_and_their_order():
+    captured = captured_table(rows(), DIRECTIONS, order=["comm"], labels={"comm": "Ours"}, at={"unique": 1})
+    assert [row.label for row in captured.rows][:3] == ["truth", "Ours", "untrained (floor)"]
+    assert pd.read_csv(io.StringIO(to_csv(captured)))["objective"].tolist()[1] == "comm"
 
 
 def test_an_unknown_format_is_refused():

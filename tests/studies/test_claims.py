@@ -134,3 +134,11 @@ def test_an_invalid_claim_is_refused_with_its_column(text, column, says):
         parse_claim(text)
     assert f"column {column}:" in str(refused.value)
     assert says in str(refused.value)
+
+
+def test_unique_stands_for_both_unique_terms():
+    claim = parse_claim("captured(unique=0.5) <= 1 at unique=1")
+    assert claim.at == (("unique1", 1.0), ("unique2", 1.0))
+    assert claim.calls[0].rows == (("unique1", 0.5), ("unique2", 0.5))
+    with pytest.raises(InvalidRequest, match="column 23: unique1 is given twice"):
+        parse_claim("1 <= 2 at unique1=1,  unique=1")

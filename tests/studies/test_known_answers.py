@@ -69,7 +69,7 @@ def run(tmp_path):
         path = tmp_path / "exam.toml"
         path.write_text(text)
         named = NamedStudy("exam", path, read_study(path))
-        return run_study(named, "quick", tmp_path / "runs", tmp_path / "figures").verdicts
+        return run_study(named, "quick", tmp_path / "runs", tmp_path / "figures").claims
 
     return run_
 
@@ -94,6 +94,18 @@ def test_only_missing_parts_are_computed(run, computed):
     assert computed[4:] == ["exam"]  # the coverage of the first run is still stored
     run(TEXT.replace('"all", ', '"all", "mod3", '))
     assert computed[5:] == ["quick", "standard", "coverage"]
+
+
+def test_damaged_parts_are_computed_again(run, computed, tmp_path):
+    run()
+    first = (tmp_path / "figures/exam/known-answers/results.csv").read_bytes()
+    files = sorted((tmp_path / "runs").rglob("*.csv.gz"))
+    assert len(files) == 3
+    for size, file in enumerate(files):
+        file.write_bytes(file.read_bytes()[: size * 20])
+    run()
+    assert len(computed) == 6
+    assert (tmp_path / "figures/exam/known-answers/results.csv").read_bytes() == first
 
 
 def test_invalid_settings_are_refused(run, computed):

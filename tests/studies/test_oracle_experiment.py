@@ -89,8 +89,8 @@ def contents(folder):
 def test_a_study_with_oracles_runs_and_resumes(tmp_path):
     study, notes = named(tmp_path / "tiny.toml"), Notes()
     done = run_study(study, "quick", tmp_path / "runs", tmp_path / "figures", progress=notes)
-    assert [one.met for one in done.verdicts] == [True, False, True]
-    assert [one.points[0].seeds for one in done.verdicts] == [2, 2, 2]
+    assert [one.met for one in done.claims] == [True, False, True]
+    assert [one.points[0].seeds for one in done.claims] == [2, 2, 2]
     assert notes.lines[0] == "cross, oracles: 4 runs"
     task = pd.read_csv(tmp_path / "figures/tiny/task/results.csv")
     assert tuple(task) == COLUMNS
@@ -135,8 +135,8 @@ def test_a_loss_that_is_not_finite_fails_only_its_objective(tmp_path, monkeypatc
     )
     done = run_study(named(tmp_path / "tiny.toml", text), "quick", tmp_path / "runs", tmp_path / "figures")
     assert done.failures == {"task": {"cross": "cross: the loss is not finite from step 0 on"}}
-    assert [one.met for one in done.verdicts] == [False, False, True]
-    assert "not finite" in done.verdicts[0].failure
+    assert [one.met for one in done.claims] == [False, False, True]
+    assert "not finite" in done.claims[0].failure
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_a_study_is_probed_through_noise_and_resumes(tmp_path, monkeypatch):
 
     monkeypatch.setattr("pidlab.sweeps.readability.strained", counted)
     named, folders = study(tmp_path), (tmp_path / "runs", tmp_path / "figures")
-    (claim,) = run_study(named, "quick", *folders).verdicts
+    (claim,) = run_study(named, "quick", *folders).claims
     assert claim.met
     assert len(claim.points) == 2  # an argument for sigma leaves the widths as points
     rows = read_results(tmp_path / "figures/noisy/readability").table

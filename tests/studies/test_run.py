@@ -100,12 +100,12 @@ def test_a_study_runs_resumes_and_is_checked(command, tmp_path):
 
     code, out, _ = command("study", "check", "tiny")
     assert code == 1, err
-    assert "1 of 2 claims met" in out
-    assert "finding: not after two steps" in out
-    assert "2 seeds, the 95 % t-interval" in out
+    assert "1 supported, 0 undecided, 1 refuted" in out
+    assert "not after two steps" in out
+    assert "2 seeds, 95 % t-interval of the difference" in out
     assert (listed()["status"], listed()["met"], len(listed()["unmet"])) == ("run at quick", 1, 1)
 
-    # A changed claim is judged on the stored results; exit code 0 if all claims are met.
+    # A changed claim is judged on the stored results; exit code 0 if none is refuted.
     change(tmp_path, ">= 0.9", "<= 0.9")
     code, out, _ = command("study", "check", "tiny", "--json")
     assert (code, json.loads(out)["met"]) == (0, 2)
@@ -275,3 +275,44 @@ def test_known_answers_is_an_experiment(command, tmp_path):
     assert contents(tmp_path / "figures") == first
     with pytest.raises(InvalidRequest, match="no results"):
         read_results(tmp_path / "figures" / "exam")
+
+
+def test_damaged_records_are_replaced_by_a_rerun(command, tmp_path):
+    assert command("study", "run", "tiny")[0] == 0
+    first = contents(tmp_path / "figures")
+    record = tmp_path / "figures/tiny/provenance.json"
+    text = record.read_text()
+    for damaged in (
+        text[: len(text) // 2],
+        "[]",
+        '{"study": "tiny"}',
+        text.replace('"captured"', '"../../x"'),
+    ):
+        record.write_text(damaged)
+        code, _, err = command("study", "check", "tiny")
+        assert (code, "no results" in err) == (2, True)
+        assert command("study", "list", "--json")[0] == 0
+        assert command("study", "run", "tiny")[0] == 0
+        assert contents(tmp_path / "figures") == first
+
+
+def test_a_file_name_that_starts_with_a_dot_is_refused(command, tmp_path):
+    (tmp_path / "studies/tiny.toml").rename(tmp_path / "...toml")
+    before = contents(tmp_path)
+    code, _, err = command("study", "run", "...toml")
+    assert (code, "must not start with a dot" in err) == (2, True)
+    assert contents(tmp_path) == before
+
+
+def test_studies_outside_the_folder_studies_are_listed(command, tmp_path):
+    def listed():
+        return {row["name"]: row["status"] for row in json.loads(command("study", "list", "--json")[1])}
+
+    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'mine'\n")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "studies/tiny.toml").rename(tmp_path / "other/elsewhere.toml")
+    (tmp_path / "here.toml").write_text(TINY)
+    assert listed()["here"] == "not run"
+    assert not {"elsewhere", "pyproject"} & set(listed())
+    assert command("study", "run", "other/elsewhere.toml")[0] == 0
+    assert listed()["elsewhere"] == "run at quick"

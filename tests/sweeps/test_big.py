@@ -163,7 +163,7 @@ def test_a_large_sweep_shows_some_points_and_writes_all(tmp_path, monkeypatch):
     assert list(pd.read_csv(tmp_path / "captured.csv")["unique1"].unique()) == [0.0, 0.5, 1.0]
     pd.testing.assert_frame_equal(part.table, whole.table)
     assert {figure.get_suptitle() for figure in drawn} == {"3 of 5 points; results.csv has all"}
-    note = "About 3 of 5 points, evenly along every axis; results.csv has them all."
+    note = "About 3 of 5 points, spread evenly along each axis; results.csv has all."
     assert note not in page
     assert (tmp_path / "report.html").read_text().count(note) == 3
     assert json.loads((tmp_path / "provenance.json").read_text())["runs"] == part.runs == 10

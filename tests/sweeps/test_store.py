@@ -127,8 +127,7 @@ def test_a_second_sweep_of_a_folder_is_refused_and_changes_nothing(stored, monke
         assert {p.name: p.read_bytes() for p in stored.iterdir()} == before
     assert (code, out) == (2, "")
     assert (
-        err
-        == f"error: another sweep is writing to {stored}: wait until it ends, or choose another --out\n"
+        err == f"error: another sweep is writing to {stored}: wait until it ends, or choose another --out\n"
     )
     with lock_folder(stored):
         pass

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 import torch
-from training_by_hand import MEMBER, members, parameters, plain
+from training_by_hand import MEMBER, members, modalities_of, parameters, plain
 
 from pidlab import (
     Atoms,
@@ -31,15 +31,16 @@ TRAINED = [
 def test_a_cohort_gives_what_a_loop_gives(name):
     # a batch more than a chunk has
     training = Training(steps=9)
-    together = train(load_objective(name), members(5), training)
+    modalities = modalities_of(name)
+    together = train(load_objective(name), members(5, modalities), training)
     assert together.program.name == "vmap"
-    for i, member in enumerate(members(5)):
+    for i, member in enumerate(members(5, modalities)):
         model, losses = plain(load_objective(name), member, training)
         # where phases pull against each other, rounding grows from step to step
         first = slice(None) if len(phases_of(model)) == 1 else slice(8)
         torch.testing.assert_close(together.losses[first, i], losses[first], rtol=1e-5, atol=1e-5)
         z = together.represent([x.expand(5, -1, -1) for x in member.generator.sample(50).x])
-        assert z["z12"].shape == (5, 50, 16)
+        assert z["z12"].shape == (5, 50, 8 * modalities)
         del model
 
 
@@ -53,7 +54,7 @@ def test_a_cohort_gives_what_a_loop_gives(name):
     ],
 )
 def test_a_member_is_the_same_alone_and_in_any_cohort(name, count, training):
-    everyone = members(count)
+    everyone = members(count, modalities_of(name))
     runs = [
         train(load_objective(name), group, training)
         for group in (everyone, everyone[3:8], [everyone[4]], everyone[4:6])

@@ -90,7 +90,7 @@ def test_tensors_that_modules_share_stay_shared(tiny):
         torch.testing.assert_close(fitted.losses[:, i], plain(Shared, member, tiny)[1])
 
 
-def test_numbers_that_differ_between_members_are_refused(tiny):
+def test_numbers_that_differ_between_members_are_used_by_their_own_members(tiny):
     made = iter(range(10))
 
     class Weighted(Averaging):
@@ -98,8 +98,14 @@ def test_numbers_that_differ_between_members_are_refused(tiny):
             super().__init__(encoders)
             self.weight = float(next(made))
 
-    with pytest.raises(ValueError, match="weight differs between members of a cohort"):
-        train(Weighted, members(3), tiny)
+        def forward(self, batch):
+            return self.weight * super().forward(batch)
+
+    fitted = train(Weighted, members(3), tiny)
+    assert fitted.program.name == "loop (the attribute weight differs between members)"
+    made = iter(range(10))
+    for i, member in enumerate(members(3)):
+        assert torch.equal(fitted.losses[:, i], plain(Weighted, member, tiny)[1])
 
 
 class Alternating(nn.Module):

@@ -13,7 +13,6 @@ from pidlab.validation.estimators import (
     CanonicalCorrelation,
     CriticTraining,
     mutual_information,
-    normal_scores,
 )
 
 SHORT = CriticTraining(batch=256, steps=100, hidden=32, width=16, checks=4)
@@ -82,15 +81,6 @@ def test_increasing_transforms_preserve_the_estimate(transform):
     x, y = normal(0.8)
     before, after = (float(estimate(*pair, "cca").bits[0]) for pair in ((x, y), (transform(x), transform(y))))
     assert after == pytest.approx(before, abs=1e-3)
-
-
-def test_normal_scores_are_ranks():
-    rows = torch.tensor([[[0.0], [10.0], [-3.0], [1e9]]])
-    scores = normal_scores(rows, rows)[0, :, 0]
-    assert scores.argsort().tolist() == [2, 0, 1, 3]
-    assert float(scores.mean()) == pytest.approx(0.0, abs=1e-5)
-    between = normal_scores(torch.tensor([[[5.0]]]), rows)[0, 0, 0]
-    assert scores[0] < between < scores[1]
 
 
 def test_canonical_coordinates_are_white_and_correlated_in_pairs_only():
