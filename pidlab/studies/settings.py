@@ -88,6 +88,11 @@ class Effort(Strict):
     hidden: int | None = _training("hidden")
     layers: int | None = _training("layers")
     rate: float | None = _training("rate")
+    optimizer: str | None = _training("optimizer")
+    weight_decay: float | None = _training("weight_decay")
+    schedule: str | None = _training("schedule")
+    warmup: int | None = _training("warmup")
+    clip: float | None = _training("clip")
 
     @property
     def effort(self) -> dict[str, Any]:
