@@ -73,6 +73,10 @@ class Oracle:
         InvalidRequest: If the generator is not `Atoms`, or the representation is unknown.
     """
 
+    # Only constructors read an oracle. With slots, training does not compare the oracles of members as Python
+    # attributes, so that members with different symbols, which are buffers, are vmapped together.
+    __slots__ = ("generator", "terms", "towers")
+
     def __init__(self, generator: Generator, representation: str) -> None:
         if not isinstance(generator, Atoms):
             raise InvalidRequest(

@@ -239,9 +239,9 @@ def markdown(named: NamedStudy, profile: str, claims: Sequence[JudgedClaim]) -> 
         f"# {named.study.title}",
         "",
         f"{count_verdicts(claims)} of {len(claims)} claims, profile `{profile}`. A verdict tests the "
-        "difference of both sides, paired by seed, at the 95 % level with Holm's correction over the claims of "
-        "the study. Values are in bits unless the claim reads another column. A claim about several points "
-        "shows the point with the smallest margin.",
+        "difference of both sides, paired by seed, at the 95 % level with Holm's correction over the claims "
+        "of the study. Values are in bits unless the claim reads another column. A claim about several "
+        "points shows the point with the smallest margin.",
         "",
         "| claim | verdict | values | source |",
         "|---|---|---|---|",

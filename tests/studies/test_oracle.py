@@ -79,6 +79,7 @@ def test_heads_only_trains_only_heads():
     make, training = load_objective("comm"), Training(steps=3, batch=16, hidden=16)
     members = [Member(Atoms(world=s), s, paired_with(Oracle(Atoms(world=s), "R+U+S"))) for s in (0, 1)]
     fitted = train(heads_only(make), members, training, snapshots=(0,))
+    assert fitted.program.vectorised
     before, after = (f.states[0][0] for f in (fitted.at(0), fitted))
     moved = {name.split(".")[1] for name in after if not torch.equal(before[name], after[name])}
     assert moved == {"head"}
@@ -114,6 +115,7 @@ def test_fresh_losses_agree_with_a_loop_over_fresh_batches():
     )
     members = [Member(Atoms(world=s), s, Oracle(Atoms(world=s), "R+U+S")) for s in (0, 1)]
     fitted = train(heads_only(make), members, training)
+    assert fitted.program.vectorised
     found = fresh_losses(fitted, members, training, 3)
     assert found.shape == (3, 2)
     for i, member in enumerate(members):

@@ -80,7 +80,7 @@ def test_every_shipped_study_is_valid(path):
         ('unique = "0..1"', "unique = []", 7, "expected a number, a range"),
         ('unique = "0..1"', "unique = true", 7, "expected a number, a range"),
         ('unique = "0..1"', "unique = [0, 0]", 6, "twice"),
-        ("synergy = 1", "unique1 = 1, unique2 = 1", 6, "unique, unique1 and unique2 are all set"),
+        ("synergy = 1", "unique1 = 1, unique2 = 1", 6, "give at most two of them"),
         ('objectives = ["', 'objectives = "', 8, ""),
         ('"untrained", ', "1, ", 8, "should be a valid string, found 1"),
         ('"untrained", ', "", 14, "objective = 'untrained' is not computed, only comm(terms='joint')"),
