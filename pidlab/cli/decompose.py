@@ -287,7 +287,7 @@ def _show_estimate(file: Path, rows: list[dict[str, Any]], n: int) -> None:
         title=f"{file.name}, {n} rows: estimated bits that probes read (ground truth unknown)",
         title_justify="left",
     )
-    for column in ("target", "readout", "probe", "bits", "95 % of the score", "converged", "headline"):
+    for column in ("target", "readout", "probe", "bits", "95 % interval", "converged", "best"):
         table.add_column(column, justify="right" if column in ("bits", "target") else "left")
     for row in rows:
         table.add_row(
@@ -295,7 +295,7 @@ def _show_estimate(file: Path, rows: list[dict[str, Any]], n: int) -> None:
             row["readout"],
             row["probe"],
             f"{row['captured']:.3f}",
-            f"{row['low']:.3f} .. {row['high']:.3f}",
+            f"[{row['low']:.3f}, {row['high']:.3f}]",
             "yes" if row["converged"] else "no",
             "*" if row["headline"] else "",
             style="bold" if row["headline"] else "",

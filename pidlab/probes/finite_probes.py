@@ -122,8 +122,15 @@ def _intervals(bits: Float[Tensor, "probes n"], groups: np.ndarray | None) -> li
 def _features(splits: list[Tensor], problem: Problem) -> dict[str, list[Tensor]]:
     """Return the whitened rows, their whitened normal scores, and their Fourier features, by kind."""
     precise = whiten_precisely(splits[0], problem.precision)
-    whitened = [precise(z).float() for z in splits]
-    scores = [normal_scores(z, splits[0]).float() for z in splits]
+    folds = range(len(splits[0]))
+    # One fold at a time: the temporary float64 tensors of all folds would dominate the memory.
+    whitened = [
+        torch.stack([((z[f] - precise.mean[f]) @ precise.transform[f]).float() for f in folds])
+        for z in splits
+    ]
+    scores = [
+        torch.cat([normal_scores(z[f : f + 1], splits[0][f : f + 1]).float() for f in folds]) for z in splits
+    ]
     rank = whiten(scores[0])
     fourier = FourierFeatures(splits[0].shape[-1], problem.seed)
     return {

@@ -5,6 +5,7 @@ import zipfile
 
 import numpy as np
 import pytest
+import torch
 
 from pidlab.cli import main
 
@@ -119,6 +120,8 @@ def broken(arrays, **changed):
         ({"z1": np.array([{}] * 2000, dtype=object)}, "never loaded"),
         ({"z1": np.array(["a"] * 2000)[:, None]}, "give numbers of shape"),
         ({"y_test": np.zeros(5, dtype=int)}, "no 'z1_test'"),
+        ({"groups": np.zeros(5)}, "groups: has shape (5,)"),
+        ({"groups": np.arange(2000) % 3}, "groups: there are 3; give at least 5"),
     ],
 )
 def test_invalid_files_are_refused_in_one_line(tmp_path, capsys, monkeypatch, arrays, change, message):
@@ -164,3 +167,37 @@ def test_constant_columns_capture_nothing(tmp_path, capsys, monkeypatch, arrays)
     np.savez(tmp_path / "a.npz", **arrays)
     _, out, _ = run(capsys, monkeypatch, tmp_path / "a.npz", "--json")
     assert all(abs(r["captured"]) < 0.01 for r in json.loads(out) if r["readout"] == "z1")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--max-rows", "10"], "--max-rows 10: must be at least 1000"),
+        (["--blocks"], "--blocks: the rows already have groups"),
+    ],
+)
+def test_invalid_options_are_refused_in_one_line(tmp_path, capsys, monkeypatch, arrays, options, message):
+    np.savez(tmp_path / "a.npz", **arrays, groups=np.arange(2000))
+    code, out, err = run(capsys, monkeypatch, tmp_path / "a.npz", *options, "--json")
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_test_rows_of_one_class_are_refused_in_one_line(tmp_path, capsys, monkeypatch, arrays):
+    arrays["y"] = arrays["y"][:, 0]
+    held_out = {f"{name}_test": values[arrays["y"] == 1] for name, values in arrays.items()}
+    np.savez(tmp_path / "a.npz", **arrays, **held_out)
+    code, out, err = run(capsys, monkeypatch, tmp_path / "a.npz", "--json")
+    assert (code, out) == (2, "")
+    assert "y_test: target 0 has only class 1" in err
+
+
+def test_a_torch_file_gives_the_rows_of_the_same_npz_file(tmp_path, capsys, monkeypatch, arrays):
+    few = {name: values[:200] for name, values in arrays.items()}
+    few["y"] = few["y"][:, 0]
+    np.savez(tmp_path / "a.npz", **few)
+    torch.save({name: torch.as_tensor(values) for name, values in few.items()}, tmp_path / "a.pt")
+    outputs = [run(capsys, monkeypatch, tmp_path / name, "--json") for name in ("a.npz", "a.pt")]
+    assert outputs[0][0] == 0
+    assert outputs[0] == outputs[1]
