@@ -1,5 +1,6 @@
 """Options and arguments that several commands share."""
 
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -20,6 +21,24 @@ if TYPE_CHECKING:
 AXIS = "A number, a range [b]0..1[/b] or [b]0..1:5[/b], or a list [b]0,0.25,1[/b]."
 
 
+def registered_names(package: str) -> list[str]:
+    """Return the names that `pidlab.PACKAGE` and installed plug-ins register, without importing torch.
+
+    Args:
+        package: objectives or generators.
+    """
+    from importlib.metadata import entry_points
+
+    folder = Path(__file__).parents[1] / package
+    texts = (path.read_text(encoding="utf-8") for path in folder.glob("*.py") if path.stem != "base")
+    names = {name for text in texts for name in re.findall(r'^    name(?:: [^=]+)? = "([^"]+)"', text, re.M)}
+    return sorted(names | {point.name for point in entry_points(group=f"pidlab.{package}")})
+
+
+def _complete_generator(incomplete: str) -> list[str]:
+    return [name for name in registered_names("generators") if name.startswith(incomplete)]
+
+
 def _bits(help_: str) -> Any:
     return typer.Option(metavar="AXIS", help=help_, rich_help_panel="Information of the four terms, in bits")
 
@@ -30,7 +49,13 @@ Unique1 = Annotated[str | None, _bits("Bits in the first modality only.")]
 Unique2 = Annotated[str | None, _bits("Bits in the second modality only.")]
 Synergy = Annotated[str | None, _bits("Bits in neither modality alone.")]
 GeneratorOption = Annotated[
-    str, typer.Option("--generator", metavar="G", help='Generator of the data: atoms, "atoms(noise=0.1)".')
+    str,
+    typer.Option(
+        "--generator",
+        metavar="G",
+        help='Generator of the data: atoms, "atoms(noise=0.1)".',
+        autocompletion=_complete_generator,
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 

@@ -23,6 +23,7 @@ from pidlab.cli.options import (
     Unique1,
     Unique2,
     Workers,
+    registered_names,
     term_axes,
     vary_axes,
 )
@@ -64,7 +65,7 @@ def _setting(name: str) -> Any:
 
 
 def _complete(incomplete: str) -> list[str]:
-    return [name for name in defaults.OBJECTIVES if name.startswith(incomplete)]
+    return [name for name in registered_names("objectives") if name.startswith(incomplete)]
 
 
 def sweep(

@@ -85,8 +85,12 @@ class Bar:
         self._display.console.print(text, highlight=False, markup=False)
 
 
+# Seconds after which a line reports the state of a cohort that runs.
+LINE_SECONDS = 60
+
+
 class Lines:
-    """Plain lines: one at the start of each cohort, with the time left.
+    """Plain lines: one at the start of each cohort and one a minute, with the time left.
 
     Args:
         console: The console to print to.
@@ -96,6 +100,7 @@ class Lines:
         self._console = console
         self._cohorts: Sequence[Cohort] = ()
         self._total, self._done, self._start = 0, 0, time.monotonic()
+        self._title, self._last = "", self._start
 
     def start(self, cohorts: Sequence[Cohort], finished: int, total: int) -> None:
         """Reset the counts for the cohorts of a sweep."""
@@ -106,16 +111,22 @@ class Lines:
 
     def cohort(self, number: int, cohort: Cohort) -> None:
         """Print the name of the cohort that starts, and the time left."""
-        line = _title(number, len(self._cohorts), cohort)
+        self._title = _title(number, len(self._cohorts), cohort)
+        self._report(self._title)
+
+    def advance(self, steps: int) -> None:
+        """Count run-steps, and print a line if the last one is a minute old."""
+        self._done += steps
+        if time.monotonic() - self._last >= LINE_SECONDS:
+            self._report(f"{self._title}, {self._done / max(self._total, 1):.0%} of the sweep done")
+
+    def _report(self, line: str) -> None:
+        self._last = time.monotonic()
         if self._done:
-            elapsed = time.monotonic() - self._start
+            elapsed = self._last - self._start
             left = max(elapsed * (self._total - self._done) / self._done, 0.0)
             line += f"; {elapsed:.0f} s elapsed, about {left:.0f} s left"
         self.note(line)
-
-    def advance(self, steps: int) -> None:
-        """Count run-steps."""
-        self._done += steps
 
     def note(self, text: str) -> None:
         """Print a line."""

@@ -74,6 +74,8 @@ def build_request(
     for name in given:
         if name not in known:
             raise InvalidRequest(f"unknown setting {name!r}: {nearest(name, [*known, *training])}")
+    if "views" not in training:
+        training |= _only_policy(generator)
     request = Request(
         generator=generator,
         axes=tuple(Axis(names, axis_values(names, given, points)) for names, given in axes),
@@ -85,6 +87,15 @@ def build_request(
     )
     request.validate()
     return request
+
+
+def _only_policy(reference: str) -> dict[str, str]:
+    """Return the view policy of a generator that offers a single one and not the default policy."""
+    policies: Any = getattr(generators().get(parse(reference).name), "policies", None)
+    # A policy that depends on parameters is a property, which the class does not tell.
+    if not isinstance(policies, tuple) or len(policies) != 1 or policies[0] == Training().views:
+        return {}
+    return {"views": policies[0]}
 
 
 def resolve_device(name: str, remote: bool = False) -> str:

@@ -127,3 +127,16 @@ def test_a_terminal_without_unicode_shows_replacements():
     done = started("truth", stdout=subprocess.PIPE, environment={"PYTHONIOENCODING": "ascii", "LC_ALL": "C"})
     assert done.returncode == 0
     assert "information about Y" in done.stdout
+
+
+def test_completion_knows_every_objective_and_generator_without_torch():
+    code = (
+        "import sys\n"
+        "from pidlab.cli.options import registered_names\n"
+        "names = registered_names('objectives'), registered_names('generators')\n"
+        "assert 'torch' not in sys.modules\n"
+        "from pidlab.generators import generators\n"
+        "from pidlab.objectives.load import objectives\n"
+        "assert names == (sorted(objectives()), sorted(generators())), names\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,11 +1,13 @@
 import dataclasses
 
+import numpy as np
 import pytest
 
 from pidlab import InvalidRequest
 from pidlab.defaults import Training
 from pidlab.sweeps import Axis, Request
 from pidlab.sweeps.plan import Runs, plan
+from pidlab.sweeps.request import build_request
 
 UNIQUE = Axis(("unique1", "unique2"), (0.0, 0.5, 1.0))
 SYNERGY = Axis(("synergy",), (0.0, 1.0))
@@ -114,6 +116,18 @@ def test_wrong_requests_are_named_in_one_line(wrong, says):
         Request(**wrong).validate()
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_generator_with_one_view_policy_uses_it_by_default(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    x1, x2, y = rng.normal(size=(400, 4)), rng.normal(size=(400, 4)), rng.integers(0, 2, 400)
+    np.savez("mine.npz", x1=x1, x2=x2, y=y)
+    request = build_request([], generator="arrays('mine.npz')", objectives=["untrained"])
+    assert request.training.views == "generic"
+    assert build_request([], objectives=["untrained"]).training.views == Training().views
+    with pytest.raises(InvalidRequest, match="offers generic"):
+        build_request([], generator="arrays('mine.npz')", objectives=["untrained"], views="task")
 
 
 def test_equal_requests_have_equal_names():
