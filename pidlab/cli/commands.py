@@ -6,7 +6,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from pidlab.cli.bench import bench
+from pidlab.cli.benchmark import bench
 from pidlab.cli.check import check
 from pidlab.cli.data import catalogue, generate, picture, truth
 from pidlab.cli.decompose import EPILOG as FILES

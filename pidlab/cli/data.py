@@ -196,7 +196,7 @@ def picture(
     """Draw a few samples of a generator of images, one row per modality, and views of them."""
     from pidlab.encoders import Image
     from pidlab.generators import load_generator
-    from pidlab.plots.parts import images_figure
+    from pidlab.plots.drawing import images_figure
     from pidlab.plots.style import FORMATS, save
     from pidlab.seeds import child
 

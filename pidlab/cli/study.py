@@ -30,7 +30,7 @@ FIGURES = Annotated[
 @study.command("list")
 def list_(figures: FIGURES = Path("figures"), as_json: AsJson = False) -> None:
     """List the studies: title, whether results exist, and the verdicts on the claims."""
-    from pidlab.studies.store import study_files
+    from pidlab.studies.folders import study_files
 
     rows = [_status(name, path, figures) for name, path in study_files(figures).items()]
     if as_json:
@@ -70,13 +70,13 @@ def run(
     Exits with 0, or with 1 if runs failed. Use [b]pidlab study check[/b] for an exit code that depends on the
     claims.
     """
+    from pidlab.studies.folders import load_study
     from pidlab.studies.settings import PROFILES
-    from pidlab.studies.store import load_study
 
     named = load_study(name)
     if profile not in PROFILES:
         raise InvalidRequest(f"--profile {profile}: unknown profile; choose one of {', '.join(PROFILES)}")
-    from pidlab.studies.run import run_study
+    from pidlab.studies.run_study import run_study
     from pidlab.studies.verdicts import count_verdicts
     from pidlab.sweeps.progress import show_progress
     from pidlab.sweeps.request import resolve_device
@@ -121,7 +121,7 @@ def check(
 
     Exits with 0 if no claim is refuted, with 1 if a claim is refuted or its runs failed.
     """
-    from pidlab.studies.store import load_study
+    from pidlab.studies.folders import load_study
     from pidlab.studies.verdicts import REFUTED, count_verdicts, judge_study, write_claims
 
     named = load_study(name)
@@ -150,8 +150,8 @@ def schema() -> None:
 
 
 def _status(name: str, path: Path, figures: Path) -> dict[str, Any]:
+    from pidlab.studies.folders import NamedStudy, find_difference, read_record
     from pidlab.studies.schema import read_study
-    from pidlab.studies.store import NamedStudy, find_difference, read_record
 
     row: dict[str, Any] = {"name": name, "title": "", "profiles": ["quick", "laptop", "paper"], "unmet": []}
     row |= {"verdicts": {}}
@@ -184,6 +184,6 @@ def _status(name: str, path: Path, figures: Path) -> dict[str, Any]:
 
 
 def _print_json(value: Any) -> None:
-    from pidlab.studies.store import replace_nonfinite
+    from pidlab.studies.folders import replace_nonfinite
 
     typer.echo(json.dumps(replace_nonfinite(value), allow_nan=False))

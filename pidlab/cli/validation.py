@@ -114,7 +114,7 @@ def _verdict(out: Path) -> tuple[list[str], dict[str, Any]]:
     """Return the violated limits in words, and a summary of all results in a folder."""
     import pandas as pd
 
-    from pidlab.plots.examination import LEAST, MOST, known_answers_figure
+    from pidlab.plots.known_answers import LEAST, MOST, known_answers_figure
     from pidlab.plots.style import FORMATS, save
     from pidlab.validation.examination import family_wise, summary
 

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pidlab.plots.parts import (
+from pidlab.plots.drawing import (
     CAPTURED,
     DOT_SPREAD,
     LINE_SPREAD,

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from pidlab.decomposition import TERMS, Decomposition
 from pidlab.errors import InvalidRequest
-from pidlab.plots.parts import fix_ticks
+from pidlab.plots.drawing import fix_ticks
 from pidlab.plots.style import GREY, TERM_COLORS, escape_math, style
 from pidlab.results.formatting import format_point
 from pidlab.results.means import list_points, point_columns

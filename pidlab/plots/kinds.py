@@ -84,7 +84,7 @@ KINDS = {
         ("readability.csv",),
     ),
     "known-answers": Kind(
-        "examination:known_answers_figure",
+        "known_answers:known_answers_figure",
         "Captured against true bits of known representations, and coverage of the intervals.",
         ("table.csv", "coverage.csv"),
     ),

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pidlab.errors import InvalidRequest, nearest
-from pidlab.plots.parts import fix_ticks, point_title
+from pidlab.plots.drawing import fix_ticks, point_title
 from pidlab.plots.style import escape_math, objective_label, style, width_of
 from pidlab.results.formatting import format_bits, format_parameter, format_value
 from pidlab.results.means import list_points, mean_over_seeds, parameters, point_columns, rows_at, thin_points

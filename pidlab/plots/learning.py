@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from pidlab.errors import InvalidRequest
 from pidlab.plots.capture import bits_limits
-from pidlab.plots.parts import (
+from pidlab.plots.drawing import (
     CAPTURED,
     draw_objectives,
     label_row,

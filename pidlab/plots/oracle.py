@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pidlab.plots.parts import draw_rows, panel_grid
+from pidlab.plots.drawing import draw_rows, panel_grid
 from pidlab.plots.style import TRUTH, Look, looks, objective_label, style
 from pidlab.results.formatting import format_bits
 from pidlab.results.means import half_width

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from pidlab.errors import InvalidRequest
 from pidlab.plots.capture import bits_limits
-from pidlab.plots.parts import (
+from pidlab.plots.drawing import (
     draw_rows,
     label_row,
     legend,

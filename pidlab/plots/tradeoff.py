@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from pidlab.errors import InvalidRequest
 from pidlab.plots.capture import bits_limits
-from pidlab.plots.parts import legend, objective_handles, panel_grid, point_title, truth_handle
+from pidlab.plots.drawing import legend, objective_handles, panel_grid, point_title, truth_handle
 from pidlab.plots.style import TRUTH, Look, looks, style, width_of
 from pidlab.results.formatting import format_value
 from pidlab.results.means import list_points, mean_over_seeds, point_columns, rows_at, thin_points

@@ -12,12 +12,12 @@ from pidlab.errors import InvalidRequest
 from pidlab.generators import Generator, Target, load_generator
 from pidlab.io import Stopwatch
 from pidlab.probes.controls import control_rows
-from pidlab.probes.data import SPLITS, Represent, draw_split
 from pidlab.probes.decomposition import decomposition_rows
 from pidlab.probes.ladder import HEADLINE, Ladder
 from pidlab.probes.levels import Level, get_level
 from pidlab.probes.reading import Reading, has_converged
 from pidlab.probes.row import Row, interval, make_row, modalities_of
+from pidlab.probes.splits import SPLITS, Represent, draw_split
 
 __all__ = ["HEADLINE", "Representation", "capture", "capture_cohort"]
 

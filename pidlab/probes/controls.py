@@ -11,11 +11,11 @@ from torch import Tensor
 
 from pidlab.generators import Generator
 from pidlab.generators.latent import truncated_normal
-from pidlab.probes.data import SPLITS, Split
 from pidlab.probes.ladder import HEADLINE, Ladder
 from pidlab.probes.levels import Level
 from pidlab.probes.reading import Reading
 from pidlab.probes.row import Row, interval, make_row, modalities_of
+from pidlab.probes.splits import SPLITS, Split
 from pidlab.seeds import child, torch_generator
 
 # Slope of the leaky ReLU of `embed`, and the gain that keeps the scale of its inputs.

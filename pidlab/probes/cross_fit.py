@@ -13,10 +13,10 @@ from torch import Tensor
 
 from pidlab.errors import InvalidRequest
 from pidlab.probes.cautions import dependence_warnings, row_warnings, score_warnings
-from pidlab.probes.data import Labels, log_priors
 from pidlab.probes.finite_probes import MIN_PER_CLASS, Problem, estimate_readout
 from pidlab.probes.folds import Fold, contiguous_blocks, held_out_folds, make_folds
 from pidlab.probes.representations import Representations, from_arrays
+from pidlab.probes.splits import Labels, log_priors
 from pidlab.seeds import child, torch_generator
 
 # Rows used of a larger file; they bound memory and time.

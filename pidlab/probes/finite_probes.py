@@ -12,13 +12,13 @@ from scipy import stats
 from torch import Tensor
 
 from pidlab.probes.cautions import MIN_SCORE
-from pidlab.probes.data import Labels, log_priors
 from pidlab.probes.features import FourierFeatures, normal_scores
 from pidlab.probes.linear import fit_linear
 from pidlab.probes.mlp import MLPProbe, average_mlps
 from pidlab.probes.posteriors import inverse_temperature, log_posterior, temper
 from pidlab.probes.reading import Reading, has_converged
 from pidlab.probes.row import Z95, interval
+from pidlab.probes.splits import Labels, log_priors
 from pidlab.probes.whitening import whiten, whiten_precisely
 from pidlab.seeds import child, torch_generator
 

@@ -8,13 +8,13 @@ from torch import Tensor
 
 from pidlab.errors import InvalidRequest
 from pidlab.generators import Generator
-from pidlab.probes.data import Labels, Split, stack_labels
 from pidlab.probes.levels import Level
 from pidlab.probes.linear import fit_linear
 from pidlab.probes.mlp import average_mlps
 from pidlab.probes.posteriors import inverse_temperature, log_posterior, temper
 from pidlab.probes.reading import HeldOut, Reading
 from pidlab.probes.row import modalities_of
+from pidlab.probes.splits import Labels, Split, stack_labels
 from pidlab.probes.structured import Ingredients, experts_posterior, pair_posterior
 from pidlab.probes.whitening import whiten
 

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from pidlab.probes.data import Labels
 from pidlab.probes.posteriors import at_label, log_posterior
+from pidlab.probes.splits import Labels
 
 # Evaluations of the loss, L-BFGS history, and weight of the L2 penalty.
 EVALUATIONS, MEMORY, RIDGE = 40, 6, 1e-5

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pidlab.encoders import aligned
-from pidlab.probes.data import Labels
 from pidlab.probes.posteriors import at_label, log_posterior
+from pidlab.probes.splits import Labels
 from pidlab.seeds import child, torch_generator
 
 # Rows per forward pass on held-out rows, to bound memory.

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from pidlab.probes.data import Labels
+from pidlab.probes.splits import Labels
 
 # Bounds of the temperature T.
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.5, 3.0

@@ -11,10 +11,10 @@ from pidlab.defaults import SIGMAS
 from pidlab.errors import InvalidRequest
 from pidlab.generators import Generator
 from pidlab.io import Stopwatch
-from pidlab.probes.data import SPLITS, Represent, Split, draw_split
 from pidlab.probes.ladder import HEADLINE, Ladder
 from pidlab.probes.levels import get_level
 from pidlab.probes.row import Row, interval, make_row, modalities_of
+from pidlab.probes.splits import SPLITS, Represent, Split, draw_split
 from pidlab.probes.whitening import Whitening, whiten
 from pidlab.seeds import child, torch_generator
 

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from pidlab.probes.data import Labels
 from pidlab.probes.posteriors import log_ratio_bits
+from pidlab.probes.splits import Labels
 
 # The score has not converged if four times the rows raise it by more than MAX_RISE bits, or by more
 # than two standard errors and at least MIN_RISE bits.

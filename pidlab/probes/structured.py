@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pidlab.generators import Generator
-from pidlab.probes.data import Labels, Split, log_priors
+from pidlab.probes.splits import Labels, Split, log_priors
 
 # Larger alphabets have too few rows per class to be probed.
 MAX_CLASSES = 64

@@ -7,9 +7,9 @@ import torch
 from pidlab.generators import Generator
 from pidlab.io import Stopwatch
 from pidlab.probes.capture import capture_cohort
-from pidlab.probes.data import Represent
 from pidlab.probes.ladder import HEADLINE
 from pidlab.probes.row import Row
+from pidlab.probes.splits import Represent
 
 # Level of the probes at checkpoints.
 PROBES = "quick"

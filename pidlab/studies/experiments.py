@@ -16,7 +16,7 @@ from pidlab.decomposition import TERMS
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.registry import parse
 from pidlab.results.means import READING, RUN, STEP
-from pidlab.studies.parts import Parts
+from pidlab.studies.resumable import Parts
 from pidlab.studies.settings import AxisText, ByProfile, Profile, Settings, Strict, name_field
 from pidlab.sweeps.axes import axis_values, spread
 

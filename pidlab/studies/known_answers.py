@@ -12,7 +12,7 @@ from pidlab.decomposition import TERMS
 from pidlab.registry import look_up
 from pidlab.results.means import READING
 from pidlab.studies.experiments import Columns, Experiment, ExperimentResult, PreparedExperiment
-from pidlab.studies.parts import Parts
+from pidlab.studies.resumable import Parts
 from pidlab.studies.settings import ByProfile, Profile, Strict, name_field
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ from pidlab.studies.oracle_symbols import (
     paired_with,
     with_oracle_fusion,
 )
-from pidlab.studies.parts import Parts
+from pidlab.studies.resumable import Parts
 from pidlab.training import FittedCohort, Member, train
 from pidlab.training.cohort import build
 from pidlab.training.fit import fresh_losses

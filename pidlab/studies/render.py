@@ -13,8 +13,8 @@ from pidlab.plots.style import FORMATS, save
 from pidlab.registry import look_up
 from pidlab.report import Claim, Picture, write_report
 from pidlab.results.folder import merge_axis_groups, merge_results
+from pidlab.studies.folders import NamedStudy, read_experiment
 from pidlab.studies.schema import Figure, Study
-from pidlab.studies.store import NamedStudy, read_experiment
 from pidlab.studies.verdicts import JudgedClaim
 
 # Options of every kind of figure.

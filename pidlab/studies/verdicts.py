@@ -10,8 +10,8 @@ from typing import Any
 from pidlab.errors import InvalidRequest
 from pidlab.io import atomic_write
 from pidlab.studies.evaluate import JudgedPoint, MissingRows, judge
+from pidlab.studies.folders import NamedStudy, check_record, read_experiment, write_json
 from pidlab.studies.schema import StatedClaim
-from pidlab.studies.store import NamedStudy, check_record, read_experiment, write_json
 
 SUPPORTED, UNDECIDED, REFUTED = "supported", "undecided", "refuted"
 # One-sided level of a verdict, that of a two-sided 95 % interval.

@@ -22,8 +22,8 @@ from pidlab.generators.base import generators
 from pidlab.io import Stopwatch, atomic_write
 from pidlab.objectives import load_objective
 from pidlab.objectives.load import source_digest
-from pidlab.probes.data import Represent, draw_split
 from pidlab.probes.levels import Level
+from pidlab.probes.splits import Represent, draw_split
 from pidlab.registry import look_up
 from pidlab.sweeps.plan import Run
 from pidlab.sweeps.request import digest

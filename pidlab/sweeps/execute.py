@@ -14,8 +14,8 @@ from pidlab.errors import InvalidRequest, reason
 from pidlab.io import Stopwatch
 from pidlab.objectives import load_objective
 from pidlab.probes.capture import capture_cohort
-from pidlab.probes.data import Represent
 from pidlab.probes.levels import get_level
+from pidlab.probes.splits import Represent
 from pidlab.probes.trajectory import moved_rows, tracked_rows
 from pidlab.sweeps import checkpoint_files
 from pidlab.sweeps.plan import Cohort, Run

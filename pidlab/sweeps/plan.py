@@ -21,8 +21,8 @@ from pidlab.errors import InvalidRequest
 from pidlab.generators import Generator
 from pidlab.objectives import load_objective
 from pidlab.probes.capture import capture_cohort
-from pidlab.probes.data import DRAW_ROWS
 from pidlab.probes.levels import LEVELS
+from pidlab.probes.splits import DRAW_ROWS
 from pidlab.probes.trajectory import PROBES
 from pidlab.registry import parse
 from pidlab.results.means import thin_grid

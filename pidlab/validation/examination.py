@@ -15,11 +15,11 @@ from torch import Tensor
 from pidlab.decomposition import TERMS
 from pidlab.probes.capture import capture_cohort
 from pidlab.probes.controls import random_orthogonal
-from pidlab.probes.data import Split, stack_labels
 from pidlab.probes.levels import LEVELS, Level
 from pidlab.probes.linear import fit_linear
 from pidlab.probes.posteriors import log_posterior, log_ratio_bits
 from pidlab.probes.row import Z95, interval, modalities_of
+from pidlab.probes.splits import Split, stack_labels
 from pidlab.probes.whitening import whiten
 from pidlab.seeds import child, torch_generator
 from pidlab.validation.known_cases import KNOWN, TOLERANCES, Known

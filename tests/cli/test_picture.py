@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pidlab.cli import main
-from pidlab.plots.parts import images_figure
+from pidlab.plots.drawing import images_figure
 
 
 def run(monkeypatch, *arguments):

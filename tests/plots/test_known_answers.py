@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from pidlab.plots.examination import known_answers_figure
+from pidlab.plots.known_answers import known_answers_figure
 
 
 def test_all_headlines_and_all_coverage_rates_are_drawn():

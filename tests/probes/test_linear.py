@@ -2,9 +2,9 @@
 
 import torch
 
-from pidlab.probes.data import Labels
 from pidlab.probes.linear import fit_linear, lbfgs
 from pidlab.probes.posteriors import log_posterior
+from pidlab.probes.splits import Labels
 
 
 def make_labels(y, prior):

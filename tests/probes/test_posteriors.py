@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from pidlab.probes.data import Labels
 from pidlab.probes.posteriors import (
     MAX_TEMPERATURE,
     MIN_TEMPERATURE,
@@ -15,6 +14,7 @@ from pidlab.probes.posteriors import (
     log_ratio_bits,
     temper,
 )
+from pidlab.probes.splits import Labels
 
 
 def calibrated(n=20_000, prior=0.3, seed=0):

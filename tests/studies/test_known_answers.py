@@ -4,10 +4,10 @@ import pandas as pd
 import pytest
 
 from pidlab import InvalidRequest
+from pidlab.studies.folders import NamedStudy
 from pidlab.studies.known_answers import KnownAnswers
-from pidlab.studies.run import run_study
+from pidlab.studies.run_study import run_study
 from pidlab.studies.schema import Profiles, read_study
-from pidlab.studies.store import NamedStudy
 
 TEXT = """\
 title = "Are the probes right?"

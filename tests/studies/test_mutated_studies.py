@@ -68,7 +68,7 @@ def test_mutated_studies_are_accepted_or_refused_in_one_line(command, tmp_path, 
         raise Reached
 
     # A valid study would train; validation ends where the first experiment would run.
-    monkeypatch.setattr("pidlab.studies.run.tune", stop)
+    monkeypatch.setattr("pidlab.studies.run_study.tune", stop)
     for kind in ("experiments._run_sweep", "experiments._run_readability", "known_answers._examine"):
         monkeypatch.setattr(f"pidlab.studies.{kind}", stop)
     monkeypatch.setattr("pidlab.studies.oracle_experiment._run", stop)

@@ -7,10 +7,10 @@ import pytest
 
 from pidlab import InvalidRequest
 from pidlab.studies import oracle as experiment
+from pidlab.studies.folders import NamedStudy
 from pidlab.studies.oracle_experiment import ORACLE_COLUMNS as COLUMNS
-from pidlab.studies.run import run_study
+from pidlab.studies.run_study import run_study
 from pidlab.studies.schema import read_study
-from pidlab.studies.store import NamedStudy
 
 TINY = '''\
 title = "Does anything happen in two steps?"

@@ -5,9 +5,9 @@ import pytest
 
 from pidlab import InvalidRequest
 from pidlab.results.folder import read_results
-from pidlab.studies.run import run_study
+from pidlab.studies.folders import NamedStudy
+from pidlab.studies.run_study import run_study
 from pidlab.studies.schema import read_study
-from pidlab.studies.store import NamedStudy
 from pidlab.sweeps.readability import strained
 
 TEXT = """\

@@ -9,9 +9,9 @@ import pytest
 
 from pidlab import InvalidRequest
 from pidlab.defaults import Training
+from pidlab.studies.folders import study_files
 from pidlab.studies.schema import Study, line_of, read_study
 from pidlab.studies.settings import PROFILES, Settings
-from pidlab.studies.store import study_files
 from pidlab.sweeps import Axis, Request
 from pidlab.sweeps.request import build_request
 

@@ -8,9 +8,9 @@ from typing import Any
 from pidlab.errors import InvalidRequest
 from pidlab.plots.style import FORMATS
 from pidlab.studies.experiments import ExperimentResult
+from pidlab.studies.folders import NamedStudy, read_record, rows_to_keep, write_json, write_table
 from pidlab.studies.render import check_figure, draw_figures, write_study_report
 from pidlab.studies.schema import Study
-from pidlab.studies.store import NamedStudy, read_record, rows_to_keep, write_json, write_table
 from pidlab.studies.tune import tune
 from pidlab.studies.verdicts import JudgedClaim, judge_study, write_claims
 from pidlab.sweeps.execute import Progress
@@ -49,7 +49,7 @@ def run_study(
         named: The study.
         profile: quick, laptop or paper.
         runs: Experiments are stored in runs/NAME/PROFILE/EXPERIMENT, with times and the rows of all probes.
-        figures: Results, claims and figures are written to figures/NAME (`pidlab.studies.store`).
+        figures: Results, claims and figures are written to figures/NAME (`pidlab.studies.folders`).
         device: Device type.
         progress: Receives the progress of the experiments.
 

@@ -13,8 +13,8 @@ from pidlab.defaults import RESULT_VERSION
 from pidlab.probes.levels import LEVELS, Level
 from pidlab.probes.mlp import MLPProbe
 from pidlab.results.folder import read_results
-from pidlab.studies import store
-from pidlab.studies.store import rows_to_keep, write_table
+from pidlab.studies import folders
+from pidlab.studies.folders import rows_to_keep, write_table
 
 TINY = """\
 title = "Does anything happen in two steps?"
@@ -222,7 +222,7 @@ def test_large_tables_are_compressed_and_read_back_unchanged(tmp_path, monkeypat
     )
     write_table(tmp_path, table)
     plain = read_results(tmp_path).table
-    monkeypatch.setattr(store, "MAX_PLAIN_BYTES", 10)
+    monkeypatch.setattr(folders, "MAX_PLAIN_BYTES", 10)
     write_table(tmp_path, table)
     assert [path.name for path in tmp_path.glob("results*")] == ["results.csv.gz"]
     pd.testing.assert_frame_equal(read_results(tmp_path).table, plain)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from pidlab.decomposition import TERMS
-from pidlab.plots.parts import fix_ticks, legend
+from pidlab.plots.drawing import fix_ticks, legend
 from pidlab.plots.style import (
     BLACK,
     BLUE,
