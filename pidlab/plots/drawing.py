@@ -22,6 +22,8 @@ from pidlab.results.panels import symbol_of
 NARROWEST = 1.3
 # Share of the distance between two points over which the objectives of a point are spread.
 LINE_SPREAD, DOT_SPREAD = 0.4, 0.7
+# Largest shift of an error bar from its point on a connected line, as a share of the axis.
+MOST_SHIFT = 0.03
 CAPTURED = "captured information [bits]"
 
 
@@ -112,7 +114,9 @@ def draw_objectives(
 ) -> None:
     """Draw means over seeds with 95 % t-intervals as error bars, and single seeds as small dots.
 
-    Objectives are shifted slightly along x, so that those with equal values do not hide each other.
+    Lines connect the means at their true positions. Error bars and dots are shifted slightly along x, and
+    dashed lines are drawn over solid ones, so that objectives with equal values do not hide each other.
+    Means that are not connected are shifted as well.
 
     Args:
         panel: Panel to draw in.
@@ -125,35 +129,55 @@ def draw_objectives(
     """
     import seaborn as sns  # here, because importing it takes a second
 
-    positions = np.unique(rows[x].to_numpy(dtype=float))
-    spacing = float(np.diff(positions).min()) if len(positions) > 1 else 1.0
-    steps = np.linspace(-0.5, 0.5, len(palette)) if len(palette) > 1 else [0.0]
-    shifts = {name: spread * spacing * step for name, step in zip(palette, steps, strict=True)}
-    rows = rows.assign(
-        position=rows[x].to_numpy(dtype=float) + rows["objective"].map(shifts).to_numpy(dtype=float)
-    )
+    rows = rows.assign(position=rows[x] + rows["objective"].map(_shifts(rows[x], palette, spread, connected)))
     colors = {name: look.color for name, look in palette.items()}
-    shared: dict[str, Any] = {"x": "position", "y": y, "hue": "objective", "palette": colors}
+    shared: dict[str, Any] = {"y": y, "hue": "objective", "palette": colors}
     shared |= {"hue_order": list(palette), "legend": False, "ax": panel}
     # seaborn's name of a solid line is an empty string
     dashes: dict[str, Any] = {name: look.dash or "" for name, look in palette.items()}
-    sns.scatterplot(rows, **shared, s=4, alpha=0.55, linewidth=0, zorder=2)
+    sns.scatterplot(rows, x="position", **shared, s=4, alpha=0.55, linewidth=0, zorder=2)
     sns.lineplot(
         rows,
+        x="position",
+        **shared,
+        linestyle="none",
+        errorbar=t_interval,
+        err_style="bars",
+        err_kws={"elinewidth": 0.6},
+        zorder=2.5,
+    )
+    bars = len(panel.lines)
+    sns.lineplot(
+        rows,
+        x=x if connected else "position",
         **shared,
         style="objective",
         style_order=list(palette),
         markers={name: look.marker for name, look in palette.items()},
         dashes=dashes,
-        errorbar=t_interval,
-        err_style="bars",
-        err_kws={"elinewidth": 0.6},
+        errorbar=None,
         linewidth=mpl.rcParams["lines.linewidth"] if connected else 0.0,
         markersize=mpl.rcParams["lines.markersize"],
         markeredgewidth=0.3,
-        zorder=3,
+        zorder=4,
     )
+    for line in panel.lines[bars:]:
+        if connected and not line.is_dashed():
+            # Beneath the dashed lines and with a larger marker, so that both show where they coincide.
+            line.set(zorder=3, markersize=1.4 * mpl.rcParams["lines.markersize"])
     panel.set(xlabel="", ylabel="")
+
+
+def _shifts(
+    positions: pd.Series, palette: Mapping[str, Look], spread: float, connected: bool
+) -> dict[str, float]:
+    """Return the shift of each objective along x."""
+    distinct = np.unique(positions.to_numpy(dtype=float))
+    width = spread * (float(np.diff(distinct).min()) if len(distinct) > 1 else 1.0)
+    if connected and len(distinct) > 1:
+        width = min(width, 2 * MOST_SHIFT * float(np.ptp(distinct)))
+    steps = np.linspace(-0.5, 0.5, len(palette)) if len(palette) > 1 else [0.0]
+    return {name: width * step for name, step in zip(palette, steps, strict=True)}
 
 
 def draw_rows(
