@@ -73,7 +73,8 @@ def test_error_bars_are_shifted_apart_but_lines_are_not():
     figure, _ = capture_figure(table(), [("unique1", "unique2")])
     panel = figure.axes[1]
     bars = {round(float(ends[0, 0]), 6) for ends in intervals(panel) if abs(ends[0, 0]) < 0.25}
-    assert len(bars) == len(OBJECTIVES) and max(map(abs, bars)) <= 0.03
+    assert len(bars) == len(OBJECTIVES)
+    assert max(map(abs, bars)) <= 0.03
     assert all(mean_line(panel, name).get_xdata()[0] == 0.0 for name in OBJECTIVES)
 
 
