@@ -6,12 +6,18 @@ from typing import Any
 from pidlab.errors import InvalidRequest, nearest
 
 # Increased by every change of results; stored results of another version are not reused.
-RESULT_VERSION = 3
+RESULT_VERSION = 4
+# Versions whose tables can still be read, plotted and exported.
+READABLE_VERSIONS = (3, RESULT_VERSION)
 
 
 def _setting(default: Any, meaning: str) -> Any:
     return field(default=default, metadata={"meaning": meaning})
 
+
+# The default view policy of a generator is the first of these that it offers. `noise` comes first, because a
+# perfect augmentation of each modality on its own can realize it.
+POLICIES = ("noise", "task", "generic")
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("constant", "cosine")
@@ -33,7 +39,7 @@ class Training:
         128
     """
 
-    views: str = _setting("task", "what a view preserves: task, noise, unique, independent or generic")
+    views: str = _setting("noise", "what a view preserves: noise, task, unique, independent or generic")
     steps: int = _setting(600, "optimizer steps")
     batch: int = _setting(128, "rows in a minibatch")
     samples: int | None = _setting(

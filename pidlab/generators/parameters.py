@@ -3,10 +3,11 @@
 import inspect
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from typing import Any
 
+from pidlab.defaults import POLICIES
 from pidlab.errors import InvalidRequest, shorten
 from pidlab.io import check_memory
 
@@ -194,6 +195,19 @@ def check_policy(generator: Any, policy: str) -> None:
     if policy not in generator.policies:
         offered = ", ".join(generator.policies)
         raise InvalidRequest(f"unknown views {policy!r}: {generator.name} offers {offered}")
+
+
+def default_policy(offered: Collection[str]) -> str:
+    """Return the view policy that is used unless another one is chosen.
+
+    Args:
+        offered: View policies of a generator.
+
+    Example:
+        >>> default_policy(("task", "generic"))
+        'task'
+    """
+    return next((policy for policy in POLICIES if policy in offered), next(iter(offered)))
 
 
 def _is_number(value: object) -> bool:

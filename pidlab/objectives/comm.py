@@ -1,5 +1,7 @@
 """CoMM: contrast between each modality and all modalities in one fused space."""
 
+from itertools import pairwise
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -30,9 +32,15 @@ class CoMM(BuiltIn):
         fusion: `"mlp"`: an MLP on the concatenated embeddings, with zeros for a masked modality.
             `"transformer"`: a pre-norm block with a CLS token and one token for each modality that is not
             masked.
+        head: `"batchnorm"`: three layers with batch normalization (see `BatchNormHead`). `"mlp"`: two layers
+            without it.
+
+    Departures from the released code (github.com/Duplums/CoMM): the default fusion is an MLP instead of the
+    transformer block; a modality is one token, its embedding; the head has 64 and 32 units instead of 512 and
+    256, since the embeddings are narrower.
 
     Raises:
-        ValueError: If `terms` or `fusion` is unknown.
+        ValueError: If `terms`, `fusion` or `head` is unknown.
 
     Example:
         >>> from pidlab import fit
@@ -47,17 +55,19 @@ class CoMM(BuiltIn):
         self,
         encoders: Encoders,
         *,
-        temperature: float = 0.2,
+        temperature: float = 0.1,
         terms: str = "all",
         fusion: str = "mlp",
+        head: str = "batchnorm",
     ) -> None:
         super().__init__(encoders)
         check_option("terms", terms, TERMS)
         check_option("fusion", fusion, FUSIONS)
+        check_option("head", head, HEADS)
         self.temperature = checked_temperature(temperature)
         width = encoders.dim * len(encoders)
         self.fusion = FUSIONS[fusion](encoders.dim, len(encoders), encoders.hidden)
-        self.head = projection(width)
+        self.head = HEADS[head](width)
         everything = tuple(range(len(encoders)))
         single = [(i,) for i in everything]
         self.masks = {"all": [*single, everything], "joint": [everything], "unimodal": single}[terms]
@@ -67,15 +77,16 @@ class CoMM(BuiltIn):
         """Compute the loss of a batch with two views."""
         codes = self._encode_views(batch)
         masks = list(dict.fromkeys([*self.masks, self.everything]))
-        fused = self.fusion.fuse(codes, masks)
-        z = dict(zip(masks, self.head(torch.cat(fused)).chunk(len(masks)), strict=True))
-        first, second = z[self.everything].chunk(2)
+        # One group of rows is one view under one mask.
+        fused = torch.cat(self.fusion.fuse(codes, masks)).unflatten(0, (2 * len(masks), -1))
+        z = dict(zip(masks, self.head(fused).chunk(len(masks)), strict=True))
+        first, second = z[self.everything]
         losses = []
         for mask in self.masks:
             if mask == self.everything:  # both halves of this term are equal
                 losses.append(nt_xent(first, second, self.temperature))
             else:
-                a, b = z[mask].chunk(2)
+                a, b = z[mask]
                 halves = nt_xent(a, second, self.temperature), nt_xent(b, first, self.temperature)
                 losses.append(torch.stack(halves).mean())
         return torch.stack(losses).mean()
@@ -100,21 +111,24 @@ class CoMMSup(CoMM):
         encoders: The encoders, whose embeddings are fused.
         temperature: Temperature of the similarities, at least 0.0125.
         fusion: `"mlp"` or `"transformer"` (see `CoMM`).
+        head: `"batchnorm"` or `"mlp"` (see `CoMM`).
 
     Raises:
-        ValueError: If `fusion` is unknown.
+        ValueError: If `fusion` or `head` is unknown.
     """
 
     name = "comm-sup"
     needs = ("views", "labels")
 
-    def __init__(self, encoders: Encoders, *, temperature: float = 0.2, fusion: str = "mlp") -> None:
-        super().__init__(encoders, temperature=temperature, terms="joint", fusion=fusion)
+    def __init__(
+        self, encoders: Encoders, *, temperature: float = 0.1, fusion: str = "mlp", head: str = "batchnorm"
+    ) -> None:
+        super().__init__(encoders, temperature=temperature, terms="joint", fusion=fusion, head=head)
 
     def forward(self, batch: Batch) -> Float[Tensor, ""]:
         """Compute the loss of a labeled batch with two views."""
         fused = self.fusion.fuse(self._encode_views(batch), [self.everything])[0]
-        first, second = self.head(fused).chunk(2)
+        first, second = self.head(fused.unflatten(0, (2, -1)))
         return supcon([first, second], batch.y, self.temperature)
 
 
@@ -200,3 +214,47 @@ class TransformerFusion(nn.Module):
 
 
 FUSIONS = {"mlp": MLPFusion, "transformer": TransformerFusion}
+
+
+class BatchNormHead(nn.Module):
+    """CoMM's released projection head: linear layers with batch normalization and a ReLU between them.
+
+    Args:
+        inputs: Width of the fused embedding.
+        hidden: Width of both hidden layers.
+        outputs: Width of the output.
+    """
+
+    def __init__(self, inputs: int, hidden: int = 64, outputs: int = 32) -> None:
+        super().__init__()
+        widths = [inputs, hidden, hidden, outputs]
+        self.layers = nn.ModuleList(Linear(a, b) for a, b in pairwise(widths))
+        # The head is not part of the representation, so running statistics for evaluation are not needed.
+        self.norms = nn.ModuleList(nn.BatchNorm1d(hidden, track_running_stats=False) for _ in range(2))
+
+    def forward(self, z: Float[Tensor, "groups n inputs"]) -> Float[Tensor, "groups n outputs"]:
+        """Project groups of rows; each group is normalized with its own mean and variance."""
+        groups = len(z)
+        z = z.flatten(0, 1)
+        for layer, norm in zip(self.layers[:-1], self.norms, strict=True):
+            z = torch.cat([norm(group) for group in layer(z).chunk(groups)]).relu()
+        return self.layers[-1](z).unflatten(0, (groups, -1))
+
+
+class MLPHead(nn.Module):
+    """A projection head with one hidden layer.
+
+    Args:
+        inputs: Width of the fused embedding.
+    """
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.network = projection(inputs)
+
+    def forward(self, z: Float[Tensor, "groups n inputs"]) -> Float[Tensor, "groups n outputs"]:
+        """Project groups of rows."""
+        return self.network(z.flatten(0, 1)).unflatten(0, z.shape[:2])
+
+
+HEADS = {"batchnorm": BatchNormHead, "mlp": MLPHead}

@@ -6,9 +6,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pidlab.encoders import Encoders
-from pidlab.objectives.base import Batch, BuiltIn
+from pidlab.encoders import Encoders, Linear
+from pidlab.objectives.base import Batch, BuiltIn, check_option, projection
 from pidlab.objectives.contrastive import checked_temperature, clip_loss, over_pairs
+
+WIDTH = 32  # of the space in which modalities are compared
+
+
+def linear_head(inputs: int) -> nn.Module:
+    """Return a linear projection without a bias, as in CLIP's released code."""
+    return Linear(inputs, WIDTH, bias=False)
+
+
+HEADS = {"linear": linear_head, "mlp": projection}
 
 
 class Cross(BuiltIn):
@@ -19,9 +29,10 @@ class Cross(BuiltIn):
     Args:
         encoders: The encoders e_i. More than two modalities are averaged over pairs.
         temperature: Inverse of the initial scale. The scale is learned, with a maximum of 100.
+        head: Projections g_i: `"linear"`: without a bias, as in CLIP. `"mlp"`: one hidden layer.
 
     Raises:
-        ValueError: If the temperature is lower than 0.0125.
+        ValueError: If the temperature is lower than 0.0125 or `head` is unknown.
 
     Example:
         >>> from pidlab import fit
@@ -31,9 +42,10 @@ class Cross(BuiltIn):
 
     name = "cross"
 
-    def __init__(self, encoders: Encoders, *, temperature: float = 0.2) -> None:
+    def __init__(self, encoders: Encoders, *, temperature: float = 0.07, head: str = "linear") -> None:
         super().__init__(encoders)
-        self.heads = self.make_heads()
+        check_option("head", head, HEADS)
+        self.heads = nn.ModuleList(HEADS[head](encoders.dim) for _ in encoders)
         self.log_scale = nn.Parameter(torch.full((), -math.log(checked_temperature(temperature))))
 
     def forward(self, batch: Batch) -> Float[Tensor, ""]:

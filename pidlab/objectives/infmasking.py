@@ -66,13 +66,13 @@ class InfMasking(CoMM):
         both = [torch.cat(pair) for pair in zip(*batch.views, strict=True)]
         codes = [encoder(x) for encoder, x in zip(self.encoders, both, strict=True)]
         z = {
-            mask: self.head(fused)
+            mask: self.head(fused.unflatten(0, (2, -1)))
             for mask, fused in zip(self.masks, self.fusion.fuse(codes, self.masks), strict=True)
         }
-        first, second = z[self.everything].chunk(2)
+        first, second = z[self.everything]
         losses = []
         for mask in self.masks:
-            a, b = z[mask].chunk(2)
+            a, b = z[mask]
             halves = nt_xent(a, second, self.temperature), nt_xent(b, first, self.temperature)
             losses.append(torch.stack(halves).mean())
         self.step = self.step + 1
@@ -91,4 +91,4 @@ class InfMasking(CoMM):
             ranks = batch.uniform(self.count, dim).argsort(-1).argsort(-1).transpose(0, 1)
             rows.append(torch.where(ranks < self.kept, code, token).reshape(self.count * n, dim))
         fused = self.fusion.fuse(rows, [self.everything])[0]
-        return self.head(fused).reshape(self.count, n, -1)
+        return self.head(fused.unflatten(0, (self.count, n)))

@@ -90,7 +90,7 @@ def read_results(directory: Path) -> Results:
             f"{directory}: the results cannot be used ({type(error).__name__}: {error}); rerun the command "
             "of the sweep to write them again from results.sqlite"
         ) from None
-    if version != defaults.RESULT_VERSION:
+    if version not in defaults.READABLE_VERSIONS:
         raise InvalidRequest(
             f"{directory}: results of version {version}, but this pidlab needs version "
             f"{defaults.RESULT_VERSION}; rerun {' '.join(record.get('command', []))!r} in a new folder"
@@ -108,10 +108,14 @@ def merge_results(results: Sequence[Results]) -> pd.DataFrame:
         results: Results of at least one sweep.
 
     Raises:
-        InvalidRequest: If there are none.
+        InvalidRequest: If there are none, or they are of several result versions.
     """
     if not results:
         raise InvalidRequest("results: none given; name a folder that a sweep wrote")
+    versions = {sweep.record.get("result_version"): sweep.directory for sweep in results}
+    if len(versions) > 1:
+        described = " and ".join(f"{version} ({where})" for version, where in versions.items())
+        raise InvalidRequest(f"results of versions {described} cannot be combined; rerun the older one")
     settings = [_settings(sweep.record) for sweep in results]
     tables = [sweep.table for sweep in results]
     for name in dict.fromkeys(name for setting in settings for name in setting):

@@ -17,7 +17,7 @@ from pidlab.decomposition import TERMS
 from pidlab.defaults import Training
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.generators import Generator, generators, load_generator
-from pidlab.generators.parameters import check_policy, parameters_of
+from pidlab.generators.parameters import check_policy, default_policy, parameters_of
 from pidlab.objectives.load import load_objective, source_digest
 from pidlab.probes.levels import LEVELS
 from pidlab.registry import parse
@@ -74,8 +74,7 @@ def build_request(
     for name in given:
         if name not in known:
             raise InvalidRequest(f"unknown setting {name!r}: {nearest(name, [*known, *training])}")
-    if "views" not in training:
-        training |= _only_policy(generator)
+    training.setdefault("views", _default_views(generator))
     request = Request(
         generator=generator,
         axes=tuple(Axis(names, axis_values(names, given, points)) for names, given in axes),
@@ -89,13 +88,12 @@ def build_request(
     return request
 
 
-def _only_policy(reference: str) -> dict[str, str]:
-    """Return the view policy of a generator that offers a single one and not the default policy."""
+def _default_views(reference: str) -> str:
+    """Return the default view policy of the generator that a reference names."""
     policies: Any = getattr(generators().get(parse(reference).name), "policies", None)
-    # A policy that depends on parameters is a property, which the class does not tell.
-    if not isinstance(policies, tuple) or len(policies) != 1 or policies[0] == Training().views:
-        return {}
-    return {"views": policies[0]}
+    if isinstance(policies, property):  # depends on the arguments of the generator
+        policies = load_generator(reference).policies
+    return default_policy(policies) if policies else Training().views
 
 
 def resolve_device(name: str, remote: bool = False) -> str:

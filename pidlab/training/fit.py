@@ -11,6 +11,7 @@ from torch import Tensor
 from pidlab.defaults import Training, recipe_settings
 from pidlab.doubling import doubled
 from pidlab.generators import Generator, load_generator
+from pidlab.generators.parameters import default_policy
 from pidlab.objectives import load_objective
 from pidlab.objectives.base import needs_of, phases_of
 from pidlab.objectives.load import as_objective
@@ -89,9 +90,8 @@ def fit(
     """
     make = load_objective(objective) if isinstance(objective, str) else as_objective(objective)
     law = load_generator(generator) if isinstance(generator, str) else generator
-    return Fitted(
-        train(make, [Member(law, seed)], Training(**recipe_settings(recipe) | settings), device), law
-    )
+    chosen = {"views": default_policy(law.policies)} | recipe_settings(recipe) | settings
+    return Fitted(train(make, [Member(law, seed)], Training(**chosen), device), law)
 
 
 def fresh_losses(
