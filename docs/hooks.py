@@ -15,6 +15,8 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
+from pidlab.results.leaderboard import leaderboard
+
 ROOT = Path(__file__).resolve().parent.parent
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 # Links of the Markdown files into the repository work on a code host; the site has the figures elsewhere.
@@ -24,6 +26,21 @@ COPIES = {"changelog.md": "CHANGELOG.md", "studies.md": "studies/README.md"}
 
 # Verdicts on claims, and the kind of block that shows them.
 VERDICTS = {"supported": "success", "undecided": "warning", "refuted": "failure"}
+# Columns of the leaderboard: label, data, term and probe.
+LEADERBOARD = (
+    ("R", "together", "redundant", "best"),
+    ("U1", "together", "unique1", "best"),
+    ("U2", "together", "unique2", "best"),
+    ("S", "together", "synergy", "best"),
+    ("S, linear", "together", "synergy", "linear"),
+    ("R", "alone", "redundant", "best"),
+    ("U1", "alone", "unique1", "best"),
+    ("U2", "alone", "unique2", "best"),
+    ("S", "alone", "synergy", "best"),
+    ("S, linear", "alone", "synergy", "linear"),
+)
+# Objectives that see the labels.
+LABELED = {"supervised", "supcon", "factorcl-sup", "ourcl-sup", "comm-sup", "synib"}
 # Members to show of classes that have many internal ones; all public members of the others.
 MEMBERS = {"Atoms": ["sample", "view"]}
 
@@ -63,6 +80,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return f"]({posixpath.relpath(pages.get(match[1], match[1]), folder or '.')}"
 
     markdown = REPOSITORY_LINK.sub(relocate, markdown)
+    if "<!-- leaderboard -->" in markdown:
+        markdown = markdown.replace("<!-- leaderboard -->", leaderboard_table(ROOT / "figures" / "profiles"))
     return markdown.replace("<!-- public names -->", "\n\n".join(map(reference, public_names())))
 
 
@@ -87,6 +106,58 @@ def reference(path: str) -> str:
     members = MEMBERS.get(path.rpartition(".")[2])
     options = f"\n    options:\n      members: {json.dumps(members)}" if members else ""
     return f"::: {path}{options}"
+
+
+def leaderboard_table(folder: Path) -> str:
+    """Return the leaderboard as HTML: a row per objective and view policy, a column per kind of information.
+
+    Args:
+        folder: Results of the study `profiles`.
+    """
+    if not any(folder.glob("*/provenance.json")):
+        return "*No results of the study `profiles` are committed yet.*"
+    shares = leaderboard(folder)
+    cells: dict[tuple[Any, ...], Any] = {
+        (row.objective, row.views, row.data, row.term, row.probe): row for row in shares.itertuples()
+    }
+    names = list(dict.fromkeys(shares["objective"]))
+    policies = list(dict.fromkeys(shares["views"]))
+    heads = "".join(f'<th scope="col">{label}</th>' for label, *_ in LEADERBOARD)
+    counts = {data: sum(column[1] == data for column in LEADERBOARD) for data in ("together", "alone")}
+    groups = "".join(f'<th colspan="{count}" scope="colgroup">{data}</th>' for data, count in counts.items())
+    options = "".join(f"<option>{policy}</option>" for policy in policies)
+    rows = []
+    for name in names:
+        for policy in policies:
+            found = [cells.get((name, policy, *key)) for _, *key in LEADERBOARD]
+            if not any(found):
+                continue
+            mark = " †" if name in LABELED else ""
+            rows.append(
+                f'<tr data-views="{policy}"><th scope="row">{name}{mark}</th><td>{policy}</td>'
+                + "".join(map(share_cell, found))
+                + "</tr>"
+            )
+    return f"""<form id="leaderboard-filter" onsubmit="return false">
+<label>Views <select name="views"><option value="">all</option>{options}</select></label>
+<label>Objective <input name="words" type="search" size="14"></label>
+</form>
+<div class="leaderboard"><table id="leaderboard">
+<thead><tr><th colspan="2"></th>{groups}</tr>
+<tr><th scope="col">objective</th><th scope="col">views</th>{heads}</tr></thead>
+<tbody>
+{"".join(f"{row}{chr(10)}" for row in rows)}</tbody>
+</table></div>"""
+
+
+def share_cell(row: Any) -> str:
+    """Return a cell with a share, half its interval, and the count of seeds that reach 90 %."""
+    if row is None:
+        return '<td data-value=""></td>'
+    # Adding 0 turns a rounded -0.0 into 0.0.
+    share, half = round(row.share, 2) + 0.0, f" ±{row.half_width:.2f}" if row.seeds > 1 else ""
+    counted = f"<small>{row.reached}/{row.seeds}</small>"
+    return f'<td data-value="{row.share:.4f}">{share:.2f}{half} {counted}</td>'
 
 
 def gallery() -> dict[str, str]:

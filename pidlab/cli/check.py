@@ -1,7 +1,9 @@
 """`pidlab check`: contract and profile of an objective."""
 
 import json
-from typing import Annotated, Any
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -21,6 +23,12 @@ def check(
         typer.Option(
             metavar="SECONDS",
             help="Limit the time of each training. By default all objectives are trained for 600 steps.",
+        ),
+    ] = None,
+    against: Annotated[
+        Literal["leaderboard"] | None,
+        typer.Option(
+            help="Train on the data of the leaderboard as well, and show the objective among all others."
         ),
     ] = None,
     as_json: AsJson = False,
@@ -68,6 +76,13 @@ def check(
         except Exception as error:
             typer.echo(f"no profile: {reason(error)}", err=True)
             ok = False
+    board = None
+    if against and ok:
+        from pidlab.studies.compare import compare_with_leaderboard
+        from pidlab.sweeps.progress import show_progress
+
+        with TemporaryDirectory(prefix="pidlab-") as folder, show_progress() as progress:
+            board = compare_with_leaderboard(objective, Path(folder), progress=progress)
     if as_json:
         document: dict[str, Any] = {
             "ok": ok,
@@ -75,9 +90,13 @@ def check(
             "profile": shown.terms(objective) if shown else None,
             "verdict": shown.verdict if shown else "",
         }
+        if board is not None:
+            document["leaderboard"] = json.loads(board.to_json(orient="records"))
         typer.echo(json.dumps(document, indent=2))
     elif shown:
         _print_profile(shown, objective)
+        if board is not None:
+            _print_leaderboard(board, objective)
     if not ok:
         raise typer.Exit(1)
 
@@ -111,3 +130,27 @@ def _print_profile(shown: Any, name: str) -> None:
         table.add_row(other, *texts, style="bold" if other == name else None)
     Console().print(table)
     typer.echo(f"{name} {shown.verdict}.")
+
+
+def _print_leaderboard(board: Any, name: str) -> None:
+    """Print the share of each term by the best probe, one table per view policy and data."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    board = board[board["probe"] == "best"]
+    for (views, data), rows in board.groupby(["views", "data"], sort=False):
+        table = Table(
+            title=f"Share of each term, data {data}, {views} views; mean ± 95 % t-interval over seeds",
+            title_justify="left",
+        )
+        terms = list(dict.fromkeys(rows["term"]))
+        table.add_column("objective")
+        for term in terms:
+            table.add_column(term, justify="right")
+        for other, cells in rows.groupby("objective", sort=False):
+            by_term = cells.set_index("term")
+            shares, halves = (by_term[column].reindex(terms) for column in ("share", "half_width"))
+            texts = [f"{share:.2f} ±{half:.2f}" for share, half in zip(shares, halves, strict=True)]
+            table.add_row(escape(str(other)), *texts, style="bold" if other == name else None)
+        Console().print(table)

@@ -24,6 +24,8 @@ FIXED = (*RUN, *READING, STEP)
 
 FLOOR, CEILING = "untrained", "supervised"
 CONFIDENCE = 0.95
+# A seed captures a target if it reads this share of its bits.
+SUCCESS = 0.9
 
 
 def base_name(objective: str) -> str:
@@ -79,6 +81,32 @@ def t_interval(values: Iterable[float]) -> tuple[float, float]:
     array = np.asarray(values, dtype=float)
     mean, half = float(array.mean()), half_width(array)
     return mean - half, mean + half
+
+
+def count_successes(captured: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Count the seeds that capture 90 % of the truth, with an exact binomial interval.
+
+    Args:
+        captured: Captured bits of each seed, shape (n,).
+        truth: True bits of each seed, shape (n,).
+
+    Returns:
+        `reached` (the number of seeds), and `reached_low` and `reached_high` (the 95 % Clopper-Pearson
+        interval of the probability that a seed reaches it).
+
+    Example:
+        >>> count_successes(np.array([0.95, 0.2]), np.array([1.0, 1.0]))["reached"]
+        1
+    """
+    from scipy.stats import binomtest  # here, because importing it takes longer than drawing a figure
+
+    reached = int((captured >= SUCCESS * truth).sum())
+    interval = binomtest(reached, len(captured)).proportion_ci(CONFIDENCE, method="exact")
+    return {
+        "reached": reached,
+        "reached_low": float(interval.low),
+        "reached_high": float(interval.high),
+    }
 
 
 def lower_confidence_bound(values: np.ndarray) -> float:

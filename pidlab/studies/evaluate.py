@@ -12,7 +12,7 @@ from scipy.special import stdtr
 
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.registry import parse
-from pidlab.results.means import half_width
+from pidlab.results.means import count_successes, half_width
 from pidlab.studies.claims import FLOOR, Call, Claim, Expression, Operation, invalid_claim
 
 _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
@@ -29,8 +29,6 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
 }
 # Columns that usually distinguish several rows of one seed; the error names the first that does.
 _SELECTORS = ("objective", "term", "readout", "probe", "quantity", "step")
-# A seed succeeds if it captures this share of the truth.
-SUCCESS = 0.9
 _MEASUREMENTS = ("run", "seed", "captured", "low", "high", "truth")
 
 
@@ -310,18 +308,10 @@ def p_values(differences: np.ndarray, comparison: str, within: float = 0.0) -> t
 
 def _successes(rows: pd.DataFrame) -> dict[str, Any]:
     """Count the seeds that capture 90 % of the truth, with an exact binomial interval."""
-    from scipy.stats import binomtest
-
     truth = rows["truth"].to_numpy(float)
     if ("quantity" in rows and set(rows["quantity"]) != {"mi"}) or not (truth > 0).all():
         return {}
-    reached = int((rows["captured"].to_numpy(float) >= SUCCESS * truth).sum())
-    interval = binomtest(reached, len(rows)).proportion_ci(0.95, method="exact")
-    return {
-        "reached": reached,
-        "reached_low": float(interval.low),
-        "reached_high": float(interval.high),
-    }
+    return count_successes(rows["captured"].to_numpy(float), truth)
 
 
 def _quantity(call: Call) -> Any:
