@@ -1,5 +1,7 @@
 """CoMM: contrast between each modality and all modalities in one fused space."""
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -11,7 +13,7 @@ from pidlab.objectives.base import (
     check_option,
     projection,
 )
-from pidlab.objectives.contrastive import checked_temperature, nt_xent, supcon
+from pidlab.objectives.contrastive import checked_temperature, nt_xent_sum, supcon
 
 TERMS = ("all", "joint", "unimodal")
 
@@ -41,6 +43,7 @@ class CoMM(BuiltIn):
     """
 
     name = "comm"
+    stackable = True
     needs = ("views",)
 
     def __init__(
@@ -63,22 +66,20 @@ class CoMM(BuiltIn):
         self.masks = {"all": [*single, everything], "joint": [everything], "unimodal": single}[terms]
         self.everything = everything
 
-    def forward(self, batch: Batch) -> Float[Tensor, ""]:
+    def forward(self, batch: Batch) -> Float[Tensor, "*member"]:
         """Compute the loss of a batch with two views."""
         codes = self._encode_views(batch)
         masks = list(dict.fromkeys([*self.masks, self.everything]))
         fused = self.fusion.fuse(codes, masks)
-        z = dict(zip(masks, self.head(torch.cat(fused)).chunk(len(masks)), strict=True))
-        first, second = z[self.everything].chunk(2)
-        losses = []
+        z = dict(zip(masks, self.head(torch.cat(fused, dim=-2)).chunk(len(masks), dim=-2), strict=True))
+        sets, weights = [*z[self.everything].chunk(2, dim=-2)], {}
         for mask in self.masks:
             if mask == self.everything:  # both halves of this term are equal
-                losses.append(nt_xent(first, second, self.temperature))
+                weights[0, 1] = 1.0 / len(self.masks)
             else:
-                a, b = z[mask].chunk(2)
-                halves = nt_xent(a, second, self.temperature), nt_xent(b, first, self.temperature)
-                losses.append(torch.stack(halves).mean())
-        return torch.stack(losses).mean()
+                weights[len(sets), 1] = weights[len(sets) + 1, 0] = 0.5 / len(self.masks)
+                sets += z[mask].chunk(2, dim=-2)
+        return nt_xent_sum(sets, weights, self.temperature)
 
     def represent(self, *x: Tensor) -> dict[str, Tensor]:
         """Return z1, z2, ... (the embeddings) and z12 (the fused embedding of all modalities)."""
@@ -88,7 +89,7 @@ class CoMM(BuiltIn):
 
     def _encode_views(self, batch: Batch) -> list[Tensor]:
         """Encode both views of every modality in one pass, each (2n, dim)."""
-        return self.encode([torch.cat(pair) for pair in zip(*batch.views, strict=True)])
+        return self.encode([torch.cat(pair, dim=-2) for pair in zip(*batch.views, strict=True)])
 
 
 class CoMMSup(CoMM):
@@ -106,12 +107,13 @@ class CoMMSup(CoMM):
     """
 
     name = "comm-sup"
+    stackable = False
     needs = ("views", "labels")
 
     def __init__(self, encoders: Encoders, *, temperature: float = 0.2, fusion: str = "mlp") -> None:
         super().__init__(encoders, temperature=temperature, terms="joint", fusion=fusion)
 
-    def forward(self, batch: Batch) -> Float[Tensor, ""]:
+    def forward(self, batch: Batch) -> Float[Tensor, "*member"]:
         """Compute the loss of a labeled batch with two views."""
         fused = self.fusion.fuse(self._encode_views(batch), [self.everything])[0]
         first, second = self.head(fused).chunk(2)
@@ -126,6 +128,8 @@ class MLPFusion(nn.Module):
         modalities: Number of modalities.
         hidden: Width of the hidden layer.
     """
+
+    stackable: ClassVar[bool] = True
 
     def __init__(self, dim: int, modalities: int, hidden: int) -> None:
         super().__init__()
@@ -143,7 +147,7 @@ class MLPFusion(nn.Module):
         """
         blank = torch.zeros_like(codes[0])
         rows = [torch.cat([z if i in mask else blank for i, z in enumerate(codes)], dim=-1) for mask in masks]
-        return list(self.network(torch.cat(rows)).chunk(len(masks)))
+        return list(self.network(torch.cat(rows, dim=-2)).chunk(len(masks), dim=-2))
 
 
 class TransformerFusion(nn.Module):

@@ -30,13 +30,14 @@ class Cross(BuiltIn):
     """
 
     name = "cross"
+    stackable = True
 
     def __init__(self, encoders: Encoders, *, temperature: float = 0.2) -> None:
         super().__init__(encoders)
         self.heads = self.make_heads()
         self.log_scale = nn.Parameter(torch.full((), -math.log(checked_temperature(temperature))))
 
-    def forward(self, batch: Batch) -> Float[Tensor, ""]:
+    def forward(self, batch: Batch) -> Float[Tensor, "*member"]:
         """Compute the loss of a batch of pairs."""
         # 100 is the limit of CLIP's released code: without it the scale can grow until float32 overflows.
         scale = self.log_scale.exp().clamp(max=100.0)
