@@ -73,7 +73,7 @@ class Batch:
         return _declared(self._y, "y", "labels")
 
     @property
-    def targets(self) -> dict[str, Int[Tensor, " n"]]:
+    def targets(self) -> dict[str, Int[Tensor, "*member n"]]:
         """The label of each target by name, each (n,)."""
         return _declared(self._targets, "targets", "labels")
 

@@ -14,6 +14,8 @@ from pidlab.objectives.fused import fused_loss
 
 # With temperatures from this value on, exp(±1 / temperature) and its sums do not overflow float32.
 LEAST_TEMPERATURE = 0.0125
+# exp(x) = 2^(x log2 e). On the CPU `exp2` takes less than half the time of `exp`.
+LOG2_E = math.log2(math.e)
 
 
 def checked_temperature(temperature: float) -> float:
@@ -74,40 +76,45 @@ def nt_xent_sum(
     Raises:
         ValueError: If the temperature is lower.
     """
-    n, pairs = sets[0].shape[-2], len(weights)
-    compute = partial(_nt_xent_sum, tuple(weights.items()), checked_temperature(temperature))
-    return fused_loss(compute, (pairs + len(sets)) * n**2, 3, torch.stack([*sets], dim=-3))
+    z = torch.stack([*sets], dim=-3)
+    first, second = (torch.tensor(side, device=z.device) for side in zip(*weights, strict=True))
+    weight = z.new_tensor([*weights.values()])[:, None]
+    compute = partial(_nt_xent_sum, first, second, weight, checked_temperature(temperature))
+    return fused_loss(compute, (len(weights) + len(sets)) * z.shape[-2] ** 2, 3, z)
 
 
 def _nt_xent_sum(
-    weights: Sequence[tuple[tuple[int, int], float]], temperature: float, sets: Float[Tensor, "*member s n d"]
+    first: Int[Tensor, " pairs"],
+    second: Int[Tensor, " pairs"],
+    weight: Float[Tensor, "pairs 1"],
+    temperature: float,
+    sets: Float[Tensor, "*member s n d"],
 ) -> tuple[Float[Tensor, "*member"], Float[Tensor, "*member s n d"]]:
     """Compute the loss of `nt_xent_sum` and its gradient.
 
     With E = exp(cosine / temperature), a pair (a, b) has the kernel [[E_aa, E_ab], [E_abᵀ, E_bb]] with a zero
     diagonal. Cosines are bounded, so the maximum of a row need not be subtracted.
     """
-    first, second = ([pair[side] for pair, _ in weights] for side in (0, 1))
-    weight = sets.new_tensor([[w] for _, w in weights])
-    n, pairs = sets.shape[-2], len(weights)
+    n = sets.shape[-2]
     z, length = _unit(sets)
-    a, b = z[..., first, :, :], z[..., second, :, :]
+    a, b = z.index_select(-3, first), z.index_select(-3, second)
     left, right = torch.cat([a, z], dim=-3), torch.cat([b, z], dim=-3)
-    across, within = ((left / temperature) @ right.mT).exp_().split([pairs, sets.shape[-3]], dim=-3)
+    kernel = ((left * (LOG2_E / temperature)) @ right.mT).exp2_()
+    across, within = kernel.split([len(first), z.shape[-3]], dim=-3)
     _diagonal(within).zero_()
     rows = within.sum(-1)
-    normalizers = rows[..., first, :] + across.sum(-1), rows[..., second, :] + across.sum(-2)
+    totals = rows.index_select(-2, first) + across.sum(-1), rows.index_select(-2, second) + across.sum(-2)
     positives = (a * b).sum(-1) / temperature
-    losses = (normalizers[0].log() + normalizers[1].log()) / 2.0 - positives
+    losses = (totals[0].log() + totals[1].log()) / 2.0 - positives
     # The derivative of log(row sum of E) by a similarity is E / row sum, and E_ij is in the rows of i and j.
-    u, v = (weight / (2.0 * n) / normalizer for normalizer in normalizers)
-    both = torch.zeros_like(rows).index_add_(-2, _index(first, z), u).index_add_(-2, _index(second, z), v)
+    u, v = (weight / (2.0 * n) / total for total in totals)
+    both = torch.zeros_like(rows).index_add_(-2, first, u).index_add_(-2, second, v)
     across.mul_(u[..., None] + v[..., None, :])
     _diagonal(across).sub_(weight / n)
     within.mul_(both[..., None] + both[..., None, :])
     grad = within @ z
-    grad.index_add_(-3, _index(first, z), across @ b).index_add_(-3, _index(second, z), across.mT @ a)
-    return (weight[:, 0] * losses.mean(-1)).sum(-1), _through_unit(grad / temperature, z, length)
+    grad.index_add_(-3, first, across @ b).index_add_(-3, second, across.mT @ a)
+    return (weight[:, 0] * losses.mean(-1)).sum(-1), _through_unit(grad.div_(temperature), z, length)
 
 
 def _unit(x: Float[Tensor, "*lead d"]) -> tuple[Float[Tensor, "*lead d"], Float[Tensor, "*lead 1"]]:
@@ -125,10 +132,6 @@ def _through_unit(
 
 def _diagonal(matrix: Float[Tensor, "*lead n n"]) -> Float[Tensor, "*lead n"]:
     return matrix.diagonal(dim1=-2, dim2=-1)
-
-
-def _index(places: Sequence[int], like: Tensor) -> Int[Tensor, " k"]:
-    return torch.tensor(places, device=like.device)
 
 
 def over_pairs(z: Sequence[Tensor], loss: Callable[[Tensor, Tensor], Tensor]) -> Float[Tensor, "*member"]:
@@ -183,7 +186,7 @@ def infonce_of_cosines(
 
 def _softmax_loss(a: Tensor, b: Tensor, scale: Tensor, *, both: bool) -> Tensor:
     n = a.shape[-2]
-    return fused_loss(partial(_softmax_loss_and_gradient, both), (2 + both) * n**2, 2, a, b, scale)
+    return fused_loss(partial(_softmax_loss_and_gradient, both), n**2, 2, a, b, scale)
 
 
 def _softmax_loss_and_gradient(
@@ -198,8 +201,9 @@ def _softmax_loss_and_gradient(
     """
     n, factor = a.shape[-2], scale[..., None, None]
     (x, x_length), (y, y_length) = _unit(a), _unit(b)
-    scores = (x * factor) @ y.mT
-    positives = _diagonal(scores).mean(-1)
+    # In units of log 2, for `exp2`.
+    scores = (x * (factor * LOG2_E)) @ y.mT
+    positives = _diagonal(scores)
     slope, normalizer = _softmax(scores, -1)
     if both:
         columns, other = _softmax(scores, -2)
@@ -210,15 +214,16 @@ def _softmax_loss_and_gradient(
     grad_scale = (x * pull).sum((-2, -1)) / n
     grad_a = _through_unit(pull.mul_(factor / n), x, x_length)
     grad_b = _through_unit((slope.mT @ x).mul_(factor / n), y, y_length)
-    return normalizer - positives, grad_a, grad_b, grad_scale
+    loss = (normalizer - positives).mean(-1) / LOG2_E
+    return loss, grad_a, grad_b, grad_scale
 
 
-def _softmax(scores: Float[Tensor, "*member n n"], dim: int) -> tuple[Tensor, Float[Tensor, "*member"]]:
-    """Return the softmax along an axis and the mean log-normalizer."""
+def _softmax(scores: Float[Tensor, "*member n n"], dim: int) -> tuple[Tensor, Float[Tensor, "*member n"]]:
+    """Return 2^scores, normalized along an axis, and the binary logarithms of the normalizers."""
     top = scores.amax(dim, keepdim=True)
-    shares = (scores - top).exp_()
+    shares = (scores - top).exp2_()
     total = shares.sum(dim, keepdim=True)
-    return shares.div_(total), (total.log() + top).mean((-2, -1))
+    return shares.div_(total), (total.log2() + top).squeeze(dim)
 
 
 def supcon(

@@ -13,10 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-# Similarities of the members that are computed together: 1 MiB of float32.
+# Similarities of the members that are computed together: 1 MiB of float32, about the size of an L2 cache.
 CACHED = 2**18
-# At least 3 members in a full chunk leave no chunk with 1, whose matrix products would round differently.
-LEAST_MEMBERS = 3
 
 # Computes the loss of each member and the gradient of each input from the inputs.
 LossAndGradients = Callable[..., tuple[Tensor, ...]]
@@ -45,7 +43,10 @@ class _Fused(torch.autograd.Function):
     def forward(compute: LossAndGradients, similarities: int, axes: int, *inputs: Tensor) -> Any:  # type: ignore[override]
         if inputs[0].ndim == axes:
             return compute(*inputs)
-        chunks = -(-len(inputs[0]) // max(LEAST_MEMBERS, CACHED // similarities))
+        members, most = len(inputs[0]), max(1, CACHED // similarities)
+        chunks = -(-members // most)
+        if most > 1:  # no chunk has only one member, since products of one matrix round differently
+            chunks = min(chunks, max(1, members // 2))
         parts = zip(*(tensor.tensor_split(chunks) for tensor in inputs), strict=True)
         results = [compute(*part) for part in parts]
         return tuple(torch.cat(same) for same in zip(*results, strict=True))
