@@ -265,7 +265,21 @@ def aligned(width: int) -> int:
     return -(-width // ALIGN) * ALIGN
 
 
-def mlp(*widths: int) -> nn.Sequential:
+class MLP(nn.Sequential):
+    """Linear layers with ReLUs between them."""
+
+    stackable: ClassVar[bool] = True
+
+    def forward(self, x: Float[Tensor, "*member n inputs"]) -> Float[Tensor, "*member n outputs"]:
+        if self[-1].weight.ndim == 2:
+            return super().forward(x)
+        # Stacked members: no user code runs between the layers, so that ReLUs can overwrite their inputs.
+        for layer in self:
+            x = layer(x) if isinstance(layer, Linear) else x.relu_()
+        return x
+
+
+def mlp(*widths: int) -> MLP:
     """Build linear layers of the given widths with ReLUs between them.
 
     Args:
@@ -277,7 +291,7 @@ def mlp(*widths: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
         layers += [Linear(inputs, outputs), nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
+    return MLP(*layers[:-1])
 
 
 def tower(modality: Modality, *widths: int) -> nn.Module:
