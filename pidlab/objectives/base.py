@@ -177,7 +177,7 @@ class BuiltIn(nn.Module):
     Attributes:
         stackable: Whether the losses also accept parameters and batches with a leading member axis and then
             return one loss per member, shape (members,). Such losses name axes from the end, and need no
-            vmap.
+            vmap. Each class states it for itself (see `pidlab.training.program.is_stackable`).
     """
 
     stackable: ClassVar[bool] = False

@@ -107,7 +107,6 @@ class CoMMSup(CoMM):
     """
 
     name = "comm-sup"
-    stackable = False
     needs = ("views", "labels")
 
     def __init__(self, encoders: Encoders, *, temperature: float = 0.2, fusion: str = "mlp") -> None:

@@ -79,7 +79,6 @@ class FactorCL(BuiltIn):
         ValueError: If an option is unknown, if dim is 1, or if there are not two modalities.
     """
 
-    stackable = True
     phases: tuple[Phase, ...] = (
         Phase("main", train=("encoders.towers", "heads", "critics.nce")),
         Phase("club", loss="club_loss", train=("critics.club",), fresh_batch=True),
@@ -232,6 +231,7 @@ class FactorCLSup(FactorCL):
     """
 
     name = "factorcl-sup"
+    stackable = True
     needs = ("labels",)
 
     def __init__(
@@ -304,6 +304,7 @@ class FactorCLSSL(FactorCL):
     """
 
     name = "factorcl-ssl"
+    stackable = True
     needs = ("view",)
 
     def _encode(self, batch: Batch) -> Heads:
@@ -336,9 +337,11 @@ class OurCLSup(OurCL, FactorCLSup):
     """`factorcl-sup` with the encoders' outputs as readouts."""
 
     name = "ourcl-sup"
+    stackable = True
 
 
 class OurCLSSL(OurCL, FactorCLSSL):
     """`factorcl-ssl` with the encoders' outputs as readouts."""
 
     name = "ourcl-ssl"
+    stackable = True

@@ -117,14 +117,11 @@ def is_stackable(model: nn.Module) -> bool:
     """Return whether the losses of a model accept tensors with a leading member axis.
 
     Args:
-        model: The model. The class attribute `stackable` of pidlab's own modules states it; subclasses
-            outside pidlab do not inherit it.
+        model: The model. The class of each module must state it by its own attribute `stackable`, which
+            subclasses do not inherit, since they may override a loss.
     """
     return all(
-        isinstance(module, STACKABLE)
-        if type(module).__module__.startswith("torch.nn.")
-        else type(module).__module__.startswith("pidlab.") and getattr(module, "stackable", False)
-        for module in model.modules()
+        type(module) in STACKABLE or vars(type(module)).get("stackable", False) for module in model.modules()
     )
 
 
