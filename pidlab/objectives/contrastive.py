@@ -98,9 +98,8 @@ def _nt_xent_sum(
     n = sets.shape[-2]
     z, length = _unit(sets)
     a, b = z.index_select(-3, first), z.index_select(-3, second)
-    left, right = torch.cat([a, z], dim=-3), torch.cat([b, z], dim=-3)
-    kernel = ((left * (LOG2_E / temperature)) @ right.mT).exp2_()
-    across, within = kernel.split([len(first), z.shape[-3]], dim=-3)
+    scale = LOG2_E / temperature
+    across, within = ((a * scale) @ b.mT).exp2_(), ((z * scale) @ z.mT).exp2_()
     _diagonal(within).zero_()
     rows = within.sum(-1)
     totals = rows.index_select(-2, first) + across.sum(-1), rows.index_select(-2, second) + across.sum(-2)
@@ -195,7 +194,7 @@ def _softmax_loss_and_gradient(
     b: Float[Tensor, "*member n d"],
     scale: Float[Tensor, "*member"],
 ) -> tuple[Tensor, ...]:
-    """Compute the cross-entropy of the rows of S (the mean with that of the columns if `both`) and its gradient.
+    """Compute the cross-entropy of the rows of S, or of rows and columns if `both`, and its gradient.
 
     The derivative by S is softmax(S) - identity, averaged over rows, and over both directions.
     """

@@ -1,8 +1,8 @@
 """Losses whose forward pass also computes the gradient, a few members at a time.
 
-The similarities of all pairs of samples are the largest tensors of a contrastive loss. Here they are computed,
-used for the loss and for its gradient, and dropped while they are in the cache of the processor. The backward
-pass only scales the gradient.
+The similarities of all pairs of samples are the largest tensors of a contrastive loss. Here they are
+computed, used for the loss and for its gradient, and dropped while they are in the cache of the processor.
+The backward pass only scales the gradient.
 """
 
 from collections.abc import Callable
