@@ -270,10 +270,11 @@ class MLP(nn.Sequential):
 
     stackable: ClassVar[bool] = True
 
-    def forward(self, x: Float[Tensor, "*member n inputs"]) -> Float[Tensor, "*member n outputs"]:
+    def forward(self, input: Float[Tensor, "*member n inputs"]) -> Float[Tensor, "*member n outputs"]:
         if self[-1].weight.ndim == 2:
-            return super().forward(x)
+            return super().forward(input)
         # Stacked members: no user code runs between the layers, so that ReLUs can overwrite their inputs.
+        x = input
         for layer in self:
             x = layer(x) if isinstance(layer, Linear) else x.relu_()
         return x
