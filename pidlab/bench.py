@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from pidlab import defaults
@@ -43,10 +45,13 @@ COMPARED_STEPS = 20
 WARM_UP = 5
 # Members whose operations are counted, which is slower than executing them; timings use a whole cohort.
 COUNTED = 3
+# Measurements of the cohort and of the single model, in turn, and sizes of further cohorts.
+ROUNDS = 3
+SIZES = (2, 8, 17)
 
 
 def matrix_rate(size: int = 2048, repeats: int = 5) -> float:
-    """Measure the rate of a float32 matrix product on all threads.
+    """Measure the rate of a float32 matrix product on one thread.
 
     Args:
         size: Rows and columns of the matrices.
@@ -56,8 +61,26 @@ def matrix_rate(size: int = 2048, repeats: int = 5) -> float:
         Gflop/s.
     """
     a = torch.randn(size, size, generator=torch.Generator().manual_seed(0))
-    best = min(_seconds(lambda: a @ a) for _ in range(repeats))
+    with _one_thread():
+        best = min(_seconds(lambda: a @ a) for _ in range(repeats))
     return 2 * size**3 / best / 1e9
+
+
+def memory_rate(size: int = 2**25, repeats: int = 5) -> float:
+    """Measure the rate at which one thread reads and writes memory outside of the caches.
+
+    Args:
+        size: Numbers in the copied tensor.
+        repeats: Number of copies; the fastest counts.
+
+    Returns:
+        GB/s, read and written.
+    """
+    source = torch.zeros(size)
+    target = torch.empty_like(source)
+    with _one_thread():
+        best = min(_seconds(lambda: target.copy_(source)) for _ in range(repeats))
+    return 2 * source.nbytes / best / 1e9
 
 
 def sampling_ms(samples: int = 30_000, repeats: int = 5) -> float:
@@ -109,16 +132,19 @@ def sampling_ratio(samples: int = 30_000, looped: int = 3_000) -> dict[str, floa
 def compare(objective: str, steps: int) -> dict[str, Any]:
     """Compare training of the default cohort (`pidlab sweep --unique 0..1`) with a plain loop for one member.
 
-    The loop is plain PyTorch: the module, `backward()` and fused Adam, with batches drawn beforehand. The
-    time to draw batches is excluded on both sides.
+    The loop is plain PyTorch: the module, `backward()` and fused Adam, with batches drawn beforehand. Both
+    run on one thread, in turn, and are timed in CPU seconds, so that other processes matter little. The time
+    to draw batches is excluded on both sides.
 
     Args:
         objective: Reference of the objective.
-        steps: Number of training steps.
+        steps: Number of training steps of each of the measurements, whose median counts.
 
     Returns:
-        Milliseconds per run and step of the cohort, its data and the single member, the Gflop/s of the
-        cohort, and the largest difference of the member's losses over the first 20 steps.
+        Milliseconds per run and step of the cohort, its data and the single member; Mflop in matrix products
+        and MB read and written per run and step; Gflop/s and GB/s of the cohort; the cohort's milliseconds by
+        number of members (`growth`); and the largest difference of the member's losses over the first 20
+        steps.
     """
     points = [i / (defaults.RANGE_POINTS - 1) for i in range(defaults.RANGE_POINTS)]
     members = [
@@ -127,31 +153,52 @@ def compare(objective: str, steps: int) -> dict[str, Any]:
         for seed in range(defaults.SEEDS)
     ]
     make = load_objective(objective)
-    with guard_of(make):
+    with guard_of(make), _one_thread():
         return _compare(make, objective, members, steps)
 
 
 def _compare(make: LoadedObjective, objective: str, members: list[Member], steps: int) -> dict[str, Any]:
     train(make, members, Training(steps=WARM_UP))
-    clock = Stopwatch()
-    fitted = train(make, members, Training(steps=steps), clock=clock)
-    single, losses = _train_single(make, members[0], steps)
-    runs = steps * len(members)
+    rounds = [
+        (_time_cohort(make, members, steps), _train_single(make, members[0], steps)) for _ in range(ROUNDS)
+    ]
+    (_, _, cohort_losses), (_, single_losses) = rounds[0]
     compared = min(COMPARED_STEPS, steps)
-    difference = (fitted.losses[:compared, 0] - losses[:compared]).abs().max()
+    cohort_ms = statistics.median(training for (training, _, _), _ in rounds)
+    growth = {n: _time_cohort(make, members[:n], steps)[0] for n in SIZES}
+    flops, nbytes = step_cost(make, members[0], Training())
     return {
         "objective": objective,
         "members": len(members),
-        "cohort_ms": clock.seconds["training"] / runs * 1e3,
-        "data_ms": clock.seconds["data"] / runs * 1e3,
-        "single_ms": single / steps * 1e3,
-        "gflops": step_flops(make, members[0], Training()) * runs / clock.seconds["training"] / 1e9,
-        "loss_difference": float(difference),
+        "cohort_ms": cohort_ms,
+        "data_ms": statistics.median(data for (_, data, _), _ in rounds),
+        "single_ms": statistics.median(single for _, (single, _) in rounds),
+        "mflop": flops / 1e6,
+        "mbytes": nbytes / 1e6,
+        "gflops": flops / cohort_ms / 1e6,
+        "gbytes_per_s": nbytes / cohort_ms / 1e6,
+        "growth": growth | {len(members): cohort_ms},
+        "loss_difference": float((cohort_losses[:compared] - single_losses[:compared]).abs().max()),
     }
 
 
+def _time_cohort(make: MakeObjective, members: list[Member], steps: int) -> tuple[float, float, Tensor]:
+    """Train a cohort; return CPU ms of training and of data per run and step, and losses of the first run."""
+    clock, begin = Stopwatch(time.process_time), {}
+
+    def on_step(_: int) -> None:
+        begin.update(dict(clock.seconds) if not begin else {})
+
+    # The first step is not timed, since it includes the construction of the models.
+    fitted = train(make, members, Training(steps=steps + 1), clock=clock, on_step=on_step)
+    training, data = (
+        (clock.seconds[part] - begin[part]) / steps / len(members) * 1e3 for part in ("training", "data")
+    )
+    return training, data, fitted.losses[:, 0]
+
+
 def _train_single(make: Any, member: Member, steps: int) -> tuple[float, Tensor]:
-    """Train one member in a plain loop; return the seconds and the losses."""
+    """Train one member in a plain loop; return CPU milliseconds per step and the losses."""
     training = Training()
     model = build(make, member, training, "cpu")
     phases = phases_of(model)
@@ -165,7 +212,7 @@ def _train_single(make: Any, member: Member, steps: int) -> tuple[float, Tensor]
     stream = Stream([member.generator], [member.seed], training, needs_of(model), torch.device("cpu"))
     batches = iter([_first_member(stream.next()) for _ in range(steps * per_step)])
     losses = torch.zeros(steps)
-    start = time.perf_counter()
+    start = time.process_time()
     for step in range(steps):
         batch = next(batches)
         for place, (phase, adam) in enumerate(zip(phases, adams, strict=True)):
@@ -176,7 +223,7 @@ def _train_single(make: Any, member: Member, steps: int) -> tuple[float, Tensor]
                 adam.step()
                 if place == 0:
                     losses[step] = loss.detach()
-    return time.perf_counter() - start, losses
+    return (time.process_time() - start) / steps * 1e3, losses
 
 
 def _first_member(batch: Any, device: str = "cpu") -> Batch:
@@ -184,8 +231,10 @@ def _first_member(batch: Any, device: str = "cpu") -> Batch:
     return Batch(**tree_map(lambda t: t[0].to(device), batch))
 
 
-def step_flops(make: MakeObjective, member: Member, training: Training, device: str = "cpu") -> int:
-    """Count the floating-point operations in the matrix products of one training step of one model.
+def step_cost(
+    make: MakeObjective, member: Member, training: Training, device: str = "cpu"
+) -> tuple[int, int]:
+    """Count the operations and the memory traffic of one training step of one model, without the optimizer.
 
     Args:
         make: Factory of the objective.
@@ -194,26 +243,44 @@ def step_flops(make: MakeObjective, member: Member, training: Training, device: 
         device: Device of the step; on `meta` the operations are counted without being executed.
 
     Returns:
-        The operations of all phases.
+        Floating-point operations in matrix products, and bytes of the inputs and outputs of all operations,
+        summed over all phases.
 
     Example:
-        >>> step_flops(load_objective("cross"), Member(Atoms(), 0), Training(batch=8), "meta") > 0
+        >>> min(step_cost(load_objective("cross"), Member(Atoms(), 0), Training(batch=8), "meta")) > 0
         True
     """
     model = build(make, member, training, device)
     stream = Stream([member.generator], [member.seed], training, needs_of(model), torch.device("cpu"))
     batch = _first_member(stream.next(), device)
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False) as flops, _ByteCounter() as traffic:
         for phase in phases_of(model):
             for name, parameter in model.named_parameters():
                 parameter.requires_grad_(phase.moves(name))
             for _ in range(phase.repeat):
                 loss_of(model, phase.loss, batch).backward()
-    return counter.get_total_flops()
+    return flops.get_total_flops(), traffic.nbytes
+
+
+class _ByteCounter(TorchDispatchMode):
+    """Counts the bytes that operations read and write; views move no data."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.nbytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if not func.is_view:
+            leaves = tree_leaves((args, kwargs, result))
+            self.nbytes += sum(leaf.nbytes for leaf in leaves if isinstance(leaf, Tensor))
+        return result
 
 
 def probing(level: str, members: int = defaults.RANGE_POINTS * defaults.SEEDS) -> dict[str, Any]:
-    """Measure probing of one cohort, on slices of the observations of the width of a default readout.
+    """Measure probing of one cohort on one thread.
+
+    The probed representations are slices of the observations of the width of a default readout.
 
     Args:
         level: Probe level: `quick`, `standard` or `thorough`.
@@ -223,8 +290,9 @@ def probing(level: str, members: int = defaults.RANGE_POINTS * defaults.SEEDS) -
         Level, members, milliseconds and Gflop per representation (matrix products only), and Gflop/s.
     """
     clock = Stopwatch()
-    _probe(level, COUNTED, Stopwatch())  # warm-up
-    _probe(level, members, clock)
+    with _one_thread():
+        _probe(level, COUNTED, Stopwatch())  # warm-up
+        _probe(level, members, clock)
     with FlopCounterMode(display=False) as counter:
         _probe(level, COUNTED, Stopwatch())
     gflop = counter.get_total_flops() / COUNTED / 1e9

@@ -85,6 +85,8 @@ class Encoders(nn.Module):
         (5, 16)
     """
 
+    stackable: ClassVar[bool] = True
+
     def __init__(
         self,
         modalities: Sequence[Modality],
@@ -131,11 +133,13 @@ class Joint(nn.Module):
         network: Network on the concatenated features.
     """
 
+    stackable: ClassVar[bool] = True
+
     def __init__(self, stems: Sequence[nn.Module], network: nn.Module) -> None:
         super().__init__()
         self.stems, self.network = nn.ModuleList(stems), network
 
-    def forward(self, *x: Float[Tensor, "n ..."]) -> Float[Tensor, "n k"]:
+    def forward(self, *x: Float[Tensor, "..."]) -> Float[Tensor, "*member n k"]:
         return self.network(torch.cat([stem(xi) for stem, xi in zip(self.stems, x, strict=True)], dim=-1))
 
 
@@ -214,8 +218,8 @@ class AlexNet(nn.Module):
 class Linear(nn.Module):
     """x W + b with W stored as (in, out), which batches over members faster than `nn.Linear`.
 
-    Widths are padded to multiples of `ALIGN` internally; the padded inputs are zeros and the padded outputs
-    are dropped.
+    With a leading member axis on W, b and x, every member has its own layer. Widths are padded to multiples
+    of `ALIGN` internally; the padded inputs are zeros and the padded outputs are dropped.
 
     Args:
         inputs: Width of x.
@@ -229,6 +233,8 @@ class Linear(nn.Module):
         (2, 5)
     """
 
+    stackable: ClassVar[bool] = True
+
     def __init__(self, inputs: int, outputs: int, *, fan_in: int | None = None, bias: bool = True) -> None:
         super().__init__()
         self.inputs, self.outputs = inputs, outputs
@@ -238,11 +244,15 @@ class Linear(nn.Module):
         self.weight = nn.Parameter(weight)
         self.bias = nn.Parameter(torch.zeros(aligned(outputs))) if bias else None
 
-    def forward(self, x: Float[Tensor, "n inputs"]) -> Float[Tensor, "n outputs"]:
-        padding = self.weight.shape[0] - self.inputs
+    def forward(self, x: Float[Tensor, "*member n inputs"]) -> Float[Tensor, "*member n outputs"]:
+        padding = self.weight.shape[-2] - self.inputs
         x = F.pad(x, (0, padding)) if padding else x
-        x = x @ self.weight if self.bias is None else torch.addmm(self.bias, x, self.weight)
-        return x if x.shape[-1] == self.outputs else x[:, : self.outputs]
+        if self.bias is None:
+            x = x @ self.weight
+        else:
+            add = torch.addmm if self.weight.ndim == 2 else torch.baddbmm
+            x = add(self.bias.unsqueeze(-2), x, self.weight)
+        return x if x.shape[-1] == self.outputs else x[..., : self.outputs]
 
 
 def aligned(width: int) -> int:
@@ -255,7 +265,22 @@ def aligned(width: int) -> int:
     return -(-width // ALIGN) * ALIGN
 
 
-def mlp(*widths: int) -> nn.Sequential:
+class MLP(nn.Sequential):
+    """Linear layers with ReLUs between them."""
+
+    stackable: ClassVar[bool] = True
+
+    def forward(self, input: Float[Tensor, "*member n inputs"]) -> Float[Tensor, "*member n outputs"]:
+        if self[-1].weight.ndim == 2:
+            return super().forward(input)
+        # Stacked members: no user code runs between the layers, so that ReLUs can overwrite their inputs.
+        x = input
+        for layer in self:
+            x = layer(x) if isinstance(layer, Linear) else x.relu_()
+        return x
+
+
+def mlp(*widths: int) -> MLP:
     """Build linear layers of the given widths with ReLUs between them.
 
     Args:
@@ -267,7 +292,7 @@ def mlp(*widths: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
         layers += [Linear(inputs, outputs), nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
+    return MLP(*layers[:-1])
 
 
 def tower(modality: Modality, *widths: int) -> nn.Module:

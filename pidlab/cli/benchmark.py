@@ -33,10 +33,10 @@ def bench(
             raise InvalidRequest("--solver takes no --objective; it times the decomposition of pmfs")
         _solvers(as_json)
         return
-    from pidlab.bench import compare, matrix_rate, probing, sampling_ms, sampling_ratio
+    from pidlab.bench import compare, matrix_rate, memory_rate, probing, sampling_ms, sampling_ratio
 
     objectives = objective or [name for name in defaults.OBJECTIVES if name != "untrained"]
-    rate, sampling, factorcl = matrix_rate(), sampling_ms(), sampling_ratio()
+    rate, memory, sampling, factorcl = matrix_rate(), memory_rate(), sampling_ms(), sampling_ratio()
     rows, failed = [], False
     for name in objectives:
         try:
@@ -53,6 +53,7 @@ def bench(
     if as_json:
         document = {
             "matrix_gflops": rate,
+            "memory_gbytes_per_s": memory,
             "sampling_30000_ms": sampling,
             "factorcl_30000": factorcl,
             "objectives": rows,
@@ -65,10 +66,24 @@ def bench(
     from rich.table import Table
 
     table = Table(
-        title=f"ms per run and step, cohort of {rows[0]['members']} and one model; peak {rate:.0f} Gflop/s",
+        title=f"CPU ms per run and step, cohort of {rows[0]['members']} and one model, one thread\n"
+        f"of peak: share of this machine's {rate:.0f} Gflop/s in matrix products, and traffic relative to "
+        f"its {memory:.0f} GB/s outside of the caches",
         title_justify="left",
     )
-    for column in ("objective", "cohort", "data", "single", "ratio", "of peak", "loss difference"):
+    for column in (
+        "objective",
+        "cohort",
+        "data",
+        "single",
+        "ratio",
+        "Mflop",
+        "of peak",
+        "MB",
+        "of peak",
+        "growth",
+        "loss difference",
+    ):
         table.add_column(column, justify="left" if column == "objective" else "right", no_wrap=True)
     for row in rows:
         table.add_row(
@@ -77,12 +92,17 @@ def bench(
             f"{row['data_ms']:.3f}",
             f"{row['single_ms']:.3f}",
             f"{row['single_ms'] / row['cohort_ms']:.2f}x",
+            f"{row['mflop']:.1f}",
             f"{row['gflops'] / rate:.0%}",
+            f"{row['mbytes']:.1f}",
+            f"{row['gbytes_per_s'] / memory:.0%}",
+            ", ".join(f"{ms:.2f}" for ms in row["growth"].values()),
             f"{row['loss_difference']:.1e}",
         )
     table.add_section()
-    table.add_row("sum", f"{cohort:.3f}", "", f"{single:.3f}", f"{single / cohort:.2f}x", "", "")
+    table.add_row("sum", f"{cohort:.3f}", "", f"{single:.3f}", f"{single / cohort:.2f}x")
     Console().print(table)
+    typer.echo(f"growth: ms of a cohort of {', '.join(map(str, rows[0]['growth']))} members")
     for row in probes:
         typer.echo(
             f"{row['level']} probes, {row['members']} representations at once: {row['ms']:.0f} ms each, "

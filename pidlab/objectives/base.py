@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -44,9 +44,9 @@ class Batch:
         self,
         x: tuple[Tensor, ...],
         views: Views | None = None,
-        y: Int[Tensor, " n"] | None = None,
-        targets: dict[str, Int[Tensor, " n"]] | None = None,
-        keys: Int[Tensor, " n"] | None = None,
+        y: Int[Tensor, "*member n"] | None = None,
+        targets: dict[str, Int[Tensor, "*member n"]] | None = None,
+        keys: Int[Tensor, "*member n"] | None = None,
     ) -> None:
         self.x = x
         self._views, self._y, self._targets, self._keys = views, y, targets, keys
@@ -68,12 +68,12 @@ class Batch:
         return _declared(self._views, "views", "views")
 
     @property
-    def y(self) -> Int[Tensor, " n"]:
+    def y(self) -> Int[Tensor, "*member n"]:
         """The joint label, (n,)."""
         return _declared(self._y, "y", "labels")
 
     @property
-    def targets(self) -> dict[str, Int[Tensor, " n"]]:
+    def targets(self) -> dict[str, Int[Tensor, "*member n"]]:
         """The label of each target by name, each (n,)."""
         return _declared(self._targets, "targets", "labels")
 
@@ -173,8 +173,14 @@ class BuiltIn(nn.Module):
 
     Args:
         encoders: One encoder for each modality.
+
+    Attributes:
+        stackable: Whether the losses also accept parameters and batches with a leading member axis and then
+            return one loss per member, shape (members,). Such losses name axes from the end, and need no
+            vmap. Each class states it for itself (see `pidlab.training.program.is_stackable`).
     """
 
+    stackable: ClassVar[bool] = False
     needs: tuple[str, ...] = ()
     phases: tuple[Phase, ...] = (Phase("main"),)
 
@@ -186,11 +192,11 @@ class BuiltIn(nn.Module):
         """Return a projection head g_i for each modality."""
         return nn.ModuleList(projection(self.encoders.dim) for _ in self.encoders)
 
-    def encode(self, x: Sequence[Tensor]) -> list[Float[Tensor, "n dim"]]:
+    def encode(self, x: Sequence[Tensor]) -> list[Float[Tensor, "*member n dim"]]:
         """Compute the embedding e_i(x_i) of every modality."""
         return encode(self.encoders, x)
 
-    def project(self, x: Sequence[Tensor]) -> list[Float[Tensor, "n outputs"]]:
+    def project(self, x: Sequence[Tensor]) -> list[Float[Tensor, "*member n outputs"]]:
         """Compute the projection g_i(e_i(x_i)) of every modality."""
         # One modality after the other: results depend on the order of operations in the last bits.
         heads: Any = self.heads

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -9,12 +10,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from pidlab.encoders import Linear, mlp
-from pidlab.objectives.contrastive import checked_temperature
+from pidlab.objectives.contrastive import checked_temperature, infonce_of_cosines
 
 
 def one_hot(
-    targets: Mapping[str, Int[Tensor, " n"]], classes: Mapping[str, int], like: Tensor
-) -> Float[Tensor, "n codes"]:
+    targets: Mapping[str, Int[Tensor, "*member n"]], classes: Mapping[str, int], like: Tensor
+) -> Float[Tensor, "*member n codes"]:
     """Return the concatenated one-hot codes of all targets.
 
     Args:
@@ -27,11 +28,11 @@ def one_hot(
         tensor([[0., 1.],
                 [1., 0.]])
     """
-    codes = [targets[name][:, None] == torch.arange(k, device=like.device) for name, k in classes.items()]
-    return torch.cat(codes, dim=1).to(like.dtype)
+    codes = [targets[name][..., None] == torch.arange(k, device=like.device) for name, k in classes.items()]
+    return torch.cat(codes, dim=-1).to(like.dtype)
 
 
-def every_class(classes: Mapping[str, int], like: Tensor) -> Float[Tensor, "k codes"]:
+def every_class(classes: Mapping[str, int], like: Tensor) -> Float[Tensor, "*member k codes"]:
     """Return `one_hot` of every joint label, in the order of `Batch.y`: the last target changes fastest.
 
     Args:
@@ -45,7 +46,9 @@ def every_class(classes: Mapping[str, int], like: Tensor) -> Float[Tensor, "k co
     return one_hot(digits, classes, like)
 
 
-def infonce(scores: Float[Tensor, "n n"], allowed: Bool[Tensor, "n n"] | None = None) -> Float[Tensor, ""]:
+def infonce(
+    scores: Float[Tensor, "*member n n"], allowed: Bool[Tensor, "*member n n"] | None = None
+) -> Float[Tensor, "*member"]:
     """Compute InfoNCE, a lower bound on I(A;B) that is at most log n, in nats.
 
     mean_i F_ii - mean_j [log sum_i exp F_ij - log n]. The candidates of b_j are all a_i, including a_j. With
@@ -61,14 +64,16 @@ def infonce(scores: Float[Tensor, "n n"], allowed: Bool[Tensor, "n n"] | None = 
         tensor(0.)
     """
     if allowed is None:
-        normaliser = torch.logsumexp(scores, 0) - math.log(scores.shape[0])
+        normaliser = torch.logsumexp(scores, -2) - math.log(scores.shape[-2])
     else:
         candidates = scores.masked_fill(~allowed, -math.inf)
-        normaliser = torch.logsumexp(candidates, 0) - allowed.to(scores).sum(0).log()
-    return scores.diagonal().mean() - normaliser.mean()
+        normaliser = torch.logsumexp(candidates, -2) - allowed.to(scores).sum(-2).log()
+    return _diagonal_mean(scores) - normaliser.mean(-1)
 
 
-def infonce_of_classes(scores: Float[Tensor, "n k"], y: Int[Tensor, " n"]) -> Float[Tensor, ""]:
+def infonce_of_classes(
+    scores: Float[Tensor, "*member n k"], y: Int[Tensor, "*member n"]
+) -> Float[Tensor, "*member"]:
     """Compute InfoNCE of A and a class label Y from n × k scores instead of n × n, in nats.
 
     Equal to `infonce(scores[:, y])`, since columns of one class have one normalizer.
@@ -77,11 +82,13 @@ def infonce_of_classes(scores: Float[Tensor, "n k"], y: Int[Tensor, " n"]) -> Fl
         scores: Scores f(a_i, class c), shape (n, k).
         y: Class index of each row, shape (n,).
     """
-    normaliser = torch.logsumexp(scores, 0) - math.log(scores.shape[0])
-    return (scores.gather(1, y[:, None])[:, 0] - normaliser[y]).mean()
+    normaliser = torch.logsumexp(scores, -2) - math.log(scores.shape[-2])
+    return (scores.gather(-1, y[..., None])[..., 0] - normaliser.gather(-1, y)).mean(-1)
 
 
-def club(scores: Float[Tensor, "n n"], allowed: Bool[Tensor, "n n"] | None = None) -> Float[Tensor, ""]:
+def club(
+    scores: Float[Tensor, "*member n n"], allowed: Bool[Tensor, "*member n n"] | None = None
+) -> Float[Tensor, "*member"]:
     """Compute CLUB of a critic: mean_i F_ii - mean_ij F_ij, in nats (Cheng et al. 2020, arXiv 2006.12013).
 
     NCE-CLUB is its value for the critic that maximizes `infonce` (FactorCL, arXiv 2306.05268, Eq. 10). For
@@ -93,13 +100,17 @@ def club(scores: Float[Tensor, "n n"], allowed: Bool[Tensor, "n n"] | None = Non
         allowed: Whether pair (i, j) counts in the second mean, shape (n, n); all pairs by default.
     """
     if allowed is None:
-        return scores.diagonal().mean() - scores.mean()
+        return _diagonal_mean(scores) - scores.mean((-2, -1))
     weight = allowed.to(scores)
-    weight = weight / weight.sum(0)
-    return scores.diagonal().mean() - (weight * scores).sum(0).mean()
+    weight = weight / weight.sum(-2, keepdim=True)
+    return _diagonal_mean(scores) - (weight * scores).sum(-2).mean(-1)
 
 
-def nwj(scores: Float[Tensor, "n n"]) -> Float[Tensor, ""]:
+def _diagonal_mean(scores: Float[Tensor, "*member n n"]) -> Float[Tensor, "*member"]:
+    return scores.diagonal(dim1=-2, dim2=-1).mean(-1)
+
+
+def nwj(scores: Float[Tensor, "*member n n"]) -> Float[Tensor, "*member"]:
     """Compute NWJ, a lower bound on I(A;B) in nats: mean_i F_ii - mean_(i≠j) exp(F_ij - 1).
 
     Source: Nguyen et al. 2010.
@@ -113,9 +124,9 @@ def nwj(scores: Float[Tensor, "n n"]) -> Float[Tensor, ""]:
     return joint.mean() - product / (n * (n - 1))
 
 
-def same_class(y: Int[Tensor, " n"]) -> Bool[Tensor, "n n"]:
+def same_class(y: Int[Tensor, "*member n"]) -> Bool[Tensor, "*member n n"]:
     """Return whether two rows have equal labels, for every pair of rows."""
-    return y[:, None] == y[None, :]
+    return y[..., :, None] == y[..., None, :]
 
 
 class Separable(nn.Module):
@@ -132,6 +143,8 @@ class Separable(nn.Module):
         width: Width of the outputs of g and h.
     """
 
+    stackable: ClassVar[bool] = True
+
     def __init__(
         self, first: int, second: int, *, temperature: float = 0.2, hidden: int = 64, width: int = 32
     ) -> None:
@@ -139,15 +152,25 @@ class Separable(nn.Module):
         self.temperature = checked_temperature(temperature)
         self.g, self.h = mlp(first, hidden, width), mlp(second, hidden, width)
 
-    def forward(self, a: Float[Tensor, "n _"], b: Float[Tensor, "m _"]) -> Float[Tensor, "n m"]:
+    def forward(
+        self, a: Float[Tensor, "*member n _"], b: Float[Tensor, "*member m _"]
+    ) -> Float[Tensor, "*member n m"]:
         """Compute the score of every pair, shape (n, m)."""
         g, h = self._vectors(a, b)
         return g @ h.mT
 
-    def club(self, a: Float[Tensor, "n _"], b: Float[Tensor, "n _"]) -> Float[Tensor, ""]:
+    def infonce(
+        self, a: Float[Tensor, "*member n _"], b: Float[Tensor, "*member n _"]
+    ) -> Float[Tensor, "*member"]:
+        """Compute `infonce` of the scores."""
+        return infonce_of_cosines(self.g(a), self.h(b), self.temperature)
+
+    def club(
+        self, a: Float[Tensor, "*member n _"], b: Float[Tensor, "*member n _"]
+    ) -> Float[Tensor, "*member"]:
         """Compute `club` of the scores from n instead of n² products: the mean over all pairs is ḡ·h̄."""
         g, h = self._vectors(a, b)
-        return (g * h).sum(-1).mean() - (g.mean(0) * h.mean(0)).sum()
+        return (g * h).sum(-1).mean(-1) - (g.mean(-2) * h.mean(-2)).sum(-1)
 
     def _vectors(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         return F.normalize(self.g(a), dim=-1) / self.temperature, F.normalize(self.h(b), dim=-1)
@@ -165,18 +188,31 @@ class Concat(nn.Module):
         hidden: Width of the hidden layers.
     """
 
+    stackable: ClassVar[bool] = True
+
     def __init__(self, first: int, second: int, *, hidden: int = 64) -> None:
         super().__init__()
         self.first = Linear(first, hidden, fan_in=first + second)
         self.second = Linear(second, hidden, fan_in=first + second, bias=False)
         self.rest = mlp(hidden, hidden, 1)
 
-    def forward(self, a: Float[Tensor, "n _"], b: Float[Tensor, "m _"]) -> Float[Tensor, "n m"]:
+    def forward(
+        self, a: Float[Tensor, "*member n _"], b: Float[Tensor, "*member m _"]
+    ) -> Float[Tensor, "*member n m"]:
         """Compute the score of every pair, shape (n, m)."""
-        pairs = (self.first(a)[:, None] + self.second(b)[None]).relu_()
-        return self.rest(pairs.flatten(0, 1)).view(a.shape[0], b.shape[0])
+        pairs = (self.first(a)[..., :, None, :] + self.second(b)[..., None, :, :]).relu_()
+        scores = self.rest(pairs.flatten(-3, -2))[..., 0]
+        return scores.unflatten(-1, (a.shape[-2], b.shape[-2]))
 
-    def club(self, a: Float[Tensor, "n _"], b: Float[Tensor, "n _"]) -> Float[Tensor, ""]:
+    def infonce(
+        self, a: Float[Tensor, "*member n _"], b: Float[Tensor, "*member n _"]
+    ) -> Float[Tensor, "*member"]:
+        """Compute `infonce` of the scores."""
+        return infonce(self(a, b))
+
+    def club(
+        self, a: Float[Tensor, "*member n _"], b: Float[Tensor, "*member n _"]
+    ) -> Float[Tensor, "*member"]:
         """Compute `club` of the scores."""
         return club(self(a, b))
 

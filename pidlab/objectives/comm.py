@@ -1,6 +1,7 @@
 """CoMM: contrast between each modality and all modalities in one fused space."""
 
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -13,7 +14,7 @@ from pidlab.objectives.base import (
     check_option,
     projection,
 )
-from pidlab.objectives.contrastive import checked_temperature, nt_xent, supcon
+from pidlab.objectives.contrastive import checked_temperature, nt_xent_sum, supcon
 
 TERMS = ("all", "joint", "unimodal")
 
@@ -49,6 +50,7 @@ class CoMM(BuiltIn):
     """
 
     name = "comm"
+    stackable = True
     needs = ("views",)
 
     def __init__(
@@ -73,23 +75,21 @@ class CoMM(BuiltIn):
         self.masks = {"all": [*single, everything], "joint": [everything], "unimodal": single}[terms]
         self.everything = everything
 
-    def forward(self, batch: Batch) -> Float[Tensor, ""]:
+    def forward(self, batch: Batch) -> Float[Tensor, "*member"]:
         """Compute the loss of a batch with two views."""
         codes = self._encode_views(batch)
         masks = list(dict.fromkeys([*self.masks, self.everything]))
         # One group of rows is one view under one mask.
-        fused = torch.cat(self.fusion.fuse(codes, masks)).unflatten(0, (2 * len(masks), -1))
-        z = dict(zip(masks, self.head(fused).chunk(len(masks)), strict=True))
-        first, second = z[self.everything]
-        losses = []
+        fused = torch.cat(self.fusion.fuse(codes, masks), dim=-2).unflatten(-2, (2 * len(masks), -1))
+        z = dict(zip(masks, self.head(fused).chunk(len(masks), dim=-3), strict=True))
+        sets, weights = [*z[self.everything].unbind(-3)], {}
         for mask in self.masks:
             if mask == self.everything:  # both halves of this term are equal
-                losses.append(nt_xent(first, second, self.temperature))
+                weights[0, 1] = 1.0 / len(self.masks)
             else:
-                a, b = z[mask]
-                halves = nt_xent(a, second, self.temperature), nt_xent(b, first, self.temperature)
-                losses.append(torch.stack(halves).mean())
-        return torch.stack(losses).mean()
+                weights[len(sets), 1] = weights[len(sets) + 1, 0] = 0.5 / len(self.masks)
+                sets += z[mask].unbind(-3)
+        return nt_xent_sum(sets, weights, self.temperature)
 
     def represent(self, *x: Tensor) -> dict[str, Tensor]:
         """Return z1, z2, ... (the embeddings) and z12 (the fused embedding of all modalities)."""
@@ -99,7 +99,7 @@ class CoMM(BuiltIn):
 
     def _encode_views(self, batch: Batch) -> list[Tensor]:
         """Encode both views of every modality in one pass, each (2n, dim)."""
-        return self.encode([torch.cat(pair) for pair in zip(*batch.views, strict=True)])
+        return self.encode([torch.cat(pair, dim=-2) for pair in zip(*batch.views, strict=True)])
 
 
 class CoMMSup(CoMM):
@@ -125,7 +125,7 @@ class CoMMSup(CoMM):
     ) -> None:
         super().__init__(encoders, temperature=temperature, terms="joint", fusion=fusion, head=head)
 
-    def forward(self, batch: Batch) -> Float[Tensor, ""]:
+    def forward(self, batch: Batch) -> Float[Tensor, "*member"]:
         """Compute the loss of a labeled batch with two views."""
         fused = self.fusion.fuse(self._encode_views(batch), [self.everything])[0]
         first, second = self.head(fused.unflatten(0, (2, -1)))
@@ -140,6 +140,8 @@ class MLPFusion(nn.Module):
         modalities: Number of modalities.
         hidden: Width of the hidden layer.
     """
+
+    stackable: ClassVar[bool] = True
 
     def __init__(self, dim: int, modalities: int, hidden: int) -> None:
         super().__init__()
@@ -157,7 +159,7 @@ class MLPFusion(nn.Module):
         """
         blank = torch.zeros_like(codes[0])
         rows = [torch.cat([z if i in mask else blank for i, z in enumerate(codes)], dim=-1) for mask in masks]
-        return list(self.network(torch.cat(rows)).chunk(len(masks)))
+        return list(self.network(torch.cat(rows, dim=-2)).chunk(len(masks), dim=-2))
 
 
 class TransformerFusion(nn.Module):
@@ -225,20 +227,49 @@ class BatchNormHead(nn.Module):
         outputs: Width of the output.
     """
 
+    stackable: ClassVar[bool] = True
+
     def __init__(self, inputs: int, hidden: int = 64, outputs: int = 32) -> None:
         super().__init__()
-        widths = [inputs, hidden, hidden, outputs]
-        self.layers = nn.ModuleList(Linear(a, b) for a, b in pairwise(widths))
-        # The head is not part of the representation, so running statistics for evaluation are not needed.
-        self.norms = nn.ModuleList(nn.BatchNorm1d(hidden, track_running_stats=False) for _ in range(2))
+        # A bias before batch normalization has no effect, but Adam would turn the rounding of its gradient,
+        # which is 0, into steps.
+        hidden_layers = [Linear(a, b, bias=False) for a, b in pairwise([inputs, hidden, hidden])]
+        self.layers = nn.ModuleList([*hidden_layers, Linear(hidden, outputs)])
+        self.norms = nn.ModuleList(BatchNorm(hidden) for _ in range(2))
 
-    def forward(self, z: Float[Tensor, "groups n inputs"]) -> Float[Tensor, "groups n outputs"]:
+    def forward(
+        self, z: Float[Tensor, "*member groups n inputs"]
+    ) -> Float[Tensor, "*member groups n outputs"]:
         """Project groups of rows; each group is normalized with its own mean and variance."""
-        groups = len(z)
-        z = z.flatten(0, 1)
+        groups = z.shape[-3:-1]
+        z = z.flatten(-3, -2)
         for layer, norm in zip(self.layers[:-1], self.norms, strict=True):
-            z = torch.cat([norm(group) for group in layer(z).chunk(groups)]).relu()
-        return self.layers[-1](z).unflatten(0, (groups, -1))
+            z = norm(layer(z).unflatten(-2, groups)).relu().flatten(-3, -2)
+        return self.layers[-1](z).unflatten(-2, groups)
+
+
+class BatchNorm(nn.Module):
+    """Batch normalization within groups of rows, (x - mean) / sqrt(var + eps) * weight + bias.
+
+    There are no running statistics: the head is not part of the representation, so it is never evaluated.
+
+    Args:
+        width: Width of a row.
+    """
+
+    stackable: ClassVar[bool] = True
+    EPS = 1e-5  # as in torch.nn.BatchNorm1d
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Float[Tensor, "*member groups n width"]) -> Float[Tensor, "*member groups n width"]:
+        """Normalize each group over its n rows."""
+        variance, mean = torch.var_mean(x, -2, correction=0, keepdim=True)
+        weight, bias = (p[..., None, None, :] for p in (self.weight, self.bias))
+        scale = weight * (variance + self.EPS).rsqrt()
+        return torch.addcmul(bias - mean * scale, x, scale)
 
 
 class MLPHead(nn.Module):
@@ -248,13 +279,17 @@ class MLPHead(nn.Module):
         inputs: Width of the fused embedding.
     """
 
+    stackable: ClassVar[bool] = True
+
     def __init__(self, inputs: int) -> None:
         super().__init__()
         self.network = projection(inputs)
 
-    def forward(self, z: Float[Tensor, "groups n inputs"]) -> Float[Tensor, "groups n outputs"]:
+    def forward(
+        self, z: Float[Tensor, "*member groups n inputs"]
+    ) -> Float[Tensor, "*member groups n outputs"]:
         """Project groups of rows."""
-        return self.network(z.flatten(0, 1)).unflatten(0, z.shape[:2])
+        return self.network(z.flatten(-3, -2)).unflatten(-2, z.shape[-3:-1])
 
 
 HEADS = {"batchnorm": BatchNormHead, "mlp": MLPHead}

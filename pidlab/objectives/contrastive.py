@@ -1,18 +1,21 @@
 """Contrastive losses of two sets of embeddings, in nats, with little memory traffic."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import combinations
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from pidlab.objectives.fused import fused_loss
 
 # With temperatures from this value on, exp(±1 / temperature) and its sums do not overflow float32.
 LEAST_TEMPERATURE = 0.0125
+# exp(x) = 2^(x log2 e). On the CPU `exp2` takes less than half the time of `exp`.
+LOG2_E = math.log2(math.e)
 
 
 def checked_temperature(temperature: float) -> float:
@@ -29,7 +32,9 @@ def checked_temperature(temperature: float) -> float:
     return float(temperature)
 
 
-def nt_xent(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"], temperature: float) -> Float[Tensor, ""]:
+def nt_xent(
+    a: Float[Tensor, "*member n d"], b: Float[Tensor, "*member n d"], temperature: float
+) -> Float[Tensor, "*member"]:
     """Compute NT-Xent of the 2n embeddings of n pairs (SimCLR, Chen et al. 2020, Eq. 1), in nats.
 
     The positive of a row is its partner; its candidates are the other 2n - 1 rows of both sets. Similarities
@@ -48,65 +53,99 @@ def nt_xent(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"], temperature: float
         >>> bool(nt_xent(z, z, 0.1) < 0.01)
         True
     """
-    z = F.normalize(torch.cat([a, b]), dim=-1)
-    return _NTXent.apply(z, checked_temperature(temperature))[0]
+    return nt_xent_sum([a, b], {(0, 1): 1.0}, temperature)
 
 
-class _NTXent(torch.autograd.Function):
-    # Only one matrix is stored: the similarities, overwritten by their exponentials E = exp(cos / T). E is
-    # symmetric and has a zero diagonal. With its row sums r,
-    # 2n T dL/dz = diag(1/r) E z + E diag(1/r) z - 2 partner(z). Cosines are bounded, so the row maximum need
-    # not be subtracted.
+def nt_xent_sum(
+    sets: Sequence[Float[Tensor, "*member n d"]],
+    weights: Mapping[tuple[int, int], float],
+    temperature: float,
+) -> Float[Tensor, "*member"]:
+    """Compute a weighted sum of `nt_xent` over pairs of sets of embeddings, in nats.
 
-    @staticmethod
-    def forward(z: Tensor, temperature: float) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
-        n = z.shape[-2] // 2
-        cosines = (z / temperature) @ z.mT
-        positives = torch.diagonal(cosines, n, -2, -1).mean(-1)
-        kernel = cosines.exp_()
-        torch.diagonal(kernel, 0, -2, -1).zero_()
-        rows = kernel.sum(-1)
-        return rows.log().mean(-1) - positives, kernel, rows
+    Similarities within a set are computed once for all pairs that contain it.
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        z, ctx.temperature = inputs
-        _, kernel, rows = output
-        ctx.mark_non_differentiable(kernel, rows)
-        ctx.set_materialize_grads(False)  # otherwise the kernel gets a zero gradient of its size
-        ctx.save_for_backward(z, kernel, rows)
+    Args:
+        sets: Sets of embeddings, each (n, d); all of them are in a pair. A leading member axis is allowed.
+        weights: Weight of each pair, by the indices of its two sets.
+        temperature: Temperature, at least 0.0125.
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Tensor | None, None]:  # type: ignore[override]
-        if grad is None:
-            return None, None
-        z, kernel, rows = ctx.saved_tensors
-        n = z.shape[-2] // 2
-        weight = rows.reciprocal()[..., None]
-        plain, weighted = (kernel @ torch.cat([z, weight * z], dim=-1)).chunk(2, dim=-1)
-        pull = torch.cat([z[..., n:, :], z[..., :n, :]], dim=-2)
-        scale = (grad / (2 * n * ctx.temperature))[..., None, None]
-        return (plain * weight + weighted - 2.0 * pull) * scale, None
+    Returns:
+        The sum, one number or one per member.
 
-    @staticmethod
-    def vmap(info: Any, in_dims: Any, z: Tensor, temperature: float) -> Any:  # type: ignore[override]
-        return _NTXent.apply(z.movedim(in_dims[0], 0), temperature), (0, 0, 0)
+    Raises:
+        ValueError: If the temperature is lower.
+    """
+    z = torch.stack([*sets], dim=-3)
+    first, second = (torch.tensor(side, device=z.device) for side in zip(*weights, strict=True))
+    weight = z.new_tensor([*weights.values()])[:, None]
+    compute = partial(_nt_xent_sum, first, second, weight, checked_temperature(temperature))
+    return fused_loss(compute, (len(weights) + len(sets)) * z.shape[-2] ** 2, 3, z)
 
 
-def over_pairs(z: Sequence[Tensor], loss: Callable[[Tensor, Tensor], Tensor]) -> Float[Tensor, ""]:
+def _nt_xent_sum(
+    first: Int[Tensor, " pairs"],
+    second: Int[Tensor, " pairs"],
+    weight: Float[Tensor, "pairs 1"],
+    temperature: float,
+    sets: Float[Tensor, "*member s n d"],
+) -> tuple[Float[Tensor, "*member"], Float[Tensor, "*member s n d"]]:
+    """Compute the loss of `nt_xent_sum` and its gradient.
+
+    With E = exp(cosine / temperature), a pair (a, b) has the kernel [[E_aa, E_ab], [E_abᵀ, E_bb]] with a zero
+    diagonal. Cosines are bounded, so the maximum of a row need not be subtracted.
+    """
+    n = sets.shape[-2]
+    z, length = _unit(sets)
+    a, b = z.index_select(-3, first), z.index_select(-3, second)
+    scale = LOG2_E / temperature
+    across, within = ((a * scale) @ b.mT).exp2_(), ((z * scale) @ z.mT).exp2_()
+    _diagonal(within).zero_()
+    rows = within.sum(-1)
+    totals = rows.index_select(-2, first) + across.sum(-1), rows.index_select(-2, second) + across.sum(-2)
+    positives = (a * b).sum(-1) / temperature
+    losses = (totals[0].log() + totals[1].log()) / 2.0 - positives
+    # The derivative of log(row sum of E) by a similarity is E / row sum, and E_ij is in the rows of i and j.
+    u, v = (weight / (2.0 * n) / total for total in totals)
+    both = torch.zeros_like(rows).index_add_(-2, first, u).index_add_(-2, second, v)
+    across.mul_(u[..., None] + v[..., None, :])
+    _diagonal(across).sub_(weight / n)
+    within.mul_(both[..., None] + both[..., None, :])
+    grad = within @ z
+    grad.index_add_(-3, first, across @ b).index_add_(-3, second, across.mT @ a)
+    return (weight[:, 0] * losses.mean(-1)).sum(-1), _through_unit(grad.div_(temperature), z, length)
+
+
+def _unit(x: Float[Tensor, "*lead d"]) -> tuple[Float[Tensor, "*lead d"], Float[Tensor, "*lead 1"]]:
+    """Scale vectors to unit length; return them and the lengths (see `torch.nn.functional.normalize`)."""
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min(1e-12)
+    return x / length, length
+
+
+def _through_unit(
+    grad: Float[Tensor, "*lead d"], z: Float[Tensor, "*lead d"], length: Float[Tensor, "*lead 1"]
+) -> Float[Tensor, "*lead d"]:
+    """Turn the gradient by unit vectors into that by the vectors, in place."""
+    return grad.addcmul_(z, (grad * z).sum(-1, keepdim=True), value=-1.0).div_(length)
+
+
+def _diagonal(matrix: Float[Tensor, "*lead n n"]) -> Float[Tensor, "*lead n"]:
+    return matrix.diagonal(dim1=-2, dim2=-1)
+
+
+def over_pairs(z: Sequence[Tensor], loss: Callable[[Tensor, Tensor], Tensor]) -> Float[Tensor, "*member"]:
     """Compute the mean of a loss over all pairs of modalities (CMC, Tian et al. 2020).
 
     Args:
         z: Embeddings of each modality, each (n, d).
         loss: Loss of two sets of embeddings.
     """
-    return torch.stack([loss(a, b) for a, b in combinations(z, 2)]).mean()
+    return torch.stack([loss(a, b) for a, b in combinations(z, 2)]).mean(0)
 
 
 def clip_loss(
-    a: Float[Tensor, "n d"], b: Float[Tensor, "n d"], scale: Float[Tensor, ""]
-) -> Float[Tensor, ""]:
+    a: Float[Tensor, "*member n d"], b: Float[Tensor, "*member n d"], scale: Float[Tensor, "*member"]
+) -> Float[Tensor, "*member"]:
     """Compute the symmetric InfoNCE loss of two modalities (CLIP, Radford et al. 2021), in nats.
 
     With S = scale * cosines, the loss is the mean of the cross-entropies of the rows and of the columns of S,
@@ -122,9 +161,68 @@ def clip_loss(
         >>> bool(clip_loss(z, z, torch.tensor(50.0)) < 1e-6)
         True
     """
-    scores = (F.normalize(a, dim=-1) * scale) @ F.normalize(b, dim=-1).mT
-    normalisers = torch.logsumexp(scores, 0) + torch.logsumexp(scores, 1)
-    return (normalisers / 2 - scores.diagonal()).mean()
+    return _softmax_loss(a, b, scale, both=True)
+
+
+def infonce_of_cosines(
+    a: Float[Tensor, "*member n d"], b: Float[Tensor, "*member n d"], temperature: float
+) -> Float[Tensor, "*member"]:
+    """Compute `pidlab.objectives.bounds.infonce` of the scores cosine / temperature, in nats.
+
+    Args:
+        a: Vectors of a, whose rows are the candidates of each row of b, shape (n, d).
+        b: Vectors of b, shape (n, d).
+        temperature: Temperature of the cosines.
+
+    Example:
+        >>> z = torch.eye(8)
+        >>> bool(infonce_of_cosines(z, z, 0.05) > math.log(8) - 1e-6)
+        True
+    """
+    scale = a.new_full(a.shape[:-2], 1.0 / temperature)
+    return math.log(a.shape[-2]) - _softmax_loss(b, a, scale, both=False)
+
+
+def _softmax_loss(a: Tensor, b: Tensor, scale: Tensor, *, both: bool) -> Tensor:
+    n = a.shape[-2]
+    return fused_loss(partial(_softmax_loss_and_gradient, both), n**2, 2, a, b, scale)
+
+
+def _softmax_loss_and_gradient(
+    both: bool,
+    a: Float[Tensor, "*member n d"],
+    b: Float[Tensor, "*member n d"],
+    scale: Float[Tensor, "*member"],
+) -> tuple[Tensor, ...]:
+    """Compute the cross-entropy of the rows of S, or of rows and columns if `both`, and its gradient.
+
+    The derivative by S is softmax(S) - identity, averaged over rows, and over both directions.
+    """
+    n, factor = a.shape[-2], scale[..., None, None]
+    (x, x_length), (y, y_length) = _unit(a), _unit(b)
+    # In units of log 2, for `exp2`.
+    scores = (x * (factor * LOG2_E)) @ y.mT
+    positives = _diagonal(scores)
+    slope, normalizer = _softmax(scores, -1)
+    if both:
+        columns, other = _softmax(scores, -2)
+        slope.add_(columns).mul_(0.5)
+        normalizer = (normalizer + other) / 2.0
+    _diagonal(slope).sub_(1.0)
+    pull = slope @ y
+    grad_scale = (x * pull).sum((-2, -1)) / n
+    grad_a = _through_unit(pull.mul_(factor / n), x, x_length)
+    grad_b = _through_unit((slope.mT @ x).mul_(factor / n), y, y_length)
+    loss = (normalizer - positives).mean(-1) / LOG2_E
+    return loss, grad_a, grad_b, grad_scale
+
+
+def _softmax(scores: Float[Tensor, "*member n n"], dim: int) -> tuple[Tensor, Float[Tensor, "*member n"]]:
+    """Return 2^scores, normalized along an axis, and the binary logarithms of the normalizers."""
+    top = scores.amax(dim, keepdim=True)
+    shares = (scores - top).exp2_()
+    total = shares.sum(dim, keepdim=True)
+    return shares.div_(total), (total.log2() + top).squeeze(dim)
 
 
 def supcon(

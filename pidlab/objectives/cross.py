@@ -41,6 +41,7 @@ class Cross(BuiltIn):
     """
 
     name = "cross"
+    stackable = True
 
     def __init__(self, encoders: Encoders, *, temperature: float = 0.07, head: str = "linear") -> None:
         super().__init__(encoders)
@@ -48,7 +49,7 @@ class Cross(BuiltIn):
         self.heads = nn.ModuleList(HEADS[head](encoders.dim) for _ in encoders)
         self.log_scale = nn.Parameter(torch.full((), -math.log(checked_temperature(temperature))))
 
-    def forward(self, batch: Batch) -> Float[Tensor, ""]:
+    def forward(self, batch: Batch) -> Float[Tensor, "*member"]:
         """Compute the loss of a batch of pairs."""
         # 100 is the limit of CLIP's released code: without it the scale can grow until float32 overflows.
         scale = self.log_scale.exp().clamp(max=100.0)

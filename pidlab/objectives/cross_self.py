@@ -1,12 +1,14 @@
 """Contrast between modalities and within each modality, with shared or separate networks."""
 
+from itertools import combinations
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from pidlab.encoders import Encoders
 from pidlab.objectives.base import Batch, BuiltIn, encode, name_readouts, projection
-from pidlab.objectives.contrastive import checked_temperature, nt_xent, over_pairs
+from pidlab.objectives.contrastive import checked_temperature, nt_xent, nt_xent_sum, over_pairs
 
 
 class CrossSelf(BuiltIn):
@@ -21,6 +23,7 @@ class CrossSelf(BuiltIn):
     """
 
     name = "cross+self"
+    stackable = True
     needs = ("views",)
 
     def __init__(self, encoders: Encoders, *, temperature: float = 0.2, weight: float = 1.0) -> None:
@@ -28,15 +31,16 @@ class CrossSelf(BuiltIn):
         self.temperature, self.weight = checked_temperature(temperature), weight
         self.heads = self.make_heads()
 
-    def forward(self, batch: Batch) -> Float[Tensor, ""]:
+    def forward(self, batch: Batch) -> Float[Tensor, "*member"]:
         """Compute the loss of a batch with two views."""
         # One pass of each network over the clean observations and both views.
-        stacked = [torch.cat(rows) for rows in zip(batch.x, *batch.views, strict=True)]
-        clean, first, second = zip(*(z.chunk(3) for z in self.project(stacked)), strict=True)
-        pairs = zip(first, second, strict=True)
-        within = [nt_xent(a, b, self.temperature) for a, b in pairs]
-        across = over_pairs(clean, lambda a, b: nt_xent(a, b, self.temperature))
-        return across + self.weight * torch.stack(within).mean()
+        stacked = [torch.cat(rows, dim=-2) for rows in zip(batch.x, *batch.views, strict=True)]
+        clean, first, second = zip(*(z.chunk(3, dim=-2) for z in self.project(stacked)), strict=True)
+        count = len(clean)
+        pairs = [*combinations(range(count), 2)]
+        weights = dict.fromkeys(pairs, 1.0 / len(pairs))
+        weights |= {(count + i, 2 * count + i): self.weight / count for i in range(count)}
+        return nt_xent_sum([*clean, *first, *second], weights, self.temperature)
 
 
 class CrossSelfFact(BuiltIn):
@@ -55,6 +59,7 @@ class CrossSelfFact(BuiltIn):
     """
 
     name = "cross+self+fact"
+    stackable = True
     needs = ("views",)
 
     def __init__(self, encoders: Encoders, *, temperature: float = 0.2, weight: float = 1.0) -> None:
@@ -67,14 +72,14 @@ class CrossSelfFact(BuiltIn):
         self.heads = self.make_heads()
         self.own_heads = torch.nn.ModuleList(projection(self.own.dim) for _ in encoders)
 
-    def forward(self, batch: Batch) -> Float[Tensor, ""]:
+    def forward(self, batch: Batch) -> Float[Tensor, "*member"]:
         """Compute the loss of a batch with two views."""
         across = over_pairs(self.project(batch.x), lambda a, b: nt_xent(a, b, self.temperature))
         within = []
         for i, pair in enumerate(zip(*batch.views, strict=True)):
-            a, b = self.own_heads[i](self.own[i](torch.cat(pair))).chunk(2)
+            a, b = self.own_heads[i](self.own[i](torch.cat(pair, dim=-2))).chunk(2, dim=-2)
             within.append(nt_xent(a, b, self.temperature))
-        return across + self.weight * torch.stack(within).mean()
+        return across + self.weight * torch.stack(within).mean(0)
 
     def represent(self, *x: Tensor) -> dict[str, Tensor]:
         """Return z1, z2 (both embeddings of a modality), z12, `shared` and `unique` (one part each)."""

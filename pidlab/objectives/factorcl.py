@@ -121,7 +121,7 @@ class FactorCL(BuiltIn):
                 *self._widths(term, width[term.factor]), **settings
             )
 
-    def terms(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
+    def terms(self, batch: Batch) -> dict[str, Float[Tensor, "*member"]]:
         """Compute the six bounds, in nats, by their names in `TERMS`."""
         z, values = self._encode(batch), {}
         for term in TERMS:
@@ -135,13 +135,13 @@ class FactorCL(BuiltIn):
                 values[term.name] = bounds.club(critic(a, b), allowed)
         return values
 
-    def forward(self, batch: Batch) -> Float[Tensor, ""]:
+    def forward(self, batch: Batch) -> Float[Tensor, "*member"]:
         """Compute minus the sum of S, U1 and U2."""
         values = self.terms(batch)
         signs = {"nce": -1.0, "club": 1.0}
-        return torch.stack([signs[t.bound] * self.weights[t.name] * values[t.name] for t in TERMS]).sum()
+        return torch.stack([signs[t.bound] * self.weights[t.name] * values[t.name] for t in TERMS]).sum(0)
 
-    def club_loss(self, batch: Batch) -> Float[Tensor, ""]:
+    def club_loss(self, batch: Batch) -> Float[Tensor, "*member"]:
         """Compute minus InfoNCE of the CLUB critics. At its minimum their CLUB value is an upper bound."""
         z = self._encode(batch)
         values = [
@@ -149,7 +149,7 @@ class FactorCL(BuiltIn):
             for term in TERMS
             if term.bound == "club"
         ]
-        return -torch.stack(values).sum()
+        return -torch.stack(values).sum(0)
 
     def represent(self, *x: Tensor) -> dict[str, Tensor]:
         """Compute all readouts; `keep` selects the factors in z12."""
@@ -182,8 +182,10 @@ class FactorCL(BuiltIn):
         """Return the pairs that a conditional bound uses, or None for all pairs."""
         return None
 
-    def _infonce(self, term: Term, critic: nn.Module, a: Tensor, b: Tensor, batch: Batch) -> Tensor:
-        return bounds.infonce(critic(a, b), self._allowed(term, batch))
+    def _infonce(self, term: Term, critic: Any, a: Tensor, b: Tensor, batch: Batch) -> Tensor:
+        if (allowed := self._allowed(term, batch)) is None:
+            return critic.infonce(a, b)
+        return bounds.infonce(critic(a, b), allowed)
 
     def _through_heads(self, codes: Sequence[Tensor]) -> Heads:
         return {
@@ -229,6 +231,7 @@ class FactorCLSup(FactorCL):
     """
 
     name = "factorcl-sup"
+    stackable = True
     needs = ("labels",)
 
     def __init__(
@@ -259,7 +262,10 @@ class FactorCLSup(FactorCL):
         sides = z[self._head_name(term)]
         if len(term.modalities) == 1:
             few = self._few_classes(batch)
-            codes = every_class(self.encoders.classes, batch.x1) if few else self._codes(batch)
+            codes = self._codes(batch)
+            if few:
+                every = every_class(self.encoders.classes, batch.x1)
+                codes = every.expand(*codes.shape[:-2], -1, -1)
             return sides[term.modalities[0]], codes
         first = torch.cat([sides[0], self._codes(batch)], dim=-1) if term.given else sides[0]
         return first, sides[1]
@@ -267,16 +273,16 @@ class FactorCLSup(FactorCL):
     def _allowed(self, term: Term, batch: Batch) -> Tensor | None:
         return bounds.same_class(batch.y) if term.given and self.conditional == "class" else None
 
-    def _infonce(self, term: Term, critic: nn.Module, a: Tensor, b: Tensor, batch: Batch) -> Tensor:
+    def _infonce(self, term: Term, critic: Any, a: Tensor, b: Tensor, batch: Batch) -> Tensor:
         if len(term.modalities) == 1 and self._few_classes(batch):
             return bounds.infonce_of_classes(critic(a, b), batch.y)
         return super()._infonce(term, critic, a, b, batch)
 
-    def _codes(self, batch: Batch) -> Float[Tensor, "n codes"]:
+    def _codes(self, batch: Batch) -> Float[Tensor, "*member n codes"]:
         return one_hot(batch.targets, self.encoders.classes, batch.x1)
 
     def _few_classes(self, batch: Batch) -> bool:
-        return math.prod(self.encoders.classes.values()) <= batch.x1.shape[0]
+        return math.prod(self.encoders.classes.values()) <= batch.x1.shape[-2]
 
 
 class FactorCLSSL(FactorCL):
@@ -298,17 +304,18 @@ class FactorCLSSL(FactorCL):
     """
 
     name = "factorcl-ssl"
+    stackable = True
     needs = ("view",)
 
     def _encode(self, batch: Batch) -> Heads:
         pairs = zip(batch.x, batch.views[0], strict=True)
-        return self._through_heads(self.encode([torch.cat(pair) for pair in pairs]))
+        return self._through_heads(self.encode([torch.cat(pair, dim=-2) for pair in pairs]))
 
     def _widths(self, term: Term, width: int) -> tuple[int, int]:
         return (2 * width, 2 * width) if term.given else (width, width)
 
     def _sides(self, term: Term, z: Heads, batch: Batch) -> tuple[Tensor, Tensor]:
-        sides = [z[self._head_name(term)][i].chunk(2) for i in term.modalities]
+        sides = [z[self._head_name(term)][i].chunk(2, dim=-2) for i in term.modalities]
         if len(sides) == 1:
             x, view = sides[0]
             return x, view
@@ -330,9 +337,11 @@ class OurCLSup(OurCL, FactorCLSup):
     """`factorcl-sup` with the encoders' outputs as readouts."""
 
     name = "ourcl-sup"
+    stackable = True
 
 
 class OurCLSSL(OurCL, FactorCLSSL):
     """`factorcl-ssl` with the encoders' outputs as readouts."""
 
     name = "ourcl-ssl"
+    stackable = True

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from pidlab.encoders import Encoders
 from pidlab.objectives.base import Batch, BuiltIn
-from pidlab.objectives.contrastive import checked_temperature, nt_xent, over_pairs
+from pidlab.objectives.contrastive import checked_temperature, nt_xent, nt_xent_sum, over_pairs
 
 
 class SimCLR(BuiltIn):
@@ -20,6 +20,7 @@ class SimCLR(BuiltIn):
     """
 
     name = "simclr"
+    stackable = True
     needs = ("views",)
 
     def __init__(self, encoders: Encoders, *, temperature: float = 0.2) -> None:
@@ -27,12 +28,13 @@ class SimCLR(BuiltIn):
         self.temperature = checked_temperature(temperature)
         self.heads = self.make_heads()
 
-    def forward(self, batch: Batch) -> Float[Tensor, ""]:
+    def forward(self, batch: Batch) -> Float[Tensor, "*member"]:
         """Compute the loss of a batch with two views."""
         # One pass of each network over both views.
-        z = self.project([torch.cat(pair) for pair in zip(*batch.views, strict=True)])
-        losses = [nt_xent(*zi.chunk(2), temperature=self.temperature) for zi in z]
-        return torch.stack(losses).mean()
+        z = self.project([torch.cat(pair, dim=-2) for pair in zip(*batch.views, strict=True)])
+        sets = [half for zi in z for half in zi.chunk(2, dim=-2)]
+        weights = {(2 * i, 2 * i + 1): 1.0 / len(z) for i in range(len(z))}
+        return nt_xent_sum(sets, weights, self.temperature)
 
 
 class SimCLRCross(BuiltIn):
@@ -47,12 +49,13 @@ class SimCLRCross(BuiltIn):
     """
 
     name = "simclr-cross"
+    stackable = True
 
     def __init__(self, encoders: Encoders, *, temperature: float = 0.2) -> None:
         super().__init__(encoders)
         self.temperature = checked_temperature(temperature)
         self.heads = self.make_heads()
 
-    def forward(self, batch: Batch) -> Float[Tensor, ""]:
+    def forward(self, batch: Batch) -> Float[Tensor, "*member"]:
         """Compute the loss of a batch of pairs."""
         return over_pairs(self.project(batch.x), lambda a, b: nt_xent(a, b, self.temperature))

@@ -19,7 +19,7 @@ class Untrained(BuiltIn):
     name = "untrained"
     phases: tuple[Phase, ...] = ()
 
-    def forward(self, batch: Batch) -> Float[Tensor, ""]:
+    def forward(self, batch: Batch) -> Float[Tensor, "*member"]:
         """Return zero."""
         return torch.zeros((), device=batch.x1.device)
 
@@ -35,6 +35,7 @@ class Supervised(BuiltIn):
     """
 
     name = "supervised"
+    stackable = True
     needs = ("labels",)
 
     def __init__(self, encoders: Encoders) -> None:
@@ -43,14 +44,14 @@ class Supervised(BuiltIn):
         self.classes = encoders.classes
         self.head = Linear(encoders.dim * len(encoders), sum(self.classes.values()))
 
-    def forward(self, batch: Batch) -> Float[Tensor, ""]:
+    def forward(self, batch: Batch) -> Float[Tensor, "*member"]:
         """Compute the summed cross-entropy of a labeled batch."""
         logits = self.head(self.joint(*batch.x)).split(list(self.classes.values()), dim=-1)
         losses = [
-            F.cross_entropy(logit, batch.targets[name])
+            -F.log_softmax(logit, dim=-1).gather(-1, batch.targets[name][..., None]).mean((-2, -1))
             for name, logit in zip(self.classes, logits, strict=True)
         ]
-        return torch.stack(losses).sum()
+        return torch.stack(losses).sum(0)
 
     def represent(self, *x: Tensor) -> dict[str, Tensor]:
         """Return z12, the output of the joint network."""

@@ -16,6 +16,8 @@ from pidlab.objectives.base import (
 )
 
 State = dict[str, Tensor]
+# Modules of torch that give the same on tensors with a leading member axis as on those of one model.
+STACKABLE = (nn.ModuleList, nn.ModuleDict, nn.Sequential, nn.Identity, nn.ReLU)
 ORDERED = torch.contiguous_format
 
 
@@ -39,25 +41,27 @@ class Call(nn.Module):
 
 
 class Program:
-    """The computation of a cohort: all members at once by vmap, or one after the other.
+    """The computation of a cohort: all members at once, or one after the other.
 
-    With vmap, parameters, buffers and batches have a leading member axis, and one module without numbers
-    computes all members. In a loop every member has its own module, so that its Python attributes are its
-    own, too.
+    At once, parameters, buffers and batches have a leading member axis, and one module without numbers
+    computes all members. Losses whose modules are all `stackable` are called on these tensors directly, which
+    has less overhead per operation than vmap; other losses, and readouts, are computed by vmap. In a loop
+    every member has its own module, so that its Python attributes are its own, too.
 
     Args:
         template: A model of the cohort. Only its structure is used.
-        reason: Reason to compute one member after the other, or None for vmap.
+        reason: Reason to compute one member after the other, or None to compute all at once.
         models: The model of each member of a loop; by default all members use the template.
     """
 
     def __init__(self, template: nn.Module, reason: str | None, models: Sequence[nn.Module] = ()) -> None:
         self.reason = reason
         self._calls = [Call(model) for model in models] or [Call(without_numbers(template))]
+        self._stackable = is_stackable(template)
 
     @property
     def vectorised(self) -> bool:
-        """Whether the members are computed by vmap."""
+        """Whether all members are computed at once."""
         return self.reason is None
 
     @property
@@ -73,7 +77,7 @@ class Program:
     def __call__(
         self, method: str, params: State, buffers: State, batch: Any, member: int = 0
     ) -> tuple[Any, State]:
-        """Compute `method` for all members by vmap, or for one member of a loop.
+        """Compute `method` for all members at once, or for one member of a loop.
 
         Args:
             method: Name of a loss, or `represent`.
@@ -90,7 +94,7 @@ class Program:
         def one(params: State, buffers: State, batch: Any) -> tuple[Any, State]:
             return functional_call(call, {**params, **buffers}, (method, batch))
 
-        if not self.vectorised:
+        if not self.vectorised or (self._stackable and method != "represent"):
             return one(params, buffers, batch)
         return vmap(one, randomness="error")(params, buffers, batch)
 
@@ -107,6 +111,18 @@ class Program:
         finally:
             for module, mode in modes:
                 module.training = mode
+
+
+def is_stackable(model: nn.Module) -> bool:
+    """Return whether the losses of a model accept tensors with a leading member axis.
+
+    Args:
+        model: The model. The class of each module must state it by its own attribute `stackable`, which
+            subclasses do not inherit, since they may override a loss.
+    """
+    return all(
+        type(module) in STACKABLE or vars(type(module)).get("stackable", False) for module in model.modules()
+    )
 
 
 def without_numbers(model: nn.Module) -> nn.Module:

@@ -3,7 +3,15 @@ import torch
 import torch.nn.functional as F
 from torch.func import vmap
 
-from pidlab.objectives.contrastive import LEAST_TEMPERATURE, clip_loss, nt_xent
+from pidlab.objectives import fused
+from pidlab.objectives.bounds import infonce
+from pidlab.objectives.contrastive import (
+    LEAST_TEMPERATURE,
+    clip_loss,
+    infonce_of_cosines,
+    nt_xent,
+    nt_xent_sum,
+)
 
 
 def pairs(*shape, seed=0, dtype=torch.float64):
@@ -69,3 +77,58 @@ def test_a_batch_gives_what_a_loop_gives(loss):
 def test_clip_of_identical_well_separated_pairs_is_near_zero():
     z = torch.eye(8)
     assert float(clip_loss(z, z, torch.tensor(50.0))) < 1e-6
+
+
+def test_a_sum_of_pairs_that_share_sets_is_the_sum_of_their_losses():
+    sets = [*pairs(6, 4), *pairs(6, 4, seed=1)]
+    weights = {(0, 1): 0.5, (2, 1): 0.25, (3, 0): 1.5}
+    total = nt_xent_sum(sets, weights, 0.3)
+    by_hand = sum(w * nt_xent_by_the_formula(sets[i], sets[j], 0.3) for (i, j), w in weights.items())
+    assert float(total) == pytest.approx(float(by_hand), rel=1e-6)
+    sets = [x.requires_grad_() for x in sets]
+    assert torch.autograd.gradcheck(lambda *sets: nt_xent_sum(sets, weights, 0.3), sets)
+
+
+@pytest.mark.parametrize("cached", [1, 100, 2**18])
+def test_a_loss_does_not_depend_on_the_members_that_are_computed_together(cached, monkeypatch):
+    a, b = (x.float().requires_grad_() for x in pairs(7, 16, 8))
+    scale = torch.linspace(1.0, 100.0, 7, requires_grad=True)
+
+    def losses(a, b, scale):
+        values = [
+            nt_xent_sum([a, b], {(0, 1): 1.0}, 0.2),
+            clip_loss(a, b, scale),
+            infonce_of_cosines(a, b, 0.2),
+        ]
+        return torch.stack(values)
+
+    monkeypatch.setattr(fused, "CACHED", cached)
+    together = losses(a, b, scale)
+    alone = torch.stack([losses(*one) for one in zip(a, b, scale, strict=True)], dim=1)
+    torch.testing.assert_close(together, alone)
+    got = torch.autograd.grad(together.sum(), (a, b, scale))
+    expected = torch.autograd.grad(alone.sum(), (a, b, scale))
+    torch.testing.assert_close(got, expected)
+
+
+def test_infonce_of_cosines_is_that_of_the_scores():
+    a, b = leaves(6, 4)
+    scores = F.normalize(a, dim=-1) @ F.normalize(b, dim=-1).mT / 0.3
+    got, expected = infonce_of_cosines(a, b, 0.3), infonce(scores)
+    torch.testing.assert_close(got, expected)
+    torch.testing.assert_close(torch.autograd.grad(got, (a, b)), torch.autograd.grad(expected, (a, b)))
+
+
+def test_clip_of_opposite_pairs_is_exact_at_the_largest_scale():
+    a = torch.ones(4, 3) + 0.01 * torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    scale = torch.tensor(100.0)
+    for b in (-a, a):
+        exact = clip_loss(a.double(), b.double(), scale.double())
+        assert float(clip_loss(a, b, scale)) == pytest.approx(float(exact), abs=1e-4)
+
+
+def test_a_vector_of_zeros_has_a_finite_loss_and_gradient():
+    a, b = (torch.zeros(3, 2, requires_grad=True), torch.eye(3, 2, requires_grad=True))
+    for loss in (nt_xent(a, b, 0.2), clip_loss(a, b, torch.tensor(5.0)), infonce_of_cosines(a, b, 0.2)):
+        assert loss.isfinite()
+        assert all(g.isfinite().all() for g in torch.autograd.grad(loss, (a, b)))

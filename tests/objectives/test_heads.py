@@ -36,7 +36,9 @@ def plain_head(head):
     for i, layer in enumerate(head.layers):
         linear = nn.Linear(layer.inputs, layer.outputs)
         linear.weight.data = layer.weight[: layer.inputs, : layer.outputs].T.clone()
-        linear.bias.data = layer.bias[: layer.outputs].clone()
+        linear.bias.data.zero_()
+        if layer.bias is not None:
+            linear.bias.data += layer.bias[: layer.outputs]
         norm = [nn.BatchNorm1d(layer.outputs), nn.ReLU()] if i < 2 else []
         modules += [linear, *norm]
     return nn.Sequential(*modules)

@@ -112,7 +112,7 @@ def test_results_of_another_version_are_refused(tmp_path):
 def test_results_of_version_3_can_be_read_but_not_combined_with_newer_ones(tmp_path):
     old = read_results(write(tmp_path / "old", table(), version=3))
     pd.testing.assert_frame_equal(old.table, read_results(write(tmp_path / "new", table())).table)
-    with pytest.raises(InvalidRequest, match="versions 3 .* and 4 .* cannot be combined"):
+    with pytest.raises(InvalidRequest, match=r"versions 3 .* and 4 .* cannot be combined"):
         merge_results([old, read_results(tmp_path / "new")])
 
 

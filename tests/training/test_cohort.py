@@ -16,8 +16,10 @@ from pidlab.bench import compare
 from pidlab.defaults import Training
 from pidlab.objectives import objectives
 from pidlab.objectives.base import phases_of
+from pidlab.objectives.cross import Cross
 from pidlab.training import Member, train
 from pidlab.training.cohort import build
+from pidlab.training.program import Program, is_stackable, stacked_state
 from pidlab.training.stream import Stream
 
 # ourcl-* are the fits of factorcl-*
@@ -37,11 +39,48 @@ def test_a_cohort_gives_what_a_loop_gives(name):
     for i, member in enumerate(members(5, modalities)):
         model, losses = plain(load_objective(name), member, training)
         # where phases pull against each other, rounding grows from step to step
-        first = slice(None) if len(phases_of(model)) == 1 else slice(8)
+        first = slice(None) if len(phases_of(model)) == 1 else slice(6)
         torch.testing.assert_close(together.losses[first, i], losses[first], rtol=1e-5, atol=1e-5)
         z = together.represent([x.expand(5, -1, -1) for x in member.generator.sample(50).x])
         assert z["z12"].shape == (5, 50, 8 * modalities)
         del model
+
+
+STACKABLE = [
+    *("cross", "simclr", "simclr-cross", "cross+self", "cross+self+fact", "comm", "supervised"),
+    *("factorcl-sup", "factorcl-ssl", "factorcl-sup(critic='concat')"),
+]
+
+
+@pytest.mark.parametrize("name", STACKABLE)
+def test_stacked_members_give_what_vmap_gives(name):
+    training, everyone = Training(batch=16, dim=5, hidden=12), members(3)
+    models = [build(load_objective(name), member, training, "cpu") for member in everyone]
+    assert is_stackable(models[0])
+    stacked, by_vmap = Program(models[0], None), Program(models[0], None)
+    by_vmap._stackable = False
+    params, buffers = stacked_state(models)
+    stream = Stream([m.generator for m in everyone], range(3), training, models[0].needs, torch.device("cpu"))
+    batch = stream.next()
+    for phase in phases_of(models[0]):
+        found = []
+        for program in (stacked, by_vmap):
+            loss, _ = program(phase.loss, params, buffers, batch)
+            assert loss.shape == (3,)
+            found.append((loss, *torch.autograd.grad(loss.sum(), [*params.values()], allow_unused=True)))
+        torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
+
+
+def test_a_subclass_is_not_stackable_unless_it_says_so():
+    class Changed(Cross):
+        def forward(self, batch):
+            return super().forward(batch).mean()  # over members, if there is a member axis
+
+    training, everyone = Training(batch=16, steps=2), members(3)
+    assert not is_stackable(build(Changed, everyone[0], training, "cpu"))
+    assert not is_stackable(build(load_objective("comm(fusion='transformer')"), everyone[0], training, "cpu"))
+    changed, cross = (train(make, everyone, training) for make in (Changed, Cross))
+    torch.testing.assert_close(changed.losses, cross.losses)
 
 
 @pytest.mark.parametrize("name", TRAINED)
