@@ -161,7 +161,7 @@ def _train_missing(
     """Train the cohorts whose runs are not in the store, and commit each when it is finished."""
     missing = store.open(failed=retry_failed)
     # An earlier request with other runs may have grouped the runs differently, so cohorts can be half done.
-    cohorts = [filter_runs(cohort, missing) for cohort in plan(runs, parts=engine.at_once)]
+    cohorts = [filter_runs(cohort, missing) for cohort in plan(runs, parts=engine.parts)]
     todo = [cohort for cohort in cohorts if cohort.runs]
     if todo:
         _note_other_environments(store, todo[0].runs[0].device, progress)

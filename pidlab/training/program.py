@@ -55,6 +55,18 @@ class Program:
         self.reason = reason
         self._calls = [Call(model) for model in models] or [Call(without_numbers(template))]
 
+    def select(self, members: Sequence[int]) -> "Program":
+        """Return the program of some members.
+
+        Args:
+            members: Indices of the members.
+        """
+        if len(self._calls) == 1:  # all members use one module
+            return self
+        part = copy.copy(self)
+        part._calls = [self._calls[i] for i in members]
+        return part
+
     @property
     def vectorised(self) -> bool:
         """Whether the members are computed by vmap."""
