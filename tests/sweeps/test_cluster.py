@@ -9,9 +9,8 @@ import time
 import pytest
 
 from pidlab import InvalidRequest
-from pidlab.api import write_sweep_files
 from pidlab.defaults import Training
-from pidlab.sweeps import Axis, Request, run_sweep
+from pidlab.sweeps import Axis, Request
 from pidlab.sweeps import cluster as worker_module
 from pidlab.sweeps import run as run_module
 from pidlab.sweeps.checkpoint_files import restore
