@@ -1,15 +1,17 @@
 """Worker processes of this machine: one task and one thread at a time, and replaced when they die."""
 
 import contextlib
+import multiprocessing
 import os
 import pickle
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
@@ -232,6 +234,50 @@ class Workers:
             return Finished(task.number, error=WorkerDiedError(_cause(worker.process.exitcode)))
         self._waiting.insert(0, task)
         return None
+
+
+def available_cores() -> int:
+    """Return the number of cores that this process may use."""
+    import loky
+
+    # A daemonic process, such as one of a multiprocessing pool, may not start others.
+    return 1 if multiprocessing.current_process().daemon else loky.cpu_count()
+
+
+def compute(calls: Sequence[Callable[[], Any]], workers: int) -> Generator[Finished, None, None]:
+    """Compute calls in worker processes, and yield each as it is finished.
+
+    Args:
+        calls: The calls; the longest should come first.
+        workers: Number of processes; 1 computes in this process.
+
+    Yields:
+        The result or the exception of each call, with its index as number.
+
+    Example:
+        >>> [done.value for done in compute([lambda: 6 * 7], workers=1)]
+        [42]
+    """
+    here = [*range(len(calls))]
+    if (count := min(workers, len(calls))) > 1:
+        here = []
+        with Workers(count) as pool:
+            for number, call in enumerate(calls):
+                try:
+                    pool.submit(number, partial(_call, call))
+                except Exception:  # what cannot be pickled raises any exception
+                    here.append(number)
+            yield from pool.finished()
+    for number in here:
+        try:
+            done = Finished(number, calls[number]())
+        except Exception as error:
+            done = Finished(number, error=error)
+        yield done
+
+
+def _call(call: Callable[[], Any], _report: Report) -> Any:
+    return call()
 
 
 def _cause(exit_code: int | None) -> str:

@@ -2,13 +2,14 @@
 
 import os
 import signal
+import threading
 import time
 from collections import Counter
 
 import pytest
 
 from pidlab import InvalidRequest, workers
-from pidlab.workers import WorkerDiedError, Workers
+from pidlab.workers import WorkerDiedError, Workers, compute
 
 
 def squares(count):
@@ -127,3 +128,13 @@ def test_workers_end_with_their_driver(tmp_path):
     while not is_gone(pid):
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def test_calls_are_computed_in_this_process_or_in_workers():
+    lock = threading.Lock()  # it cannot be pickled
+    calls = [lambda: os.getpid(), lambda: 1 / 0, lambda: (lock.locked(), os.getpid())]
+    for count, elsewhere in ((1, False), (2, True)):
+        done = {one.number: one for one in compute(calls, count)}
+        assert (done[0].value != os.getpid()) == elsewhere
+        assert isinstance(done[1].error, ZeroDivisionError)
+        assert done[2].value == (False, os.getpid())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from collections.abc import Generator, Mapping, Sequence
 from functools import partial
@@ -14,7 +13,7 @@ from pidlab.registry import parse
 from pidlab.sweeps.execute import CohortProgress, Engine, Local, OneCohort, Outcome, Progress, Work
 from pidlab.sweeps.plan import Cohort
 from pidlab.sweeps.request import physical_memory
-from pidlab.workers import Finished, Report, WorkerDiedError, Workers
+from pidlab.workers import Finished, Report, WorkerDiedError, Workers, available_cores
 
 # Seconds of work for which another worker process pays; it needs about two to start.
 PAYS_OFF = 5.0
@@ -64,13 +63,6 @@ def select_engine(
     return Dask(scheduler)
 
 
-def available_cores() -> int:
-    """Return the number of cores that this process may use."""
-    import loky
-
-    return loky.cpu_count()
-
-
 class Processes:
     """An engine of worker processes on this machine, with one thread each.
 
@@ -109,8 +101,6 @@ class Processes:
         """Return the number of workers, given the seconds of one core that all cohorts take."""
         if self._workers is not None:
             return self._workers
-        if multiprocessing.current_process().daemon:  # such a process may not start others
-            return 1
         return max(1, min(available_cores(), int(seconds / PAYS_OFF)))
 
     def outcomes(
