@@ -176,7 +176,7 @@ RANGE_POINTS = 11
 QUICK = {"points": 5, "seeds": 1, "steps": 300, "probes": "quick"}
 
 # Largest total size of a cohort's tensors on a CPU, where every core trains one, and on a GPU, in bytes.
-COHORT_BYTES, GPU_COHORT_BYTES = 250_000_000, 1_000_000_000
+COHORT_BYTES, GPU_COHORT_BYTES = 200_000_000, 1_000_000_000
 
 
 def meaning(setting: str) -> str:
