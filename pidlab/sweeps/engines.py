@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -147,10 +147,13 @@ class _Sweep:
     def outcomes(self, count: int) -> Generator[Outcome, None, None]:
         """Yield the outcomes from a number of workers, then those of cohorts that cannot be sent."""
         order = sorted(range(len(self._cohorts)), key=lambda i: self._cohorts[i].seconds, reverse=True)
+        remaining = iter(order)
         with Workers(count, self._started, self._reported) as workers:
-            for number in order:
-                self._submit(workers, number, self._cohorts[number])
+            # A task holds its runs, so few tasks wait at a time.
+            for _ in range(2 * count):
+                self._submit_next(workers, remaining)
             for done in workers.finished():
+                self._submit_next(workers, remaining)
                 number, cohort = self._tasks[done.number]
                 if isinstance(done.error, WorkerDiedError) and len(cohort.runs) > 1:
                     self._split(workers, number, cohort, done.error)
@@ -169,7 +172,14 @@ class _Sweep:
             self._progress.finish(number, outcome)
         return outcome
 
-    def _submit(self, workers: Workers, number: int, cohort: Cohort) -> None:
+    def _submit_next(self, workers: Workers, remaining: Iterator[int]) -> None:
+        """Submit the next cohort that can be sent to a worker."""
+        for number in remaining:
+            if self._submit(workers, number, self._cohorts[number]):
+                return
+
+    def _submit(self, workers: Workers, number: int, cohort: Cohort) -> bool:
+        """Submit a cohort, and return whether it can be sent to a worker."""
         task = len(self._tasks)
         self._tasks.append((number, cohort))
         runs = tuple(cohort.runs)
@@ -182,6 +192,8 @@ class _Sweep:
             workers.submit(task, call, owner)
         except Exception:  # a class or a generator that cannot be pickled raises any exception
             self._unsent.append(task)
+            return False
+        return True
 
     def _split(self, workers: Workers, number: int, cohort: Cohort, error: WorkerDiedError) -> None:
         runs = tuple(cohort.runs)

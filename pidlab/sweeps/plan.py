@@ -246,8 +246,8 @@ class Cohort:
 LONGEST = 60.0
 
 
-# Fraction of a worker's share of the remaining time that a cohort takes, and the smallest cohort: a smaller one
-# trains its runs much more slowly.
+# Fraction of a worker's share of the remaining time that a cohort takes, and the smallest cohort: a smaller
+# one trains its runs much more slowly.
 SHARE, SMALLEST = 0.75, 2
 
 
@@ -278,7 +278,7 @@ def plan(
         most = min((budget or need.budget) // need.cost.memory, int(LONGEST / need.seconds))
         start = 0
         while start < len(group):
-            # A fraction of a worker's share of what remains, so that few workers idle during the last cohorts.
+            # Part of a worker's share of what remains, so that few workers idle during the last cohorts.
             fair = int(SHARE * remaining / at_once / need.seconds) if at_once > 1 else most
             size = _cohort_size(len(group) - start, max(1, min(most, max(fair, SMALLEST))))
             cohorts.append(Cohort(RunSubset(runs, group[start : start + size]), need.cost))
