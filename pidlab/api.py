@@ -103,10 +103,11 @@ def sweep(
         out: Folder of the results; `runs/NAME` by default, with a name made from the request.
         quick: Use fewer points, seeds and steps where these are not set.
         device: auto, cpu or cuda.
-        engine: Engine that trains the runs: local or dask.
-        workers: Number of worker processes.
+        engine: Engine that trains the runs: local (this machine) or dask.
+        workers: Number of worker processes with one thread each; 1 trains in this process. Results do not
+            depend on it. By default one per core, fewer for short sweeps.
         scheduler: Address or file of a Dask scheduler.
-        threads: Number of threads to compute with, in this process or in every worker.
+        threads: Number of threads of a process; only 1 is accepted.
         save: Files to keep of every run: `"weights"`, `"representations"`.
         retry_failed: Train failed runs once more.
         fail_fast: Stop after the first cohort in which a run fails.
@@ -126,7 +127,7 @@ def sweep(
     given = {name: value for name, value in locals().items() if value != _DEFAULTS[name]}
     from pidlab.sweeps import run_sweep
     from pidlab.sweeps.axes import spread
-    from pidlab.sweeps.execute import select_engine
+    from pidlab.sweeps.engines import select_engine
     from pidlab.sweeps.progress import show_progress
     from pidlab.sweeps.request import build_request
 

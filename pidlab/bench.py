@@ -37,6 +37,7 @@ from pidlab.objectives.base import (
 from pidlab.objectives.load import LoadedObjective, guard_of
 from pidlab.probes.capture import capture_cohort
 from pidlab.seeds import child
+from pidlab.threads import one_thread
 from pidlab.training.cohort import Member, build, train
 from pidlab.training.stream import Stream, tree_map
 from pidlab.validation.examination import as_readouts
@@ -94,7 +95,7 @@ def sampling_ms(samples: int = 30_000, repeats: int = 5) -> float:
         Milliseconds.
     """
     generator = Atoms()
-    with _one_thread():
+    with one_thread():
         return min(_seconds(lambda: generator.sample(samples)) for _ in range(repeats)) * 1e3
 
 
@@ -122,7 +123,7 @@ def sampling_ratio(samples: int = 30_000, looped: int = 3_000) -> dict[str, floa
             _ = np.concatenate([shared, unique1]) @ t1, np.concatenate([shared, unique2]) @ t2
             _ = int(np.concatenate([shared, unique1, unique2]).mean() >= 0)
 
-    with _one_thread():
+    with one_thread():
         generator.sample(samples)
         at_once = min(_seconds(lambda: generator.sample(samples)) for _ in range(5))
         one_by_one = min(_seconds(loop) for _ in range(2)) * samples / looped
@@ -457,24 +458,13 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 @contextmanager
-def _one_thread() -> Generator[None]:
-    """Limit torch to one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-@contextmanager
 def _one_core() -> Generator[None]:
     """Limit all solvers to one core; on two cores Clarabel's own threads double its time."""
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()  # Linux only
     if cores:
         os.sched_setaffinity(0, {min(cores)})
     try:
-        with _one_thread():
+        with one_thread():
             yield
     finally:
         if cores:

@@ -181,8 +181,8 @@ RANGE_POINTS = 11
 # Settings of --quick.
 QUICK = {"points": 5, "seeds": 1, "steps": 300, "probes": "quick"}
 
-# Largest total size of a cohort's tensors, in bytes.
-COHORT_BYTES = 1_000_000_000
+# Largest total size of a cohort's tensors on a CPU, where every core trains one, and on a GPU, in bytes.
+COHORT_BYTES, GPU_COHORT_BYTES = 200_000_000, 1_000_000_000
 
 
 def meaning(setting: str) -> str:

@@ -108,7 +108,7 @@ def test_a_class_is_an_objective(tmp_path, monkeypatch):
         (lambda: pidlab.sweep(unique=[]), "at least one"),
         (lambda: pidlab.sweep(unique=[1, 1]), "twice"),
         (lambda: pidlab.sweep(save="weight"), "did you mean 'weights'"),
-        (lambda: pidlab.sweep(engine="local", workers=2), "--engine local"),
+        (lambda: pidlab.sweep(threads=2), "--threads 2: must be 1"),
         (lambda: pidlab.load_results(), "no folder"),
         (lambda: pidlab.load_results("nowhere"), "nowhere: no results"),
     ],

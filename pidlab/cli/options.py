@@ -72,7 +72,7 @@ EngineOption = Annotated[
     EngineName | None,
     typer.Option(
         "--engine",
-        help="Train in this process (local) or in workers of Dask. Default: local; dask with --workers or "
+        help="Train on this machine (local) or on the workers of a Dask scheduler. Default: local; dask with "
         "--scheduler.",
         rich_help_panel=MACHINES,
         show_default=False,
@@ -82,7 +82,8 @@ Workers = Annotated[
     int | None,
     typer.Option(
         metavar="N",
-        help="Number of worker processes on this machine, with one thread each. Default: one per core.",
+        help="Number of worker processes on this machine, with one thread each; 1: this process. Results do "
+        "not depend on N. Default: one per core, fewer for short sweeps.",
         rich_help_panel=MACHINES,
     ),
 ]
@@ -94,14 +95,8 @@ Scheduler = Annotated[
         rich_help_panel=MACHINES,
     ),
 ]
-Threads = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N",
-        help="Number of threads, in this process or in every worker. Default: torch's choice.",
-        rich_help_panel=MACHINES,
-    ),
-]
+# Accepted because older versions had it; only the value 1 is left.
+Threads = Annotated[int | None, typer.Option(hidden=True)]
 
 
 def vary_axes(vary: list[str] | None, form: str) -> list[tuple[tuple[str, ...], str]]:

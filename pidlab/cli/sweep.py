@@ -33,6 +33,7 @@ from pidlab.defaults import QUICK, Training, meaning
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from pidlab.sweeps.execute import Engine
     from pidlab.sweeps.request import Request
     from pidlab.sweeps.run import SweepResult
 
@@ -193,7 +194,7 @@ def sweep(
     [b]pidlab sweep --unique 0..1[/b] measures how much of 0 to 1 bit of unique information each default
     objective captures. Rerun the same command to resume; finished runs are not trained again.
     """
-    from pidlab.sweeps.execute import select_engine
+    from pidlab.sweeps.engines import select_engine
     from pidlab.sweeps.request import build_request
 
     axes: list[tuple[tuple[str, ...], str | int]] = [
@@ -227,7 +228,7 @@ def sweep(
     )
     selected = select_engine(engine and engine.value, workers, scheduler, threads)
     if dry_run:
-        _print_plan(request, as_json)
+        _print_plan(request, selected, as_json)
         return
     from pidlab.api import write_sweep_files
     from pidlab.sweeps import run_sweep
@@ -287,20 +288,27 @@ def _failure_lines(result: "SweepResult") -> list[str]:
     return lines
 
 
-def _print_plan(request: "Request", as_json: bool) -> None:
+def _print_plan(request: "Request", engine: "Engine", as_json: bool) -> None:
     from pidlab.sweeps.plan import Runs, estimate_seconds, plan
 
+    engine.prepare(request.device)
     runs = Runs(request)
-    cohorts = plan(runs)
-    seconds = estimate_seconds(cohorts)
+    cohorts = plan(runs, parts=engine.parts)
+    workers = min(engine.parts(sum(cohort.seconds for cohort in cohorts)), len(cohorts))
+    seconds = estimate_seconds(cohorts) / workers
     listed = [{"objective": c.objective, "runs": len(c.runs)} for c in cohorts]
     if as_json:
-        document = {"name": request.name, "runs": len(runs), "cohorts": listed, "estimated_seconds": seconds}
+        document = {
+            "name": request.name,
+            "runs": len(runs),
+            "cohorts": listed,
+            "workers": workers,
+            "estimated_seconds": seconds,
+        }
         typer.echo(json.dumps(document))
         return
-    typer.echo(
-        f"{len(runs)} runs in {len(cohorts)} cohorts, about {max(1, round(seconds))} s on this machine"
-    )
+    places = "on this machine" if workers == 1 else f"with {workers} workers"
+    typer.echo(f"{len(runs)} runs in {len(cohorts)} cohorts, about {max(1, round(seconds))} s {places}")
     for cohort in listed:
         typer.echo(f"  {cohort['objective']}: {cohort['runs']} runs")
 

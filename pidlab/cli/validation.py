@@ -41,6 +41,14 @@ def known_answers(
     ] = None,
     replicates: Annotated[int, typer.Option(help="Replicates of the coverage.")] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of the rows and the probes.")] = 0,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Number of worker processes with one thread each; 1: this process. Results do not depend on "
+            "N. Default: one per core.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Examine the probes on cases with known information, and draw the result.
@@ -57,6 +65,7 @@ def known_answers(
     from pidlab.sweeps.provenance import environment_record
     from pidlab.validation.examination import EXAMS, coverage, examine, invariances
     from pidlab.validation.known_cases import KNOWN
+    from pidlab.workers import available_cores
 
     parts = part or [*EXAMS, *OTHER_PARTS]
     for name in parts:
@@ -67,6 +76,9 @@ def known_answers(
             raise InvalidRequest(f"unknown case {name!r}: {nearest(name, KNOWN)}")
     if replicates < 2:
         raise InvalidRequest(f"--replicates {replicates}: must be at least 2")
+    if workers is not None and workers < 1:
+        raise InvalidRequest(f"--workers {workers}: must be at least 1")
+    count = available_cores() if workers is None else workers
     out = out or Path("figures/examination")
     out.mkdir(parents=True, exist_ok=True)
     for name in parts:
@@ -74,12 +86,12 @@ def known_answers(
         record = environment_record(["pidlab", *sys.argv[1:]]) | {"seed": seed}
         if name in EXAMS:
             cases = tuple(case or KNOWN)
-            _replace_level(out / "table.csv", examine(name, seed, cases), [*EXAMS])
+            _replace_level(out / "table.csv", examine(name, seed, cases, workers=count), [*EXAMS])
             record["cases"] = cases
         elif name == "coverage":
-            coverage(replicates, seed=seed).to_csv(out / "coverage.csv", index=False)
+            coverage(replicates, seed=seed, workers=count).to_csv(out / "coverage.csv", index=False)
         else:
-            tables = [invariances(level, seed) for level in (defaults.PROBES, "exam")]
+            tables = [invariances(level, seed, workers=count) for level in (defaults.PROBES, "exam")]
             pd.concat(tables, ignore_index=True).to_csv(out / "invariances.csv", index=False)
         # After each part, so that finished parts survive an interruption.
         _record(out, name, record)

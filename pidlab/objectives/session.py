@@ -7,7 +7,7 @@ import inspect
 import linecache
 import sys
 import textwrap
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from functools import partial
 from types import CodeType, ModuleType
 from typing import Any
@@ -49,6 +49,15 @@ def register(objective: Any) -> str:
         name = f"{name}-{digest[:6]}"  # two lambdas, or two settings of one callable, need two names
     _session[name] = objective
     return name
+
+
+def adopt(objectives: Mapping[str, Any]) -> None:
+    """Make objectives of another process's session loadable in this one.
+
+    Args:
+        objectives: What was registered there, by name.
+    """
+    _session.update(objectives)
 
 
 def session_digest(objective: Any) -> str:

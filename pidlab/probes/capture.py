@@ -18,6 +18,7 @@ from pidlab.probes.levels import Level, get_level
 from pidlab.probes.reading import Reading, has_converged
 from pidlab.probes.row import Row, interval, make_row, modalities_of
 from pidlab.probes.splits import SPLITS, Represent, draw_split
+from pidlab.threads import one_thread
 
 __all__ = ["HEADLINE", "Representation", "capture", "capture_cohort"]
 
@@ -99,6 +100,7 @@ def _check(readouts: Any) -> None:
             raise InvalidRequest(f"readout {name!r}: is of type {type(z).__name__}; return a tensor")
 
 
+@one_thread()
 def capture_cohort(
     represent: Represent,
     generators: Sequence[Generator],

@@ -17,6 +17,7 @@ from pidlab.probes.row import Row, interval, make_row, modalities_of
 from pidlab.probes.splits import SPLITS, Represent, Split, draw_split
 from pidlab.probes.whitening import Whitening, whiten
 from pidlab.seeds import child, torch_generator
+from pidlab.threads import one_thread
 
 # Fractions of the training rows.
 PARTS = (1 / 16, 1 / 4, 1.0)
@@ -30,6 +31,7 @@ class Condition:
     part: float = 1.0
 
 
+@one_thread()
 def readability_cohort(
     represent: Represent,
     generators: Sequence[Generator],

@@ -22,7 +22,6 @@ from pidlab.sweeps.axes import axis_values, spread
 
 if TYPE_CHECKING:
     from pidlab.sweeps.execute import Progress
-    from pidlab.sweeps.plan import Cohort
     from pidlab.sweeps.request import Request
 
 # Columns of a table by name, with their values; None where the study file does not determine them.
@@ -333,22 +332,33 @@ def _run_readability(
     directory: Path,
     progress: "Progress | None",
 ) -> ExperimentResult:
-    from pidlab.sweeps.plan import Runs, plan
+    from pidlab.sweeps.engines import Processes
+    from pidlab.sweeps.plan import Cohort, Runs, plan
     from pidlab.sweeps.readability import strained
 
-    parts, runs = Parts(directory, progress), Runs(request)
+    runs = Runs(request)
+    cohorts = plan(runs)
+    parts = [
+        (
+            f"{number}-{cohort.runs[0].key}",
+            {"runs": [run.key for run in cohort.runs], "sigmas": [*sigmas]},
+            partial(strained, Cohort(tuple(cohort.runs)), sigmas, (1.0,)),
+        )
+        for number, cohort in enumerate(cohorts)
+    ]
+    # Every standard deviation of the noise is probed like a sweep.
+    seconds = len(sigmas) * sum(cohort.seconds for cohort in cohorts)
+    found = Parts(directory, progress).compute_all(parts, Processes().parts(seconds))
     failures: dict[str, str] = {}
-
-    def probe(number: int, cohort: "Cohort") -> pd.DataFrame:
-        specification = {"runs": [run.key for run in cohort.runs], "sigmas": [*sigmas]}
-        name = f"{number}-{cohort.runs[0].key}"
-        try:
-            return parts.compute(name, specification, lambda: strained(cohort, sigmas, (1.0,)))
-        except FloatingPointError as error:
-            failures[names[cohort.objective]] = str(error)
-            return pd.DataFrame()
-
-    table = pd.concat([probe(number, cohort) for number, cohort in enumerate(plan(runs))], ignore_index=True)
+    tables: list[pd.DataFrame] = []
+    for cohort, result in zip(cohorts, found, strict=True):
+        if isinstance(result, pd.DataFrame):
+            tables.append(result)
+        elif isinstance(result, FloatingPointError):
+            failures[names[cohort.objective]] = str(result)
+        else:
+            raise result
+    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
     if len(table):
         table["objective"] = table["objective"].map(names)
     axis_groups = [*request.axis_groups, *([["sigma"]] if len(sigmas) > 1 else [])]

@@ -86,16 +86,19 @@ def _examine(
     specification: Mapping[str, Any], cases: Sequence[str], directory: Path, progress: "Progress | None"
 ) -> ExperimentResult:
     from pidlab.validation.examination import FEWEST, coverage, examine
+    from pidlab.workers import available_cores
 
-    seed, parts = specification["seed"], Parts(directory, progress)
+    seed, parts, workers = specification["seed"], Parts(directory, progress), available_cores()
     tables = [
-        parts.compute(level, {"cases": cases, "seed": seed}, partial(examine, level, seed, cases)).assign(
-            quantity="mi", level=level
-        )
+        parts.compute(
+            level, {"cases": cases, "seed": seed}, partial(examine, level, seed, cases, workers)
+        ).assign(quantity="mi", level=level)
         for level in specification["levels"]
     ]
     options = {"rows": FEWEST} | {name: specification[name] for name in ("replicates", "seed", "fits")}
-    rates = parts.compute(COVERAGE, {**options, "cases": cases}, partial(coverage, **options, cases=cases))
+    rates = parts.compute(
+        COVERAGE, {**options, "cases": cases}, partial(coverage, **options, cases=cases, workers=workers)
+    )
     rates = rates.rename(columns={"coverage": "captured"})
     tables.append(rates.assign(quantity=COVERAGE, level=COVERAGE, headline=True))
     table = pd.concat(tables, ignore_index=True).assign(seed=seed)

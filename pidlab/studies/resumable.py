@@ -3,7 +3,7 @@
 import gzip
 import io
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import pandas as pd
 from pidlab import defaults
 from pidlab.errors import InvalidRequest
 from pidlab.io import atomic_write
+from pidlab.workers import compute
 
 if TYPE_CHECKING:
     from pidlab.sweeps.execute import Progress
@@ -52,6 +53,33 @@ class Parts:
             # Read back, so that the first run and a resumed one have the same column types.
             table = self.load(name, specification)
         return table if table is not None else pd.DataFrame()
+
+    def compute_all(
+        self, parts: Sequence[tuple[str, Mapping[str, Any], Callable[[], pd.DataFrame]]], workers: int
+    ) -> list[pd.DataFrame | Exception]:
+        """Return several parts, or the exception that one raised; worker processes compute what is missing.
+
+        Args:
+            parts: Arguments of `compute` for every part.
+            workers: Number of worker processes.
+        """
+        results: dict[int, pd.DataFrame | Exception] = {}
+        missing = [
+            i for i, (name, specification, _) in enumerate(parts) if self.load(name, specification) is None
+        ]
+        if missing and self.progress is not None:
+            self.progress.note(f"computing {len(missing)} of {len(parts)} parts")
+        for done in compute([parts[i][2] for i in missing], workers):
+            name, specification, _ = parts[missing[done.number]]
+            if done.error is None:
+                self.save(name, specification, done.value)
+            results[missing[done.number]] = done.value if done.error is None else done.error
+        for i, (name, specification, _) in enumerate(parts):
+            if not isinstance(results.get(i), Exception):
+                # Read back, so that the first run and a resumed one have the same column types.
+                table = self.load(name, specification)
+                results[i] = results[i] if table is None else table
+        return [results[i] for i in range(len(parts))]
 
     def load(self, name: str, specification: Mapping[str, Any]) -> pd.DataFrame | None:
         """Return a part that was saved; None if there is none.

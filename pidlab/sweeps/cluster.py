@@ -1,10 +1,9 @@
-"""An engine that trains cohorts as tasks of Dask, on this machine or on many."""
+"""An engine that trains cohorts as tasks of a Dask scheduler, on many machines."""
 
 from __future__ import annotations
 
 import logging
 import os
-import signal
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from pidlab.sweeps.plan import Cohort
 from pidlab.sweeps.provenance import package_version
 
 if TYPE_CHECKING:
-    from distributed import Client, Future, LocalCluster  # pyright: ignore[reportMissingImports]
+    from distributed import Client, Future  # pyright: ignore[reportMissingImports]
 
 
 # A cohort uses the random generators of its process, so a worker with several threads trains one at a time.
@@ -37,13 +36,11 @@ class Message:
         specifications: Specifications of the cohort's runs.
         versions: Versions of the driver, which the worker's must equal.
         folder: Working folder of the driver, to which references to files are relative.
-        threads: Number of threads to compute with; the worker's own by default.
     """
 
     specifications: tuple[dict[str, Any], ...]
     versions: dict[str, Any]
     folder: str
-    threads: int | None
 
 
 @dataclass(frozen=True)
@@ -53,13 +50,11 @@ class Answer:
     Args:
         outcome: Outcome of the cohort; None if it was not trained.
         notes: Lines of information from training.
-        steps: Number of finished run-steps.
         refusal: Reason why the cohort was not trained.
     """
 
     outcome: Outcome | None = None
     notes: tuple[str, ...] = ()
-    steps: int = 0
     refusal: str = ""
 
 
@@ -80,14 +75,12 @@ def answer(work: Work, message: Message) -> Answer:
     with _IN_TURN:
         if Path(message.folder).is_dir():
             os.chdir(message.folder)
-        if message.threads is not None:
-            torch.set_num_threads(message.threads)
         progress = _Recorder(is_cancelled)
         try:
             cohort = Cohort(tuple(map(restore, message.specifications)))
         except InvalidRequest as error:
             return Answer(refusal=f"{_place()}: {error}")
-        return Answer(work(cohort, progress), tuple(progress.notes), progress.steps)
+        return Answer(work(cohort, progress), tuple(progress.notes))
 
 
 def versions() -> dict[str, Any]:
@@ -112,13 +105,11 @@ class _Recorder(Silent):
 
     def __init__(self, is_cancelled: Callable[[], bool]) -> None:
         self.notes: list[str] = []
-        self.steps = 0
         self._is_cancelled = is_cancelled
 
-    def advance(self, steps: int) -> None:
+    def advance(self, *_: int) -> None:
         if self._is_cancelled():
             raise Cancelled
-        self.steps += steps
 
     def note(self, text: str) -> None:
         self.notes.append(text)
@@ -151,43 +142,30 @@ def _place() -> str:
     return f"worker {get_worker().address}"
 
 
-# Number of worker deaths after which the scheduler gives a cohort up, and of resubmissions after that. The
-# scheduler counts a death against every cohort that waited for the worker, so few deaths prove nothing.
-ALLOWED_FAILURES, RETRIES = 5, 2
+# Number of times that a cohort is submitted again after the scheduler has given it up. The scheduler counts a
+# death against every cohort that waited for the worker, so few deaths prove nothing.
+RETRIES = 2
 
 # Seconds to wait for a scheduler.
 TIMEOUT = 20
 
-# A terminal sends Ctrl-C to all of its processes; workers ignore it and wait for the driver.
-_IGNORE_SIGINT = "import signal\n\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-
 
 class Dask:
-    """An engine of worker processes: a cluster on this machine, or a running scheduler.
+    """An engine of the workers of a running Dask scheduler; a cohort computes with one thread.
 
     Args:
-        workers: Number of processes on this machine; one per core by default.
-        scheduler: Address or file of a running scheduler.
-        threads: Number of threads of a worker; by default 1 on this machine, and the worker's own elsewhere.
+        scheduler: Address or file of the scheduler.
 
     Raises:
-        InvalidRequest: If both `workers` and `scheduler` are given, or `distributed` is not installed.
+        InvalidRequest: If there is no such file, or `distributed` is not installed.
     """
 
-    def __init__(
-        self, workers: int | None = None, scheduler: str | None = None, threads: int | None = None
-    ) -> None:
-        if workers is not None and scheduler is not None:
-            raise InvalidRequest(
-                "--workers and --scheduler: a scheduler has its own workers; give one of the two"
-            )
-        if scheduler is not None and not scheduler.strip():
+    def __init__(self, scheduler: str) -> None:
+        if not scheduler.strip():
             raise InvalidRequest(
                 "--scheduler: give an address such as tcp://HOST:8786, or the scheduler's file"
             )
-        if workers is not None and workers < 1:
-            raise InvalidRequest(f"--workers {workers}: must be at least 1")
-        if scheduler is not None and _is_file(scheduler) and not Path(scheduler).is_file():
+        if _is_file(scheduler) and not Path(scheduler).is_file():
             raise InvalidRequest(
                 f"--scheduler {scheduler}: no such file; give the scheduler's file or its address"
             )
@@ -195,43 +173,31 @@ class Dask:
             import distributed  # noqa: F401  # pyright: ignore[reportMissingImports, reportUnusedImport]
         except ImportError:
             raise InvalidRequest(
-                "--engine dask: needs the package distributed; pip install 'pidlab[cluster]'"
+                "--scheduler: needs the package distributed; pip install 'pidlab[cluster]'"
             ) from None
         self._scheduler = scheduler
-        self._workers = None if scheduler else workers or os.cpu_count() or 1
-        self._threads = threads if scheduler else threads or 1
-        self._used: set[int] = set()
-
-    @property
-    def at_once(self) -> int:
-        """The number of local workers; 1 with a scheduler, whose number of workers can change."""
-        return self._workers or 1
+        self._workers = 1
 
     @property
     def record(self) -> dict[str, Any]:
-        """The engine's name, its workers or scheduler, and the numbers of threads that cohorts used."""
-        where: dict[str, Any] = (
-            {"workers": self._workers} if self._workers else {"scheduler": self._scheduler}
-        )
-        return {"name": "dask", **where, "threads": sorted(self._used)}
+        """The engine's name and its scheduler."""
+        return {"name": "dask", "scheduler": self._scheduler}
 
     def prepare(self, device: str) -> None:
-        """Connect to the scheduler once.
+        """Connect to the scheduler once, and count its workers.
 
         Args:
             device: Device type of the sweep.
 
         Raises:
-            InvalidRequest: If the scheduler cannot be reached, or local workers would share a GPU.
+            InvalidRequest: If the scheduler cannot be reached.
         """
-        if self._workers and device == "cuda":
-            raise InvalidRequest(
-                "--workers: worker processes would share one GPU; start a worker for each GPU with "
-                "`dask worker --resources GPU=1`, and give --scheduler"
-            )
-        if self._scheduler:
-            with self._client():
-                pass
+        with self._client() as client:
+            self._workers = max(1, _count_workers(client, device == "cuda"))
+
+    def parts(self, seconds: float) -> int:
+        """Return the number of workers of the scheduler, as `prepare` found it."""
+        return self._workers
 
     def outcomes(
         self, cohorts: Sequence[Cohort], work: Work, progress: Progress
@@ -250,14 +216,12 @@ class Dask:
             return
         gpu = cohorts[0].runs[0].device == "cuda"
         with self._client() as client:
-            if not _has_worker(client, gpu):
+            if not _count_workers(client, gpu):
                 kind = " with --resources GPU=1" if gpu else ""
                 progress.note(f"the scheduler has no worker{kind} yet; waiting for one")
-            tasks = _Tasks(client, cohorts, work, progress, self._threads, gpu)
+            tasks = _Tasks(client, cohorts, work, progress, gpu)
             try:
-                for outcome in tasks.outcomes():
-                    self._used |= {outcome.threads} - {0}
-                    yield outcome
+                yield from tasks.outcomes()
             finally:
                 tasks.cancel()
 
@@ -265,9 +229,8 @@ class Dask:
     def _client(self) -> Generator[Client]:
         from distributed.utils import silence_logging_cmgr  # pyright: ignore[reportMissingImports]
 
-        start = _local_client(self._workers) if self._workers else _remote_client(str(self._scheduler))
         # Dask logs tracebacks; errors are reported in one line instead.
-        with silence_logging_cmgr(logging.CRITICAL), start as client:
+        with silence_logging_cmgr(logging.CRITICAL), _remote_client(self._scheduler) as client:
             yield client
 
 
@@ -280,11 +243,10 @@ class _Tasks:
         cohorts: Sequence[Cohort],
         work: Work,
         progress: Progress,
-        threads: int | None,
         gpu: bool,
     ) -> None:
         self._client, self._cohorts, self._work, self._progress = client, cohorts, work, progress
-        self._about = (versions(), os.getcwd(), threads)
+        self._about = (versions(), os.getcwd())
         # A GPU trains one cohort at a time.
         self._options: Any = {"resources": {"GPU": 1}} if gpu else {}
         self._open: dict[Future[Any], int] = {}
@@ -297,15 +259,14 @@ class _Tasks:
         finished = as_completed(
             [self._submit(number) for number in range(len(self._cohorts))], loop=self._client.loop
         )
-        count = 0
         for future in finished:
             number = self._open.pop(future)
             outcome = self._received(future, number)
             if outcome is None:
                 finished.add(self._submit(number))
                 continue
-            self._progress.cohort(count, self._cohorts[number])
-            count += 1
+            self._progress.cohort(number)
+            self._progress.finish(number, outcome)
             yield outcome
 
     def cancel(self) -> None:
@@ -336,7 +297,6 @@ class _Tasks:
                 raise InvalidRequest(found.refusal)
             for note in found.notes:
                 self._progress.note(note)
-            self._progress.advance(found.steps)
             return found.outcome
         if future.status != "error":
             raise InvalidRequest(
@@ -354,9 +314,9 @@ class _Tasks:
         return Outcome(runs[0].objective, "none", {}, list(failed), {}, failed)
 
 
-def _has_worker(client: Client, gpu: bool) -> bool:
+def _count_workers(client: Client, gpu: bool) -> int:
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    return any(not gpu or worker["resources"].get("GPU") for worker in workers)
+    return sum(not gpu or bool(worker["resources"].get("GPU")) for worker in workers)
 
 
 def _line(error: BaseException) -> str:
@@ -365,28 +325,6 @@ def _line(error: BaseException) -> str:
 
 def _is_file(scheduler: str) -> bool:
     return scheduler.endswith(".json")
-
-
-@contextmanager
-def _local_client(workers: int) -> Generator[Client]:
-    from dask import config  # pyright: ignore[reportMissingImports, reportPrivateImportUsage]
-    from distributed import Client, LocalCluster  # pyright: ignore[reportMissingImports]
-
-    with config.set({"distributed.scheduler.allowed-failures": ALLOWED_FAILURES}):
-        cluster = LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address=None,  # pyright: ignore[reportArgumentType]
-            memory_limit=0,  # the plan limits the memory of a cohort
-            silence_logs=logging.CRITICAL,
-            preload=[_IGNORE_SIGINT],
-        )
-    with cluster, Client(cluster, set_as_default=False) as client:
-        try:
-            yield client
-        finally:
-            _kill(cluster)
 
 
 @contextmanager
@@ -403,11 +341,3 @@ def _remote_client(scheduler: str) -> Generator[Client]:
         ) from None
     with client:
         yield client
-
-
-def _kill(cluster: LocalCluster) -> None:
-    """Kill local workers at once."""
-    for nanny in cluster.workers.values():
-        nanny.close_gracefully()  # otherwise it would start a new worker
-        if nanny.pid:
-            os.kill(nanny.pid, signal.SIGKILL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,48 +11,87 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from pidlab.errors import InvalidRequest, reason
+from pidlab.defaults import Training
+from pidlab.errors import reason
 from pidlab.io import Stopwatch
 from pidlab.objectives import load_objective
 from pidlab.probes.capture import capture_cohort
 from pidlab.probes.levels import get_level
-from pidlab.probes.splits import Represent
+from pidlab.probes.row import Row
 from pidlab.probes.trajectory import moved_rows, tracked_rows
 from pidlab.sweeps import checkpoint_files
-from pidlab.sweeps.plan import Cohort, Run
+from pidlab.sweeps.plan import Cohort, Run, needs_of_run
+from pidlab.threads import one_thread
 from pidlab.training import FittedCohort, Member, train
 
 
+class CohortProgress(Protocol):
+    """Receiver of the progress of one cohort."""
+
+    def advance(self, steps: int, probed: int = 0, /) -> None:
+        """Report finished training steps times runs, and a number of probed runs."""
+
+    def note(self, text: str) -> None:
+        """Report a line of information."""
+
+
 class Progress(Protocol):
-    """Receiver of progress reports."""
+    """Receiver of the progress of a sweep."""
 
     def start(self, cohorts: Sequence[Cohort], finished: int, total: int) -> None:
         """Start a sweep: `cohorts` remain, and `finished` of `total` runs are in the store."""
 
-    def cohort(self, number: int, cohort: Cohort) -> None:
-        """Report that a cohort starts."""
+    def cohort(self, number: int) -> None:
+        """Report that a cohort starts, or starts again because its worker died."""
 
-    def advance(self, steps: int) -> None:
-        """Report a number of finished run-steps: training steps times runs."""
+    def advance(self, number: int, steps: int, probed: int, /) -> None:
+        """Report progress inside a cohort."""
+
+    def finish(self, number: int, outcome: Outcome) -> None:
+        """Report that a cohort is finished."""
 
     def note(self, text: str) -> None:
         """Report a line of information."""
 
 
 class Silent:
-    """Progress that reports nothing."""
+    """Progress of a sweep or of a cohort that reports nothing."""
 
     def start(self, cohorts: Sequence[Cohort], finished: int, total: int) -> None:
         """Do nothing."""
 
-    def cohort(self, number: int, cohort: Cohort) -> None:
+    def cohort(self, number: int) -> None:
         """Do nothing."""
 
-    def advance(self, steps: int) -> None:
+    def advance(self, *_: int) -> None:
+        """Do nothing."""
+
+    def finish(self, number: int, outcome: Outcome) -> None:
         """Do nothing."""
 
     def note(self, text: str) -> None:
         """Do nothing."""
+
+
+@dataclass(frozen=True)
+class OneCohort:
+    """Forwards the progress of one cohort to that of its sweep.
+
+    Args:
+        progress: Progress of the sweep.
+        number: Index of the cohort.
+    """
+
+    progress: Progress
+    number: int
+
+    def advance(self, steps: int, probed: int = 0) -> None:
+        """Report progress inside the cohort."""
+        self.progress.advance(self.number, steps, probed)
+
+    def note(self, text: str) -> None:
+        """Report a line of information."""
+        self.progress.note(text)
 
 
 @dataclass(frozen=True)
@@ -66,7 +106,6 @@ class Outcome:
         rows: Rows of results.csv of every finished run, by key.
         failed: Reason of every failed run, by key.
         files: Contents of the files that `--save` keeps, by name.
-        threads: Number of threads that computed it; 0 if it was not computed.
         whole: False if one exception failed all runs.
         losses: Loss curve of every trained run, by key (`pack_losses`).
         environment: Version of torch and instruction set that computed it.
@@ -79,22 +118,16 @@ class Outcome:
     rows: Mapping[str, Sequence[Mapping[str, Any]]]
     failed: Mapping[str, str]
     files: Mapping[str, bytes] = field(default_factory=dict)
-    threads: int = 0
     whole: bool = True
     losses: Mapping[str, bytes] = field(default_factory=dict)
     environment: str | None = None
 
 
-Work = Callable[[Cohort, Progress], Outcome]
+Work = Callable[[Cohort, CohortProgress], Outcome]
 
 
 class Engine(Protocol):
     """A way to train and probe cohorts."""
-
-    @property
-    def at_once(self) -> int:
-        """The number of cohorts that are trained at the same time."""
-        ...
 
     @property
     def record(self) -> dict[str, Any]:
@@ -104,6 +137,10 @@ class Engine(Protocol):
     def prepare(self, device: str) -> None:
         """Check that the engine can train on a device, before anything is written."""
 
+    def parts(self, seconds: float) -> int:
+        """Return the number of cohorts to train at the same time, if all take so many seconds of one core."""
+        ...
+
     def outcomes(
         self, cohorts: Sequence[Cohort], work: Work, progress: Progress
     ) -> Generator[Outcome, None, None]:
@@ -112,77 +149,33 @@ class Engine(Protocol):
 
 
 class Local:
-    """An engine that trains one cohort after the other in this process.
-
-    Args:
-        threads: Number of threads; torch's choice by default.
-    """
-
-    at_once = 1
-
-    def __init__(self, threads: int | None = None) -> None:
-        self._threads = threads
+    """An engine that trains one cohort after the other in this process."""
 
     @property
     def record(self) -> dict[str, Any]:
-        """The engine's name and number of threads."""
-        return {"name": "local", "threads": [self._threads or torch.get_num_threads()]}
+        """The engine's name and number of workers."""
+        return {"name": "local", "workers": 1}
 
     def prepare(self, device: str) -> None:
         """Do nothing; this process can always train."""
+
+    def parts(self, seconds: float) -> int:
+        """Return 1."""
+        return 1
 
     def outcomes(
         self, cohorts: Sequence[Cohort], work: Work, progress: Progress
     ) -> Generator[Outcome, None, None]:
         """Yield the outcome of every cohort, in order."""
-        before = torch.get_num_threads()
-        torch.set_num_threads(self._threads or before)
-        try:
-            for number, cohort in enumerate(cohorts):
-                progress.cohort(number, cohort)
-                yield work(cohort, progress)
-        finally:
-            torch.set_num_threads(before)
+        for number, cohort in enumerate(cohorts):
+            progress.cohort(number)
+            outcome = work(cohort, OneCohort(progress, number))
+            progress.finish(number, outcome)
+            yield outcome
 
 
-def select_engine(
-    name: str | None, workers: int | None, scheduler: str | None, threads: int | None
-) -> Engine:
-    """Return the engine for the options of a sweep.
-
-    Args:
-        name: local or dask; by default dask if workers or a scheduler are given, otherwise local.
-        workers: Number of worker processes on this machine.
-        scheduler: Address or file of a Dask scheduler.
-        threads: Number of threads to compute with, in this process or in every worker.
-
-    Raises:
-        InvalidRequest: If the options exclude each other or a value is not possible.
-    """
-    if threads is not None and threads < 1:
-        raise InvalidRequest(f"--threads {threads}: must be at least 1")
-    if name not in (None, "local", "dask"):
-        raise InvalidRequest(f"--engine {name!r}: expected local or dask")
-    needs_dask = workers is not None or scheduler is not None
-    if name == "dask" or (name is None and needs_dask):
-        from pidlab.sweeps.cluster import Dask
-
-        return Dask(workers, scheduler, threads)
-    if needs_dask:
-        raise InvalidRequest("--engine local: excludes --workers and --scheduler; remove --engine local")
-    return Local(threads)
-
-
-# Time to probe a run, and to probe it once with quick probes, in training steps, for the progress bar.
-_PROBE_STEPS, _QUICK_STEPS = 200, 60
-
-
-def probing_steps(run: Run) -> int:
-    """Return the time that all probing of a run takes, in training steps."""
-    return _PROBE_STEPS + run.track * _QUICK_STEPS
-
-
-def run_cohort(cohort: Cohort, progress: Progress, keep: Sequence[str] = ()) -> Outcome:
+@one_thread()
+def run_cohort(cohort: Cohort, progress: CohortProgress, keep: Sequence[str] = ()) -> Outcome:
     """Train and probe a cohort; if an exception fails it, try its halves, so that only its cause fails.
 
     Halves need less memory and give the same numbers.
@@ -218,23 +211,22 @@ def _joined(parts: Sequence[Outcome]) -> Outcome:
         rows={key: rows for part in parts for key, rows in part.rows.items()},
         failed={key: why for part in parts for key, why in part.failed.items()},
         files={name: file for part in parts for name, file in part.files.items()},
-        threads=parts[0].threads,
         losses={key: curve for part in parts for key, curve in part.losses.items()},
         environment=parts[0].environment,
     )
 
 
-def _run_cohort(cohort: Cohort, progress: Progress, keep: Sequence[str] = ()) -> Outcome:
+def _run_cohort(cohort: Cohort, progress: CohortProgress, keep: Sequence[str] = ()) -> Outcome:
     """Train and probe a cohort; an exception fails all of its runs."""
     clock, runs = Stopwatch(), cohort.runs
     device = runs[0].device
     failed: dict[str, str] = {}
-    rows: dict[str, list[dict[str, Any]]] = {}
+    rows: dict[str, list[Row]] = {}
     files: dict[str, bytes] = {}
     losses: dict[str, bytes] = {}
     program, whole = "none", True
-    level, tracked = get_level(runs[0].probes), runs[0].checkpoints
-    half = cohort.training.steps // 2
+    # The control compares the representation after half of the steps with the final one.
+    halfway = [_half(cohort.training)] * get_level(runs[0].probes).controls
     try:
         fitted = train(
             load_objective(cohort.objective, runs[0].source),
@@ -244,38 +236,26 @@ def _run_cohort(cohort: Cohort, progress: Progress, keep: Sequence[str] = ()) ->
             clock=clock,
             on_step=progress.advance,
             say=lambda text: progress.note(f"{cohort.objective}: {text}"),
-            # The control compares the representation after half of the steps with the final one.
-            snapshots=[*tracked, *[half] * level.controls],
+            snapshots=[*runs[0].checkpoints, *halfway],
         )
         program = fitted.program.name
         if len(fitted.losses):
             losses = {run.key: pack_losses(fitted.losses[:, i].numpy()) for i, run in enumerate(runs)}
         failed = {runs[i].key: f"loss not finite at step {step}" for i, step in fitted.failed.items()}
         sound = [i for i, run in enumerate(runs) if run.key not in failed]
-        if sound:
-            probed = [runs[i] for i in sound]
-            generators, seeds = [run.generator for run in probed], [run.seed for run in probed]
-            readouts = _readouts(fitted, sound, len(runs))
-            captured = capture_cohort(readouts, generators, seeds, level, device, clock)
-            if level.controls:
-                earlier = _readouts(fitted.at(half), sound, len(runs))
-                moved = moved_rows(earlier, readouts, generators, seeds, device, clock)
-                captured = [[*one, *more] for one, more in zip(captured, moved, strict=True)]
-            if tracked:
-                moments = {step: _readouts(fitted.at(step), sound, len(runs)) for step in tracked}
-                along = tracked_rows(moments, generators, seeds, device, clock)
-                captured = [[*one, *more] for one, more in zip(captured, along, strict=True)]
-            rows = {run.key: member for run, member in zip(probed, captured, strict=True)}
-            if "weights" in keep:
-                files |= checkpoint_files.weights(fitted, runs, sound)
-            if "representations" in keep:
-                files |= checkpoint_files.representations(readouts, probed, generators, seeds, level, device)
+        if sound and "weights" in keep:
+            files |= checkpoint_files.weights(fitted, runs, sound)
+        # Probing takes more memory than training, so the members of a large cohort are probed in blocks.
+        for block in _blocks(sound, needs_of_run(runs[0]).probed_together):
+            block_rows, block_files = _probe(fitted.select(block), [runs[i] for i in block], clock, keep)
+            rows |= block_rows
+            files |= block_files
+            progress.advance(0, len(block))
     except Exception as error:
         # An exception in a user's code fails only the runs of this cohort.
         whole = False
         failed = dict.fromkeys((run.key for run in runs), reason(error))
         rows, files, losses = {}, {}, {}
-    progress.advance(len(runs) * probing_steps(runs[0]))
     return Outcome(
         objective=cohort.objective,
         program=program,
@@ -284,11 +264,41 @@ def _run_cohort(cohort: Cohort, progress: Progress, keep: Sequence[str] = ()) ->
         rows=rows,
         failed=failed,
         files=files,
-        threads=torch.get_num_threads(),
         whole=whole,
         losses=losses,
         environment=environment(device),
     )
+
+
+def _blocks(members: Sequence[int], most: int) -> list[list[int]]:
+    """Split members into blocks of about equal size."""
+    count = math.ceil(len(members) / most)
+    return [block.tolist() for block in np.array_split(members, count)] if count else []
+
+
+def _probe(
+    fitted: FittedCohort, runs: Sequence[Run], clock: Stopwatch, keep: Sequence[str]
+) -> tuple[dict[str, list[Row]], dict[str, bytes]]:
+    """Return the rows of results.csv of trained runs, and the files to keep of their representations."""
+    generators, seeds = [run.generator for run in runs], [run.seed for run in runs]
+    level, tracked, device = get_level(runs[0].probes), runs[0].checkpoints, runs[0].device
+    parts = [capture_cohort(fitted.represent, generators, seeds, level, device, clock)]
+    if level.controls:
+        earlier = fitted.at(_half(runs[0].training)).represent
+        parts.append(moved_rows(earlier, fitted.represent, generators, seeds, device, clock))
+    if tracked:
+        moments = {step: fitted.at(step).represent for step in tracked}
+        parts.append(tracked_rows(moments, generators, seeds, device, clock))
+    rows = {run.key: [row for part in parts for row in part[i]] for i, run in enumerate(runs)}
+    files: dict[str, bytes] = {}
+    if "representations" in keep:
+        files = checkpoint_files.representations(fitted.represent, runs, generators, seeds, level, device)
+    return rows, files
+
+
+def _half(training: Training) -> int:
+    """Return the step that the control compares with the last one."""
+    return training.steps // 2
 
 
 def environment(device: str) -> str:
@@ -329,22 +339,3 @@ def unpack_losses(curve: bytes, steps: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _block(steps: int) -> int:
     return -(-steps // CURVE_POINTS)
-
-
-def _readouts(fitted: FittedCohort, sound: list[int], members: int) -> Represent:
-    """Return the function that represents data by the members at `sound`."""
-
-    def represent(x: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
-        readouts = fitted.represent([_padded(xi, sound, members) for xi in x])
-        return readouts if len(sound) == members else {name: z[sound] for name, z in readouts.items()}
-
-    return represent
-
-
-def _padded(x: torch.Tensor, sound: list[int], members: int) -> torch.Tensor:
-    """Return rows for all members of a cohort; failed members get arbitrary rows."""
-    if len(sound) == members:
-        return x
-    full = x[:1].expand(members, *x.shape[1:]).clone()
-    full[sound] = x
-    return full

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import time
 from array import array
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cache, cached_property, lru_cache
 from typing import Any, overload
 
@@ -27,10 +28,11 @@ from pidlab.probes.trajectory import PROBES
 from pidlab.registry import parse
 from pidlab.results.means import thin_grid
 from pidlab.seeds import child
+from pidlab.sweeps.forecast import Cost, estimate_cost
 from pidlab.sweeps.request import Request, canonical_json, digest_text
 from pidlab.training import FittedCohort, Member, train
 from pidlab.training.checkpoints import checkpoint_steps
-from pidlab.training.cohort import member_bytes
+from pidlab.training.cohort import Trial, run_trial
 
 
 @dataclass(frozen=True)
@@ -213,9 +215,11 @@ class Cohort:
 
     Args:
         runs: The runs, one or more.
+        cost: Estimated cost of each run.
     """
 
     runs: Sequence[Run]
+    cost: Cost = field(default=Cost(), compare=False)
 
     @cached_property
     def objective(self) -> str:
@@ -227,20 +231,64 @@ class Cohort:
         """The training settings of all runs."""
         return self.runs[0].training
 
+    @property
+    def seconds(self) -> float:
+        """The estimated seconds of one core."""
+        return len(self.runs) * self.cost.seconds(self.training.steps)
 
-def plan(runs: Sequence[Run], budget: int = defaults.COHORT_BYTES, parts: int = 1) -> list[Cohort]:
-    """Group runs into cohorts, in the order of the runs.
+    @property
+    def memory(self) -> int:
+        """The bytes of its tensors while it is trained."""
+        return len(self.runs) * self.cost.memory
+
+
+# Estimated seconds that a cohort takes at most, if it has more than one run: a kill costs this time.
+LONGEST = 60.0
+
+
+# Fraction of a worker's share of the remaining time that a cohort takes, and the smallest cohort: a smaller
+# one trains its runs much more slowly.
+SHARE, SMALLEST = 0.75, 2
+
+
+def plan(
+    runs: Sequence[Run], budget: int | None = None, parts: Callable[[float], int] = lambda _: 1
+) -> list[Cohort]:
+    """Group runs into cohorts.
+
+    The numbers of a run do not depend on its cohort, so cohorts may be as large as memory and time permit.
 
     Args:
         runs: Runs to train.
-        budget: Limit for the tensors of a cohort, in bytes.
-        parts: Number of cohorts that are trained at once; cohorts are made small enough to occupy them.
+        budget: Limit for the tensors of a cohort while it is trained, in bytes; the default of the device if
+            None.
+        parts: Returns the number of cohorts that are trained at once, given the estimated seconds of all.
 
     Returns:
-        The cohorts; their runs are `RunSubset` of `runs`.
+        The cohorts; their runs are `RunSubset` of `runs`. If one is trained at once, they are in the order of
+        the runs. Otherwise they become shorter from the first to the last, so that all workers end together.
     """
-    # Four cohorts per worker, so that few workers idle while the last cohort is trained.
-    share = math.ceil(len(runs) / (4 * parts)) if parts > 1 else len(runs)
+    needs = [(group, needs_of_run(runs[group[0]])) for group in _groups(runs)]
+    remaining = sum(len(group) * need.seconds for group, need in needs)
+    at_once = parts(remaining)
+    if at_once > 1:
+        needs.sort(key=lambda pair: pair[1].seconds, reverse=True)
+    cohorts: list[Cohort] = []
+    for group, need in needs:
+        most = min((budget or need.budget) // need.cost.memory, int(LONGEST / need.seconds))
+        start = 0
+        while start < len(group):
+            # Part of a worker's share of what remains, so that few workers idle during the last cohorts.
+            fair = int(SHARE * remaining / at_once / need.seconds) if at_once > 1 else most
+            size = _cohort_size(len(group) - start, max(1, min(most, max(fair, SMALLEST))))
+            cohorts.append(Cohort(RunSubset(runs, group[start : start + size]), need.cost))
+            remaining -= size * need.seconds
+            start += size
+    return cohorts
+
+
+def _groups(runs: Sequence[Run]) -> list[array[int]]:
+    """Return the places of the runs that can be trained as one program."""
     groups: dict[object, array[int]] = {}
     point = shape_key = None
     for place, run in enumerate(runs):
@@ -248,13 +296,14 @@ def plan(runs: Sequence[Run], budget: int = defaults.COHORT_BYTES, parts: int = 
             point, shape_key = run.point, run.generator.shape_key
         shape = (run.objective, run.training, run.generator.name, shape_key)
         groups.setdefault(shape, array("q")).append(place)
-    cohorts = []
-    for group in groups.values():
-        most = max(1, min(share, budget // _bytes_per_run(runs[group[0]])))
-        count = math.ceil(len(group) / most)
-        size = math.ceil(len(group) / count)  # cohorts of about equal size
-        cohorts += [Cohort(RunSubset(runs, group[i : i + size])) for i in range(0, len(group), size)]
-    return cohorts
+    return [*groups.values()]
+
+
+def _cohort_size(left: int, most: int) -> int:
+    """Return the size of the next of about equal cohorts, without leaving a single run for the last one."""
+    size = math.ceil(left / math.ceil(left / most))
+    # A single run takes as long as two (`pidlab.doubling`).
+    return left if left - size == 1 and most > 1 else size
 
 
 def filter_runs(cohort: Cohort, wanted: Sequence[int]) -> Cohort:
@@ -266,24 +315,53 @@ def filter_runs(cohort: Cohort, wanted: Sequence[int]) -> Cohort:
     """
     runs = cohort.runs
     assert isinstance(runs, RunSubset)
-    return Cohort(RunSubset(runs.of, array("q", [place for place in runs.places if wanted[place]])))
+    kept = array("q", [place for place in runs.places if wanted[place]])
+    return Cohort(RunSubset(runs.of, kept), cohort.cost)
 
 
-def _bytes_per_run(run: Run) -> int:
-    """Return the most memory that a run takes while it is trained, probed, or its data are drawn."""
-    try:
-        make = load_objective(run.objective, run.source)
-    except Exception:
-        trained = 0  # user code that cannot be loaded; its run reports the reason
-    else:
-        trained = member_bytes(make, Member(run.generator, run.seed), run.training, run.track)
+@dataclass(frozen=True)
+class Needs:
+    """Memory and time of one run, and the memory for all runs of a cohort.
+
+    Args:
+        probing_bytes: Bytes while it is probed.
+        budget: Bytes that a cohort may take.
+        cost: Its cost.
+        seconds: Estimated seconds of one core.
+    """
+
+    probing_bytes: int
+    budget: int
+    cost: Cost
+    seconds: float
+
+    @property
+    def probed_together(self) -> int:
+        """The number of runs that are probed together."""
+        return max(2, self.budget // self.probing_bytes)
+
+
+def needs_of_run(run: Run) -> Needs:
+    """Measure the memory of a run, and estimate its time.
+
+    Args:
+        run: The run. An objective that cannot be loaded takes no memory; its run reports the reason.
+    """
+    step = Trial(0, 0)
+    with contextlib.suppress(Exception):
+        step = run_trial(
+            load_objective(run.objective, run.source), Member(run.generator, run.seed), run.training
+        )
     level = LEVELS[run.probes]
     rows = level.train + level.validation + level.test
     # Float32: z1, z2 and z12 with their standardized copies, and about 160 numbers of labels and scores.
     probed = 4 * rows * (3 * 4 * run.training.dim + 160)
     modalities = run.generator.modalities
     drawn = 4 * rows_at_once(modalities, DRAW_ROWS) * sum(math.prod(m.shape) for m in modalities)
-    return max(trained, probed, drawn)
+    trained = max(step.step_bytes + run.track * step.parameter_bytes, drawn)
+    budget = defaults.COHORT_BYTES if run.device == "cpu" else defaults.GPU_COHORT_BYTES
+    cost = estimate_cost(step.step_bytes, trained, run.probes, run.track)
+    return Needs(max(probed, drawn), budget, cost, cost.seconds(run.training.steps))
 
 
 # Numbers of steps that are timed; their difference cancels the cost of setting up.

@@ -1,5 +1,6 @@
 """Progress of a sweep in a terminal, in a notebook, or as plain lines."""
 
+import math
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -13,11 +14,14 @@ from rich.progress import (
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 
-from pidlab.sweeps.execute import probing_steps
+from pidlab.sweeps.execute import Outcome
+from pidlab.sweeps.forecast import Forecast
 from pidlab.sweeps.plan import Cohort
+
+# Seconds between two updates of the bar, and between two lines without a terminal.
+BAR_SECONDS, LINE_SECONDS = 0.2, 60
 
 
 @contextmanager
@@ -34,62 +38,101 @@ def show_progress() -> Generator["Bar | Lines"]:
         TaskProgressColumn(),
         TextColumn("elapsed"),
         TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[left]}"),
     )
     with Progress(*columns, console=console, transient=True) as display:
         yield Bar(display)
 
 
-def _total_steps(cohorts: Sequence[Cohort]) -> int:
-    return sum(len(c.runs) * (c.training.steps + probing_steps(c.runs[0])) for c in cohorts)
+class _Shown:
+    """Base of the shown progress: the cohorts of a sweep, and the forecast of its time."""
+
+    def __init__(self) -> None:
+        self._cohorts: Sequence[Cohort] = ()
+        self._numbers: dict[int, int] = {}
+        self._forecast = Forecast(())
+        self._start = time.monotonic()
+
+    def start(self, cohorts: Sequence[Cohort], finished: int, total: int) -> None:
+        """Reset the counts for the cohorts of a sweep."""
+        self._cohorts, self._forecast = cohorts, Forecast(cohorts)
+        self._numbers, self._start = {}, time.monotonic()
+        if finished:
+            self.note(f"{finished} of {total} runs are done already")
+
+    def cohort(self, number: int) -> None:
+        """Show the name of the cohort that starts."""
+        self._forecast.restart(number)
+        # Cohorts are counted in the order in which they start.
+        place = self._numbers.setdefault(number, len(self._numbers) + 1)
+        cohort = self._cohorts[number]
+        self._show_title(f"cohort {place}/{len(self._cohorts)}: {cohort.objective}, {len(cohort.runs)} runs")
+
+    def advance(self, number: int, steps: int, probed: int) -> None:
+        """Count progress inside a cohort."""
+        self._forecast.advance(number, steps, probed)
+        self._update()
+
+    def finish(self, number: int, outcome: Outcome) -> None:
+        """Count a finished cohort."""
+        self._forecast.finish(number, outcome.seconds)
+        self._update()
+
+    def note(self, text: str) -> None:
+        """Show a line."""
+        raise NotImplementedError
+
+    def _show_title(self, title: str) -> None:
+        raise NotImplementedError
+
+    def _update(self) -> None:
+        raise NotImplementedError
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._start
+
+    def _left(self) -> str:
+        """Return the time left in words; empty while nothing is done."""
+        seconds = self._forecast.seconds_left(self._elapsed())
+        return "" if math.isinf(seconds) else f"about {seconds:.0f} s left"
 
 
-def _title(number: int, count: int, cohort: Cohort) -> str:
-    return f"cohort {number + 1}/{count}: {cohort.objective}, {len(cohort.runs)} runs"
-
-
-class Bar:
-    """A rich progress bar over the run-steps of all cohorts.
+class Bar(_Shown):
+    """A rich progress bar over the estimated time of all cohorts.
 
     Args:
         display: The live display to draw in.
     """
 
     def __init__(self, display: Progress) -> None:
+        super().__init__()
         self._display = display
         self._task: Any = None
-        self._cohorts: Sequence[Cohort] = ()
+        self._last = 0.0
 
     def start(self, cohorts: Sequence[Cohort], finished: int, total: int) -> None:
         """Add a bar for the cohorts of a sweep, and replace the bar of the previous sweep."""
-        self._cohorts = cohorts
-        if finished:
-            self.note(f"{finished} of {total} runs are done already")
+        super().start(cohorts, finished, total)
         if cohorts:
             if self._task is not None:
                 self._display.remove_task(self._task)
-            self._task = self._display.add_task("starting", total=_total_steps(cohorts))
+            self._task = self._display.add_task("starting", total=1.0, left="")
 
-    def cohort(self, number: int, cohort: Cohort) -> None:
-        """Show the name of the cohort that starts."""
-        title = _title(number, len(self._cohorts), cohort)
+    def _show_title(self, title: str) -> None:
         self._display.update(self._task, description=title.replace("[", r"\["))
 
-    def advance(self, steps: int) -> None:
-        """Move the bar by a number of run-steps."""
-        self._display.advance(self._task, steps)
+    def _update(self) -> None:
+        # Training steps take milliseconds; drawing at each of them would slow them down.
+        if time.monotonic() - self._last >= BAR_SECONDS:
+            self._last = time.monotonic()
+            self._display.update(self._task, completed=self._forecast.share, left=self._left())
 
     def note(self, text: str) -> None:
         """Print a line above the bar."""
         self._display.console.print(text, highlight=False, markup=False)
 
 
-# Seconds after which a line reports the state of a cohort that runs.
-LINE_SECONDS = 60
-
-
-class Lines:
+class Lines(_Shown):
     """Plain lines: one at the start of each cohort and one a minute, with the time left.
 
     Args:
@@ -97,35 +140,22 @@ class Lines:
     """
 
     def __init__(self, console: Console) -> None:
+        super().__init__()
         self._console = console
-        self._cohorts: Sequence[Cohort] = ()
-        self._total, self._done, self._start = 0, 0, time.monotonic()
-        self._title, self._last = "", self._start
+        self._title, self._last = "", time.monotonic()
 
-    def start(self, cohorts: Sequence[Cohort], finished: int, total: int) -> None:
-        """Reset the counts for the cohorts of a sweep."""
-        self._cohorts, self._total = cohorts, _total_steps(cohorts)
-        self._done, self._start = 0, time.monotonic()
-        if finished:
-            self.note(f"{finished} of {total} runs are done already")
+    def _show_title(self, title: str) -> None:
+        self._title = title
+        self._report(title)
 
-    def cohort(self, number: int, cohort: Cohort) -> None:
-        """Print the name of the cohort that starts, and the time left."""
-        self._title = _title(number, len(self._cohorts), cohort)
-        self._report(self._title)
-
-    def advance(self, steps: int) -> None:
-        """Count run-steps, and print a line if the last one is a minute old."""
-        self._done += steps
+    def _update(self) -> None:
         if time.monotonic() - self._last >= LINE_SECONDS:
-            self._report(f"{self._title}, {self._done / max(self._total, 1):.0%} of the sweep done")
+            self._report(f"{self._title}, {self._forecast.share:.0%} of the sweep done")
 
     def _report(self, line: str) -> None:
         self._last = time.monotonic()
-        if self._done:
-            elapsed = self._last - self._start
-            left = max(elapsed * (self._total - self._done) / self._done, 0.0)
-            line += f"; {elapsed:.0f} s elapsed, about {left:.0f} s left"
+        if left := self._left():
+            line += f"; {self._elapsed():.0f} s elapsed, {left}"
         self.note(line)
 
     def note(self, text: str) -> None:

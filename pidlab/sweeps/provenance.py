@@ -81,7 +81,8 @@ def environment_record(command: Sequence[str], device: str = "cpu") -> dict[str,
         },
         "platform": f"{platform.system()} {platform.machine()}",
         "device": _device(device),
-        "threads": torch.get_num_threads(),
+        # Training and probing limit themselves to one thread, whatever this process has.
+        "threads": 1,
         "git": _git(),
     }
 

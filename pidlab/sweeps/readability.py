@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -12,10 +13,13 @@ from pidlab.io import ensure_writable
 from pidlab.objectives import load_objective
 from pidlab.probes.readability import PARTS, check_noise_levels, readability_cohort
 from pidlab.results.means import FLOOR
+from pidlab.sweeps.engines import Processes
 from pidlab.sweeps.plan import Cohort, Runs, plan
 from pidlab.sweeps.provenance import provenance
 from pidlab.sweeps.request import Request
+from pidlab.threads import one_thread
 from pidlab.training import Member, train
+from pidlab.workers import compute
 
 
 def run_readability(
@@ -51,17 +55,24 @@ def run_readability(
     ensure_writable(directory)  # refuse the folder before anything is trained
     if FLOOR not in request.objectives:
         request = replace(request, objectives=(FLOOR, *request.objectives))
-    parts, failed = [], {}
-    for cohort in plan(Runs(request)):
+    cohorts = [Cohort(tuple(cohort.runs), cohort.cost) for cohort in plan(Runs(request))]
+    for cohort in cohorts:
         say(f"{cohort.objective}: training and probing {len(cohort.runs)} runs")
-        try:
-            parts.append(strained(cohort, sigmas))
-        except FloatingPointError as error:
-            failed[cohort.objective] = str(error)
-        except InvalidRequest:
-            raise
-        except Exception as error:  # a fault of one objective must not stop the others
-            failed[cohort.objective] = reason(error)
+    seconds = len(sigmas) * len(PARTS) * sum(cohort.seconds for cohort in cohorts)
+    calls = [partial(strained, cohort, sigmas) for cohort in cohorts]
+    tables: dict[int, pd.DataFrame] = {}
+    failed: dict[str, str] = {}
+    for done in compute(calls, Processes().parts(seconds)):
+        objective = cohorts[done.number].objective
+        if isinstance(done.error, FloatingPointError):
+            failed[objective] = str(done.error)
+        elif isinstance(done.error, InvalidRequest):
+            raise done.error
+        elif done.error is not None:  # a fault of one objective must not stop the others
+            failed[objective] = reason(done.error)
+        else:
+            tables[done.number] = done.value
+    parts = [tables[number] for number in sorted(tables)]
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
     record = provenance(request, command) | {"failed": failed}
     try:
@@ -74,6 +85,7 @@ def run_readability(
     return table, failed
 
 
+@one_thread()
 def strained(cohort: Cohort, sigmas: Sequence[float], parts: Sequence[float] = PARTS) -> pd.DataFrame:
     """Train a cohort, then probe its z12 through noise and with fewer rows for fitting.
 

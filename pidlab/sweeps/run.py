@@ -21,9 +21,9 @@ from pidlab.io import atomic_write, ensure_writable, lock_folder
 from pidlab.results.folder import RECORD, TABLE
 from pidlab.results.means import RUN
 from pidlab.sweeps import checkpoint_files
+from pidlab.sweeps.engines import Processes
 from pidlab.sweeps.execute import (
     Engine,
-    Local,
     Progress,
     Silent,
     Work,
@@ -92,7 +92,7 @@ def run_sweep(
         command: Command line, for provenance.
         retry_failed: Train failed runs once more.
         fail_fast: Stop after the first cohort in which a run fails.
-        engine: Engine that trains the cohorts; this process by default.
+        engine: Engine that trains the cohorts; by default worker processes, for a short sweep this process.
         save: Files to keep of every trained run: `"weights"`, `"representations"`.
 
     Returns:
@@ -105,7 +105,7 @@ def run_sweep(
     started = time.perf_counter()
     request.validate()
     runs = Runs(request)
-    engine, progress = engine or Local(), progress or Silent()
+    engine, progress = engine or Processes(), progress or Silent()
     engine.prepare(request.device)
     directory = ensure_writable(directory or Path("runs") / request.name)
     with lock_folder(directory), closing(Store(directory / STORE)) as store:
@@ -161,7 +161,7 @@ def _train_missing(
     """Train the cohorts whose runs are not in the store, and commit each when it is finished."""
     missing = store.open(failed=retry_failed)
     # An earlier request with other runs may have grouped the runs differently, so cohorts can be half done.
-    cohorts = [filter_runs(cohort, missing) for cohort in plan(runs, parts=engine.at_once)]
+    cohorts = [filter_runs(cohort, missing) for cohort in plan(runs, parts=engine.parts)]
     todo = [cohort for cohort in cohorts if cohort.runs]
     if todo:
         _note_other_environments(store, todo[0].runs[0].device, progress)

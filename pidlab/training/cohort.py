@@ -24,6 +24,7 @@ from pidlab.objectives.base import (
 )
 from pidlab.objectives.load import LoadedObjective, guard_of
 from pidlab.seeds import child, temporary_seed
+from pidlab.threads import one_thread
 from pidlab.training.choose import check_loss, choose_program, find_unequal_attribute, only_trained
 from pidlab.training.optimizers import PhaseOptimizer
 from pidlab.training.program import Call, Program, State, replace_by_name, stacked_state
@@ -86,6 +87,32 @@ class FittedCohort:
         last = len(self.losses)
         return self if step == last or last == 0 else replace(self, states=self.snapshots[step])
 
+    def select(self, members: Sequence[int]) -> "FittedCohort":
+        """Return the cohort of some members, which shares their tensors where it can.
+
+        Args:
+            members: Indices of the members, at least one.
+        """
+        if self.program.vectorised:
+            rows = doubled(members)  # a single member would use other kernels than two
+
+            def chosen(states: list[States]) -> list[States]:
+                return [tree_map(lambda t: t[rows], pair) for pair in states]
+        else:
+
+            def chosen(states: list[States]) -> list[States]:
+                return [states[i] for i in members]
+
+        return replace(
+            self,
+            program=self.program.select(members),
+            states=chosen(self.states),
+            members=len(members),
+            losses=self.losses[:, list(members)],
+            failed={new: self.failed[old] for new, old in enumerate(members) if old in self.failed},
+            snapshots={step: chosen(states) for step, states in self.snapshots.items()},
+        )
+
     def represent(self, x: Sequence[Float[Tensor, "members n ..."]]) -> dict[str, Tensor]:
         """Compute the readouts of every member.
 
@@ -119,6 +146,7 @@ class _Plan:
     snapshots: frozenset[int]
 
 
+@one_thread()
 def train(
     make: MakeObjective,
     members: Sequence[Member],
@@ -280,22 +308,6 @@ def _measure(model: nn.Module, member: Member, training: Training) -> Trial:
     except Exception:
         used = 0
     return Trial(used, sum(p.nbytes for p in model.parameters()))
-
-
-def member_bytes(make: MakeObjective, member: Member, training: Training, snapshots: int = 0) -> int:
-    """Return the bytes that one more member takes in training; 0 if its objective raises an exception.
-
-    Args:
-        make: Builds the objective from encoders.
-        member: Generator and seed.
-        training: Batch and network sizes.
-        snapshots: Number of copies of the parameters.
-    """
-    try:
-        trial = run_trial(make, member, training)
-    except Exception:  # the run itself reports it
-        return 0
-    return trial.step_bytes + snapshots * trial.parameter_bytes if trial.step_bytes else 0
 
 
 def _step_bytes(model: nn.Module, batch: Batch) -> int:

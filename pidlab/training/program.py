@@ -59,6 +59,18 @@ class Program:
         self._calls = [Call(model) for model in models] or [Call(without_numbers(template))]
         self._stackable = is_stackable(template)
 
+    def select(self, members: Sequence[int]) -> "Program":
+        """Return the program of some members.
+
+        Args:
+            members: Indices of the members.
+        """
+        if len(self._calls) == 1:  # all members use one module
+            return self
+        part = copy.copy(self)
+        part._calls = [self._calls[i] for i in members]
+        return part
+
     @property
     def vectorised(self) -> bool:
         """Whether all members are computed at once."""

@@ -3,7 +3,8 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TypeAlias
+from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,9 @@ from pidlab.probes.row import Z95, interval, modalities_of
 from pidlab.probes.splits import Split, stack_labels
 from pidlab.probes.whitening import whiten
 from pidlab.seeds import child, torch_generator
+from pidlab.threads import one_thread
 from pidlab.validation.known_cases import KNOWN, TOLERANCES, Known
+from pidlab.workers import compute
 
 # The examination uses 100,000 training rows; the levels of a sweep are examined for comparison.
 EXAM = replace(
@@ -32,6 +35,8 @@ EXAMS: dict[str, Level] = {
     name: replace(level, auxiliary=False, controls=False) for name, level in {**LEVELS, "exam": EXAM}.items()
 }
 READOUTS = ("z1", "z2", "z12")
+# Cases that a worker probes together; one case takes as long as two (`pidlab.doubling`).
+PROBED_TOGETHER = 2
 
 # Largest synergy that any probe may read where there is none.
 NULL = 0.005
@@ -58,25 +63,29 @@ Quantity: TypeAlias = tuple[str, str, float]  # readout, term, truth in bits
 Change: TypeAlias = Callable[[Tensor], Tensor]
 
 
-def examine(level: str = "exam", seed: int = 0, cases: Sequence[str] = tuple(KNOWN)) -> pd.DataFrame:
+def examine(
+    level: str = "exam", seed: int = 0, cases: Sequence[str] = tuple(KNOWN), workers: int = 1
+) -> pd.DataFrame:
     """Measure the captured bits of every known case, readout, factor and probe.
 
     Args:
         level: Probe level: `quick`, `standard`, `thorough` or `exam`.
         seed: Seed of the rows and the probes.
         cases: Names in `KNOWN`.
+        workers: Number of worker processes; 1 computes in this process. The result does not depend on it.
 
     Returns:
         One row per (case, readout, term, probe): truth, captured, low, high (bits), probe, headline,
         converged; the tolerance of the case, whether a headline is `within` it (null for other rows), and
         `excess`, the standard errors above the truth.
     """
-    rows = []
-    for group in _by_shape([Known(case) for case in cases]):
-        members = capture_cohort(as_readouts, group, [seed] * len(group), EXAMS[level])
-        for generator, member in zip(group, members, strict=True):
-            rows += [{"level": level, "case": generator.case, **row} for row in member]
-    table = pd.DataFrame(rows).drop(columns="quantity")
+    groups = _by_shape([Known(case) for case in cases])
+    if workers > 1:
+        groups = [
+            group[i : i + PROBED_TOGETHER] for group in groups for i in range(0, len(group), PROBED_TOGETHER)
+        ]
+    parts = _computed([partial(_examine_group, level, seed, group) for group in groups], workers)
+    table = pd.DataFrame([row for part in parts for row in part]).drop(columns="quantity")
     # The standard error of the lower side, on which the truth should lie.
     error = (table["captured"] - table["low"]) / Z95
     excess = table["captured"] - table["truth"]
@@ -84,6 +93,30 @@ def examine(level: str = "exam", seed: int = 0, cases: Sequence[str] = tuple(KNO
     table["tolerance"] = table["case"].map(TOLERANCES)
     table["within"] = [_is_within(row) if row["headline"] else None for _, row in table.iterrows()]
     return table
+
+
+def _examine_group(level: str, seed: int, group: Sequence[Known]) -> list[dict[str, Any]]:
+    """Return the rows of cases that one cohort can probe."""
+    members = capture_cohort(as_readouts, group, [seed] * len(group), EXAMS[level])
+    return [
+        {"level": level, "case": generator.case, **row}
+        for generator, member in zip(group, members, strict=True)
+        for row in member
+    ]
+
+
+def _computed(calls: Sequence[Callable[[], Any]], workers: int) -> list[Any]:
+    """Return the results of calls, in their order.
+
+    Raises:
+        Exception: The exception of a call.
+    """
+    results: dict[int, Any] = {}
+    for done in compute(calls, workers):
+        if done.error is not None:
+            raise done.error
+        results[done.number] = done.value
+    return [results[number] for number in range(len(calls))]
 
 
 def family_wise(table: pd.DataFrame) -> tuple[float, float]:
@@ -167,6 +200,7 @@ def coverage(
     seed: int = 0,
     fits: int = MOST_FITS,
     cases: Sequence[str] = tuple(KNOWN),
+    workers: int = 1,
 ) -> pd.DataFrame:
     """Measure the coverage of the intervals over fresh test rows of every uncertain case.
 
@@ -179,26 +213,33 @@ def coverage(
         seed: Seed of the rows and the probes.
         fits: Maximum number of fitted linear probes.
         cases: Names in `KNOWN`.
+        workers: Number of worker processes; 1 computes in this process. The result does not depend on it.
 
     Returns:
         One row per (case, readout, term, probe): truth (bits), coverage, `above` and `below` (the shares of
         intervals above and below the truth), replicates.
     """
-    rates = []
-    for case in cases:
-        generator = Known(case)
-        quantities = list(_uncertain(generator))
-        scores = {quantity: [] for quantity in quantities}
-        for start in range(0, replicates, AT_ONCE):
-            count = min(AT_ONCE, replicates - start)
-            for quantity, bits in _exact(generator, quantities, count, rows, child(seed, case, start)):
-                scores[quantity].append(interval(bits))
-        for (readout, term, truth), parts in scores.items():
-            shares = _coverage(np.concatenate(parts), truth)
-            rates.append((case, readout, term, "exact posterior", truth, *shares))
-        rates += _linear(generator, quantities, min(replicates, fits), seed)
+    calls = [partial(_cover_case, case, replicates, rows, seed, fits) for case in cases]
+    rates = [rate for part in _computed(calls, workers) for rate in part]
     columns = ["case", "readout", "term", "probe", "truth", "coverage", "above", "below", "replicates"]
     return pd.DataFrame(rates, columns=columns)
+
+
+@one_thread()
+def _cover_case(case: str, replicates: int, rows: int, seed: int, fits: int) -> list[tuple[Any, ...]]:
+    """Return the coverage of one case, with the exact posterior and with linear probes."""
+    generator = Known(case)
+    quantities = list(_uncertain(generator))
+    scores: dict[Quantity, list[np.ndarray]] = {quantity: [] for quantity in quantities}
+    for start in range(0, replicates, AT_ONCE):
+        count = min(AT_ONCE, replicates - start)
+        for quantity, bits in _exact(generator, quantities, count, rows, child(seed, case, start)):
+            scores[quantity].append(interval(bits))
+    rates: list[tuple[Any, ...]] = []
+    for (readout, term, truth), parts in scores.items():
+        shares = _coverage(np.concatenate(parts), truth)
+        rates.append((case, readout, term, "exact posterior", truth, *shares))
+    return [*rates, *_linear(generator, quantities, min(replicates, fits), seed)]
 
 
 def _uncertain(generator: Known) -> Iterator[Quantity]:
@@ -253,7 +294,9 @@ def _linear(
                 yield generator.case, readout, term, "linear", truth, *shares
 
 
-def invariances(level: str = "standard", seed: int = 0, cases: Sequence[str] = CASES) -> pd.DataFrame:
+def invariances(
+    level: str = "standard", seed: int = 0, cases: Sequence[str] = CASES, workers: int = 1
+) -> pd.DataFrame:
     """Compare the captured bits of z12 before and after transformations.
 
     Rotations, copies, permutations and constant columns change neither the information nor what any probe
@@ -265,25 +308,15 @@ def invariances(level: str = "standard", seed: int = 0, cases: Sequence[str] = C
             checked.
         seed: Seed of the rows, the probes, the rotation and the noise.
         cases: Names in `KNOWN` whose representations have equal shapes.
+        workers: Number of worker processes; 1 computes in this process. The result does not depend on it.
 
     Returns:
         One row per (change, case, term, probe), with probe `headline` for the one selected on validation
         rows: truth, captured, before, difference, most (the allowed difference, bits), within.
     """
-    effort = replace(EXAMS[level], refit=False)
-    generators = [Known(case) for case in cases]
-
-    def probe(change: Change) -> pd.DataFrame:
-        def represent(x: Sequence[Tensor]) -> dict[str, Tensor]:
-            return {"z12": change(torch.cat([*x], dim=-1))}
-
-        members = capture_cohort(represent, generators, [seed] * len(cases), effort)
-        rows = [{"case": case, **row} for case, rows in zip(cases, members, strict=True) for row in rows]
-        table = pd.DataFrame(rows)
-        headlines = table[table["headline"]].assign(probe="headline")
-        return pd.concat([headlines, table], ignore_index=True)
-
-    before = probe(lambda z: z)
+    names = [*_changes(seed)]
+    calls = [partial(_probe_changed, name, level, seed, cases) for name in (None, *names)]
+    before, *tables = _computed(calls, workers)
     parts = [
         before[["case", "term", "probe", "truth"]].assign(
             level=level,
@@ -293,8 +326,7 @@ def invariances(level: str = "standard", seed: int = 0, cases: Sequence[str] = C
             difference=after["captured"] - before["captured"],
             most=_allowed_difference(name, before, after),
         )
-        for name, change in _changes(seed).items()
-        for after in [probe(change)]
+        for name, after in zip(names, tables, strict=True)
     ]
     table = pd.concat(parts, ignore_index=True)
     # Noise changes what each single probe can read, so only the headline is compared.
@@ -303,6 +335,21 @@ def invariances(level: str = "standard", seed: int = 0, cases: Sequence[str] = C
     is_noise = table["change"].str.startswith("noise")
     table["within"] = table["difference"].abs().where(~is_noise, table["difference"]) <= table["most"]
     return table
+
+
+def _probe_changed(change: str | None, level: str, seed: int, cases: Sequence[str]) -> pd.DataFrame:
+    """Probe z12 after a change; rows of probe `headline` are those of the selected probes."""
+    transform = _changes(seed)[change] if change else lambda z: z
+
+    def represent(x: Sequence[Tensor]) -> dict[str, Tensor]:
+        return {"z12": transform(torch.cat([*x], dim=-1))}
+
+    effort = replace(EXAMS[level], refit=False)
+    members = capture_cohort(represent, [Known(case) for case in cases], [seed] * len(cases), effort)
+    rows = [{"case": case, **row} for case, rows in zip(cases, members, strict=True) for row in rows]
+    table = pd.DataFrame(rows)
+    headlines = table[table["headline"]].assign(probe="headline")
+    return pd.concat([headlines, table], ignore_index=True)
 
 
 def _changes(seed: int) -> dict[str, Change]:

@@ -24,7 +24,8 @@ def probed(level, within):
 def test_parts_replace_their_own_rows_only(monkeypatch, tmp_path, capsys):
     within = {"quick": False, "exam": True}
     monkeypatch.setattr(
-        "pidlab.validation.examination.examine", lambda level, seed, cases: probed(level, within[level])
+        "pidlab.validation.examination.examine",
+        lambda level, seed, cases, workers: probed(level, within[level]),
     )
     out = ("--out", str(tmp_path))
     assert run(monkeypatch, "--part", "exam", *out) == 0
@@ -50,7 +51,7 @@ def test_coverage_outside_its_limits_is_reported(monkeypatch, tmp_path, capsys):
     for exact, code in ((0.95, 0), (0.9, 1), (0.99, 1)):
         monkeypatch.setattr(
             "pidlab.validation.examination.coverage",
-            lambda replicates, seed, rate=exact: rows.assign(coverage=[rate, 0.1]),
+            lambda replicates, seed, workers, rate=exact: rows.assign(coverage=[rate, 0.1]),
         )
         assert run(monkeypatch, "--part", "coverage", "--out", str(tmp_path)) == code
         out = capsys.readouterr().out
@@ -62,6 +63,7 @@ def test_coverage_outside_its_limits_is_reported(monkeypatch, tmp_path, capsys):
     [
         (("--part", "exams"), "did you mean 'exam'"),
         (("--part", "quick", "--case", "al"), "did you mean 'all'"),
+        (("--workers", "0"), "--workers 0: must be at least 1"),
         (("--part", "coverage", "--replicates", "1"), "--replicates 1: must be at least 2"),
     ],
 )

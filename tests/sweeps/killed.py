@@ -25,9 +25,12 @@ class Log(Silent):
     def __init__(self, child, path):
         self.child, self.path = child, path
 
-    def cohort(self, number, cohort):
+    def start(self, cohorts, finished, total):
+        self.cohorts = cohorts
+
+    def cohort(self, number):
         with self.path.open("a") as log:
-            print(self.child, *(run.key for run in cohort.runs), file=log)
+            print(self.child, *(run.key for run in self.cohorts[number].runs), file=log)
 
 
 def sweep(child, directory, log):
