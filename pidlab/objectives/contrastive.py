@@ -184,8 +184,9 @@ def infonce_of_cosines(
 
 
 def _softmax_loss(a: Tensor, b: Tensor, scale: Tensor, *, both: bool) -> Tensor:
-    n = a.shape[-2]
-    return fused_loss(partial(_softmax_loss_and_gradient, both), n**2, 2, a, b, scale)
+    # The scale may be a single number on the CPU.
+    inputs = a, b, scale.to(a)
+    return fused_loss(partial(_softmax_loss_and_gradient, both), a.shape[-2] ** 2, 2, *inputs)
 
 
 def _softmax_loss_and_gradient(

@@ -83,7 +83,7 @@ class Program:
 
     @property
     def name(self) -> str:
-        """`"vmap"`, or `"loop"` with the reason."""
+        """`"vmap"` if all members are computed at once, or `"loop"` with the reason."""
         return "vmap" if self.reason is None else f"loop ({self.reason})"
 
     def __call__(
