@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -82,13 +83,12 @@ def _digit_banks() -> tuple[Bank, Bank]:
     No image is in both banks, so that the modalities are independent given their classes.
     """
     try:
-        from sklearn.datasets import load_digits
+        datasets: Any = import_module("sklearn.datasets")
     except ImportError:
         raise InvalidRequest(
             "planted('digits') needs scikit-learn: install it (pip install 'pidlab[digits]')"
         ) from None
-    loaded: Any = load_digits(return_X_y=True)
-    x, c = loaded
+    x, c = datasets.load_digits(return_X_y=True)
     order = np.argsort(c, kind="stable")
     rank = np.concatenate([np.arange(count) for count in np.bincount(c)])
     halves = [order[rank % 2 == half] for half in (0, 1)]

@@ -171,7 +171,7 @@ def _quantities(terms: Decomposition) -> dict[str, Any]:
 
 def _target_truths(generators: Sequence[Generator], target: str) -> list[dict[str, Any]]:
     """Return the exact quantities of one target, or nothing if the generator has no law for it."""
-    if target not in generators[0].cell_laws:
+    if target not in generators[0].cell_laws or generators[0].target_specs[target].low is not None:
         return [{} for _ in generators]
     exact = _quantities(decompose(np.stack([g.cell_laws[target] for g in generators])))
     return [{name: bits[k] for name, bits in exact.items()} for k in range(len(generators))]
