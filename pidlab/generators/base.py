@@ -268,6 +268,11 @@ class Generator(ABC):
         return self.truth
 
     @property
+    def bounds(self) -> dict[str, tuple[float, float]] | None:
+        """Lower and upper bound of every term in bits, if `truth` is known up to bounds; None otherwise."""
+        return None
+
+    @property
     def auxiliary_specs(self) -> dict[str, Target]:
         """Specifications of further variables that are probed besides the targets, by name.
 

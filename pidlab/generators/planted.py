@@ -177,17 +177,17 @@ class PlantedFeatures(Generator):
     def truth(self) -> Decomposition:
         planted = self.symbol_generator.truth
         assert isinstance(planted, Decomposition)
-        if self.separable:
+        if self.bounds is None:
             return planted
         ends = [abs(end - planted.terms[term]) for term, both in self.bounds.items() for end in both]
         return replace(planted, how="held-out classifier", gap=float(planted.gap + max(ends)))
 
     @property
-    def bounds(self) -> dict[str, tuple[float, float]]:
-        """Lower and upper bound of every term, in bits; see `bound_terms`."""
+    def bounds(self) -> dict[str, tuple[float, float]] | None:
+        """Lower and upper bound of every term in bits; None if the truth is exact. See `bound_terms`."""
         planted = self.symbol_generator.truth
         assert isinstance(planted, Decomposition)
-        return bound_terms(planted, (0.0, 0.0, 0.0) if self.separable else self._equivocations[0])
+        return None if self.separable else bound_terms(planted, self._equivocations[0])
 
     @property
     def target_specs(self) -> dict[str, Target]:

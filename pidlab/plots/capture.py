@@ -160,7 +160,7 @@ def _draw_panel(
     if labeled:
         label_values(panel, positions)
     known = "planted" if has_band else "true"
-    panel.set_xlabel(f"{known} {part.symbol} [bits]" if is_own_axis else axis_label(along))
+    panel.set_xlabel(f"{known} {part.symbol} [bits]" if is_own_axis else axis_label(along, known))
 
 
 def _orders_points(means: pd.DataFrame, along: str) -> bool:

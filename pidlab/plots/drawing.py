@@ -229,10 +229,15 @@ def label_row(panel: Axes, text: str) -> None:
     )
 
 
-def axis_label(name: str) -> str:
-    """Return the label of an axis along a parameter; unique terms are written as U."""
+def axis_label(name: str, known: str = "true") -> str:
+    """Return the label of an axis along a parameter; unique terms are written as U.
+
+    Args:
+        name: Name of the parameter.
+        known: How the bits of a term are known: true, or planted if they are an upper bound.
+    """
     symbol = _parameter_symbol(name)
-    return f"true {symbol} [bits]" if symbol_of(name) else symbol
+    return f"{known} {symbol} [bits]" if symbol_of(name) else symbol
 
 
 def point_title(point: Mapping[str, Any], separator: str = ", ") -> str:
