@@ -154,12 +154,17 @@ class PlantedFeatures(Generator):
         return (self.contents, type(law), law.shape_key, self.separable, rows, tuple(self.auxiliary_specs))
 
     def rows(self, split: str) -> int:
-        """Return the number of distinct pairs of rows; for ``"test"``, of pairs that share no row."""
+        """Return the number of distinct pairs of rows; for ``"test"``, of pairs that share no row.
+
+        The latter is rounded down to a power of the square root of 2, so that most points of a sweep have
+        equally many test rows and are trained together.
+        """
         first, second = (self.symbol_rows(m, split).shape[1] for m in (0, 1))
         if split != "test":
             return first * second * self.coding.pairs
         used = zip((first, second), self.coding.priors, strict=True)
-        return max(1, math.floor(min((count - SPARE_ROWS) / prior.max() for count, prior in used)))
+        most = max(1.0, min((count - SPARE_ROWS) / prior.max() for count, prior in used))
+        return math.floor(2.0 ** (math.floor(2.0 * math.log2(most)) / 2.0))
 
     def symbol_classes(self, m: int) -> Int[np.ndarray, "symbols classes"]:
         """Return the classes that show each symbol of modality `m` in this world."""
