@@ -86,9 +86,15 @@ class PlantedFeatures(Generator):
             fewer classes than symbols.
 
     Example:
-        >>> planted = PlantedFeatures("digits", unique1=0.5)  # doctest: +SKIP
-        >>> planted.truth.unique1, planted.bounds["unique1"]  # doctest: +SKIP
-        (0.5, (0.197, 0.868))
+        >>> import tempfile
+        >>> rng, c = np.random.default_rng(0), np.repeat(np.arange(8), 100)
+        >>> x1, x2 = (8.0 * rng.normal(size=(8, 4))[c] + rng.normal(size=(800, 4)) for _ in range(2))
+        >>> file = tempfile.mkdtemp() + "/banks.npz"
+        >>> np.savez(file, x1=x1, c1=c, x2=x2, c2=c)
+        >>> planted = PlantedFeatures(file, unique1=0.5)
+        >>> low, high = planted.bounds["unique1"]
+        >>> planted.truth.unique1, low < 0.5 < high
+        (0.5, True)
     """
 
     name: ClassVar[str] = "planted"

@@ -26,8 +26,8 @@ CONFIGURATIONS = [
     ({"redundant": 0.4, "unique1": 0, "unique2": 0, "synergy": 0.7}, (4.5, 4.5)),
     ({"law": "gate('and')"}, (2.0, 3.0)),
 ]
-# Error of quadrature and solver in bits. The union information is known to an interval, and all of it must lie
-# within the bounds.
+# Error of quadrature and solver in bits. The union information is known to an interval, which must lie within
+# the bounds.
 ERROR = 1e-6
 CLASSES, ROWS, TRIALS = 4, 400, 20
 GRID, CELLS = np.linspace(-8.0, 8.0 + 6.0 * (CLASSES - 1), 600), 24
