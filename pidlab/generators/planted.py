@@ -156,8 +156,10 @@ class PlantedFeatures(Generator):
     @property
     def shape_key(self) -> Any:
         law = self.symbol_generator
-        rows = tuple(self.rows(split) for split in SPLITS)
-        return (self.contents, type(law), law.shape_key, self.separable, rows, tuple(self.auxiliary_specs))
+        # The number of symbols determines that of the rows of each.
+        symbols = tuple(len(prior) for prior in self.coding.priors)
+        key = (self.contents, type(law), law.shape_key, self.separable, symbols, self.rows("test"))
+        return (*key, tuple(self.pair_laws))
 
     def rows(self, split: str) -> int:
         """Return the number of distinct pairs of rows; for ``"test"``, of pairs that share no row.

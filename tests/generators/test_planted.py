@@ -128,7 +128,19 @@ def test_the_size_of_a_term_is_a_dial(file):
     assert [g.truth.unique1 for g in truths] == [0, 0.1, 0.5, 1]
     # A term of 0 bits needs no classes, and every other size needs as many as 1 bit.
     assert [len(g.coding.priors[0]) for g in truths] == [4, 8, 8, 8]
-    assert len({str(g.shape_key[1:4]) for g in truths[1:]}) == 1
+
+
+def test_members_of_equal_shape_key_can_be_stacked_and_others_are_refused(file):
+    members = [PlantedFeatures(file, unique1=u, unique2=u) for u in (0, 0.3, 0.4, 1)]
+    assert members[1].shape_key == members[2].shape_key
+    for a in members:
+        for b in members:
+            if a.shape_key == b.shape_key:
+                together = PlantedFeatures.stack([a, b]).sample(20, [1, 2], "train")
+                assert torch.equal(together.x1[1], b.sample(20, 2, "train").x1)
+            else:
+                with pytest.raises(ValueError, match="equal shape keys"):
+                    PlantedFeatures.stack([a, b])
 
 
 def test_more_symbols_than_classes_are_refused_with_the_number_of_classes(file):
