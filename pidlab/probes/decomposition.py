@@ -88,7 +88,8 @@ def decomposition_rows(
         name: decompose_readouts(readings["z1"][name], readings["z2"][name], readings["z12"][name], groups)
         for name in names
     }
-    truths = [_quantities(g.truth) for g in generators]  # type: ignore[arg-type]
+    # Bounds of the terms are not given per row.
+    truths = [_quantities(g.truth) if g.bounds is None else {} for g in generators]  # type: ignore[arg-type]
     _append(rows, list(by_target.values()), truths, "")
     if thorough and len(names) > 1:
         for name, one in by_target.items():

@@ -80,7 +80,9 @@ def test_parts_share_no_rows_and_worlds_divide_differently(file, m):
         assert set(drawn.latents[f"row{m + 1}"].tolist()) <= parts[split]
 
 
-@pytest.mark.parametrize("bits", [{}, {"unique1": 0.1, "unique2": 0.7}, {"law": "gate('and')"}])
+@pytest.mark.parametrize(
+    "bits", [{}, {"unique1": 0.1, "unique2": 0.7}, {"synergy": 0}, {"law": "gate('and')"}]
+)
 def test_test_pairs_use_every_row_about_once(file, bits):
     planted = PlantedFeatures(file, **bits)
     n = planted.rows("test")
@@ -136,8 +138,9 @@ def test_members_of_equal_shape_key_can_be_stacked_and_others_are_refused(file):
     for a in members:
         for b in members:
             if a.shape_key == b.shape_key:
-                together = PlantedFeatures.stack([a, b]).sample(20, [1, 2], "train")
-                assert torch.equal(together.x1[1], b.sample(20, 2, "train").x1)
+                for split in ("train", "test"):
+                    together = PlantedFeatures.stack([a, b]).sample(20, [1, 2], split)
+                    assert torch.equal(together.x1[1], b.sample(20, 2, split).x1)
             else:
                 with pytest.raises(ValueError, match="equal shape keys"):
                     PlantedFeatures.stack([a, b])
