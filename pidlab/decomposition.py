@@ -33,7 +33,8 @@ class Decomposition:
         unique2: Information that only X2 contains.
         synergy: Information that only X1 and X2 together contain.
         measure: Definition of redundancy (`pidlab list measures`).
-        how: How the terms are known: `"design"`, `"closed form"`, `"solver"` or `"quadrature"`.
+        how: How the terms are known: `"design"`, `"closed form"`, `"solver"`, `"quadrature"` or
+            `"held-out classifier"`.
         gap: Bound on the error of each term; 0 for exact terms.
 
     Example:

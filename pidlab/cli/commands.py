@@ -12,6 +12,7 @@ from pidlab.cli.data import catalogue, generate, picture, truth
 from pidlab.cli.decompose import EPILOG as FILES
 from pidlab.cli.decompose import ESTIMATE_EPILOG as ARRAYS
 from pidlab.cli.decompose import decompose, estimate
+from pidlab.cli.plant import plant
 from pidlab.cli.results import export, plot, report, status, table
 from pidlab.cli.study import study
 from pidlab.cli.sweep import EPILOG, sweep
@@ -72,6 +73,7 @@ command(epilog=ARRAYS)(estimate)
 command()(check)
 command("list")(catalogue)
 command()(generate)
+command()(plant)
 command()(picture)
 command()(bench)
 app.add_typer(study, name="study")

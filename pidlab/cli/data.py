@@ -68,7 +68,8 @@ def truth(
     solved, note = _solve(made)
     if as_json:
         solver = {} if solved is None else {"solver": solved.to_dict()}
-        typer.echo(json.dumps(made.truth.to_dict() | solver, indent=2))
+        bounds = {} if made.bounds is None else {"bounds": made.bounds}
+        typer.echo(json.dumps(made.truth.to_dict() | bounds | solver, indent=2))
         if note:
             typer.echo(note, err=True)
         return
@@ -82,7 +83,7 @@ def truth(
             highlight=False,
         )
         return
-    console.print(_truth_table(made.truth, solved))
+    console.print(_truth_table(made.truth, solved, made.bounds))
     if note:
         console.print(note, highlight=False)
 
@@ -118,13 +119,18 @@ def _target_table(made: "Generator") -> "Table":
     for column in ("target", "H(target)", *names):
         table.add_column(column, justify="left" if column == "target" else "right")
     for target in made.target_specs.values():
-        values = (target.entropy, *(target.information[key] for key in sets))
-        table.add_row(target.name, *(f"{value:.6g}" for value in values))
+        low = target.low or {}
+        values = [f"{low[key]:.3g} to " * (key in low) + f"{target.information[key]:.6g}" for key in sets]
+        table.add_row(target.name, f"{target.entropy:.6g}", *values)
     return table
 
 
-def _truth_table(designed: Decomposition, solved: Decomposition | None) -> "Table":
-    """Tabulate the terms of the design, next to those of the solver."""
+def _truth_table(
+    designed: Decomposition,
+    solved: Decomposition | None,
+    bounds: "Mapping[str, tuple[float, float]] | None" = None,
+) -> "Table":
+    """Tabulate the terms of the design, next to those of the solver and the bounds of the truth."""
     from rich.table import Table
 
     table = Table(title="Designed, and solved on the law", title_justify="left")
@@ -133,9 +139,13 @@ def _truth_table(designed: Decomposition, solved: Decomposition | None) -> "Tabl
     table.add_column(f"designed ({designed.how}{within})", justify="right")
     if solved is not None:
         table.add_column(f"solver (gap {float(solved.gap):.0e})", justify="right")
+    if bounds is not None:
+        table.add_column("bounds of the truth", justify="right")
     for name in (*designed.terms, "total", *PAIR):
         values = [float(getattr(one, name)) for one in (designed, solved) if one is not None]
-        table.add_row(name, *(bits(value) for value in values))
+        low, high = (bounds or {}).get(name, (None, None))
+        known = [] if low is None or high is None else [f"{low:.3g} to {high:.3g}"]
+        table.add_row(name, *(bits(value) for value in values), *known)
     return table
 
 
@@ -153,9 +163,27 @@ def generate(
 
     [b]--generator "arrays('FILE.npz')"[/b] reads such files, or any with x1, x2 and y.
     """
+    from pidlab.generators import load_generator
+
+    write_samples(load_generator(generator), samples, out, seed, split, as_json)
+
+
+def write_samples(made: "Generator", samples: int, out: Path, seed: int, split: str, as_json: bool) -> None:
+    """Write samples with their truth to an .npz file, and print the shapes of its arrays.
+
+    Args:
+        made: Generator to sample.
+        samples: Number of rows.
+        out: File to write; it must not exist.
+        seed: Seed of the draw, 0 or more.
+        split: Split to draw from.
+        as_json: Print one JSON document.
+
+    Raises:
+        InvalidRequest: If a value is not possible or the file cannot be written.
+    """
     import numpy as np
 
-    from pidlab.generators import load_generator
     from pidlab.generators.arrays import export_arrays
 
     if out.suffix != ".npz":
@@ -164,7 +192,6 @@ def generate(
         raise InvalidRequest(f"--out {out}: the file exists; choose another name or remove it")
     if seed < 0:
         raise InvalidRequest(f"--seed {seed}: expected 0 or more")
-    made = load_generator(generator)
     # Tensors and the arrays that are written from them.
     check_memory(f"--samples {samples}", 2 * samples * made.sample(1, seed, split).nbytes)
     exported = export_arrays(made, samples, seed, split)

@@ -358,7 +358,7 @@ def _captured_table(result: "SweepResult") -> "Table":
         for row, cells in zip(rows, texts, strict=True):
             if row.objective == TRUTH:
                 truths = [cell or "unknown" * known for cell, known in zip(cells, is_measured, strict=True)]
-                table.add_row(*map(_value, point.values()), TRUTH, *truths, style="bold")
+                table.add_row(*map(_value, point.values()), row.label, *truths, style="bold")
             else:
                 table.add_row(*("" for _ in point), escape(row.objective), *cells)
         table.add_section()

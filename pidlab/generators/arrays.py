@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -220,14 +221,18 @@ def truth_of(generator: Generator) -> dict[str, Any]:
         name: {
             "prior": list(target.prior),
             "entropy": target.entropy,
-            "information": {
-                "".join(f"x{m + 1}" for m in key): bits for key, bits in target.information.items()
-            },
+            "information": _by_modalities(target.information),
         }
+        | ({} if target.low is None else {"low": _by_modalities(target.low)})
         for name, target in generator.target_specs.items()
     }
-    record = {**generator.truth.to_dict(), "targets": targets}
+    bounds = {} if generator.bounds is None else {"bounds": generator.bounds}
+    record = {**generator.truth.to_dict(), **bounds, "targets": targets}
     return json.loads(json.dumps(record), parse_constant=lambda _: None)
+
+
+def _by_modalities(information: Mapping[tuple[int, ...], float]) -> dict[str, float]:
+    return {"".join(f"x{m + 1}" for m in key): bits for key, bits in information.items()}
 
 
 def _factors(sample: Sample) -> tuple[np.ndarray, list[str]]:

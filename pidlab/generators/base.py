@@ -35,12 +35,15 @@ class Target:
         entropy: H(T) in bits.
         information: Bits that each set of modalities has about T, keyed by the indices of the modalities:
             ``(0,)`` for I(X1;T), ``(1,)`` for I(X2;T), ``(0, 1)`` for I(X1,X2;T).
+        low: Lower bounds of the information in bits, by the same keys, if `information` is known to be an
+            upper bound only; None if it is exact.
     """
 
     name: str
     prior: tuple[float, ...]
     entropy: float
     information: Mapping[tuple[int, ...], float]
+    low: Mapping[tuple[int, ...], float] | None = None
 
     @property
     def classes(self) -> int:
@@ -263,6 +266,11 @@ class Generator(ABC):
     def target_truth(self) -> Decomposition | Planted:
         """Decomposition of the targets; less than `truth` if they quantize a continuous Y."""
         return self.truth
+
+    @property
+    def bounds(self) -> dict[str, tuple[float, float]] | None:
+        """Lower and upper bound of every term in bits, if `truth` is known up to bounds; None otherwise."""
+        return None
 
     @property
     def auxiliary_specs(self) -> dict[str, Target]:

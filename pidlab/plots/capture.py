@@ -18,11 +18,12 @@ from pidlab.plots.drawing import (
     objective_handles,
     panel_grid,
     point_title,
-    truth_handle,
+    truth_handles,
     value_positions,
 )
-from pidlab.plots.style import TRUTH, Look, looks, style
+from pidlab.plots.style import TRUTH, TRUTH_BAND, Look, looks, style
 from pidlab.results.means import (
+    add_lower_bounds,
     add_single_seeds,
     list_points,
     mean_over_seeds,
@@ -50,7 +51,9 @@ def capture_figure(
 
     A term that rises or falls along the first axis is drawn against its own truth, with the identity as a
     grey line. Any other term is drawn against the varied parameter, with its truth as a grey line. Marks
-    are means over seeds with 95 % t-intervals, dots are single seeds. Each further axis adds a row of
+    are means over seeds with 95 % t-intervals, dots are single seeds. If the truth is known up to bounds, the
+    grey line is its upper bound, the planted information, and a band reaches to the lower bound. Each further
+    axis adds a row of
     panels per value. Terms without information that no objective captures have no panel.
 
     Args:
@@ -68,7 +71,8 @@ def capture_figure(
     """
     rows, divided = panels(table, readout, terms)
     by = point_columns(rows, axis_groups) or ["redundant"]
-    shown = add_single_seeds(mean_over_seeds(rows, by), rows, by)
+    means = add_lower_bounds(mean_over_seeds(rows, by), table, by)
+    shown = add_single_seeds(means, rows, by)
     empty = empty_targets(shown)
     visible = [part for part in divided if (part.readout, part.term) not in empty] or divided
     points = list_points(rows, by[1:])
@@ -91,8 +95,7 @@ def capture_figure(
         figure.supylabel(CAPTURED, fontsize="medium")
         if len(drawn) < len(points):
             figure.suptitle(f"{len(drawn)} of {len(points)} values; the table has all of them")
-        truth = [truth_handle()] if shown["truth"].notna().any() else []
-        legend(figure, [*objective_handles(palette), *truth])
+        legend(figure, [*objective_handles(palette), *truth_handles(shown)])
     return figure, shown
 
 
@@ -140,17 +143,24 @@ def _draw_panel(
         spread=LINE_SPREAD if connected else DOT_SPREAD,
         connected=connected,
     )
+    has_band = "truth_low" in means
     truths = means.drop_duplicates(x).assign(x=lambda t: t[x].map(positions)).sort_values("x")
     if connected:
         panel.plot(truths["x"], truths["truth"], **TRUTH)
+        if has_band:
+            panel.fill_between(truths["x"], truths["truth_low"], truths["truth"], **TRUTH_BAND)
     else:
         panel.hlines(truths["truth"], truths["x"] - 0.45, truths["x"] + 0.45, **TRUTH)
+        if has_band:
+            height = truths["truth"] - truths["truth_low"]
+            panel.bar(truths["x"], height, width=0.9, bottom=truths["truth_low"], **TRUTH_BAND)
     if len(positions) == 1:
         panel.set_xticks([])
         return
     if labeled:
         label_values(panel, positions)
-    panel.set_xlabel(f"true {part.symbol} [bits]" if is_own_axis else axis_label(along))
+    known = "planted" if has_band else "true"
+    panel.set_xlabel(f"{known} {part.symbol} [bits]" if is_own_axis else axis_label(along, known))
 
 
 def _orders_points(means: pd.DataFrame, along: str) -> bool:

@@ -12,8 +12,18 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
-from pidlab.plots.style import TEXT_WIDTH, TRUTH, Look, escape_math, objective_label, style, width_of
+from pidlab.plots.style import (
+    TEXT_WIDTH,
+    TRUTH,
+    TRUTH_BAND,
+    Look,
+    escape_math,
+    objective_label,
+    style,
+    width_of,
+)
 from pidlab.results.formatting import format_parameter, format_value
 from pidlab.results.means import t_interval
 from pidlab.results.panels import symbol_of
@@ -243,10 +253,15 @@ def label_row(panel: Axes, text: str) -> None:
     )
 
 
-def axis_label(name: str) -> str:
-    """Return the label of an axis along a parameter; unique terms are written as U."""
+def axis_label(name: str, known: str = "true") -> str:
+    """Return the label of an axis along a parameter; unique terms are written as U.
+
+    Args:
+        name: Name of the parameter.
+        known: How the bits of a term are known: true, or planted if they are an upper bound.
+    """
     symbol = _parameter_symbol(name)
-    return f"true {symbol} [bits]" if symbol_of(name) else symbol
+    return f"{known} {symbol} [bits]" if symbol_of(name) else symbol
 
 
 def point_title(point: Mapping[str, Any], separator: str = ", ") -> str:
@@ -269,6 +284,20 @@ def objective_handles(palette: Mapping[str, Look]) -> list[Artist]:
 def truth_handle(label: str = "truth") -> Line2D:
     """Return the legend entry of the ground truth."""
     return Line2D([], [], color=TRUTH["color"], linewidth=TRUTH["linewidth"], label=label)
+
+
+def truth_handles(shown: pd.DataFrame) -> list[Artist]:
+    """Return the legend entries of the ground truth that a table has: its line, and the band of its bounds.
+
+    Args:
+        shown: Rows with `truth`, and with `truth_low` if truths are known up to bounds.
+    """
+    if not shown["truth"].notna().any():
+        return []
+    if "truth_low" not in shown:
+        return [truth_handle()]
+    band = Patch(facecolor=TRUTH_BAND["color"], alpha=TRUTH_BAND["alpha"], label="bounds of the truth")
+    return [truth_handle("planted"), band]
 
 
 def legend(figure: Figure, handles: Sequence[Artist]) -> None:

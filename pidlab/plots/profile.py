@@ -13,10 +13,17 @@ from pidlab.plots.drawing import (
     legend,
     panel_grid,
     point_title,
-    truth_handle,
+    truth_handles,
 )
-from pidlab.plots.style import TRUTH, looks, objective_label, style
-from pidlab.results.means import list_points, mean_over_seeds, point_columns, rows_at, thin_points
+from pidlab.plots.style import TRUTH, TRUTH_BAND, looks, objective_label, style
+from pidlab.results.means import (
+    add_lower_bounds,
+    list_points,
+    mean_over_seeds,
+    point_columns,
+    rows_at,
+    thin_points,
+)
 from pidlab.results.panels import panels
 
 
@@ -31,6 +38,7 @@ def profile_figure(
     """Draw the captured information of each objective as a row, with a panel per term.
 
     Marks are means over seeds with 95 % t-intervals, dots are single seeds, the grey line is the truth.
+    If the truth is known up to bounds, a band reaches from its lower bound to the planted information.
     Of more than three points of a sweep, the first, the middle and the last are shown. The content is
     that of Figure 4 of CoMM (arXiv 2409.07402), in bits.
 
@@ -55,7 +63,7 @@ def profile_figure(
         )
     by = point_columns(rows, axis_groups)
     points = thin_points(list_points(rows, by))
-    means = mean_over_seeds(rows, by)
+    means = add_lower_bounds(mean_over_seeds(rows, by), table, by)
     shown = pd.concat([rows_at(means, point) for point in points], ignore_index=True)
     palette = looks(shown["objective"])
     with style(venue):
@@ -67,6 +75,9 @@ def profile_figure(
                 draw_rows(panel, part.rows(seeds), "captured", "objective", palette)
                 for truth in part.rows(here)["truth"].dropna().unique():
                     panel.axvline(truth, **TRUTH)
+                if "truth_low" in here:
+                    for low, high in part.rows(here)[["truth_low", "truth"]].drop_duplicates().to_numpy():
+                        panel.axvspan(low, high, **TRUTH_BAND)
                 panel.set_xlim(bits_limits(shown))
             if point:
                 label_row(strip[-1], point_title(point, "\n"))
@@ -75,5 +86,5 @@ def profile_figure(
             panel.set_title(part.title)
         for panel in grid[-1]:
             panel.set_xlabel("captured [bits]")
-        legend(figure, [truth_handle()])
+        legend(figure, truth_handles(shown))
     return figure, shown

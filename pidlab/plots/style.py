@@ -35,6 +35,8 @@ ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE, BLACK = (
 GREY, LIGHT_GREY, DARK_GREY = "#8C8C8C", "#BDBDBD", "#454545"
 # Arguments of every line that shows the ground truth.
 TRUTH: dict[str, Any] = {"color": GREY, "linewidth": 0.7, "zorder": 1}
+# Arguments of the band between the bounds of a truth.
+TRUTH_BAND: dict[str, Any] = {"color": LIGHT_GREY, "alpha": 0.4, "linewidth": 0.0, "zorder": 0}
 # Smallest font size in points that is legible in print.
 SMALLEST_FONT = 7.0
 

@@ -18,6 +18,7 @@ from pidlab.probes.levels import Level, get_level
 from pidlab.probes.reading import Reading, has_converged
 from pidlab.probes.row import Row, interval, make_row, modalities_of
 from pidlab.probes.splits import SPLITS, Represent, draw_split
+from pidlab.results.means import BOUNDS
 from pidlab.threads import one_thread
 
 __all__ = ["HEADLINE", "Representation", "capture", "capture_cohort"]
@@ -64,7 +65,8 @@ def capture(
         rows raised the score only slightly; None if not checked). Beyond `quick`, auxiliary targets have
         a colon in their name (`synergy:1`, the first modality's ingredient of an XOR; `nuisance:1`;
         `total:y`), and rows of quantity `broja` decompose the information in z1 and z2. `thorough` adds
-        rows of quantity `control`.
+        rows of quantity `control`. If the truth is known up to bounds, `truth` is the upper one, and the
+        lower one is `captured` of a row of quantity `bounds`.
 
     Raises:
         InvalidRequest: If the level or the generator is unknown, if `fitted` does not return tensors of
@@ -145,6 +147,7 @@ def capture_cohort(
                 targets = [(g.target_specs | g.auxiliary_specs)[name] for g in generators]
                 converged = has_converged(reading, refitted[name]) if refitted else None
                 _add_rows(rows, readout, targets, reading, converged)
+                _add_bounds(rows, readout, targets)
             if level.auxiliary:
                 _add_total(rows, readout, generators, readings[readout])
         if level.auxiliary:
@@ -172,6 +175,16 @@ def _add_rows(
             rows[k].append(make_row(readout, target.name, truth, scores[p][k], probe, headline[k] == p, flag))
 
 
+def _add_bounds(rows: list[list[Row]], readout: str, targets: Sequence[Target]) -> None:
+    """Append the lower bound of a truth that is known up to bounds, as a row of quantity `bounds`."""
+    for k, target in enumerate(targets):
+        if target.low is not None:
+            truth, low = _truth(readout, target), _truth(readout, target, target.low)
+            rows[k].append(
+                make_row(readout, target.name, truth, (low, low, truth), "classifier", quantity=BOUNDS)
+            )
+
+
 def _add_total(
     rows: list[list[Row]],
     readout: str,
@@ -192,7 +205,7 @@ def _add_total(
         rows[k].append(make_row(readout, "total:y", truth, scores[k], "product"))
 
 
-def _truth(readout: str, target: Target) -> float:
-    """Return the information about a target in the modalities of a readout, in bits."""
-    information = target.information
-    return information[modalities_of(readout, max(len(key) for key in information))]
+def _truth(readout: str, target: Target, information: Mapping[tuple[int, ...], float] | None = None) -> float:
+    """Return the information about a target in the modalities of a readout, or its lower bound, in bits."""
+    known = target.information if information is None else information
+    return known[modalities_of(readout, max(len(key) for key in known))]

@@ -36,7 +36,8 @@ def control_rows(
     """Append rows of quantity `control`.
 
     `T:lost` is the score of the exact posterior of T given the modalities minus the headline score, on
-    the same rows, so that label noise cancels; it is 0 if nothing is lost. `T:power`, for a target T of
+    the same rows, so that label noise cancels; it is 0 if nothing is lost. Targets whose information is known
+    up to bounds have no such posterior. `T:power`, for a target T of
     two ingredients, is the score of the same probes on a planted readout that holds both, of the width
     of z12; its truth is that of T. A headline near 0 means little if the power is low.
 
@@ -52,6 +53,8 @@ def control_rows(
         return
     for readout, by_target in readings.items():
         for target in generators[0].cell_laws:
+            if generators[0].target_specs[target].low is not None:
+                continue
             lost = exact_bits(readout, target, generators, splits[-1]) - by_target[target].headline_bits
             _append(rows, readout, f"{target}:lost", [0.0] * len(generators), lost, by_target[target])
     if HEADLINE not in readings:

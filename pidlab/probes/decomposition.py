@@ -88,7 +88,8 @@ def decomposition_rows(
         name: decompose_readouts(readings["z1"][name], readings["z2"][name], readings["z12"][name], groups)
         for name in names
     }
-    truths = [_quantities(g.truth) for g in generators]  # type: ignore[arg-type]
+    # Bounds of the terms are not given per row.
+    truths = [_quantities(g.truth) if g.bounds is None else {} for g in generators]  # type: ignore[arg-type]
     _append(rows, list(by_target.values()), truths, "")
     if thorough and len(names) > 1:
         for name, one in by_target.items():
@@ -171,7 +172,7 @@ def _quantities(terms: Decomposition) -> dict[str, Any]:
 
 def _target_truths(generators: Sequence[Generator], target: str) -> list[dict[str, Any]]:
     """Return the exact quantities of one target, or nothing if the generator has no law for it."""
-    if target not in generators[0].cell_laws:
+    if target not in generators[0].cell_laws or generators[0].target_specs[target].low is not None:
         return [{} for _ in generators]
     exact = _quantities(decompose(np.stack([g.cell_laws[target] for g in generators])))
     return [{name: bits[k] for name, bits in exact.items()} for k in range(len(generators))]

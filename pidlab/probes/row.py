@@ -33,7 +33,7 @@ def make_row(
         probe: Name of the probe.
         headline: Whether the probe is the best one on validation rows.
         converged: Result of the convergence check, or None if it was not run.
-        quantity: Kind of the value; ``mi`` is mutual information.
+        quantity: Kind of the value; ``mi`` is mutual information, ``bounds`` a lower bound of the truth.
     """
     captured, low, high = score
     return {

@@ -20,6 +20,7 @@ from pidlab.results.means import (
     RUN,
     above_floor,
     half_width,
+    has_bounds,
     is_reference,
     mean_over_seeds,
     point_columns,
@@ -230,7 +231,9 @@ def truth_grid(results: Results, points: Points, id_: str) -> Grid | None:
     cells = zip(*(column.map(_bits) for column in columns.values()), strict=True)
     return Grid(
         id_,
-        "Information in the data in bits, by point",
+        "Planted information in bits, by point: upper bounds of the information in the data"
+        if has_bounds(table)
+        else "Information in the data in bits, by point",
         [*heads, *map(Column, columns)],
         [[*map(format_value, point), *line] for point, line in zip(values, cells, strict=True)],
         note,
@@ -309,11 +312,11 @@ def captured_grid(results: Results, points: Points, id_: str) -> Grid:
         *points.heads,
         READOUT,
         TERM,
-        Column("truth"),
+        Column("planted" if has_bounds(results.table) else "truth"),
         Column("captured", hint="mean over seeds of the bits read by the best probe on validation rows"),
         SEEDS,
         ROWS,
-        Column("%\u00a0of truth"),
+        Column("%\u00a0of planted" if has_bounds(results.table) else "%\u00a0of truth"),
         Column("untrained", hint="floor: an untrained network at the same point, readout and term"),
         Column("linear", hint="bits read by the linear probe"),
         Column("best probe", "text", hint="the best probe on validation rows, with the number of seeds"),
@@ -354,7 +357,8 @@ def probes_grid(results: Results, points: Points, id_: str) -> Grid:
         Column(
             "quantity",
             "text",
-            hint="mi: bits read; broja: the term of the representation's own decomposition; control: a check",
+            hint="mi: bits read; broja: the term of the representation's own decomposition; "
+            "control: a check; bounds: a lower bound of the truth, whose upper bound is in the column truth",
         ),
         Column("probe", "text"),
         Column("truth"),

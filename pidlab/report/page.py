@@ -46,7 +46,8 @@ FILES = (
 )
 CAPTION = (
     "Captured against true information in bits. Means over seeds with 95 % t-intervals; dots are single "
-    "seeds, the grey line is the truth, and grey markers are the untrained floor and the supervised ceiling."
+    "seeds, the grey line is the truth (with a band, if it is known up to bounds), and grey markers are the "
+    "untrained floor and the supervised ceiling."
 )
 
 

@@ -19,6 +19,8 @@ READING = (
 )
 # The training step of a row of quantity "tracked".
 STEP = "step"
+# Quantity of rows whose `captured` is a lower bound of the truth; `truth` is then an upper bound.
+BOUNDS = "bounds"
 # All columns that are not parameters of the sweep.
 FIXED = (*RUN, *READING, STEP)
 
@@ -154,6 +156,30 @@ def mean_over_seeds(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     means["high"] = means["mean"] + halves
     means["seeds"] = np.array([len(values) for values in groups], dtype=int)
     return means
+
+
+def has_bounds(table: pd.DataFrame) -> bool:
+    """Return whether truths in a table are known up to bounds, and `truth` is an upper bound."""
+    return "quantity" in table and bool((table["quantity"] == BOUNDS).any())
+
+
+def add_lower_bounds(means: pd.DataFrame, table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Add the lower bounds of truths that are known up to bounds, as the column `truth_low`.
+
+    Args:
+        means: Result of `mean_over_seeds`, one row per (point, objective, readout, term).
+        table: Rows as in results.csv.
+        by: Columns that distinguish the points of the sweep.
+
+    Returns:
+        The means with the mean lower bound over seeds, in bits; unchanged if all truths are exact.
+    """
+    if not has_bounds(table):
+        return means
+    keys = list(dict.fromkeys([*by, "readout", "term"]))
+    rows = table[table["quantity"] == BOUNDS]
+    low = rows.groupby(keys, sort=False, dropna=False)["captured"].mean().rename("truth_low").reset_index()
+    return means.merge(low, "left", keys)
 
 
 def above_floor(rows: pd.DataFrame, by: Sequence[str]) -> np.ndarray:

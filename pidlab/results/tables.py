@@ -14,6 +14,7 @@ from pidlab.results.formatting import format_bits, format_interval, format_objec
 from pidlab.results.means import (
     above_floor,
     find_axis_groups,
+    has_bounds,
     is_reference,
     mean_over_seeds,
     point_columns,
@@ -118,6 +119,8 @@ def captured_table(
         point = tuple(None if pd.isna(record[name]) else record[name] for name in by)
         objective = points.setdefault(point, {}).setdefault(str(record["objective"]), {})
         objective[record["readout"], record["term"]] = {str(key): value for key, value in record.items()}
+    # Truths that are known up to bounds are upper bounds.
+    label = f"{TRUTH} (at most)" if has_bounds(table) else TRUTH
     table_rows: list[TableRow] = []
     for values, found in points.items():
         point = dict(zip(by, values, strict=True))
@@ -127,7 +130,7 @@ def captured_table(
         ]
         truths = [_first_known(record["truth"] for record in column.values()) for column in measured]
         best = [_best(column) if truth else set() for column, truth in zip(measured, truths, strict=True)]
-        table_rows.append(TableRow(point, TRUTH, [Cell(truth) for truth in truths], TRUTH))
+        table_rows.append(TableRow(point, TRUTH, [Cell(truth) for truth in truths], label))
         for name in found:
             cells = [
                 _cell(column[name], name in winners) if name in column else Cell(NAN)

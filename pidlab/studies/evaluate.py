@@ -12,7 +12,7 @@ from scipy.special import stdtr
 
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.registry import parse
-from pidlab.results.means import count_successes, half_width
+from pidlab.results.means import count_successes, half_width, has_bounds
 from pidlab.studies.claims import FLOOR, Call, Claim, Expression, Operation, invalid_claim
 
 _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
@@ -166,7 +166,8 @@ class _Evaluation:
             statistics["doubt"] = any(low < bound < high for bound in {within, -within})
         seeds = min((len(value) for value in values.values() if isinstance(value, pd.Series)), default=None)
         first = next((call for call in self.claim.calls if call.function == "captured"), None)
-        counts = {} if first is None else _successes(rows[id(first)])
+        # A share of the truth cannot be stated if the truth is known up to bounds only.
+        counts = {} if first is None or has_bounds(self.table) else _successes(rows[id(first)])
         return JudgedPoint(point, left, right, bool(met), margin, seeds=seeds, **statistics, **counts)
 
     def _rows(self, call: Call, point: Mapping[str, Any]) -> pd.DataFrame:
@@ -231,6 +232,7 @@ class _Evaluation:
         return rows.set_index(seeds)[column].astype(float)  # the mean of a Boolean column is a rate
 
     def _truth(self, call: Call, rows: pd.DataFrame) -> float:
+        self._require_exact_truth(call)
         truths = rows["truth"].to_numpy(float)
         if np.isnan(truths).any():
             raise self._error(call.place, "the truth is not known there")
@@ -244,6 +246,7 @@ class _Evaluation:
         share = dict(call.arguments).get("share", 0.5)
         if isinstance(share, str) or not 0 < share <= 1:
             raise self._error(call.place, f"share={share!r}: must be above 0 and at most 1")
+        self._require_exact_truth(call)
         steps = {}
         for seed, run in rows.groupby("seed"):
             if run["step"].duplicated().any():
@@ -251,6 +254,13 @@ class _Evaluation:
             above = run[run["captured"] >= share * run["truth"]]
             steps[seed] = float(above["step"].min()) if len(above) else math.inf
         return pd.Series(steps)
+
+    def _require_exact_truth(self, call: Call) -> None:
+        if has_bounds(self.table):
+            raise self._error(
+                call.place,
+                f"{call.function}: the truth is known up to bounds; compare with another objective",
+            )
 
     def _compute(self, expression: Expression, values: Mapping[int, Any]) -> Any:
         if isinstance(expression, Call):

@@ -1,9 +1,11 @@
 import errno
+import json
 import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from feature_bank_files import write_banks
 
 from pidlab.cli import main
 from pidlab.generators.base import generators
@@ -95,3 +97,52 @@ def test_a_failing_plug_in_is_reported_and_the_others_are_listed(run, monkeypatc
         assert "the plug-in of generator 'bad' cannot be loaded" in err
     finally:
         generators.cache_clear()
+
+
+def test_plant_writes_pairs_with_the_bounds_of_their_truth(tmp_path, run):
+    write_banks(tmp_path / "banks.npz")
+    plant = ("plant", "banks.npz", "--unique", "0.5", "--out", "pairs.npz")
+    code, out, _ = run(*plant, "--samples", "300", "--json")
+    assert code == 0
+    document = json.loads(out)
+    assert document["arrays"]["x1"] == [300, 6]
+    assert document["truth"]["unique1"] == 0.5
+    low, high = document["truth"]["bounds"]["unique1"]
+    assert low < 0.5 < high
+    assert document["truth"]["targets"]["redundant"]["low"]["x1x2"] < 1.0
+    rows = np.load("pairs.npz")
+    names = rows["factor_names"].tolist()
+    classes = np.load("banks.npz")["c1"][rows["factors"][:, names.index("row1")].astype(int)]
+    assert len(set(classes)) <= 8
+    code, _, err = run(*plant)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "the file exists" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--unique", "0..1"], "plant takes one number; ranges are for sweep"),
+        (["--redundant", "2"], "has 16 symbols"),
+        (["--split", "all"], "unknown split 'all'"),
+        (["--law", "modular"], "law = 'modular'"),
+    ],
+)
+def test_pairs_that_cannot_be_planted_are_refused_in_one_line(tmp_path, run, arguments, message):
+    write_banks(tmp_path / "banks.npz")
+    code, _, err = run("plant", "banks.npz", "--out", "pairs.npz", *arguments)
+    assert (code, err.count("\n")) == (2, 1)
+    assert message in err
+    assert not (tmp_path / "pairs.npz").exists()
+
+
+def test_truth_shows_the_bounds(tmp_path, run):
+    write_banks(tmp_path / "banks.npz")
+    truth = ("truth", "--generator", "planted('banks.npz')")
+    code, out, _ = run(*truth, "--json")
+    assert code == 0
+    document = json.loads(out)
+    low, high = document["bounds"]["redundant"]
+    assert 0 <= low < high == document["redundant"] == 1.0
+    code, out, _ = run(*truth)
+    assert (code, "bounds" in out) == (0, True)

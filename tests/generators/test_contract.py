@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from feature_bank_files import write_banks
 
 from pidlab import InvalidRequest
 from pidlab.decomposition import TERMS
@@ -21,7 +22,10 @@ def generator(request, tmp_path_factory):
     if "file" not in parameters_of(cls):
         return cls()
     path = tmp_path_factory.mktemp("rows") / "rows.npz"
-    np.savez(path, **export_arrays(load_generator("gate('and')"), 2000))
+    if request.param == "planted":
+        write_banks(path)
+    else:
+        np.savez(path, **export_arrays(load_generator("gate('and')"), 2000))
     return cls(str(path))
 
 
