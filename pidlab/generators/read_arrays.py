@@ -387,7 +387,7 @@ def _read_parquet(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     if not path.exists():
         raise FileNotFoundError(2, "No such file or directory")
     try:
-        import pyarrow.parquet as pq
+        import pyarrow.parquet as pq  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise InvalidRequest(f"cannot read {path}: install pyarrow (pip install pyarrow)") from None
     columns = _columns(path, pq.read_schema(path).names, names)
