@@ -240,11 +240,11 @@ def _draw(by_measure: dict[str, Decomposition], title: str, path: Path) -> None:
 
 
 ESTIMATE_EPILOG = (
-    "FILE (.npz, .npy, .csv, .parquet, .pt, .safetensors or .mat) contains z1 (n, d1), z2 (n, d2) and y (n,) "
-    "or (n, targets) of whole numbers or strings; in a table, columns z1_0, z1_1, ... Images are flattened. "
-    "z12 (n, d) is z1 and z2 concatenated unless given. Rows with equal entries of groups (n,) are dependent. "
-    "With z1_test, z2_test and y_test (and z12_test) only the test rows are scored; otherwise five folds are "
-    "cross-fitted."
+    "FILE (.npz, .npy, .csv, .parquet, .pt, .safetensors or .mat) contains z1 (n, d1), z2 (n, d2) and "
+    "y (n,) or (n, targets) of whole numbers or strings; in a table, columns z1_0, z1_1, ... Images are "
+    "flattened. z12 (n, d) is z1 and z2 concatenated unless given. Rows with equal entries of groups (n,) "
+    "are dependent. With z1_test, z2_test and y_test (and z12_test) only the test rows are scored; otherwise "
+    "five folds are cross-fitted."
 )
 
 

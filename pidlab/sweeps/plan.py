@@ -8,7 +8,7 @@ import time
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property, lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, overload
 
 import numpy as np
@@ -77,7 +77,7 @@ class Run:
         optional = {"source": self.source, "track": self.track or None}
         return {name: value for name, value in optional.items() if value is not None} | {
             "version": defaults.RESULT_VERSION,
-            "generator": {"name": self.generator.name, **_parameters(self.generator)},
+            "generator": {"name": self.generator.name, **self.generator.parameters},
             "objective": self.objective,
             "seed": self.seed,
             "training": _settings(self.training),
@@ -194,17 +194,6 @@ class Runs(Sequence[Run]):
 @lru_cache(maxsize=256)
 def _settings(training: Training) -> dict[str, Any]:
     return defaults.training_specification(training)
-
-
-@cache
-def _field_names(cls: Any) -> tuple[str, ...]:
-    return tuple(f.name for f in dataclasses.fields(cls))
-
-
-def _parameters(generator: Generator) -> dict[str, Any]:
-    # Parameters are immutable, so the deep copy that `dataclasses.asdict` makes is not needed.
-    values = vars(generator)
-    return {name: values[name] for name in _field_names(type(generator))}
 
 
 @dataclass(frozen=True)
