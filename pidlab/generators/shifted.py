@@ -38,7 +38,7 @@ class Shifted(Generator):
         >>> from pidlab.generators.atoms import Atoms
         >>> shifted = Shifted(Atoms(redundant=0, unique1=1), Atoms(redundant=1, unique1=0))
         >>> shifted.truth.unique1, shifted.sample(4, split="train").targets["unique1"].tolist()
-        (1, [0, 0, 0, 0])
+        (1.0, [0, 0, 0, 0])
     """
 
     examination: Generator
