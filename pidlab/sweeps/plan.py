@@ -268,8 +268,12 @@ def _bytes_per_run(run: Run) -> int:
         trained = member_bytes(make, Member(run.generator, run.seed), run.training, run.track)
     level = LEVELS[run.probes]
     rows = level.train + level.validation + level.test
-    # Float32: z1, z2 and z12 with their standardized copies, and about 160 numbers of labels and scores.
-    probed = 4 * rows * (3 * 4 * run.training.dim + 160)
+    # Targets are padded to the same number of classes.
+    classes = [target.classes for target in run.generator.target_specs.values()]
+    scores = len(classes) * max(classes)
+    # Float32: z1, z2 and z12 with their standardized copies, 112 numbers of labels and other scores, and six
+    # copies of the scores of all classes (measured with 1,000 classes).
+    probed = 4 * rows * (3 * 4 * run.training.dim + 112 + 6 * scores)
     modalities = run.generator.modalities
     drawn = 4 * rows_at_once(modalities, DRAW_ROWS) * sum(math.prod(m.shape) for m in modalities)
     return max(trained, probed, drawn)
