@@ -10,7 +10,7 @@ from pidlab.generators.base import (
     ViewInformation,
 )
 from pidlab.generators.gate import Gate
-from pidlab.generators.load import accepted_parameters, generators, load_generator
+from pidlab.generators.load import accepted_parameters, generators, load_generator, parameter_hint
 
 __all__ = [
     "Atoms",
@@ -24,4 +24,5 @@ __all__ = [
     "dataset",
     "generators",
     "load_generator",
+    "parameter_hint",
 ]

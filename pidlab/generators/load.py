@@ -1,7 +1,7 @@
 """Generators by name, with their parameters, stress dials and training parameters."""
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -23,7 +23,8 @@ def generators() -> Mapping[str, type[Generator]]:
     return scan(importlib.import_module("pidlab.generators"), Generator)
 
 
-def accepted_parameters(cls: type) -> list[str]:
+@cache  # a sweep reads it once per run
+def accepted_parameters(cls: type) -> tuple[str, ...]:
     """Return the names of everything that a generator accepts.
 
     These are the parameters of its class, the stress dials (`Dials`), and for each of them ``train_NAME``,
@@ -37,7 +38,20 @@ def accepted_parameters(cls: type) -> list[str]:
     """
     own = [*parameters_of(cls), *(name for name in DIALS if name not in parameters_of(cls))]
     shifted = (TRAIN + name for name in own if name != "world")
-    return [*own, *(name for name in shifted if name not in own)]
+    return (*own, *(name for name in shifted if name not in own))
+
+
+def parameter_hint(name: str, cls: type, others: Sequence[str] = ()) -> str:
+    """Return a hint with the nearest names that a generator accepts.
+
+    Args:
+        name: The unknown name.
+        cls: Class of the generator.
+        others: Further known names.
+    """
+    # All names with a prefix would make the hint unreadable.
+    known = [n for n in accepted_parameters(cls) if n.startswith(TRAIN) == name.startswith(TRAIN)]
+    return nearest(name, [*known, *others])
 
 
 def load_generator(reference: str, **parameters: Any) -> Generator:
@@ -63,9 +77,10 @@ def load_generator(reference: str, **parameters: Any) -> Generator:
     parsed = parse(reference)
     cls = look_up("generator", parsed.name, generators())
     own, accepted = parameters_of(cls), accepted_parameters(cls)
-    for key in [*parsed.arguments, *parameters]:
-        if key not in accepted:
-            raise InvalidRequest(f"{parsed.name} has no parameter {key!r}: {nearest(key, accepted)}")
+    for kind, given in (("argument", parsed.arguments), ("parameter", parameters)):
+        for key in given:
+            if key not in accepted:
+                raise InvalidRequest(f"{parsed.name} has no {kind} {key!r}: {parameter_hint(key, cls)}")
     named = {key: value for key, value in parsed.arguments.items() if key in own}
     arguments = Reference(parsed.name, named, parsed.positional).bind(own)
     arguments |= {key: value for key, value in parsed.arguments.items() if key not in own} | parameters

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pidlab.cli import main
-from pidlab.generators.base import generators
+from pidlab.generators import generators
 
 BIG = 10**9
 

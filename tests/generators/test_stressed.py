@@ -213,7 +213,7 @@ def test_training_shifts_from_redundant_to_unique():
         ("atoms(subclasses=0)", "expected a whole number, 1 or more"),
         ("atoms(label_noize=0.1)", "did you mean 'label_noise'"),
         ("atoms(train_redundant=2)", "train_redundant = 2.0: training data of atoms would have other"),
-        ("atoms(train_world=2)", "no parameter 'train_world'"),
+        ("atoms(train_world=2)", "no argument 'train_world'"),
         ("atoms(train_noise=-1)", "noise = -1: expected a finite number"),
     ],
 )
