@@ -92,13 +92,13 @@ def load_generator(reference: str, **parameters: Any) -> Generator:
     examination = _build(cls, plain)
     if not shifts:
         return examination
-    training = _build(cls, plain | {key.removeprefix(TRAIN): value for key, value in shifts.items()})
+    training = _build(cls, plain | {key.removeprefix(TRAIN): value for key, value in shifts.items()}, False)
     return examination if training == examination else Shifted(examination, training)
 
 
-def _build(cls: type[Generator], arguments: Mapping[str, Any]) -> Generator:
+def _build(cls: type[Generator], arguments: Mapping[str, Any], needs_truth: bool = True) -> Generator:
     own = parameters_of(cls)
     base = cls(**{key: value for key, value in arguments.items() if key in own})
     dials = Dials(**{key: value for key, value in arguments.items() if key not in own})
     # A dial that is off changes nothing, so that numbers equal those of the plain generator.
-    return Stressed(base, dials) if dials.active else base
+    return Stressed(base, dials, needs_truth) if dials.active else base

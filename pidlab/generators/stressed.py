@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any, Self
 
@@ -13,6 +13,7 @@ from jaxtyping import Float
 from pidlab.decomposition import TERMS, Decomposition, Planted
 from pidlab.encoders import Modality
 from pidlab.errors import InvalidRequest
+from pidlab.generators.atoms_stack import MOST_CELLS
 from pidlab.generators.base import (
     Generator,
     Sample,
@@ -26,8 +27,6 @@ from pidlab.generators.parameters import check_policy
 from pidlab.generators.stressed_stack import StressedStack
 from pidlab.info import decompose, entropy
 
-# Largest joint pmf that is decomposed.
-MOST_CELLS = 2**14
 # Largest difference in bits between a generator's pmf and its stated information.
 TOLERANCE = 1e-6
 
@@ -58,6 +57,8 @@ class Stressed(Generator):
     Args:
         base: The generator.
         dials: The dials.
+        needs_truth: Whether to refuse what has no known truth. False serves training data, of which no truth
+            is stated.
 
     Raises:
         InvalidRequest: If the truth under these dials is not known exactly.
@@ -70,6 +71,7 @@ class Stressed(Generator):
 
     base: Generator
     dials: Dials
+    needs_truth: bool = field(default=True, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("name", "policies", "independent_targets"):
@@ -83,8 +85,6 @@ class Stressed(Generator):
         dials, specs = self.dials, self.base.target_specs
         if dials.changes_modalities and len(self.base.modalities) != 2:
             raise self._refusal("broken pairs and missing modalities need two modalities")
-        if dials.broken_pairs and "nuisance:shared" in self.base.auxiliary_specs:
-            raise self._refusal("shared nuisance would reveal broken pairs; set shared_nuisance = 0")
         if dials.rare_class is not None:
             if self.base.rows("train") is not None:
                 raise self._refusal("rare_class needs a distribution, not finitely many rows")
@@ -97,6 +97,8 @@ class Stressed(Generator):
                 raise self._refusal("rare_class needs two classes")
         if not self._is_known or not self.dials.changes_truth:
             return
+        if dials.broken_pairs and "nuisance:shared" in self.base.auxiliary_specs:
+            raise self._refusal("shared nuisance would reveal broken pairs; set shared_nuisance = 0")
         if self.base.truth.gap > TOLERANCE:
             raise self._refusal(f"its own truth is only known to {self.base.truth.gap:.1g} bits")
         if self._needs_solver:
@@ -139,7 +141,7 @@ class Stressed(Generator):
 
     @property
     def _is_known(self) -> bool:
-        return self.base.truth.how != "unknown"
+        return self.needs_truth and self.base.truth.how != "unknown"
 
     @property
     def _needs_solver(self) -> bool:
@@ -169,8 +171,11 @@ class Stressed(Generator):
     @cached_property
     def _truth(self) -> Decomposition | Planted:
         before = self.base.truth
-        if not self._is_known or not self.dials.changes_truth:
+        if not self.dials.changes_truth:
             return before
+        if not self._is_known:
+            nan = math.nan
+            return Decomposition(nan, nan, nan, nan, how="unknown", gap=math.inf)
         if self._needs_solver:
             law = self._joint_law()
             return _solve(law.tobytes(), law.shape)
@@ -200,10 +205,12 @@ class Stressed(Generator):
         clean = np.array(target.prior)
         prior = dials.divide(dials.prior(clean))
         information = dict(target.information)
-        if self._is_known and self.dials.changes_truth and self._needs_solver:
+        if dials.changes_truth and not self._is_known:
+            information = dict.fromkeys(information, math.nan)
+        elif dials.changes_truth and self._needs_solver:
             law = dials.apply(self._verified_law(target), [target.classes])
             information = dict(target_from_law(target.name, law).information)
-        elif self.dials.changes_truth:
+        elif dials.changes_truth:
             most = max(information.values())
             left = self.base.noisy_label_entropy(target.name, dials.label_noise)
             bits = max(float(entropy(dials.prior(clean))) - left, 0.0)
@@ -267,7 +274,8 @@ class Stressed(Generator):
             is_all = before.target is not None and math.isclose(
                 before.target, max(base.information.values()), abs_tol=1e-12
             )
-            kept = max(target.information.values()) if is_all and not self.dials.changes_modalities else None
+            is_kept = self._is_known and is_all and not self.dials.changes_modalities
+            kept = max(target.information.values()) if is_kept else None
             is_same = not self.dials.changes_modalities and self.dials.rare_class is None
             information[name] = ViewInformation(before.between if is_same else None, kept)
         return information

@@ -1,6 +1,7 @@
 """Stress dials: laws against brute force, samples against laws, closed forms against the solver, refusals."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -192,6 +193,21 @@ def test_training_shifts_from_redundant_to_unique():
     assert torch.equal(rows["eval"].x1, Atoms(0, 1, 1, 0).sample(2000, seed=1).x1)
     view = generator.view(rows["train"], "task", seed=2)
     assert torch.equal(view.symbols["redundant"][0], rows["train"].symbols["redundant"][0])
+
+
+@pytest.mark.parametrize(
+    ("reference", "stress"),
+    [("factorcl", {"train_label_noise": 0.2}), ("atoms(shared_nuisance=1)", {"train_broken_pairs": 0.3})],
+)
+def test_stress_in_training_alone_needs_no_truth_of_training(reference, stress):
+    generator = load_generator(reference, **stress)
+    assert generator.truth == load_generator(reference).truth
+    rows = generator.sample(2000, split="train")
+    name = next(iter(rows.targets))
+    wrong = (rows.targets[name] != rows.latents[f"clean {name}"]).float().mean()
+    assert wrong == pytest.approx(stress.get("train_label_noise", 0.0), abs=0.05)
+    assert all(math.isnan(bits) for bits in generator.training.truth.terms.values())
+    assert generator.view(rows, "generic", seed=0).x1.shape == rows.x1.shape
 
 
 @pytest.mark.parametrize(
