@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any, Self
 
@@ -219,7 +219,9 @@ class Stressed(Generator):
             for key, before in information.items():
                 is_all = math.isclose(before, most, abs_tol=1e-12)
                 information[key] = 0.0 if before == 0.0 else bits if is_all else math.nan
-        return Target(target.name, tuple(map(float, prior)), float(entropy(prior)), information)
+        return replace(
+            target, prior=tuple(map(float, prior)), entropy=float(entropy(prior)), information=information
+        )
 
     def _verified_law(self, target: Target) -> Float[np.ndarray, "n1 n2 y"]:
         law = self.base.cell_laws.get(target.name)
