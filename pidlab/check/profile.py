@@ -143,7 +143,7 @@ def _fit(make: MakeObjective, name: str, generator: Generator, training: Trainin
 
 
 def _members(generator: Generator) -> list[Member]:
-    worlds = [replace(generator, world=child(seed, "world")) for seed in range(SEEDS)]  # type: ignore[type-var]
+    worlds = [generator.in_world(child(seed, "world")) for seed in range(SEEDS)]  # type: ignore[type-var]
     return [Member(world, seed) for seed, world in enumerate(worlds)]
 
 

@@ -240,15 +240,16 @@ def _draw(by_measure: dict[str, Decomposition], title: str, path: Path) -> None:
 
 
 ESTIMATE_EPILOG = (
-    "FILE (.npz, or .pt with a dictionary of tensors) contains z1 (n, d1), z2 (n, d2) and y (n,) or "
-    "(n, targets) of whole numbers or strings. z12 (n, d) is z1 and z2 concatenated unless given. Rows with "
-    "equal entries of groups (n,) are dependent. With z1_test, z2_test and y_test (and z12_test) only the "
-    "test rows are scored; otherwise five folds are cross-fitted."
+    "FILE (.npz, .npy, .csv, .parquet, .pt, .safetensors or .mat) contains z1 (n, d1), z2 (n, d2) and "
+    "y (n,) or (n, targets) of whole numbers or strings; in a table, columns z1_0, z1_1, ... Images are "
+    "flattened. z12 (n, d) is z1 and z2 concatenated unless given. Rows with equal entries of groups (n,) "
+    "are dependent. With z1_test, z2_test and y_test (and z12_test) only the test rows are scored; otherwise "
+    "five folds are cross-fitted."
 )
 
 
 def estimate(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Representations and targets, .npz or .pt.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Arrays z1, z2 and y.")],
     blocks: Annotated[
         bool, typer.Option("--blocks", help="Rows are a time series: cross-fit contiguous blocks of rows.")
     ] = False,
@@ -269,7 +270,11 @@ def estimate(
     if seed < 0:
         raise InvalidRequest(f"--seed {seed}: must be at least 0")
     train, test = load_representations(file)
-    result = estimate_representations(train, test, seed, blocks, max_rows)
+
+    def report(line: str) -> None:
+        typer.echo(line, err=True)
+
+    result = estimate_representations(train, test, seed, blocks, max_rows, report)
     for line in result.warnings:
         typer.echo(f"warning: {line}", err=True)
     if as_json:

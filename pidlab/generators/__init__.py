@@ -8,10 +8,9 @@ from pidlab.generators.base import (
     Stack,
     Target,
     ViewInformation,
-    generators,
-    load_generator,
 )
 from pidlab.generators.gate import Gate
+from pidlab.generators.load import accepted_parameters, generators, load_generator, parameter_hint
 
 __all__ = [
     "Atoms",
@@ -21,7 +20,9 @@ __all__ = [
     "Stack",
     "Target",
     "ViewInformation",
+    "accepted_parameters",
     "dataset",
     "generators",
     "load_generator",
+    "parameter_hint",
 ]

@@ -26,6 +26,7 @@ from pidlab.generators.atoms_stack import (
     symbol_law,
 )
 from pidlab.generators.base import Generator, Sample, Target, ViewInformation, ingredient_specs, joint_prior
+from pidlab.generators.dials import noisy_label_entropy
 from pidlab.generators.parameters import (
     check_choice,
     check_labels,
@@ -190,6 +191,17 @@ class Atoms(Generator):
             entropy = math.fsum(binary_entropy(slot.label_probability) for slot in slots)
             specs[term] = Target(term, prior, entropy, information)
         return specs
+
+    def noisy_label_entropy(self, name: str, label_noise: float) -> float:
+        # All bits of a target but the tuned one are known from the observation, so that at most two classes
+        # are possible.
+        tuned = [slot for slot in self.slots if slot.term == name][-1]
+        classes = self.target_specs[name].classes
+
+        def left(weight: float) -> float:
+            return noisy_label_entropy(weight, label_noise, classes)
+
+        return tuned.keep * left(1.0 - tuned.flip) + (1.0 - tuned.keep) * left(1.0 - tuned.label_probability)
 
     @property
     def auxiliary_specs(self) -> dict[str, Target]:

@@ -1,10 +1,9 @@
-"""The interface of a generator, its samples and its targets; generators by name."""
+"""The interface of a generator, its samples and its targets."""
 
-import importlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from typing import Any, ClassVar, Self
 
@@ -15,10 +14,9 @@ from torch import Tensor
 
 from pidlab.decomposition import Decomposition, Planted
 from pidlab.encoders import Image, Modality, Vector
-from pidlab.errors import InvalidRequest, nearest
-from pidlab.generators.parameters import check_policy, parameters_of, required_parameters_of
+from pidlab.generators.dials import noisy_label_entropy
+from pidlab.generators.parameters import check_policy
 from pidlab.info import decompose, entropy, joint_information, source_informations
-from pidlab.registry import look_up, parse, scan
 from pidlab.seeds import child, torch_generator
 
 # The `generic` view: standard deviation of its normal noise, then the probability to drop a coordinate.
@@ -308,6 +306,28 @@ class Generator(ABC):
         law = self.symbol_law()
         return None if law is None else decompose(law)
 
+    def noisy_label_entropy(self, name: str, label_noise: float) -> float:
+        """Compute H(T'|X1,X2) of a target whose labels are replaced by another class with some probability.
+
+        Args:
+            name: Name of the target.
+            label_noise: Probability that a label is replaced; the other class is drawn uniformly.
+
+        Returns:
+            The entropy in bits; NaN if it is not known exactly. By default it is known if the modalities
+            determine the target.
+        """
+        target = self.target_specs[name]
+        is_determined = math.isclose(max(target.information.values()), target.entropy, abs_tol=1e-12)
+        return noisy_label_entropy(1.0, label_noise, target.classes) if is_determined else math.nan
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Values of all fields by name; together with `name` they identify the distribution."""
+        # The values are immutable, so the deep copy that `dataclasses.asdict` makes is not needed.
+        values = vars(self)
+        return {name: values[name] for name in field_names(type(self))}
+
     def in_world(self, world: int) -> Self:
         """Return a generator of the same parameters in another world."""
         return replace(self, world=world)  # type: ignore[type-var]
@@ -353,7 +373,7 @@ class Stack:
         pairs = list(zip(self.generators, seeds, strict=True))
         # Equal members with equal seeds have equal rows; drawing images twice would be slow.
         drawn = {(g, seed): g.sample(n, seed, split, device) for g, seed in dict.fromkeys(pairs)}
-        return _stack_samples([drawn[pair] for pair in pairs])
+        return stack_samples([drawn[pair] for pair in pairs])
 
     def view(self, sample: Sample, policy: str, seeds: Sequence[int]) -> Sample:
         """Draw a view of every row of every member.
@@ -367,10 +387,17 @@ class Stack:
             Rows with the same targets and new observations.
         """
         members = enumerate(zip(self.generators, seeds, strict=True))
-        return _stack_samples([g.view(sample.member(i), policy, seed) for i, (g, seed) in members])
+        return stack_samples([g.view(sample.member(i), policy, seed) for i, (g, seed) in members])
 
 
-def _stack_samples(samples: Sequence[Sample]) -> Sample:
+@cache
+def field_names(cls: Any) -> tuple[str, ...]:
+    """Return the names of the fields of a dataclass."""
+    return tuple(f.name for f in fields(cls))
+
+
+def stack_samples(samples: Sequence[Sample]) -> Sample:
+    """Combine samples of equal shape; their tensors get a leading member axis."""
     first = samples[0]
     return Sample(
         tuple(torch.stack(xs) for xs in zip(*(s.x for s in samples), strict=True)),
@@ -384,42 +411,6 @@ def _stack_samples(samples: Sequence[Sample]) -> Sample:
         {name: torch.stack([s.auxiliary_targets[name] for s in samples]) for name in first.auxiliary_targets},
         tuple(torch.stack(cells) for cells in zip(*(s.cells for s in samples), strict=True)),
     )
-
-
-@cache
-def generators() -> Mapping[str, type[Generator]]:
-    """Return every registered generator class by name."""
-    return scan(importlib.import_module("pidlab.generators"), Generator)
-
-
-def load_generator(reference: str, **parameters: Any) -> Generator:
-    """Build the generator that a reference names.
-
-    Args:
-        reference: Name with optional arguments, such as ``atoms`` or ``"atoms(noise=0.1)"``.
-        **parameters: Parameters that override those of the reference.
-
-    Returns:
-        The generator.
-
-    Raises:
-        InvalidRequest: If there is no such generator, or it does not accept the parameters.
-
-    Example:
-        >>> load_generator("atoms(unique1=0.5)", redundant=2).truth.total
-        4.5
-    """
-    parsed = parse(reference)
-    cls = look_up("generator", parsed.name, generators())
-    known = parameters_of(cls)
-    for key in parameters:
-        if key not in known:
-            raise InvalidRequest(f"{parsed.name} has no parameter {key!r}: {nearest(key, known)}")
-    arguments = {**parsed.bind(known), **parameters}
-    for name in required_parameters_of(cls):
-        if name not in arguments:
-            raise InvalidRequest(f"{parsed} lacks {name!r}: write {parsed.name}({name}=...)")
-    return cls(**arguments)
 
 
 def generic_view(sample: Sample, seed: int) -> Sample:

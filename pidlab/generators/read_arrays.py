@@ -4,13 +4,13 @@ import re
 import tokenize
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import IO, Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 
 from pidlab.encoders import SmallCNN
 from pidlab.errors import InvalidRequest, shorten
@@ -18,6 +18,12 @@ from pidlab.io import check_memory
 
 # A label with more classes is a continuous variable or an index of rows.
 MOST_CLASSES = 2**14
+
+# The largest magnitude at which consecutive whole numbers are distinct in float64.
+MAX_WHOLE = 2**53
+
+# Floating-point types of torch that numpy has.
+_NUMPY_FLOATS = ("torch.float16", "torch.float32", "torch.float64")
 
 # Channels of an image whose last axis is recognized as that of the channels.
 CHANNELS = (1, 3, 4)
@@ -153,7 +159,7 @@ def as_labels(array: np.ndarray, where: str) -> Int[np.ndarray, "n targets"]:
     """Convert an array to class indices, one column per target.
 
     Whole numbers from 0 are class indices. Other labels (strings, negative or large numbers) are replaced by
-    their index in sorted order. A one-hot matrix, with several columns and a single 1 per row, is one target.
+    their index in sorted order. A one-hot matrix is one target (see `label_columns`).
 
     Args:
         array: Integers, whole floats, booleans or strings of shape (n,) or (n, targets), or a one-hot matrix.
@@ -163,7 +169,7 @@ def as_labels(array: np.ndarray, where: str) -> Int[np.ndarray, "n targets"]:
         Class indices, int64, shape (n, targets).
 
     Raises:
-        InvalidRequest: If the array does not contain labels.
+        InvalidRequest: If the array does not contain labels, or a target has a single class.
 
     Example:
         >>> as_labels(np.array(["dog", "cat", "dog"]), "rows.npz: y").tolist()
@@ -171,37 +177,65 @@ def as_labels(array: np.ndarray, where: str) -> Int[np.ndarray, "n targets"]:
         >>> as_labels(np.eye(3), "rows.npz: y").tolist()
         [[0], [1], [2]]
     """
-    expected = "expected class labels of shape (rows,) or (rows, targets)"
-    if array.dtype.kind == "O":
-        array = _text(array, f"{where} has values that are no labels, {expected}")
-    if array.ndim not in (1, 2) or array.dtype.kind not in "biufUS" or 0 in array.shape:
-        raise InvalidRequest(f"{where} is {_describe(array)}, {expected}")
-    columns = array.reshape(len(array), -1)
-    if array.dtype.kind == "f":
-        columns = columns.astype(np.float64)  # float16 cannot represent the bound below
-        if not np.isfinite(columns).all():
-            raise InvalidRequest(f"{where} has values that are not finite, {expected}")
-        # Beyond 2^53 float64 does not represent every whole number.
-        if (columns != np.round(columns)).any() or (np.abs(columns) > 2**53).any():
-            raise InvalidRequest(
-                f"{where} has values that are not whole numbers, {expected}; divide a continuous target "
-                "into bins"
-            )
-    if array.dtype.kind in "biuf" and columns.shape[1] > 1 and _is_one_hot(columns):
-        return columns.argmax(1).astype(np.int64)[:, None]
+    columns, _ = label_columns(array, where)
     labels = np.stack([_indices(columns[:, k], where) for k in range(columns.shape[1])], axis=1)
-    if (labels == labels[0]).all(0).any():
+    if (labels == labels[:1]).all(0).any():
         raise InvalidRequest(f"{where} has a target with a single class; remove it, it has no information")
     return labels
 
 
-def _is_one_hot(columns: np.ndarray) -> bool:
-    return bool(((columns == 0) | (columns == 1)).all() and (columns.sum(1) == 1).all())
+def label_columns(array: np.ndarray, where: str) -> tuple[Shaped[np.ndarray, "n targets"], bool]:
+    """Convert an array of labels to one column per target.
+
+    A matrix of several columns with a single 1 per row and 0 elsewhere is one-hot and becomes one column of
+    class indices.
+
+    Args:
+        array: Integers, whole floats, booleans or strings of shape (n,) or (n, targets), or a one-hot matrix.
+        where: Name of the array, for messages.
+
+    Returns:
+        Labels, int64 or strings, shape (n, targets), and whether they were one-hot.
+
+    Raises:
+        InvalidRequest: If the array does not contain labels.
+
+    Example:
+        >>> label_columns(np.array([0.0, 2.0]), "y")
+        (array([[0],
+               [2]]), False)
+    """
+    expected = "expected class labels of shape (rows,) or (rows, targets)"
+    if array.dtype.kind == "O":
+        array = _unpack_objects(array, f"{where} has values that are no labels, {expected}")
+    if array.ndim not in (1, 2) or array.dtype.kind not in "biufUS" or 0 in array.shape:
+        raise InvalidRequest(f"{where} is {_describe(array)}, {expected}")
+    columns = array.reshape(len(array), -1)
+    if columns.dtype.kind == "S":
+        columns = np.char.decode(columns, "utf-8", "replace")
+    if columns.dtype.kind == "U":
+        return columns, False
+    if columns.dtype.kind == "f":
+        columns = columns.astype(np.float64)  # float16 cannot represent the bound below
+        if not np.isfinite(columns).all():
+            raise InvalidRequest(f"{where} has values that are not finite, {expected}")
+        if (columns != np.round(columns)).any() or (np.abs(columns) > MAX_WHOLE).any():
+            raise InvalidRequest(
+                f"{where} has values that are not whole numbers, {expected}; divide a continuous target "
+                "into bins"
+            )
+    if columns.dtype.kind == "u" and columns.max() > np.iinfo(np.int64).max:
+        raise InvalidRequest(f"{where} has values above 2^63, {expected}")
+    columns = columns.astype(np.int64)
+    is_binary = columns.shape[1] > 1 and bool(((columns == 0) | (columns == 1)).all())
+    if is_binary and bool((columns.sum(1) == 1).all()):
+        return columns.argmax(1)[:, None], True
+    return columns, False
 
 
 def _indices(column: np.ndarray, where: str) -> Int[np.ndarray, " n"]:
-    if column.dtype.kind in "biuf" and column.min() >= 0 and column.max() < MOST_CLASSES:
-        return column.astype(np.int64)
+    if column.dtype.kind == "i" and column.min() >= 0 and column.max() < MOST_CLASSES:
+        return column
     values, indices = np.unique(column, return_inverse=True)
     if len(values) > MOST_CLASSES:
         raise InvalidRequest(
@@ -211,7 +245,7 @@ def _indices(column: np.ndarray, where: str) -> Int[np.ndarray, " n"]:
     return indices.astype(np.int64)
 
 
-def _text(array: np.ndarray, message: str) -> np.ndarray:
+def _unpack_objects(array: np.ndarray, message: str) -> np.ndarray:
     """Convert an array of Python objects to strings or numbers if it has only these."""
     values = array.ravel().tolist()
     if all(isinstance(value, (bool, int, float)) for value in values):
@@ -219,6 +253,29 @@ def _text(array: np.ndarray, message: str) -> np.ndarray:
     if all(isinstance(value, str) for value in values):
         return np.array(values, dtype=np.str_).reshape(array.shape)
     raise InvalidRequest(message)
+
+
+def to_numpy(value: Any) -> np.ndarray:
+    """Convert an array, or a tensor on any device that may require gradients, to a numpy array.
+
+    Args:
+        value: Array, tensor or nested sequence of numbers.
+
+    Returns:
+        The array; bfloat16, which numpy does not have, becomes float32.
+
+    Raises:
+        ValueError: If a sequence has rows of different lengths.
+
+    Example:
+        >>> to_numpy([[1, 2], [3, 4]]).shape
+        (2, 2)
+    """
+    if not hasattr(value, "detach"):
+        return np.asarray(value)
+    value = value.detach().cpu().to_dense()
+    is_unknown = value.is_floating_point() and str(value.dtype) not in _NUMPY_FLOATS
+    return (value.float() if is_unknown else value).numpy()
 
 
 def _read_npz(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -236,6 +293,8 @@ def _read_npz(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
             with archive.open(info) as file:
                 arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
         others = [info.filename.removesuffix(".npy") for info in archive.infolist()]
+    if any(other.endswith("data.pkl") for other in others):
+        raise InvalidRequest(f"cannot read {path}: it is a torch file; give it a name that ends in .pt")
     if not set(names) & set(arrays):
         listing = shorten(", ".join(sorted(others)) or "no arrays", 200)
         raise InvalidRequest(f"{path} has no array {names[0]!r}: it has {listing}")
@@ -283,7 +342,10 @@ def _check_header(file: IO[bytes], size: int, where: str) -> None:
             f"cannot read {where}: expected the header of a .npy file of plain numbers"
         ) from None
     if dtype.hasobject:
-        raise InvalidRequest(f"cannot read {where}: it has Python objects; save plain numbers or strings")
+        raise InvalidRequest(
+            f"cannot read {where}: it has Python objects, which are never loaded; save plain "
+            "numbers or strings"
+        )
     announced = dtype.itemsize
     for length in shape:
         announced *= length  # Python's integers do not overflow
@@ -309,30 +371,53 @@ def _read_csv(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     # The most frequent of the usual separators in the header.
     separator = max(",;\t", key=header.count)
     # Words such as NA and nan in labels are labels, not missing values.
-    frame = pd.read_csv(path, sep=separator, encoding="utf-8-sig", keep_default_na=False, na_values=[""])
-    return _columns(path, frame, names)
+    options: dict[str, Any] = {
+        "sep": separator,
+        "encoding": "utf-8-sig",
+        "keep_default_na": False,
+        "na_values": [""],
+    }
+    columns = _columns(path, pd.read_csv(path, nrows=0, **options).columns, names)
+    wanted = {column for group in columns.values() for column in group}
+    frame = pd.read_csv(path, usecols=lambda column: column in wanted, **options)
+    return _combine(path, frame, columns)
 
 
 def _read_parquet(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    import pandas as pd
-
     if not path.exists():
         raise FileNotFoundError(2, "No such file or directory")
     try:
-        return _columns(path, pd.read_parquet(path), names)
+        import pyarrow.parquet as pq  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise InvalidRequest(f"cannot read {path}: install pyarrow (pip install pyarrow)") from None
+    columns = _columns(path, pq.read_schema(path).names, names)
+    table = pq.read_table(path, columns=[column for group in columns.values() for column in group])
+    return _combine(path, table.to_pandas(), columns)
 
 
-def _columns(path: Path, frame: Any, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Combine the columns NAME or NAME_0, NAME_1, ... of each array."""
-    arrays: dict[str, np.ndarray] = {}
+def _columns(path: Path, header: Iterable[Any], names: Sequence[str]) -> dict[str, list[Any]]:
+    """Return the columns NAME or NAME_0, NAME_1, ... of each array."""
+    listed = list(header)
+    columns: dict[str, list[Any]] = {}
     for name in names:
         pattern = re.compile(re.escape(name) + r"(?:[_.\-]\d+|\[\d+\])?")
-        columns = [column for column in frame.columns if pattern.fullmatch(str(column).strip())]
-        if not columns:
-            continue
-        part = frame[columns]
+        if matching := [column for column in listed if pattern.fullmatch(str(column).strip())]:
+            columns[name] = matching
+    if not columns:
+        listing = shorten(", ".join(map(str, listed)), 200)
+        raise InvalidRequest(
+            f"{path} has no column {names[0]} or {names[0]}_0, {names[0]}_1, ...: its header is {listing}"
+        )
+    return columns
+
+
+def _combine(path: Path, frame: Any, columns: Mapping[str, list[Any]]) -> dict[str, np.ndarray]:
+    """Combine the columns of each array."""
+    if not len(frame):
+        raise InvalidRequest(f"{path} has a header but no rows")
+    arrays: dict[str, np.ndarray] = {}
+    for name, group in columns.items():
+        part = frame[group]
         if part.isna().to_numpy().any():
             raise InvalidRequest(f"{path}: {name} has empty cells; remove or fill these rows")
         values = part.to_numpy()
@@ -340,11 +425,6 @@ def _columns(path: Path, frame: Any, names: Sequence[str]) -> dict[str, np.ndarr
             # A Parquet cell can hold a list of numbers.
             values = np.stack([np.asarray(row) for row in values[:, 0]])
         arrays[name] = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
-    if not arrays:
-        listing = shorten(", ".join(map(str, frame.columns)), 200)
-        raise InvalidRequest(
-            f"{path} has no column {names[0]} or {names[0]}_0, {names[0]}_1, ...: its header is {listing}"
-        )
     return arrays
 
 
@@ -365,23 +445,16 @@ def _read_torch(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
         )
     arrays: dict[str, np.ndarray] = {}
     for name, value in content.items():
-        if isinstance(value, torch.Tensor):
-            dense = value.detach().to_dense()
-            # Numpy has no bfloat16.
-            arrays[str(name)] = (dense.float() if dense.dtype == torch.bfloat16 else dense).numpy()
-        elif isinstance(value, (list, tuple)):
-            arrays[str(name)] = np.array(value)
+        if str(name) in names and isinstance(value, (torch.Tensor, list, tuple)):
+            arrays[str(name)] = to_numpy(value)
     return arrays
 
 
 def _read_safetensors(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    from safetensors.torch import load_file
+    from safetensors import safe_open
 
-    return {
-        name: (tensor.float() if tensor.dtype.is_floating_point else tensor).numpy()
-        for name, tensor in load_file(path).items()
-        if name in names
-    }
+    with safe_open(path, framework="pt") as file:
+        return {name: to_numpy(file.get_tensor(name)) for name in file.keys() if name in names}  # noqa: SIM118
 
 
 def _read_mat(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:

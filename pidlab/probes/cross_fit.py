@@ -1,7 +1,7 @@
 """Captured bits of a user's own representations: finite rows, cross-fitted, without a known truth."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -110,6 +110,7 @@ def estimate_representations(
     seed: int = 0,
     blocks: bool = False,
     max_rows: int = MAX_ROWS,
+    report: Callable[[str], object] | None = None,
 ) -> Estimate:
     """Estimate the information that probes read from representations; see `estimate`.
 
@@ -119,6 +120,7 @@ def estimate_representations(
         seed: Seed of the folds and of the probes.
         blocks: Whether contiguous blocks of rows are the groups.
         max_rows: Rows used of more.
+        report: Function that gets one line of progress before the probes of each readout are fitted.
 
     Raises:
         InvalidRequest: As in `estimate`.
@@ -160,7 +162,9 @@ def estimate_representations(
         labels, _log_frequencies(scored_codes, classes, len(folds)), groups, train.precision, seed
     )
     rows = []
-    for name, z in train.readouts.items():
+    for i, (name, z) in enumerate(train.readouts.items()):
+        if report is not None:
+            report(f"fitting probes to {name} ({i + 1} of {len(train.readouts)}), {z.shape[1]} columns")
         splits = _split(z, None if test is None else test.readouts[name], folds)
         readout_rows, low_power = estimate_readout(name, splits, problem)
         rows += readout_rows

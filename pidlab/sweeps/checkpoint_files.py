@@ -17,8 +17,7 @@ from pidlab import defaults
 from pidlab.defaults import Training
 from pidlab.doubling import doubled, doubled_readouts
 from pidlab.errors import InvalidRequest
-from pidlab.generators import Generator, load_generator
-from pidlab.generators.base import generators
+from pidlab.generators import Generator, accepted_parameters, generators, load_generator
 from pidlab.io import Stopwatch, atomic_write
 from pidlab.objectives import load_objective
 from pidlab.objectives.load import source_digest
@@ -74,8 +73,9 @@ def restore(specification: Mapping[str, Any]) -> Run:
 
 def _generator(specification: Mapping[str, Any]) -> Generator:
     name = specification["name"]
-    fields = dataclasses.fields(look_up("generator", name, generators()))  # type: ignore[arg-type]
-    given = {f.name: specification[f.name] for f in fields if f.init and f.name in specification}
+    # A digest of contents is not a parameter.
+    accepted = accepted_parameters(look_up("generator", name, generators()))
+    given = {key: value for key, value in specification.items() if key in accepted}
     # JSON turns tuples into lists.
     return load_generator(name, **{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
 

@@ -9,7 +9,7 @@ import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property, lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, overload
 
 import numpy as np
@@ -79,7 +79,7 @@ class Run:
         optional = {"source": self.source, "track": self.track or None}
         return {name: value for name, value in optional.items() if value is not None} | {
             "version": defaults.RESULT_VERSION,
-            "generator": {"name": self.generator.name, **_parameters(self.generator)},
+            "generator": {"name": self.generator.name, **self.generator.parameters},
             "objective": self.objective,
             "seed": self.seed,
             "training": _settings(self.training),
@@ -196,17 +196,6 @@ class Runs(Sequence[Run]):
 @lru_cache(maxsize=256)
 def _settings(training: Training) -> dict[str, Any]:
     return defaults.training_specification(training)
-
-
-@cache
-def _field_names(cls: Any) -> tuple[str, ...]:
-    return tuple(f.name for f in dataclasses.fields(cls))
-
-
-def _parameters(generator: Generator) -> dict[str, Any]:
-    # Parameters are immutable, so the deep copy that `dataclasses.asdict` makes is not needed.
-    values = vars(generator)
-    return {name: values[name] for name in _field_names(type(generator))}
 
 
 @dataclass(frozen=True)
@@ -354,8 +343,12 @@ def needs_of_run(run: Run) -> Needs:
         )
     level = LEVELS[run.probes]
     rows = level.train + level.validation + level.test
-    # Float32: z1, z2 and z12 with their standardized copies, and about 160 numbers of labels and scores.
-    probed = 4 * rows * (3 * 4 * run.training.dim + 160)
+    # Targets are padded to the same number of classes.
+    classes = [target.classes for target in run.generator.target_specs.values()]
+    scores = len(classes) * max(classes)
+    # Float32: z1, z2 and z12 with their standardized copies, 112 numbers of labels and other scores, and six
+    # copies of the scores of all classes (measured with 1,000 classes).
+    probed = 4 * rows * (3 * 4 * run.training.dim + 112 + 6 * scores)
     modalities = run.generator.modalities
     drawn = 4 * rows_at_once(modalities, DRAW_ROWS) * sum(math.prod(m.shape) for m in modalities)
     trained = max(step.step_bytes + run.track * step.parameter_bytes, drawn)

@@ -16,8 +16,14 @@ from pidlab import defaults
 from pidlab.decomposition import TERMS
 from pidlab.defaults import Training
 from pidlab.errors import InvalidRequest, nearest
-from pidlab.generators import Generator, generators, load_generator
-from pidlab.generators.parameters import check_policy, default_policy, parameters_of
+from pidlab.generators import (
+    Generator,
+    accepted_parameters,
+    generators,
+    load_generator,
+    parameter_hint,
+)
+from pidlab.generators.parameters import check_policy, default_policy
 from pidlab.objectives.load import load_objective, source_digest
 from pidlab.probes.levels import LEVELS
 from pidlab.registry import parse
@@ -306,11 +312,9 @@ class Request:
         """
         parameters = {k: v for k, v in point.items() if k not in _TRAINING_FIELDS}
         cls = generators().get(parse(self.generator).name)
-        known = parameters_of(cls) if cls else []
         for name in parameters:
-            if cls and name not in known:
-                hint = nearest(name, [*known, *_TRAINING_FIELDS])
-                raise InvalidRequest(f"cannot vary {name!r}: {hint}")
+            if cls and name not in accepted_parameters(cls):
+                raise InvalidRequest(f"cannot vary {name!r}: {parameter_hint(name, cls, _TRAINING_FIELDS)}")
         if world is not None:
             parameters["world"] = world
         given = {k: v for k, v in point.items() if k in _TRAINING_FIELDS}

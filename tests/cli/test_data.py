@@ -8,7 +8,7 @@ import pytest
 from feature_bank_files import write_banks
 
 from pidlab.cli import main
-from pidlab.generators.base import generators
+from pidlab.generators import generators
 
 BIG = 10**9
 

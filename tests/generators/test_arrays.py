@@ -93,7 +93,7 @@ def test_contents_identify_the_file(written, rows):
         ({"y": np.full(ROWS, np.nan)}, "y has values that are not finite"),
         ({"y": np.zeros((ROWS, 2, 2), int)}, r"y is int64 of shape \(400, 2, 2\)"),
         ({"y": np.zeros(ROWS - 1, int)}, "x1 400, x2 400, y 399"),
-        ({"x1": np.array([[{}]] * ROWS)}, "it has Python objects; save plain numbers"),
+        ({"x1": np.array([[{}]] * ROWS)}, "it has Python objects, which are never loaded"),
     ],
 )
 def test_invalid_arrays_are_refused(written, changes, why):

@@ -1,8 +1,10 @@
 """A user's arrays and files: labels, one-hot rows, torch files; everything else is refused in one line."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from scipy.io import savemat
 
 from pidlab import InvalidRequest
 from pidlab.probes.representations import from_arrays, load_representations
@@ -33,9 +35,43 @@ def test_torch_files_are_read(tmp_path):
         load_representations(tmp_path / "a.npz")
 
 
+IMAGES = np.arange(6 * 2 * 8 * 8).reshape(6, 2, 8, 8)
+ARRAYS = {
+    "z1": Z[:, 0],
+    "z2": IMAGES.astype(np.float16),
+    "y": np.array(["cat", "dog", "eel"])[Y],
+    "groups": Y,
+}
+
+
+def table(path):
+    columns = {"z1": Z[:, 0], "z2_0": Z[:, 0], "z2_1": Z[:, 1], "y": ARRAYS["y"], "groups": Y}
+    pd.DataFrame(columns).to_csv(path, index=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "d"),
+    [
+        ("a.npz", lambda path: np.savez(path, **ARRAYS), 128),
+        ("a.csv", table, 2),
+        ("a.mat", lambda path: savemat(path, ARRAYS | {"y": np.eye(3)[Y], "z2": IMAGES}), 128),
+    ],
+)
+def test_every_format_with_vectors_images_and_half_precision(tmp_path, name, write, d):
+    write(tmp_path / name)
+    rows, test = load_representations(tmp_path / name)
+    assert test is None
+    assert rows.readouts["z1"].shape == (6, 1)
+    assert rows.readouts["z2"].shape == (6, d)
+    assert rows.groups is not None
+    assert rows.groups.tolist() == Y.tolist()
+    expected = Y if name == "a.mat" else ARRAYS["y"]
+    assert rows.y[:, 0].tolist() == expected.tolist()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(torch.zeros(3), "contains Tensor"), ({"z1": torch.zeros(3, 1)}, "no 'z2'"), (None, "cannot be read")],
+    [(torch.zeros(3), "has a Tensor"), ({"z1": torch.zeros(3, 1)}, "no array 'z2'"), (None, "cannot read")],
 )
 def test_other_torch_files_are_refused_in_one_line(tmp_path, content, message):
     path = tmp_path / "a.pt"
@@ -43,7 +79,7 @@ def test_other_torch_files_are_refused_in_one_line(tmp_path, content, message):
     with pytest.raises(InvalidRequest, match=message) as refused:
         load_representations(path)
     assert "\n" not in str(refused.value)
-    with pytest.raises(InvalidRequest, match="cannot be read"):
+    with pytest.raises(InvalidRequest, match="cannot read"):
         load_representations(tmp_path / "absent.pt")
 
 
@@ -53,7 +89,7 @@ def test_other_torch_files_are_refused_in_one_line(tmp_path, content, message):
         ({"groups": np.zeros(5)}, "groups: has shape"),
         ({"groups": np.zeros((6, 1))}, "one group per row"),
         ({"z1": [[1, 2], [3]]}, "z1: is not an array"),
-        ({"y": np.array(["a", None] * 3, dtype=object)}, "whole numbers or strings"),
+        ({"y": np.array(["a", None] * 3, dtype=object)}, "values that are no labels"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(change, message):

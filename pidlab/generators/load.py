@@ -1,0 +1,104 @@
+"""Generators by name, with their parameters, stress dials and training parameters."""
+
+import importlib
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from pidlab.errors import InvalidRequest, nearest
+from pidlab.generators.base import Generator
+from pidlab.generators.dials import DIALS, Dials
+from pidlab.generators.parameters import parameters_of, required_parameters_of
+from pidlab.generators.shifted import Shifted
+from pidlab.generators.stressed import Stressed
+from pidlab.registry import Reference, look_up, parse, scan
+
+# Prefix of a parameter that holds for the split "train" only.
+TRAIN = "train_"
+
+
+@cache
+def generators() -> Mapping[str, type[Generator]]:
+    """Return every registered generator class by name."""
+    return scan(importlib.import_module("pidlab.generators"), Generator)
+
+
+@cache  # a sweep reads it once per run
+def accepted_parameters(cls: type) -> tuple[str, ...]:
+    """Return the names of everything that a generator accepts.
+
+    These are the parameters of its class, the stress dials (`Dials`), and for each of them ``train_NAME``,
+    its value in the split ``"train"`` if it differs. A parameter of the class has precedence.
+
+    Args:
+        cls: Class of the generator.
+
+    Returns:
+        The names, those of the class first.
+    """
+    own = [*parameters_of(cls), *(name for name in DIALS if name not in parameters_of(cls))]
+    shifted = (TRAIN + name for name in own if name != "world")
+    return (*own, *(name for name in shifted if name not in own))
+
+
+def parameter_hint(name: str, cls: type, others: Sequence[str] = ()) -> str:
+    """Return a hint with the nearest names that a generator accepts.
+
+    Args:
+        name: The unknown name.
+        cls: Class of the generator.
+        others: Further known names.
+    """
+    # All names with a prefix would make the hint unreadable.
+    known = [n for n in accepted_parameters(cls) if n.startswith(TRAIN) == name.startswith(TRAIN)]
+    return nearest(name, [*known, *others])
+
+
+def load_generator(reference: str, **parameters: Any) -> Generator:
+    """Build the generator that a reference names.
+
+    Args:
+        reference: Name with optional arguments, such as ``atoms``, ``"atoms(noise=0.1)"`` or
+            ``"gate('and', label_noise=0.1)"``; see `accepted_parameters`.
+        **parameters: Parameters that override those of the reference.
+
+    Returns:
+        The generator.
+
+    Raises:
+        InvalidRequest: If there is no such generator, or it does not accept the parameters.
+
+    Example:
+        >>> load_generator("atoms(unique1=0.5)", redundant=2).truth.total
+        4.5
+        >>> round(load_generator("atoms", label_noise=0.1).truth.synergy, 3)
+        0.531
+    """
+    parsed = parse(reference)
+    cls = look_up("generator", parsed.name, generators())
+    own, accepted = parameters_of(cls), accepted_parameters(cls)
+    for kind, given in (("argument", parsed.arguments), ("parameter", parameters)):
+        for key in given:
+            if key not in accepted:
+                raise InvalidRequest(f"{parsed.name} has no {kind} {key!r}: {parameter_hint(key, cls)}")
+    named = {key: value for key, value in parsed.arguments.items() if key in own}
+    arguments = Reference(parsed.name, named, parsed.positional).bind(own)
+    arguments |= {key: value for key, value in parsed.arguments.items() if key not in own} | parameters
+    for name in required_parameters_of(cls):
+        if name not in arguments:
+            raise InvalidRequest(f"{parsed} lacks {name!r}: write {parsed.name}({name}=...)")
+    shifts = {key: value for key, value in arguments.items() if key not in own and key.startswith(TRAIN)}
+    plain = {key: value for key, value in arguments.items() if key not in shifts}
+    examination = _build(cls, plain)
+    if not shifts:
+        return examination
+    training = _build(cls, plain | {key.removeprefix(TRAIN): value for key, value in shifts.items()}, False)
+    return examination if training == examination else Shifted(examination, training)
+
+
+def _build(cls: type[Generator], arguments: Mapping[str, Any], needs_truth: bool = True) -> Generator:
+    own = parameters_of(cls)
+    base = cls(**{key: value for key, value in arguments.items() if key in own})
+    dials = Dials(**{key: value for key, value in arguments.items() if key not in own})
+    # A dial that is off changes nothing, so that numbers equal those of the plain generator.
+    return Stressed(base, dials, needs_truth) if dials.active else base
