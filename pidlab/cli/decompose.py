@@ -68,8 +68,8 @@ def decompose(
         int,
         typer.Option(
             metavar="K",
-            help="Number of sources. For 3 or 4: redundancy and union information only; measures imin, mmi, "
-            "sx, gk; columns x1,x2,x3,y,p.",
+            help="Number of sources. For 3 or 4: redundancy and union information only; all measures but dep, "
+            "and broja without redundancy; columns x1,x2,x3,y,p.",
         ),
     ] = 2,
     pointwise: Annotated[
@@ -153,22 +153,20 @@ def _sources(what: str, sources: int, measure: str, normalize: bool, as_json: bo
     """Print the redundancy and the union information of more than two sources."""
     from rich.console import Console
 
-    from pidlab.info.multisource import REDUNDANCIES, decompose_sources
+    from pidlab.info.multisource import check_measure, decompose_sources
     from pidlab.info.pmf_files import read_pmf
 
-    if measure not in REDUNDANCIES:
-        raise InvalidRequest(
-            f"--measure {measure}: not available for more than two sources; use {', '.join(REDUNDANCIES)}"
-        )
+    check_measure(measure)
     found = decompose_sources(read_pmf(what, normalize, sources=sources).values, measure)
     if as_json:
         typer.echo(json.dumps(found | {"measure": measure}, indent=2))
         return
-    table = plain_table(f"{measure}, {sources} sources")
+    gap = found.pop("gap")
+    table = plain_table(f"{measure}, {sources} sources" + (f", gap {gap:.1e}" if gap else ""))
     table.add_column("information")
     table.add_column("bits", justify="right")
     for name, value in found.items():
-        table.add_row(name, bits(value))
+        table.add_row(name, "not defined" if value is None else bits(value))
     Console(highlight=False).print(table)
 
 
