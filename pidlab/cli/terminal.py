@@ -9,6 +9,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
+from pidlab.errors import MOST_CHARACTERS, printable, shorten
+
 
 def bits(value: Any) -> str:
     """Format bits with six decimals, without a minus sign before zero."""
@@ -24,9 +26,13 @@ def set_up_streams() -> None:
 
 
 def print_error(message: str) -> None:
-    """Print a message as one line on stderr; a closed or full stderr is ignored."""
+    """Print a message as one line on stderr; a closed or full stderr is ignored.
+
+    Control characters are escaped, because they could change the terminal, and a very long line is cut.
+    """
+    line = shorten(printable(" ".join(message.split("\n"))), MOST_CHARACTERS)
     with contextlib.suppress(OSError, AttributeError, ValueError):
-        print(" ".join(message.split()), file=sys.stderr, flush=True)
+        print(line, file=sys.stderr, flush=True)
 
 
 def close_streams() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pidlab.errors import InvalidRequest
+from pidlab.io import refuse_special
 
 READOUTS = ("z1", "z2", "z12")
 NAMES = (*READOUTS, "y", "groups")
@@ -139,6 +140,7 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
     if path.is_file() and not zipfile.is_zipfile(path):
         raise InvalidRequest(f"{path}: is not an .npz archive; save z1, z2 and y with numpy.savez")
     try:
+        refuse_special(path)
         with np.load(path, allow_pickle=False) as archive:
             if any(name.endswith("/data.pkl") or name.endswith("/data") for name in archive.files):
                 raise InvalidRequest(f"{path}: is a torch file; give it a name that ends in .pt")
@@ -160,6 +162,7 @@ def _read_torch(path: Path) -> dict[str, Any]:
     import torch
 
     try:
+        refuse_special(path)
         values = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise InvalidRequest(f"{path}: cannot be read ({error.strerror or error})") from None

@@ -11,6 +11,7 @@ import pandas as pd
 
 from pidlab import defaults
 from pidlab.errors import InvalidRequest
+from pidlab.io import refuse_special
 from pidlab.results.tables import notebook
 
 TABLE, RECORD = "results.csv", "provenance.json"
@@ -71,6 +72,7 @@ def read_results(directory: Path) -> Results:
         path = directory / TABLE
         if not path.exists() and compressed.exists():
             path = compressed
+        refuse_special(path)
         # Older versions wrote `converged` as 1.0 and 0.0, which the dtype "boolean" reads as well.
         table = pd.read_csv(path, dtype={"run": str, "converged": "boolean"})
         version = record["result_version"]
