@@ -66,7 +66,16 @@ STUDIES = [
     "tiny.toml", "tiny", "unique", "synergy", "missing", "missing.toml", "bad.toml", "dir.toml", "zero.toml", "fifo.toml",
     "[red]", "../x", "broken", "latin.toml", "odd[red].toml",
 ]  # fmt: skip
-PAIRS = ["unique1=0", "unique1=0.5", "objective=cross", "noise=[red]", "unique1=nan", "step=0", "x=y", "unique1=1e999"]
+PAIRS = [
+    "unique1=0",
+    "unique1=0.5",
+    "objective=cross",
+    "noise=[red]",
+    "unique1=nan",
+    "step=0",
+    "x=y",
+    "unique1=1e999",
+]
 
 # Values by name of the parameter; the other parameters draw by metavar or type.
 BY_NAME = {
@@ -174,7 +183,12 @@ def draw_value(words, parameter, draw):
 
 def draw_request(draw, found):
     """Return the arguments of one request, and the words that its refusal may name."""
-    weights = [{"sweep": 5, "decompose": 4, "truth": 3, "generate": 2, "study": 0.7, "readability": 0.5}.get(w[0], 1.5) for w in found]
+    weights = [
+        {"sweep": 5, "decompose": 4, "truth": 3, "generate": 2, "study": 0.7, "readability": 0.5}.get(
+            w[0], 1.5
+        )
+        for w in found
+    ]
     words, command = draw.choices([*found.items()], weights)[0]
     small = dict(SMALL.get(words, {}))
     options = [p for p in command.params if p.param_type_name == "option" and p.name != "help"]

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from pidlab.cli.options import AsJson
+from pidlab.cli.terminal import console
 
 
 def check(
@@ -30,14 +31,14 @@ def check(
     The contract covers gradients, devices, randomness, vmap and loop. The profile compares captured bits per
     term with those of CLIP, FactorCL, CoMM, an untrained and a supervised network. Takes a minute.
     """
-    from rich.console import Console
+    from rich.text import Text
 
     from pidlab.check import Finding, contract, profile
     from pidlab.errors import InvalidRequest, reason
     from pidlab.generators import load_generator
     from pidlab.objectives import load_objective
 
-    notes = Console(stderr=True, highlight=False)
+    notes = console(stderr=True)
     world = load_generator(generator) if generator else None
     findings, make = [], None
     with notes.status("checking the contract"):
@@ -61,7 +62,7 @@ def check(
                     objective,
                     world,
                     budget=budget,
-                    on_objective=lambda name: status.update(f"training {name}"),
+                    on_objective=lambda name: status.update(Text(f"training {name}")),
                 )
         except InvalidRequest:
             raise
@@ -93,7 +94,6 @@ def _print_finding(finding: Any) -> None:
 
 
 def _print_profile(shown: Any, name: str) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(
@@ -109,5 +109,5 @@ def _print_profile(shown: Any, name: str) -> None:
         cells = shown.terms(other).values()
         texts = [f"{c['captured']:.2f} ±{c['high'] - c['captured']:.2f}" for c in cells]
         table.add_row(other, *texts, style="bold" if other == name else None)
-    Console().print(table)
+    console().print(table)
     typer.echo(f"{name} {shown.verdict}.")

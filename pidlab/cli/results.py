@@ -28,7 +28,7 @@ from pidlab.cli.options import (
     values_of,
 )
 from pidlab.errors import InvalidRequest, nearest
-from pidlab.io import atomic_write, write_independently
+from pidlab.io import atomic_write, refuse_special, write_independently
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -184,6 +184,7 @@ def _tables(
     for file in kind.files:
         path = directories[0] / file
         try:
+            refuse_special(path)
             tables[path.stem] = pd.read_csv(path)
         except FileNotFoundError:
             raise InvalidRequest(f"{path}: not found; this kind of figure is drawn from it") from None

@@ -7,9 +7,12 @@ import sys
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pidlab.errors import MOST_CHARACTERS, printable, shorten
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def bits(value: Any) -> str:
@@ -43,6 +46,16 @@ def close_streams() -> None:
         except (OSError, ValueError, AttributeError):
             with contextlib.suppress(OSError, ValueError, AttributeError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def console(*, stderr: bool = False) -> "Console":
+    """Return a console that prints texts as they are.
+
+    Names of objectives, files and symbols may contain ``[red]`` or ``:heart:``, which rich would interpret.
+    """
+    from rich.console import Console
+
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
 
 
 class Terminated(KeyboardInterrupt):

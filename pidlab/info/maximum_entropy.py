@@ -27,20 +27,20 @@ PAIRS: tuple[Axes, ...] = ((0, 1), (0, 2), (1, 2))
 def maximum_entropy(
     pmf: Float[np.ndarray, "..."], kept: Sequence[Axes] = PAIRS
 ) -> tuple[Float[np.ndarray, "..."], float]:
-    """Compute the law q of maximum entropy that shares marginals with ``pmf``: all three pairs by default.
+    """Compute the law q of maximum entropy that shares marginals with ``pmf``, by default all three pairs.
 
-    q = exp(a(x1,x2) + b(x1,y) + c(x2,y)) on the cells that the marginals allow (Darroch & Ratcliff 1972),
-    with one function for each marginal. A linear program finds these cells, iterative proportional fitting starts and Newton's method on the
-    convex dual finishes.
+    q = exp(a(x1,x2) + b(x1,y) + c(x2,y)), with one function for each marginal, on the cells that the
+    marginals allow (Darroch & Ratcliff 1972). A linear program finds these cells, iterative proportional
+    fitting starts and Newton's method on the convex dual finishes.
 
     Args:
         pmf: Joint probabilities, shape (n1, n2, ny), or any shape with ``kept``.
         kept: Axes of each marginal that q shares with ``pmf``.
 
     Returns:
-        q, of the shape of ``pmf``, and its entropy gap -sum p log2 q - H(q) in bits. The first part is an upper
-        bound on the maximum entropy for every q of that form, so the gap is 0 at the solution. If q misses
-        the marginals, the gap includes the entropy that this may change.
+        q, of the shape of ``pmf``, and its entropy gap -sum p log2 q - H(q) in bits. The first part is an
+        upper bound on the maximum entropy for every q of that form, so the gap is 0 at the solution. If q
+        misses the marginals, the gap includes the entropy that this may change.
 
     Example:
         >>> from pidlab.info import gate

@@ -17,9 +17,7 @@ from pidlab.info.pmf import as_pmf, mutual_information
 from pidlab.info.union import Law, union_information
 
 
-def decompose_sources(
-    pmf: Any, measure: str = "imin", *, normalize: bool = False
-) -> dict[str, float | None]:
+def decompose_sources(pmf: Any, measure: str = "imin", *, normalize: bool = False) -> dict[str, float | None]:
     """Compute the redundancy and the union information of two or more sources, in bits.
 
     The redundancy R is shared by all sources. The union is contained in at least one source, by inclusion and

@@ -47,7 +47,7 @@ def union_information(law: Law) -> tuple[float, float]:
     """
     if law.size > MOST_CELLS:
         raise InvalidRequest(
-            f"a law of {law.size:,} cells: the union information is solved up to {MOST_CELLS:,}; merge symbols"
+            f"a law of {law.size:,} cells: union information is solved up to {MOST_CELLS:,}; merge symbols"
         )
     k = law.ndim - 1
     pairs = [law.sum(tuple(set(range(k)) - {i})) for i in range(k)]

@@ -15,6 +15,9 @@ from pidlab.io import refuse_special
 from pidlab.results.tables import notebook
 
 TABLE, RECORD = "results.csv", "provenance.json"
+# Columns that every table has, and those of them that hold numbers.
+NUMBERS = ("seed", "truth", "captured")
+COLUMNS = ("objective", "readout", "term", "quantity", "probe", "headline", *NUMBERS)
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ def read_results(directory: Path) -> Results:
         refuse_special(path)
         # Older versions wrote `converged` as 1.0 and 0.0, which the dtype "boolean" reads as well.
         table = pd.read_csv(path, dtype={"run": str, "converged": "boolean"})
+        _check_columns(table)
         version = record["result_version"]
         results = Results(table, record, directory)
         _ = results.axis_groups  # raises KeyError for an incomplete record
@@ -98,6 +102,20 @@ def read_results(directory: Path) -> Results:
             f"{defaults.RESULT_VERSION}; rerun {' '.join(record.get('command', []))!r} in a new folder"
         )
     return results
+
+
+def _check_columns(table: pd.DataFrame) -> None:
+    """Check that a table has the columns that figures and tables read.
+
+    Raises:
+        ValueError: If a column is missing, or a column of numbers holds text.
+    """
+    for name in COLUMNS:
+        if name not in table:
+            raise ValueError(f"{TABLE} has no column {name}")
+    for name in NUMBERS:
+        if len(table) and not pd.api.types.is_numeric_dtype(table[name]):
+            raise ValueError(f"{TABLE}: the column {name} holds text")
 
 
 def merge_results(results: Sequence[Results]) -> pd.DataFrame:

@@ -23,13 +23,14 @@ from pidlab.sweeps.plan import Cohort
 @contextmanager
 def show_progress() -> Generator["Bar | Lines"]:
     """Show a bar in a terminal or a notebook, and plain lines on stderr elsewhere."""
-    console = Console(stderr=True)
+    # Names of objectives may contain [red] or :heart:, which rich would interpret.
+    console = Console(stderr=True, markup=False, emoji=False, highlight=False)
     # rich draws its bar in a notebook with ipywidgets and warns where they are missing.
     if not (console.is_terminal or (console.is_jupyter and find_spec("ipywidgets"))):
         yield Lines(console)
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         TextColumn("elapsed"),
@@ -73,8 +74,7 @@ class Bar:
 
     def cohort(self, number: int, cohort: Cohort) -> None:
         """Show the name of the cohort that starts."""
-        title = _title(number, len(self._cohorts), cohort)
-        self._display.update(self._task, description=title.replace("[", r"\["))
+        self._display.update(self._task, description=_title(number, len(self._cohorts), cohort))
 
     def advance(self, steps: int) -> None:
         """Move the bar by a number of run-steps."""
@@ -82,7 +82,7 @@ class Bar:
 
     def note(self, text: str) -> None:
         """Print a line above the bar."""
-        self._display.console.print(text, highlight=False, markup=False)
+        self._display.console.print(text)
 
 
 # Seconds after which a line reports the state of a cohort that runs.
@@ -130,4 +130,4 @@ class Lines:
 
     def note(self, text: str) -> None:
         """Print a line."""
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self._console.print(text, soft_wrap=True)

@@ -47,7 +47,13 @@ def prepare():
     pidlab.sweeps.plan._timed_probing = lambda *_: 1.0
     pidlab.bench.matrix_rate = pidlab.bench.sampling_ms = lambda: 1.0
     pidlab.bench.sampling_ratio = lambda: {"at_once_ms": 1.0, "loop_ms": 1.0, "ratio": 1.0}
-    pidlab.bench.probing = lambda level: {"level": level, "members": 1, "ms": 1.0, "gflop": 1.0, "gflops": 1.0}
+    pidlab.bench.probing = lambda level: {
+        "level": level,
+        "members": 1,
+        "ms": 1.0,
+        "gflop": 1.0,
+        "gflops": 1.0,
+    }
     pidlab.bench.time_solvers, pidlab.bench.dit_errors = list, lambda *_: []
     pidlab.check.profile = lambda *_, **__: None
     examination.examine = examination.coverage = examination.invariances = reached
@@ -100,7 +106,9 @@ def faults_of(request, named, answer, before, after):
         if answer.out:
             found.append("refused, but stdout is not empty")
         if after != before:
-            found.append("refused, but written: " + str(sorted({k for k in before.keys() ^ after.keys()})[:3]))
+            found.append(
+                "refused, but written: " + str(sorted({k for k in before.keys() ^ after.keys()})[:3])
+            )
         if not names_value(last, request, named):
             found.append("the line names no value")
         if len(last) > 2000:
@@ -166,11 +174,26 @@ def test_requests_of_the_grammar_are_answered_or_refused_in_one_line(trained, ca
             codes[command, answer.code] += 1
             for what in wrong:
                 kinds[what.partition(":")[0]] += 1
-                short = [shown if len(shown := ascii(a)) < 200 else f"{shown[:100]}...{len(a)}" for a in request]
+                short = [
+                    shown if len(shown := ascii(a)) < 200 else f"{shown[:100]}...{len(a)}" for a in request
+                ]
                 faults.append((number, what, " ".join(short), answer.code, ascii(answer.err[-400:])))
             if report := os.environ.get("PIDLAB_REQUESTS_REPORT"):
                 with open(report, "a") as file:
-                    file.write(json.dumps([number, round(answer.seconds, 2), round(answer.busy, 2), answer.code, [ascii(a)[:120] for a in request], answer.err[-200:], wrong]) + "\n")
+                    file.write(
+                        json.dumps(
+                            [
+                                number,
+                                round(answer.seconds, 2),
+                                round(answer.busy, 2),
+                                answer.code,
+                                [ascii(a)[:120] for a in request],
+                                answer.err[-200:],
+                                wrong,
+                            ]
+                        )
+                        + "\n"
+                    )
             if after != before:
                 restore(world, trained)
                 before = request_world.snapshot(world)
@@ -179,7 +202,9 @@ def test_requests_of_the_grammar_are_answered_or_refused_in_one_line(trained, ca
         for (command, code), count in sorted(codes.items()):
             total[code] += count
             print(f"{command:<16} exit {code}: {count}")
-        print(f"{REQUESTS} requests in {time.monotonic() - start:.0f} s: {dict(total)}; faults: {dict(kinds)}")
+        print(
+            f"{REQUESTS} requests in {time.monotonic() - start:.0f} s: {dict(total)}; faults: {dict(kinds)}"
+        )
     assert not faults, "\n".join(map(str, faults))
 
 

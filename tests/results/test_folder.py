@@ -112,3 +112,16 @@ def test_results_of_another_version_are_refused(tmp_path):
 def test_an_empty_list_of_results_is_refused():
     with pytest.raises(InvalidRequest, match="name a folder"):
         merge_results([])
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda rows: rows.drop(columns="probe"), "has no column probe"),
+        (lambda rows: rows.assign(captured="much"), "the column captured holds text"),
+    ],
+)
+def test_edited_tables_are_refused(tmp_path, change, why):
+    directory = write(tmp_path / "sweep", change(table()))
+    with pytest.raises(InvalidRequest, match=why):
+        read_results(directory)
