@@ -5,7 +5,6 @@ directory of its own, so that nothing it does can reach the next request.
 """
 
 import ctypes
-import gc
 import json
 import os
 import resource
@@ -86,9 +85,8 @@ def _run(arguments, folder, prepare, out, err):
         used = int(open("/proc/self/statm").read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
         resource.setrlimit(resource.RLIMIT_AS, (used + ADDRESSES,) * 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        _drop_capabilities()
+        drop_capabilities()
         os.environ["HOME"] = str(folder)
-        gc.freeze()
         prepare()
         from pidlab import io
         from pidlab.cli import main
@@ -109,7 +107,7 @@ def _run(arguments, folder, prepare, out, err):
         os._exit(code)
 
 
-def _drop_capabilities():
+def drop_capabilities():
     """Give up the capabilities of root, for which no folder is read-only; permissions then apply."""
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # version 3 of the interface, this process
     ctypes.CDLL(None, use_errno=True).capset(header, (ctypes.c_uint32 * 6)())

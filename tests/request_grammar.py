@@ -184,9 +184,15 @@ def draw_value(words, parameter, draw):
 def draw_request(draw, found):
     """Return the arguments of one request, and the words that its refusal may name."""
     weights = [
-        {"sweep": 5, "decompose": 4, "truth": 3, "generate": 2, "study": 0.7, "readability": 0.5}.get(
-            w[0], 1.5
-        )
+        {
+            "sweep": 5,
+            "decompose": 4,
+            "truth": 3,
+            "generate": 2,
+            "study": 0.7,
+            "readability": 0.2,
+            "bench": 0.5,
+        }.get(w[0], 1.5)
         for w in found
     ]
     words, command = draw.choices([*found.items()], weights)[0]
@@ -203,7 +209,7 @@ def draw_request(draw, found):
                 value = draw_value(words, parameter, draw)
                 if parameter.metavar in ("DIR", "DIR...") and draw.random() < 0.6:
                     value = draw.choice(["done", "done", "odd[red]$x$"])
-                named.append(value)
+                named += [value, parameter.metavar or ""]
                 request.append(value)
     drawn = draw.sample(options, min(len(options), draw.choice([0, 1, 1, 2, 2, 3, 5])))
     for parameter in drawn:
