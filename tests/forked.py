@@ -4,6 +4,7 @@ A fork keeps the modules that the parent has imported. The child has file descri
 directory of its own, so that nothing it does can reach the next request.
 """
 
+import contextlib
 import ctypes
 import json
 import os
@@ -15,6 +16,7 @@ import time
 import traceback
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 
 # A child is stopped after this many seconds of processor time, or of waiting without a line.
 BUSY, SILENT = 30, 45
@@ -77,16 +79,16 @@ def _run(arguments, folder, prepare, out, err):
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(out, 1)
         os.dup2(err, 2)
-        sys.stdin = open(0, closefd=False)
-        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
-        sys.stderr = open(2, "w", encoding="utf-8", closefd=False, buffering=1)
+        sys.stdin = os.fdopen(0, closefd=False)
+        sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+        sys.stderr = os.fdopen(2, "w", encoding="utf-8", closefd=False, buffering=1)
         os.chdir(folder)
         resource.setrlimit(resource.RLIMIT_CPU, (BUSY, BUSY + 5))
-        used = int(open("/proc/self/statm").read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
         resource.setrlimit(resource.RLIMIT_AS, (used + ADDRESSES,) * 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         drop_capabilities()
-        os.environ["HOME"] = str(folder)
+        os.environ["HOME"] = str(folder.parent)
         prepare()
         from pidlab import io
         from pidlab.cli import main
@@ -100,10 +102,8 @@ def _run(arguments, folder, prepare, out, err):
         traceback.print_exc()
     finally:
         for stream in (sys.stdout, sys.stderr):
-            try:
+            with contextlib.suppress(OSError, ValueError):
                 stream.flush()
-            except (OSError, ValueError):
-                pass
         os._exit(code)
 
 

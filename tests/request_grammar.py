@@ -12,58 +12,81 @@ from pidlab.cli.commands import app
 
 LONG = "x" * 300
 TEXTS = [
-    "", " ", "[red]", "[/]", "[/red]", "[bold]x[/bold]", "[link=file:///x]y", "$x$", "$\\frac{", "\\", "%s{}{0}", "'",
+    "", " ", "[red]", "[/]", "[/red]", "[bold]x[/bold]", "[link=file:///x]y", "$x$", "$\\frac{", "\\",
+    "%s{}{0}", "'",
     '"', "a\nb", "a\rb", "\x1b[31mred", "\x07", "\u202e", "\u2028", "😀", "é", "\udcff", LONG, "x" * 100_000,
-    "(" * 1000, "[" * 1000, "-", "--", "../..", ".", "~", "None", "nan", "a=b", "=", "==", ":", "a:b", "*", "<script>",
+    "(" * 1000, "[" * 1000, "-", "--", "../..", ".", "~", "None", "nan", "a=b", "=", "==", ":", "a:b", "*",
+    "<script>",
     "&amp;", ",", ",,", ";", "\t", "True", "#", "½", "٣",
 ]  # fmt: skip
 INTEGERS = [
     "0", "1", "-1", "2", "3", "16", "1000000000", "2147483648", "9223372036854775807", "9223372036854775808",
-    "-9223372036854775809", "1" + "0" * 30, "9" * 5000, "1e3", "1.5", "nan", "inf", "", "½", "٣", "1_0", " 7 ", "0x10",
+    "-9223372036854775809", "1" + "0" * 30, "9" * 5000, "1e3", "1.5", "nan", "inf", "", "½", "٣", "1_0",
+    " 7 ", "0x10",
 ]  # fmt: skip
 FLOATS = [
-    "0", "1", "-1", "0.5", "1e-300", "1e308", "1e400", "nan", "inf", "-inf", "", "½", "1,5", "9" * 400, "-0.0",
+    "0", "1", "-1", "0.5", "1e-300", "1e308", "1e400", "nan", "inf", "-inf", "", "½", "1,5", "9" * 400,
+    "-0.0",
     "1_0", "0x1p3", "1e-400",
 ]  # fmt: skip
 AXES = [
-    "0", "1", "0.5", "0..1", "0..1:3", "1..0:2", "0,0.25,1", "0...1", "..", "0..", "-1", "nan", "inf", "0..inf",
-    "0..1:1000000000", "0..1:100000", "1e300", "-0.0", "0,-0.0", "0,0.0", "1,1", "", "0..1..2", ":::", "9" * 5000,
-    "0," * 3000, "½", "٣", "1_0", "1e9", "0..1e9:3", "0.5,", "1e-320", "0..1:-3", "0..1e-13:3", "[0]", "0..0:1",
+    "0", "1", "0.5", "0..1", "0..1:3", "1..0:2", "0,0.25,1", "0...1", "..", "0..", "-1", "nan", "inf",
+    "0..inf",
+    "0..1:1000000000", "0..1:100000", "1e300", "-0.0", "0,-0.0", "0,0.0", "1,1", "", "0..1..2", ":::",
+    "9" * 5000,
+    "0," * 3000, "½", "٣", "1_0", "1e9", "0..1e9:3", "0.5,", "1e-320", "0..1:-3", "0..1e-13:3", "[0]",
+    "0..0:1",
 ]  # fmt: skip
 PATHS = [
-    "done", "done/", "./done", "odd[red]$x$", "empty", "missing", "file.txt", "broken", "cut", "readable", "locked",
-    "readonly", "done/results.csv", "", LONG, "a/" * 2500, "[red]", "$x$", "\udcff", "new\nline", "null.csv", "full.npz",
+    "done", "done/", "./done", "odd[red]$x$", "empty", "missing", "file.txt", "broken", "cut", "readable",
+    "locked",
+    "readonly", "done/results.csv", "", LONG, "a/" * 2500, "[red]", "$x$", "\udcff", "new\nline", "null.csv",
+    "full.npz",
     "~", "loop", "fifo", "new", "new/sub/deep", "readonly/new", "file.txt/new", "new.npz", "new.png",
     "new.pdf", "new.csv", "new.json", "readonly/new.npz", "readonly/new.png", "[red]new.svg", "\udcff.npz",
 ]  # fmt: skip
 FILES = [
-    "xor.csv", "and", "xor", "rows.csv", "three.csv", "cov.npy", "rows.npy", "text.csv", "empty.csv", "empty.npy", "nan.npy",
-    "big.npy", "x.json", "deep.json", "dir.csv", "loop.csv", "fifo.csv", "zero.csv", "zero.npy", "zero.npz", "[red].csv",
-    "$x$.csv", "\udcff.csv", "-dash.csv", "rows.npz", "rows.pt", "bad.npz", "dir.npz", "fifo.npz", "object.npy",
+    "xor.csv", "and", "xor", "rows.csv", "three.csv", "cov.npy", "rows.npy", "text.csv", "empty.csv",
+    "empty.npy", "nan.npy",
+    "big.npy", "x.json", "deep.json", "dir.csv", "loop.csv", "fifo.csv", "zero.csv", "zero.npy", "zero.npz",
+    "[red].csv",
+    "$x$.csv", "\udcff.csv", "-dash.csv", "rows.npz", "rows.pt", "bad.npz", "dir.npz", "fifo.npz",
+    "object.npy",
     "counts.csv", "markup.csv", "latin.csv", "NUL.csv", "cov.csv",
 ]  # fmt: skip
 OBJECTIVES = [
     "cross", "untrained", "comm", "comm(temperature=0.2)", "mine.py:Mine", "odd[red]$x$.py:Mine", "cross()",
     " comm ( temperature = 0.1 ) ", "comm(temperature=1e400)", "comm(" + "[" * 200 + "]" * 200 + ")",
-    "comm(temperature=" + "(" * 90 + "1" + ")" * 90 + ")", "comm(temperature=1000000000)", "comm(temperature='[red]')",
-    "broken.py:Mine", "missing.py:Mine", "raises.py:Mine", "exits.py:Mine", "mine.py", "mine.py:", "dir.py:Mine",
-    "fifo.py:Mine", "zero.py:Mine", "os:system('x')", "os:getcwd", "builtins:dict", "json:JSONDecoder", "torch.nn:Linear",
-    "torch.nn:Module", "pidlab:sweep", "comm(**{})", "comm,cross", "\udcff.py:Mine", "mine.py:Mine(x='[/red]')",
-    "mine.py:Mine(x=" + "9" * 5000 + ")", "mine.py:Mine(x='" + "y" * 3000 + "')", "comm(" + " " * 1000, "a" * 300 + ".py:M",
+    "comm(temperature=" + "(" * 90 + "1" + ")" * 90 + ")", "comm(temperature=1000000000)",
+    "comm(temperature='[red]')",
+    "broken.py:Mine", "missing.py:Mine", "raises.py:Mine", "exits.py:Mine", "mine.py", "mine.py:",
+    "dir.py:Mine",
+    "fifo.py:Mine", "zero.py:Mine", "os:system('x')", "os:getcwd", "builtins:dict", "json:JSONDecoder",
+    "torch.nn:Linear",
+    "torch.nn:Module", "pidlab:sweep", "comm(**{})", "comm,cross", "\udcff.py:Mine",
+    "mine.py:Mine(x='[/red]')",
+    "mine.py:Mine(x=" + "9" * 5000 + ")", "mine.py:Mine(x='" + "y" * 3000 + "')", "comm(" + " " * 1000,
+    "a" * 300 + ".py:M",
 ]  # fmt: skip
 GENERATORS = [
     "atoms", "atoms(noise=0.1)", "gate('and')", "gate('xor.csv')", "gate('big.npy')", "gate('markup.csv')",
     "gate('zero.csv')", "gate('fifo.csv')", "gate('dir.csv')", "gate('[red].csv')", "arrays('rows.npz')",
-    "arrays('missing.npz')", "arrays('zero.npz')", "arrays('fifo.npz')", "arrays('dir.npz')", "arrays('bad.npz')",
-    "atoms(width=1000000000)", "atoms(depth=1000000000)", "atoms(nuisance=1000000000)", "trifeature(size=100000)",
-    "trifeature", "atoms(unique1=30)", "three", "arrays('rows.csv')", "gate('" + "y" * 3000 + "')", "arrays('\udcff.npz')",
+    "arrays('missing.npz')", "arrays('zero.npz')", "arrays('fifo.npz')", "arrays('dir.npz')",
+    "arrays('bad.npz')",
+    "atoms(width=1000000000)", "atoms(depth=1000000000)", "atoms(nuisance=1000000000)",
+    "trifeature(size=100000)",
+    "trifeature", "atoms(unique1=30)", "three", "arrays('rows.csv')", "gate('" + "y" * 3000 + "')",
+    "arrays('\udcff.npz')",
 ]  # fmt: skip
 LITERALS = [
-    "0", "1", "-1", "2", "0.5", "1000000000", "10" + "0" * 30, "1e308", "-0.0", "1e-320", "None", "True", "''", "'x'",
-    "'[red]'", "[]", "[[]]", "[0.5]", "{}", "()", "(0.5, 0.5)", "b'x'", "1j", "{1}", "...", "'" + "y" * 300 + "'",
+    "0", "1", "-1", "2", "0.5", "1000000000", "10" + "0" * 30, "1e308", "-0.0", "1e-320", "None", "True",
+    "''", "'x'",
+    "'[red]'", "[]", "[[]]", "[0.5]", "{}", "()", "(0.5, 0.5)", "b'x'", "1j", "{1}", "...",
+    "'" + "y" * 300 + "'",
 ]  # fmt: skip
 STUDIES = [
-    "tiny.toml", "tiny", "unique", "synergy", "missing", "missing.toml", "bad.toml", "dir.toml", "zero.toml", "fifo.toml",
+    "tiny.toml", "tiny", "unique", "synergy", "missing", "missing.toml", "bad.toml", "dir.toml", "zero.toml",
+    "fifo.toml",
     "[red]", "../x", "broken", "latin.toml", "odd[red].toml",
 ]  # fmt: skip
 PAIRS = [
@@ -83,13 +106,16 @@ BY_NAME = {
     "objectives": OBJECTIVES,
     "order": ["cross", "untrained", "truth", "odd[red]$x$.py:Mine", "missing"],
     "generator": GENERATORS,
-    "vary": [f"{n}={v}" for n in ("noise", "hidden", "layers", "rate", "depth", "views", "world") for v in AXES[:30:3]]
+    "vary": [f"{n}={v}" for n in ("noise", "hidden", "layers", "rate", "depth", "views",
+        "world") for v in AXES[:30:3]]
     + ["hidden=1e12", "hidden=1000000000", "layers=1000000000", "nuisance=1000000000", "rate=1e30", "seed=1"],
-    "label": ["cross=[red]", "cross=$x$", "cross=\\", "untrained=", "=x", "missing=x", "cross=" + LONG, "cross=é😀"],
+    "label": ["cross=[red]", "cross=$x$", "cross=\\", "untrained=", "=x", "missing=x", "cross=" + LONG,
+        "cross=é😀"],
     "at": PAIRS,
     "term": ["redundant", "synergy", "unique1", "nuisance:1", "[red]", "total"],
     "readout": ["z1", "z12", "z3", "[red]"],
-    "kind": ["capture", "profile", "leakage", "tradeoff", "learning", "decomposition", "readability", "oracle", "known-answers",
+    "kind": ["capture", "profile", "leakage", "tradeoff", "learning", "decomposition", "readability",
+        "oracle", "known-answers",
              "objectives", "generators", "gates", "measures", "[red]"],
     "format_": ["pdf", "svg", "png", "csv", "json", "parquet", "latex", "markdown", "gif", "[red]"],
     "venue": ["neurips", "icml-column", "[red]"],
@@ -120,6 +146,17 @@ BY_NAME = {
 BY_METAVAR = {"AXIS": AXES, "NAME": STUDIES}
 BY_TYPE = {"int": INTEGERS, "float": FLOATS, "path": PATHS}
 
+# How often a command is drawn; those whose valid requests take long are rare.
+WEIGHTS = {
+    "sweep": 5,
+    "decompose": 4,
+    "truth": 3,
+    "generate": 2,
+    "study": 0.7,
+    "readability": 0.15,
+    "bench": 0.5,
+}
+
 # Options that keep a request small, replaced where the request draws the option itself.
 SMALL = {
     ("sweep",): {"objective": "untrained", "seeds": "1", "steps": "2", "batch": "16", "probes": "quick"},
@@ -131,7 +168,8 @@ SMALL = {
 }
 # Real trainings draw no size or effort: a valid one may take days.
 REAL = {
-    "objective", "generator", "out", "save", "retry_failed", "fail_fast", "as_json", "views", "zipped", "optimizer",
+    "objective", "generator", "out", "save", "retry_failed", "fail_fast", "as_json", "views", "zipped",
+    "optimizer",
     "schedule", "weight_decay", "clip", "device",
 }  # fmt: skip
 ARGUMENTS = {
@@ -183,18 +221,7 @@ def draw_value(words, parameter, draw):
 
 def draw_request(draw, found):
     """Return the arguments of one request, and the words that its refusal may name."""
-    weights = [
-        {
-            "sweep": 5,
-            "decompose": 4,
-            "truth": 3,
-            "generate": 2,
-            "study": 0.7,
-            "readability": 0.2,
-            "bench": 0.5,
-        }.get(w[0], 1.5)
-        for w in found
-    ]
+    weights = [WEIGHTS.get(w[0], 1.5) for w in found]
     words, command = draw.choices([*found.items()], weights)[0]
     small = dict(SMALL.get(words, {}))
     options = [p for p in command.params if p.param_type_name == "option" and p.name != "help"]

@@ -18,11 +18,12 @@ class Mine(torch.nn.Module):
         return self.encoders[0](batch.x1).square().mean()
 """
 SWEEP = "sweep --unique 0,1 --objective untrained --seeds 2 --steps 2 --batch 16 --probes quick"
+READABILITY = "readability --objective untrained --seeds 1 --steps 1 --probes quick --sigma 0,1"
 # Sweeps whose folders the requests read, by folder; the second has markup in all of its names.
 SWEPT = {
     "done": [*SWEEP.split(), "--objective", "cross", "--track", "2"],
     "odd[red]$x$": [*SWEEP.split(), "--objective", "odd[red]$x$.py:Mine(x='[/]$x$ é')"],
-    "readable": "readability --objective untrained --seeds 1 --steps 1 --probes quick --sigma 0,1".split(),
+    "readable": READABILITY.split(),
 }
 TINY = """
 title = "[red]A tiny study[/] $x$"
@@ -92,7 +93,9 @@ def _texts(folder):
         "\udcff.csv": xor,
         "markup.csv": "x1,x2,y,p\n[red],[/],$x$,0.5\n[bold]b[/bold],\\,é,0.5\n",
         "three.csv": "\n".join(["x1,x2,x3,y,p", *parity]),
-        "rows.csv": "x1,x2,y,group\n" + "".join(f"{i % 2},{i // 2 % 2},{i % 2 ^ i // 2 % 2},{i // 8}\n" for i in range(40)),
+        "rows.csv": "\n".join(
+            ["x1,x2,y,group", *(f"{i % 2},{i // 2 % 2},{i % 2 ^ i // 2 % 2},{i // 8}" for i in range(40))]
+        ),
         "counts.csv": "x1,x2,y,count\n0,0,0,10\n1,1,1,10\n",
         "cov.csv": "1,0.5,0.5\n0.5,1,0.5\n0.5,0.5,1\n",
         "x.json": "[[[0.5, 0], [0, 0]], [[0, 0], [0, 0.5]]]",

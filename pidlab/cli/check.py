@@ -1,6 +1,7 @@
 """`pidlab check`: contract and profile of an objective."""
 
 import json
+import math
 from typing import Annotated, Any
 
 import typer
@@ -38,6 +39,8 @@ def check(
     from pidlab.generators import load_generator
     from pidlab.objectives import load_objective
 
+    if budget is not None and not 0 < budget < math.inf:
+        raise InvalidRequest(f"--budget {budget}: must be a finite number of seconds above 0")
     notes = console(stderr=True)
     world = load_generator(generator) if generator else None
     findings, make = [], None

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -56,6 +57,29 @@ def console(*, stderr: bool = False) -> "Console":
     from rich.console import Console
 
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
+@contextmanager
+def heartbeat(what: str, seconds: float = 20.0) -> Generator[None]:
+    """Print a line on stderr at regular intervals while the block runs.
+
+    Args:
+        what: Start of the line.
+        seconds: Interval between lines.
+    """
+    done, start = threading.Event(), time.monotonic()
+
+    def report() -> None:
+        while not done.wait(seconds):
+            print_error(f"{what}: running for {time.monotonic() - start:.0f} s")
+
+    thread = threading.Thread(target=report, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 class Terminated(KeyboardInterrupt):

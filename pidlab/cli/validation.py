@@ -54,6 +54,7 @@ def known_answers(
 
     from pidlab import defaults
     from pidlab.errors import InvalidRequest, nearest
+    from pidlab.io import check_memory
     from pidlab.sweeps.provenance import environment_record
     from pidlab.validation.examination import EXAMS, coverage, examine, invariances
     from pidlab.validation.known_cases import KNOWN
@@ -67,6 +68,10 @@ def known_answers(
             raise InvalidRequest(f"unknown case {name!r}: {nearest(name, KNOWN)}")
     if replicates < 2:
         raise InvalidRequest(f"--replicates {replicates}: must be at least 2")
+    # The three numbers of every interval, and a copy of them.
+    check_memory(f"--replicates {replicates}", 2 * 3 * 8 * replicates)
+    if seed < 0:
+        raise InvalidRequest(f"--seed {seed}: must be at least 0")
     out = out or Path("figures/examination")
     out.mkdir(parents=True, exist_ok=True)
     for name in parts:

@@ -1,12 +1,13 @@
 """Texts of users in a terminal: markup, emoji codes, control characters and long lines."""
 
 import io
+import time
 
 import pytest
 from rich.console import Console
 from rich.table import Table
 
-from pidlab.cli.terminal import console, print_error
+from pidlab.cli.terminal import console, heartbeat, print_error
 from pidlab.sweeps import progress
 
 NAME = "[red]a[/] :heart: $x$ [/nothing]"
@@ -60,3 +61,13 @@ def test_an_error_is_one_line_without_control_characters(capsys, message, line):
 def test_a_very_long_error_is_cut(capsys):
     print_error("error: " + "x" * 100_000)
     assert len(capsys.readouterr().err) < 1100
+
+
+def test_a_long_command_prints_a_line_from_time_to_time(capsys):
+    with heartbeat("estimate", seconds=0.02):
+        time.sleep(0.2)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) >= 2
+    assert set(lines) == {"estimate: running for 0 s"}
+    time.sleep(0.05)
+    assert capsys.readouterr().err == ""
