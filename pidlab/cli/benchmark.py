@@ -9,6 +9,7 @@ import typer
 from pidlab import defaults
 from pidlab.cli.options import AsJson
 from pidlab.cli.terminal import console
+from pidlab.defaults import Training
 from pidlab.errors import InvalidRequest, reason
 from pidlab.io import check_memory
 
@@ -37,6 +38,7 @@ def bench(
         return
     from pidlab.bench import compare, matrix_rate, probing, sampling_ms, sampling_ratio
 
+    Training(steps=steps)  # refuses an impossible number before anything is timed
     runs = defaults.RANGE_POINTS * defaults.SEEDS
     # Two copies of the losses of every step and run, in float32.
     check_memory(f"--steps {steps}", 4 * 2 * steps * runs)

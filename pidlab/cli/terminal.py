@@ -60,7 +60,7 @@ def console(*, stderr: bool = False) -> "Console":
 
 
 @contextmanager
-def heartbeat(what: str, seconds: float = 20.0) -> Generator[None]:
+def heartbeat(what: str, seconds: float = 25.0) -> Generator[None]:
     """Print a line on stderr at regular intervals while the block runs.
 
     Args:
