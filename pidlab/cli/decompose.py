@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -18,10 +18,6 @@ from pidlab.cli.options import AsJson
 from pidlab.cli.terminal import bits, console
 from pidlab.decomposition import Decomposition
 from pidlab.errors import InvalidRequest, nearest
-
-if TYPE_CHECKING:
-    pass
-
 
 # Larger distributions are decomposed by the selected measure only, because maximum-entropy laws are slow.
 MOST_CELLS_OF_ALL_MEASURES = 4096

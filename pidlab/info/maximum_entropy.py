@@ -72,7 +72,7 @@ def _marginal_map(shape: tuple[int, ...], kept: Sequence[Axes]) -> csr_array:
     blocks = []
     for axes in kept:
         sizes = tuple(shape[axis] for axis in axes)
-        row = np.ravel_multi_index(tuple(cell[axis] for axis in axes), sizes)
+        row = np.asarray(np.ravel_multi_index(tuple(cell[axis] for axis in axes), sizes))
         ones, column = np.ones(row.size), np.arange(row.size)
         blocks.append(csr_array((ones, (row, column)), shape=(math.prod(sizes), row.size)))
     return csr_array(vstack(blocks))
