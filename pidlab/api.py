@@ -200,14 +200,14 @@ def load_results(*folders: FolderPath | Sequence[FolderPath]) -> "Results":
         >>> import pidlab
         >>> pidlab.load_results("runs/unique").to_markdown()  # doctest: +SKIP
     """
-    from pidlab.results.folder import read_results
+    from pidlab.results.folder import read_sweep
 
     paths: list[Path] = []
     for given in folders:
         paths += map(Path, [given] if isinstance(given, str | PathLike) else given)
     if not paths:
         raise InvalidRequest("load_results(): no folder; give at least one folder of a sweep")
-    return Results([read_results(path) for path in paths])
+    return Results([read_sweep(path) for path in paths])
 
 
 class Results:

@@ -12,12 +12,13 @@ import pandas as pd
 from pidlab import defaults
 from pidlab.errors import InvalidRequest
 from pidlab.io import refuse_special
+from pidlab.results.record import check_record
 from pidlab.results.tables import notebook
 
 TABLE, RECORD = "results.csv", "provenance.json"
-# Columns that every table has, and those of them that hold numbers.
-NUMBERS = ("seed", "truth", "captured")
-COLUMNS = ("objective", "readout", "term", "quantity", "probe", "headline", *NUMBERS)
+# Columns of the table of a sweep, and those of them that hold numbers.
+NUMBERS, HEADLINE = ("seed", "truth", "captured"), "headline"
+COLUMNS = ("objective", "readout", "term", "quantity", "probe", HEADLINE, *NUMBERS)
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ def read_results(directory: Path) -> Results:
         refuse_special(path)
         # Older versions wrote `converged` as 1.0 and 0.0, which the dtype "boolean" reads as well.
         table = pd.read_csv(path, dtype={"run": str, "converged": "boolean"})
-        _check_columns(table)
+        check_record(record)
+        _check_rows(table, record)
         version = record["result_version"]
         results = Results(table, record, directory)
         _ = results.axis_groups  # raises KeyError for an incomplete record
@@ -104,18 +106,41 @@ def read_results(directory: Path) -> Results:
     return results
 
 
-def _check_columns(table: pd.DataFrame) -> None:
-    """Check that a table has the columns that figures and tables read.
+def read_sweep(directory: Path) -> Results:
+    """Read the folder of a sweep, whose table figures are drawn from.
+
+    Args:
+        directory: Folder with provenance.json and results.csv or results.csv.gz.
+
+    Returns:
+        The results.
 
     Raises:
-        ValueError: If a column is missing, or a column of numbers holds text.
+        InvalidRequest: As `read_results`, and if the table lacks a column, or a column has another type.
     """
+    results = read_results(directory)
+    table = results.table
     for name in COLUMNS:
         if name not in table:
-            raise ValueError(f"{TABLE} has no column {name}")
-    for name in NUMBERS:
-        if len(table) and not pd.api.types.is_numeric_dtype(table[name]):
-            raise ValueError(f"{TABLE}: the column {name} holds text")
+            raise InvalidRequest(f"{directory}: {TABLE} has no column {name}; rerun the command of the sweep")
+        is_valid = pd.api.types.is_bool_dtype if name == HEADLINE else pd.api.types.is_numeric_dtype
+        if len(table) and name in (HEADLINE, *NUMBERS) and not is_valid(table[name]):
+            raise InvalidRequest(
+                f"{directory}: the column {name} of {TABLE} has values of another type; rerun the command of "
+                "the sweep to write it again"
+            )
+    return results
+
+
+def _check_rows(table: pd.DataFrame, record: dict[str, Any]) -> None:
+    """Check that no row was deleted or added since the table was written.
+
+    Raises:
+        ValueError: If the number of rows is not that of the record.
+    """
+    written = record.get("rows")  # older records do not have it
+    if written is not None and len(table) != written:
+        raise ValueError(f"{TABLE} has {len(table)} rows, but {written} were written")
 
 
 def merge_results(results: Sequence[Results]) -> pd.DataFrame:
