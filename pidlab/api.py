@@ -234,17 +234,8 @@ class Results:
     def table(self) -> "pd.DataFrame":
         """The rows of results.csv, one per (run, readout, target, probe), in bits."""
         from pidlab.results.folder import merge_results
-        from pidlab.results.means import FIXED
 
-        table = merge_results(self._parts)
-        missing = [name for name in FIXED if name != "step" and name not in table]
-        if missing:
-            where = ", ".join(map(str, self.folders))
-            raise InvalidRequest(
-                f"{where}: not the table of a sweep (no column {', '.join(missing)}); give a folder that "
-                "`pidlab sweep` wrote"
-            )
-        return table
+        return merge_results(self._parts)
 
     @property
     def axis_groups(self) -> list[list[str]]:

@@ -12,13 +12,13 @@ import pandas as pd
 from pidlab import defaults
 from pidlab.errors import InvalidRequest
 from pidlab.io import refuse_special
+from pidlab.results.means import READING, RUN
 from pidlab.results.record import check_record
 from pidlab.results.tables import notebook
 
 TABLE, RECORD = "results.csv", "provenance.json"
-# Columns of the table of a sweep, and those of them that hold numbers.
+# Columns that hold numbers, and the one that marks the probe whose value is reported.
 NUMBERS, HEADLINE = ("seed", "truth", "captured"), "headline"
-COLUMNS = ("objective", "readout", "term", "quantity", "probe", HEADLINE, *NUMBERS)
 
 
 @dataclass(frozen=True)
@@ -120,11 +120,15 @@ def read_sweep(directory: Path) -> Results:
     """
     results = read_results(directory)
     table = results.table
-    for name in COLUMNS:
-        if name not in table:
-            raise InvalidRequest(f"{directory}: {TABLE} has no column {name}; rerun the command of the sweep")
+    missing = [name for name in (*RUN, *READING) if name not in table]
+    if missing:
+        raise InvalidRequest(
+            f"{directory}: not the table of a sweep (no column {', '.join(missing)}); give a folder that "
+            "`pidlab sweep` wrote"
+        )
+    for name in (*NUMBERS, HEADLINE) if len(table) else ():
         is_valid = pd.api.types.is_bool_dtype if name == HEADLINE else pd.api.types.is_numeric_dtype
-        if len(table) and name in (HEADLINE, *NUMBERS) and not is_valid(table[name]):
+        if not is_valid(table[name]):
             raise InvalidRequest(
                 f"{directory}: the column {name} of {TABLE} has values of another type; rerun the command of "
                 "the sweep to write it again"

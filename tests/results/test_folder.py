@@ -119,7 +119,7 @@ def test_an_empty_list_of_results_is_refused():
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (lambda rows: rows.drop(columns="probe"), "has no column probe"),
+        (lambda rows: rows.drop(columns="probe"), "not the table of a sweep .no column probe"),
         (
             lambda rows: rows.assign(captured="much"),
             "the column captured of results.csv has values of",
