@@ -201,14 +201,14 @@ def load_results(*folders: FolderPath | Sequence[FolderPath]) -> "Results":
         >>> import pidlab
         >>> pidlab.load_results("runs/unique").to_markdown()  # doctest: +SKIP
     """
-    from pidlab.results.folder import read_results
+    from pidlab.results.folder import read_sweep
 
     paths: list[Path] = []
     for given in folders:
         paths += map(Path, [given] if isinstance(given, str | PathLike) else given)
     if not paths:
         raise InvalidRequest("load_results(): no folder; give at least one folder of a sweep")
-    return Results([read_results(path) for path in paths])
+    return Results([read_sweep(path) for path in paths])
 
 
 class Results:
@@ -235,17 +235,8 @@ class Results:
     def table(self) -> "pd.DataFrame":
         """The rows of results.csv, one per (run, readout, target, probe), in bits."""
         from pidlab.results.folder import merge_results
-        from pidlab.results.means import FIXED
 
-        table = merge_results(self._parts)
-        missing = [name for name in FIXED if name != "step" and name not in table]
-        if missing:
-            where = ", ".join(map(str, self.folders))
-            raise InvalidRequest(
-                f"{where}: not the table of a sweep (no column {', '.join(missing)}); give a folder that "
-                "`pidlab sweep` wrote"
-            )
-        return table
+        return merge_results(self._parts)
 
     @property
     def axis_groups(self) -> list[list[str]]:

@@ -21,6 +21,8 @@ POLICIES = ("noise", "task", "generic")
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("constant", "cosine")
+# More layers take minutes to build, and no signal passes through so many without skip connections.
+MOST_LAYERS = 1000
 # Settings that are not part of the key of a run at their default: stored runs are older than them.
 ADDED_SETTINGS = ("optimizer", "weight_decay", "schedule", "warmup", "clip")
 
@@ -70,6 +72,8 @@ class Training:
                 continue
             if not isinstance(value, (int, float)) or value != value or value < least or value % 1:
                 raise InvalidRequest(f"{name} = {value!r}: expected a whole number, {least} or more")
+            if name == "layers" and value > MOST_LAYERS:
+                raise InvalidRequest(f"layers = {value!r}: expected at most {MOST_LAYERS}")
             object.__setattr__(self, name, int(value))
         if not isinstance(self.rate, (int, float)) or not 0 < self.rate < float("inf"):
             raise InvalidRequest(f"rate = {self.rate!r}: expected a finite number above 0")

@@ -87,6 +87,16 @@ def _plain(name: str) -> str:
     return name.lower().replace("_", "").replace("-", "").replace(" ", "")
 
 
+def printable(text: str) -> str:
+    r"""Escape characters that a terminal cannot show or would interpret, and line breaks.
+
+    Example:
+        >>> printable("a\x1b[31m")
+        'a\\x1b[31m'
+    """
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def shorten(value: object, most: int = 80) -> str:
     """Return the text of a value for a message, with the middle of a long text omitted.
 

@@ -1,8 +1,10 @@
 """Safe writing of results (writable folders, atomic files, locks), and time and memory of a process."""
 
 import ctypes
+import errno
 import math
 import os
+import stat
 import sys
 import tempfile
 import time
@@ -53,6 +55,30 @@ def ensure_writable(directory: Path) -> Path:
     return directory
 
 
+def refuse_special(path: Path) -> None:
+    """Raise an error for a pipe, a device or a socket.
+
+    Reading one may wait forever or never end, and replacing one destroys it.
+
+    Args:
+        path: A path, which need not exist.
+
+    Raises:
+        OSError: If the path, or the target of a link, exists and is neither a file nor a folder.
+
+    Example:
+        >>> refuse_special(Path(os.devnull))
+        Traceback (most recent call last):
+        OSError: [Errno 22] not a regular file: '/dev/null'
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
 @contextmanager
 def atomic_write(path: Path, mode: str = "w") -> Generator[IO[Any]]:
     """Open a temporary file that replaces `path` when the block ends without an exception.
@@ -96,6 +122,7 @@ def atomic_path(path: Path) -> Generator[Path]:
         >>> path.read_text()
         'done'
     """
+    refuse_special(path)  # root could replace /dev/null
     # Cut, because the name of a file has at most 255 bytes.
     partial = path.with_name(f".{path.stem[:100]}.partial{path.suffix}")
     try:

@@ -1,6 +1,7 @@
 """Sweeps and their results from Python."""
 
 import inspect
+import json
 import subprocess
 import sys
 
@@ -136,7 +137,8 @@ def test_invalid_uses_of_results_are_explained(results, use, message):
 
 def test_a_table_that_is_not_a_sweeps_is_refused(results, tmp_path):
     (folder,) = results.folders
-    (tmp_path / "provenance.json").write_bytes((folder / "provenance.json").read_bytes())
+    record = json.loads((folder / "provenance.json").read_text())
+    (tmp_path / "provenance.json").write_text(json.dumps(record | {"rows": 1}))
     (tmp_path / "results.csv").write_text("a,b\n1,2\n")
     with pytest.raises(InvalidRequest, match="not the table of a sweep"):
         _ = pidlab.load_results(tmp_path).table

@@ -8,7 +8,10 @@ import typer
 
 from pidlab import defaults
 from pidlab.cli.options import AsJson
+from pidlab.cli.terminal import console
+from pidlab.defaults import Training
 from pidlab.errors import InvalidRequest, reason
+from pidlab.io import check_memory
 
 
 def bench(
@@ -35,6 +38,10 @@ def bench(
         return
     from pidlab.bench import compare, matrix_rate, memory_rate, probing, sampling_ms, sampling_ratio
 
+    Training(steps=steps)  # refuses an impossible number before anything is timed
+    runs = defaults.RANGE_POINTS * defaults.SEEDS
+    # Two copies of the losses of every step and run, in float32.
+    check_memory(f"--steps {steps}", 4 * 2 * steps * runs)
     objectives = objective or [name for name in defaults.OBJECTIVES if name != "untrained"]
     rate, memory, sampling, factorcl = matrix_rate(), memory_rate(), sampling_ms(), sampling_ratio()
     rows, failed = [], False
@@ -62,7 +69,6 @@ def bench(
         }
         typer.echo(json.dumps(document, indent=2))
         raise typer.Exit(1 if failed else 0)
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(
@@ -101,7 +107,7 @@ def bench(
         )
     table.add_section()
     table.add_row("sum", f"{cohort:.3f}", "", f"{single:.3f}", f"{single / cohort:.2f}x")
-    Console().print(table)
+    console().print(table)
     typer.echo(f"growth: ms of a cohort of {', '.join(map(str, rows[0]['growth']))} members")
     for row in probes:
         typer.echo(
@@ -129,7 +135,6 @@ def _solvers(as_json: bool) -> None:
         ]
         typer.echo(json.dumps({"solvers": solvers, "dit_errors": wrong}, indent=2))
         return
-    from rich.console import Console
     from rich.table import Table
 
     title = "BROJA, ms per pmf on one core; Clarabel is the solver part of cvxpy"
@@ -144,7 +149,7 @@ def _solvers(as_json: bool) -> None:
             f"{row.over_cvxpy:.0f}x, {row.over_clarabel:.0f}x",
             f"{row.gap:.0e}",
         )
-    Console().print(table)
+    console().print(table)
     for row in rows:
         typer.echo(f"{row.size} symbols: cvxpy + Clarabel differs by up to {row.difference:.0e} bits")
     for size, errors in wrong.items():

@@ -1,6 +1,7 @@
 """`pidlab check`: contract and profile of an objective."""
 
 import json
+import math
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
@@ -8,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from pidlab.cli.options import AsJson
+from pidlab.cli.terminal import console
 
 
 def check(
@@ -38,14 +40,16 @@ def check(
     The contract covers gradients, devices, randomness, vmap and loop. The profile compares captured bits per
     term with those of CLIP, FactorCL, CoMM, an untrained and a supervised network. Takes a minute.
     """
-    from rich.console import Console
+    from rich.text import Text
 
     from pidlab.check import Finding, contract, profile
     from pidlab.errors import InvalidRequest, reason
     from pidlab.generators import load_generator
     from pidlab.objectives import load_objective
 
-    notes = Console(stderr=True, highlight=False)
+    if budget is not None and not 0 < budget < math.inf:
+        raise InvalidRequest(f"--budget {budget}: must be a finite number of seconds above 0")
+    notes = console(stderr=True)
     world = load_generator(generator) if generator else None
     findings, make = [], None
     with notes.status("checking the contract"):
@@ -69,7 +73,7 @@ def check(
                     objective,
                     world,
                     budget=budget,
-                    on_objective=lambda name: status.update(f"training {name}"),
+                    on_objective=lambda name: status.update(Text(f"training {name}")),
                 )
         except InvalidRequest:
             raise
@@ -112,7 +116,6 @@ def _print_finding(finding: Any) -> None:
 
 
 def _print_profile(shown: Any, name: str) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(
@@ -128,14 +131,12 @@ def _print_profile(shown: Any, name: str) -> None:
         cells = shown.terms(other).values()
         texts = [f"{c['captured']:.2f} ±{c['high'] - c['captured']:.2f}" for c in cells]
         table.add_row(other, *texts, style="bold" if other == name else None)
-    Console().print(table)
+    console().print(table)
     typer.echo(f"{name} {shown.verdict}.")
 
 
 def _print_leaderboard(board: Any, name: str) -> None:
     """Print the share of each term by the best probe, one table per view policy and data."""
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     board = board[board["probe"] == "best"]
@@ -152,5 +153,5 @@ def _print_leaderboard(board: Any, name: str) -> None:
             by_term = cells.set_index("term")
             shares, halves = (by_term[column].reindex(terms) for column in ("share", "half_width"))
             texts = [f"{share:.2f} ±{half:.2f}" for share, half in zip(shares, halves, strict=True)]
-            table.add_row(escape(str(other)), *texts, style="bold" if other == name else None)
-        Console().print(table)
+            table.add_row(str(other), *texts, style="bold" if other == name else None)
+        console().print(table)

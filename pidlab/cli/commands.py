@@ -1,5 +1,6 @@
 """`pidlab`: the commands and their exit codes: 0 done, 1 some runs failed, 2 invalid request."""
 
+import sys
 from functools import partial
 from typing import Any
 
@@ -16,12 +17,16 @@ from pidlab.cli.plant import plant
 from pidlab.cli.results import export, plot, report, status, table
 from pidlab.cli.study import study
 from pidlab.cli.sweep import EPILOG, sweep
-from pidlab.cli.terminal import code_of, print_error
+from pidlab.cli.terminal import code_of, heartbeat, print_error
 from pidlab.cli.validation import known_answers, readability
 from pidlab.errors import InvalidRequest
 
 # typer bundles its own click; this is the base class of its errors about arguments.
 UsageError: Any = typer.BadParameter.__base__
+
+
+# The command that reports its own progress, and the one with a spinner where stderr is a terminal.
+SWEEP, SPINNER = "sweep", "check"
 
 
 class Commands(TyperGroup):
@@ -37,7 +42,10 @@ class Commands(TyperGroup):
 
 
 class Command(TyperCommand):
-    """A command that refuses an option that is given twice; typer would use the last value."""
+    """A command that refuses an option that is given twice, and shows that it runs.
+
+    typer would use the last value of the option.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments of the command."""
@@ -48,6 +56,14 @@ class Command(TyperCommand):
                 if takes_one and order.count(option) > 1:
                     raise InvalidRequest(f"{option.opts[0]} is given twice: give it once")
         return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; print a line from time to time unless the command itself does."""
+        has_progress = self.name == SWEEP and not ctx.params.get("dry_run")
+        if has_progress or (self.name == SPINNER and sys.stderr.isatty()):
+            return super().invoke(ctx)
+        with heartbeat(str(self.name)):
+            return super().invoke(ctx)
 
 
 app = typer.Typer(

@@ -21,7 +21,7 @@ from pidlab.cli.options import (
     Unique2,
     term_axes,
 )
-from pidlab.cli.terminal import bits
+from pidlab.cli.terminal import bits, console
 from pidlab.decomposition import Decomposition
 from pidlab.errors import InvalidRequest
 from pidlab.io import atomic_path, atomic_write, check_memory
@@ -73,19 +73,16 @@ def truth(
         if note:
             typer.echo(note, err=True)
         return
-    from rich.console import Console
-
-    console = Console()
-    console.print(_target_table(made))
+    screen = console()
+    screen.print(_target_table(made))
     if not isinstance(made.truth, Decomposition):
-        console.print(
+        screen.print(
             f"{made.truth.total:.6g} bits in all; a column per set of modalities, its I(set;T)",
-            highlight=False,
         )
         return
-    console.print(_truth_table(made.truth, solved, made.bounds))
+    screen.print(_truth_table(made.truth, solved, made.bounds))
     if note:
-        console.print(note, highlight=False)
+        screen.print(note)
 
 
 def _solve(made: "Generator") -> tuple[Decomposition | None, str]:

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -15,13 +15,9 @@ from pidlab.cli.decomposition_tables import (
     terms_table,
 )
 from pidlab.cli.options import AsJson
-from pidlab.cli.terminal import bits
+from pidlab.cli.terminal import bits, console
 from pidlab.decomposition import Decomposition
 from pidlab.errors import InvalidRequest, nearest
-
-if TYPE_CHECKING:
-    pass
-
 
 # Larger distributions are decomposed by the selected measure only, because maximum-entropy laws are slow.
 MOST_CELLS_OF_ALL_MEASURES = 4096
@@ -68,8 +64,8 @@ def decompose(
         int,
         typer.Option(
             metavar="K",
-            help="Number of sources. For 3 or 4: redundancy and union information only; measures imin, mmi, "
-            "sx, gk; columns x1,x2,x3,y,p.",
+            help="Number of sources. For 3 or 4: redundancy and union information only; all measures but "
+            "dep, and broja without redundancy; columns x1,x2,x3,y,p.",
         ),
     ] = 2,
     pointwise: Annotated[
@@ -151,31 +147,25 @@ def _check_sources(sources: int, other: Any) -> None:
 
 def _sources(what: str, sources: int, measure: str, normalize: bool, as_json: bool) -> None:
     """Print the redundancy and the union information of more than two sources."""
-    from rich.console import Console
-
-    from pidlab.info.multisource import REDUNDANCIES, decompose_sources
+    from pidlab.info.multisource import check_measure, decompose_sources
     from pidlab.info.pmf_files import read_pmf
 
-    if measure not in REDUNDANCIES:
-        raise InvalidRequest(
-            f"--measure {measure}: not available for more than two sources; use {', '.join(REDUNDANCIES)}"
-        )
+    check_measure(measure)
     found = decompose_sources(read_pmf(what, normalize, sources=sources).values, measure)
     if as_json:
         typer.echo(json.dumps(found | {"measure": measure}, indent=2))
         return
-    table = plain_table(f"{measure}, {sources} sources")
+    gap = found.pop("gap")
+    table = plain_table(f"{measure}, {sources} sources" + (f", gap {gap:.1e}" if gap else ""))
     table.add_column("information")
     table.add_column("bits", justify="right")
     for name, value in found.items():
-        table.add_row(name, bits(value))
-    Console(highlight=False).print(table)
+        table.add_row(name, "not defined" if value is None else bits(value))
+    console().print(table)
 
 
 def _gaussian(what: str, sizes: str, samples: bool, plot: Path | None, as_json: bool) -> None:
     """Decompose a covariance or samples of jointly Gaussian variables."""
-    from rich.console import Console
-
     from pidlab.info import gaussian
     from pidlab.info.gaussian_samples import decompose_gaussian_samples, read_numbers
 
@@ -196,11 +186,11 @@ def _gaussian(what: str, sizes: str, samples: bool, plot: Path | None, as_json: 
     if as_json:
         typer.echo(json.dumps(estimates.to_dict() if estimates else result.to_dict(), indent=2))
         return
-    console = Console(highlight=False)
-    console.print(
+    screen = console()
+    screen.print(
         estimates_table("Gaussian broja", estimates) if estimates else terms_table("Gaussian broja", result)
     )
-    console.print(informations_table(result))
+    screen.print(informations_table(result))
 
 
 def _outcomes(local: dict[str, Any], symbols: Any) -> list[dict[str, Any]]:
@@ -285,7 +275,6 @@ def estimate(
 
 def _show_estimate(file: Path, rows: list[dict[str, Any]], n: int) -> None:
     """Print the rows as a table."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(
@@ -305,5 +294,5 @@ def _show_estimate(file: Path, rows: list[dict[str, Any]], n: int) -> None:
             "*" if row["headline"] else "",
             style="bold" if row["headline"] else "",
         )
-    Console().print(table)
+    console().print(table)
     typer.echo("Mean held-out log-ratio to the class frequencies: what the probes read, a lower bound.")

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from pidlab.cli.terminal import bits
+from pidlab.cli.terminal import bits, console
 from pidlab.decomposition import TERMS, Decomposition
 
 if TYPE_CHECKING:
@@ -11,41 +11,38 @@ if TYPE_CHECKING:
 
 def show_pointwise(measure: str, rows: list[dict[str, Any]]) -> None:
     """Print the terms of each outcome."""
-    from rich.console import Console
-
     table = plain_table(f"{measure}, each outcome")
     for column in rows[0]:
         table.add_column(column, justify="left" if column in ("x1", "x2", "y") else "right")
     for row in rows:
         table.add_row(*(bits(value) if isinstance(value, float) else value for value in row.values()))
-    Console(highlight=False).print(table)
+    console().print(table)
 
 
 def show_decomposition(
     what: str, pmf: "np.ndarray", by_measure: dict[str, Decomposition], estimates: Any
 ) -> None:
     """Print the tables of one decomposition."""
-    from rich.console import Console
-    from rich.markup import escape
+    from rich.text import Text
 
     from pidlab.info import entropy, gates
 
-    console = Console(highlight=False)
+    screen = console()
     measure, result = next(iter(by_measure.items()))
     sizes = " x ".join(map(str, pmf.shape))
     about = f": {gates()[what]}" if what in gates() else ""
-    console.print(f"[bold]{escape(what)}[/bold]{about}")
-    console.print(
+    screen.print(Text(what, style="bold") + about)
+    screen.print(
         f"I(X1,X2;Y) = {bits(result.total)} bits of H(Y) = {bits(entropy(pmf.sum((0, 1))))}; "
         f"{sizes} symbols of X1, X2, Y\n"
     )
     if estimates is None:
-        console.print(terms_table(measure, result))
+        screen.print(terms_table(measure, result))
     else:
-        console.print(estimates_table(measure, estimates))
-    console.print(informations_table(result))
+        screen.print(estimates_table(measure, estimates))
+    screen.print(informations_table(result))
     if len(by_measure) > 1:
-        console.print(measures_table(by_measure))
+        screen.print(measures_table(by_measure))
 
 
 def plain_table(title: str) -> Any:

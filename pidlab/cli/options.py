@@ -179,9 +179,9 @@ def values_of(pairs: list[str] | None, option: str = "--at") -> dict[str, str]:
 
 def read_together(directories: list[Path]) -> tuple["pd.DataFrame", list[list[str]]]:
     """Read several sweeps; return their rows and the groups of columns that change together."""
-    from pidlab.results.folder import merge_axis_groups, merge_results, read_results
+    from pidlab.results.folder import merge_axis_groups, merge_results, read_sweep
 
-    parts = [read_results(directory) for directory in directories]
+    parts = [read_sweep(directory) for directory in directories]
     return merge_results(parts), merge_axis_groups(parts)
 
 

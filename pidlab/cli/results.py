@@ -28,7 +28,7 @@ from pidlab.cli.options import (
     values_of,
 )
 from pidlab.errors import InvalidRequest, nearest
-from pidlab.io import atomic_write, write_independently
+from pidlab.io import atomic_write, refuse_special, write_independently
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -184,6 +184,7 @@ def _tables(
     for file in kind.files:
         path = directories[0] / file
         try:
+            refuse_special(path)
             tables[path.stem] = pd.read_csv(path)
         except FileNotFoundError:
             raise InvalidRequest(f"{path}: not found; this kind of figure is drawn from it") from None
@@ -254,14 +255,14 @@ def report(
 ) -> None:
     """Write report.html, a self-contained page about one or several finished sweeps."""
     from pidlab.report import write_report
-    from pidlab.results.folder import read_results
+    from pidlab.results.folder import read_sweep
     from pidlab.results.panels import select
 
     if out is None and len(directories) > 1:
         raise InvalidRequest(
             f"DIR: {len(directories)} folders have no common place for the page; choose one with --out DIR"
         )
-    labels, results = labels_of(label), [read_results(directory) for directory in directories]
+    labels, results = labels_of(label), [read_sweep(directory) for directory in directories]
     if order:
         results = [replace(sweep, table=select(sweep.table, order=order)) for sweep in results]
     folder = out or directories[0]

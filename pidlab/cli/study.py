@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from pidlab.cli.options import AsJson
-from pidlab.cli.terminal import code_of
+from pidlab.cli.terminal import code_of, console
 from pidlab.errors import InvalidRequest
 
 study = typer.Typer(
@@ -36,7 +36,6 @@ def list_(figures: FIGURES = Path("figures"), as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps(rows))
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None)
@@ -45,13 +44,13 @@ def list_(figures: FIGURES = Path("figures"), as_json: AsJson = False) -> None:
     for row in rows:
         counts = ", ".join(f"{count} {verdict}" for verdict, count in row["verdicts"].items())
         table.add_row(row["name"], row["status"], counts, row["title"])
-    console = Console()
-    console.print(table)
+    screen = console()
+    screen.print(table)
     for row in rows:
         for claim in row["unmet"]:
             finding = f": {claim['finding']}" if claim["finding"] else ""
             line = f"{row['name']}: {claim['verdict']}: {claim['claim']}{finding}"
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+            screen.print(line, soft_wrap=True)
 
 
 @study.command()

@@ -27,7 +27,7 @@ from pidlab.cli.options import (
     term_axes,
     vary_axes,
 )
-from pidlab.cli.terminal import code_of
+from pidlab.cli.terminal import code_of, console
 from pidlab.defaults import QUICK, Training, meaning
 
 if TYPE_CHECKING:
@@ -315,21 +315,16 @@ def _print_plan(request: "Request", engine: "Engine", as_json: bool) -> None:
 
 def print_captured(result: "SweepResult") -> None:
     """Print captured bits at up to three points, and the names of the sweep's files."""
-    from rich.console import Console
-
-    console = Console()
+    screen = console()
     if len(result.shown):
-        console.print(_captured_table(result))
+        screen.print(_captured_table(result))
     failed = f"; {len(result.failures)} runs failed" if result.failures else ""
-    console.print(
-        f"{result.runs} runs{failed}. Files in {result.directory}:", highlight=False, soft_wrap=True
-    )
+    screen.print(f"{result.runs} runs{failed}. Files in {result.directory}:", soft_wrap=True)
     files = "  report.html   captured.pdf .svg .png   results.csv   provenance.json   results.sqlite"
-    console.print(files, highlight=False, soft_wrap=True)
+    screen.print(files, soft_wrap=True)
 
 
 def _captured_table(result: "SweepResult") -> "Table":
-    from rich.markup import escape
     from rich.table import Table
 
     from pidlab.results.formatting import format_interval
@@ -360,14 +355,13 @@ def _captured_table(result: "SweepResult") -> "Table":
                 truths = [cell or "unknown" * known for cell, known in zip(cells, is_measured, strict=True)]
                 table.add_row(*map(_value, point.values()), row.label, *truths, style="bold")
             else:
-                table.add_row(*("" for _ in point), escape(row.objective), *cells)
+                table.add_row(*("" for _ in point), row.objective, *cells)
         table.add_section()
     return table
 
 
 def _value(value: Any) -> str:
-    from rich.markup import escape
 
     from pidlab.results.formatting import format_value
 
-    return escape(format_value(value))
+    return format_value(value)

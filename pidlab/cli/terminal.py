@@ -5,9 +5,15 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from pidlab.errors import MOST_CHARACTERS, printable, shorten
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def bits(value: Any) -> str:
@@ -24,9 +30,13 @@ def set_up_streams() -> None:
 
 
 def print_error(message: str) -> None:
-    """Print a message as one line on stderr; a closed or full stderr is ignored."""
+    """Print a message as one line on stderr; a closed or full stderr is ignored.
+
+    Control characters are escaped, because they could change the terminal, and a very long line is cut.
+    """
+    line = shorten(printable(" ".join(message.split("\n"))), MOST_CHARACTERS)
     with contextlib.suppress(OSError, AttributeError, ValueError):
-        print(" ".join(message.split()), file=sys.stderr, flush=True)
+        print(line, file=sys.stderr, flush=True)
 
 
 def close_streams() -> None:
@@ -37,6 +47,39 @@ def close_streams() -> None:
         except (OSError, ValueError, AttributeError):
             with contextlib.suppress(OSError, ValueError, AttributeError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def console(*, stderr: bool = False) -> "Console":
+    """Return a console that prints texts as they are.
+
+    Names of objectives, files and symbols may contain ``[red]`` or ``:heart:``, which rich would interpret.
+    """
+    from rich.console import Console
+
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
+@contextmanager
+def heartbeat(what: str, seconds: float = 25.0) -> Generator[None]:
+    """Print a line on stderr at regular intervals while the block runs.
+
+    Args:
+        what: Start of the line.
+        seconds: Interval between lines.
+    """
+    done, start = threading.Event(), time.monotonic()
+
+    def report() -> None:
+        while not done.wait(seconds):
+            print_error(f"{what}: running for {time.monotonic() - start:.0f} s")
+
+    thread = threading.Thread(target=report, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 class Terminated(KeyboardInterrupt):

@@ -62,6 +62,7 @@ def known_answers(
 
     from pidlab import defaults
     from pidlab.errors import InvalidRequest, nearest
+    from pidlab.io import check_memory
     from pidlab.sweeps.provenance import environment_record
     from pidlab.validation.examination import EXAMS, coverage, examine, invariances
     from pidlab.validation.known_cases import KNOWN
@@ -79,6 +80,10 @@ def known_answers(
     if workers is not None and workers < 1:
         raise InvalidRequest(f"--workers {workers}: must be at least 1")
     count = available_cores() if workers is None else workers
+    # The three numbers of every interval, and a copy of them.
+    check_memory(f"--replicates {replicates}", 2 * 3 * 8 * replicates)
+    if seed < 0:
+        raise InvalidRequest(f"--seed {seed}: must be at least 0")
     out = out or Path("figures/examination")
     out.mkdir(parents=True, exist_ok=True)
     for name in parts:

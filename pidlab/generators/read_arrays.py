@@ -14,7 +14,7 @@ from jaxtyping import Float, Int, Shaped
 
 from pidlab.encoders import SmallCNN
 from pidlab.errors import InvalidRequest, shorten
-from pidlab.io import check_memory
+from pidlab.io import check_memory, refuse_special
 
 # A label with more classes is a continuous variable or an index of rows.
 MOST_CLASSES = 2**14
@@ -75,6 +75,7 @@ def read_arrays(path: Path, names: Sequence[str], optional: Sequence[str] = ()) 
                 f"cannot read {path}: its name ends in {path.suffix or 'no suffix'}; "
                 f"expected {', '.join(readers)}, or a folder of .npy files"
             )
+        refuse_special(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # readers warn of versions and of mixed columns
             arrays = {name: np.asarray(array) for name, array in reader(path, wanted).items()}

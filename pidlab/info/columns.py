@@ -99,8 +99,7 @@ def _check_header(path: Path, header: Sequence[str], names: Sequence[str]) -> No
     if missing:
         present = f"it has {', '.join(header)}" if header else "it is empty"
         raise InvalidRequest(
-            f"{path}: no column {' or '.join(missing)} ({present}); "
-            f"name the columns {','.join(names)} or use --columns"
+            f"{path}: no column {' or '.join(missing)} ({present}); name the columns {','.join(names)}"
         )
     repeated = [name for name in names if header.count(name) > 1]
     if repeated:

@@ -1,5 +1,7 @@
-"""The maximum-entropy law with the pairwise marginals of a distribution."""
+"""The maximum-entropy law with given marginals of a distribution."""
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,33 +19,39 @@ ROUNDING = 1e-11  # sum of the errors of all marginals that is due to rounding
 NEGLIGIBLE = 1e-18
 
 
-def pairwise_maximum_entropy(
-    pmf: Float[np.ndarray, "n1 n2 ny"],
-) -> tuple[Float[np.ndarray, "n1 n2 ny"], float]:
-    """Compute the law q of maximum entropy that shares all three pairwise marginals with ``pmf``.
+# Axes of a marginal that is kept.
+Axes = tuple[int, ...]
+PAIRS: tuple[Axes, ...] = ((0, 1), (0, 2), (1, 2))
 
-    q = exp(a(x1,x2) + b(x1,y) + c(x2,y)) on the cells that the marginals allow (Darroch & Ratcliff 1972).
-    A linear program finds these cells, iterative proportional fitting starts and Newton's method on the
-    convex dual finishes.
+
+def maximum_entropy(
+    pmf: Float[np.ndarray, "..."], kept: Sequence[Axes] = PAIRS
+) -> tuple[Float[np.ndarray, "..."], float]:
+    """Compute the law q of maximum entropy that shares marginals with ``pmf``, by default all three pairs.
+
+    q = exp(a(x1,x2) + b(x1,y) + c(x2,y)), with one function for each marginal, on the cells that the
+    marginals allow (Darroch & Ratcliff 1972). A linear program finds these cells, iterative proportional
+    fitting starts and Newton's method on the convex dual finishes.
 
     Args:
-        pmf: Joint probabilities, shape (n1, n2, ny).
+        pmf: Joint probabilities, shape (n1, n2, ny), or any shape with ``kept``.
+        kept: Axes of each marginal that q shares with ``pmf``.
 
     Returns:
-        q, shape (n1, n2, ny), and its entropy gap -sum p log2 q - H(q) in bits. The first part is an upper
-        bound on the maximum entropy for every q of that form, so the gap is 0 at the solution. If q misses
-        the marginals, the gap includes the entropy that this may change.
+        q, of the shape of ``pmf``, and its entropy gap -sum p log2 q - H(q) in bits. The first part is an
+        upper bound on the maximum entropy for every q of that form, so the gap is 0 at the solution. If q
+        misses the marginals, the gap includes the entropy that this may change.
 
     Example:
         >>> from pidlab.info import gate
-        >>> q, gap = pairwise_maximum_entropy(gate("xor"))
+        >>> q, gap = maximum_entropy(gate("xor"))
         >>> q.round(6).tolist()[0][0], gap < 1e-9
         ([0.125, 0.125], True)
     """
     pmf = np.where(pmf < NEGLIGIBLE, 0.0, pmf)
-    faces = _marginal_map(pmf.shape)
+    faces = _marginal_map(pmf.shape, kept)
     allowed = _support(pmf, faces)
-    q = _fit(np.where(allowed, 1.0, 0.0), pmf, SWEEPS)
+    q = _fit(np.where(allowed, 1.0, 0.0), pmf, kept, SWEEPS)
     cells = np.flatnonzero(allowed)
     q_cells = _newton(q.ravel()[cells], faces[:, cells], faces @ pmf.ravel())
     q = np.zeros(pmf.size)
@@ -58,18 +66,19 @@ def pairwise_maximum_entropy(
     return q.reshape(pmf.shape), gap
 
 
-def _marginal_map(shape: tuple[int, ...]) -> csr_array:
-    """Return the 0/1 matrix that maps a flat pmf to its three stacked pairwise marginals."""
-    cell = np.indices(shape).reshape(3, -1)
+def _marginal_map(shape: tuple[int, ...], kept: Sequence[Axes]) -> csr_array:
+    """Return the 0/1 matrix that maps a flat pmf to its stacked marginals."""
+    cell = np.indices(shape).reshape(len(shape), -1)
     blocks = []
-    for a, b in ((0, 1), (0, 2), (1, 2)):
-        row = cell[a] * shape[b] + cell[b]
+    for axes in kept:
+        sizes = tuple(shape[axis] for axis in axes)
+        row = np.asarray(np.ravel_multi_index(tuple(cell[axis] for axis in axes), sizes))
         ones, column = np.ones(row.size), np.arange(row.size)
-        blocks.append(csr_array((ones, (row, column)), shape=(shape[a] * shape[b], row.size)))
+        blocks.append(csr_array((ones, (row, column)), shape=(math.prod(sizes), row.size)))
     return csr_array(vstack(blocks))
 
 
-def _support(pmf: Float[np.ndarray, "n1 n2 ny"], faces: csr_array) -> Bool[np.ndarray, "n1 n2 ny"]:
+def _support(pmf: Float[np.ndarray, "..."], faces: csr_array) -> Bool[np.ndarray, "..."]:
     """Find the cells to which some law with the marginals of ``pmf`` gives mass.
 
     These can be fewer than the cells with nonempty marginals: AND's marginals allow one law only. One linear
@@ -98,13 +107,15 @@ def _support(pmf: Float[np.ndarray, "n1 n2 ny"], faces: csr_array) -> Bool[np.nd
 
 
 def _fit(
-    q: Float[np.ndarray, "n1 n2 ny"], pmf: Float[np.ndarray, "n1 n2 ny"], sweeps: int
-) -> Float[np.ndarray, "n1 n2 ny"]:
-    """Scale `q` to each pairwise marginal of `pmf` in turn (Deming & Stephan 1940)."""
+    q: Float[np.ndarray, "..."], pmf: Float[np.ndarray, "..."], kept: Sequence[Axes], sweeps: int
+) -> Float[np.ndarray, "..."]:
+    """Scale `q` to each kept marginal of `pmf` in turn (Deming & Stephan 1940)."""
+    others = [tuple(set(range(pmf.ndim)) - set(axes)) for axes in kept]
     for _ in range(sweeps):
-        for axis in (2, 1, 0):
-            total = q.sum(axis, keepdims=True)
-            q = q * np.divide(pmf.sum(axis, keepdims=True), total, out=np.zeros_like(total), where=total > 0)
+        for summed in others:
+            total = q.sum(summed, keepdims=True)
+            wanted = pmf.sum(summed, keepdims=True)
+            q = q * np.divide(wanted, total, out=np.zeros_like(total), where=total > 0)
     return q
 
 

@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import connected_components
 from pidlab.decomposition import Decomposition
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.info.broja import broja
-from pidlab.info.maximum_entropy import pairwise_maximum_entropy
+from pidlab.info.maximum_entropy import maximum_entropy
 from pidlab.info.pmf import as_pmf, joint_information, mutual_information, source_informations
 from pidlab.info.pmf_files import load_pmf
 
@@ -97,7 +97,7 @@ def pointwise(pmf: Any, measure: str = "sx", *, normalize: bool = False) -> dict
     if law.ndim != 3:
         raise InvalidRequest(f"pmf of shape {law.shape}: pointwise terms need 3 axes (n1, n2, ny)")
     if measure == "ccs":
-        law, _ = pairwise_maximum_entropy(law)
+        law, _ = maximum_entropy(law)
     one, two, both = _local_informations(law)
     if measure == "sx":
         shared = np.where(law > 0, _shared_exclusions(law) / np.log(2.0), 0.0)
@@ -348,7 +348,7 @@ def _common_information(pmf: Float[np.ndarray, "n1 n2 ny"]) -> tuple[float, floa
 
 def _common_surprisal(pmf: Float[np.ndarray, "n1 n2 ny"]) -> tuple[float, float]:
     """Compute R of one pmf for `ccs`."""
-    q, gap = pairwise_maximum_entropy(pmf)
+    q, gap = maximum_entropy(pmf)
     terms = np.stack([*_local_informations(q), np.zeros_like(q)])
     terms[3] = terms[0] + terms[1] - terms[2]
     return float((q * terms[3])[_have_one_sign(terms) & (q > 0)].sum()), gap
@@ -375,6 +375,6 @@ def _dependency(pmf: Float[np.ndarray, "n1 n2 ny"]) -> tuple[float, float]:
     x1y, x2y = pmf.sum(1), pmf.sum(0)
     y = pmf.sum((0, 1))
     chain = x1y[:, None] * np.divide(x2y, y, out=np.zeros_like(x2y), where=y > 0)
-    q, gap = pairwise_maximum_entropy(pmf)
+    q, gap = maximum_entropy(pmf)
     least = min(float(joint_information(chain)), float(joint_information(q)))
     return max(0.0, float(mutual_information(x1y) + mutual_information(x2y)) - least), gap

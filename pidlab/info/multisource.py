@@ -1,7 +1,7 @@
 """Redundancy and union information of more than two sources."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -10,14 +10,14 @@ from jaxtyping import Float
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from pidlab.errors import InvalidRequest, nearest
+from pidlab.errors import InvalidRequest, nearest, shorten
+from pidlab.info.maximum_entropy import maximum_entropy
+from pidlab.info.measures import LOCAL_ZERO
 from pidlab.info.pmf import as_pmf, mutual_information
-
-# A joint law of any number of sources, with the target on the last axis.
-Law = Float[np.ndarray, "..."]
+from pidlab.info.union import Law, union_information
 
 
-def decompose_sources(pmf: Any, measure: str = "imin", *, normalize: bool = False) -> dict[str, float]:
+def decompose_sources(pmf: Any, measure: str = "imin", *, normalize: bool = False) -> dict[str, float | None]:
     """Compute the redundancy and the union information of two or more sources, in bits.
 
     The redundancy R is shared by all sources. The union is contained in at least one source, by inclusion and
@@ -25,32 +25,39 @@ def decompose_sources(pmf: Any, measure: str = "imin", *, normalize: bool = Fals
     of the total is synergy. For two sources these are `redundant`, `total` - `synergy` and `synergy` of
     `decompose`. A full decomposition of three sources would have 18 terms (Williams & Beer 2010).
 
+    `broja` defines the union information of any number of sources (`union_information`), but a redundancy of
+    two only. `dep` defines the unique information of each source, which determines the other terms of two
+    sources only (James et al. 2018).
+
     Args:
         pmf: Joint probabilities, shape (n1, ..., nk, ny), the target Y last.
-        measure: `imin`, `mmi`, `sx` or `gk`; the others are defined or solved for two sources only.
+        measure: `broja`, `imin`, `mmi`, `ccs`, `sx` or `gk`.
         normalize: Whether to accept counts or weights and divide them by their sum.
 
     Returns:
-        `redundancy`, `union`, `synergy` and `total`, in bits.
+        `redundancy`, `union`, `synergy` and `total`, and the bound `gap` on the error of the first three, in
+        bits. The redundancy of `broja` is None.
 
     Raises:
-        InvalidRequest: If ``pmf`` is not one pmf of two or more sources, or the measure is not available.
+        InvalidRequest: If ``pmf`` is not one pmf of two or more sources, or the measure is not defined for
+            more than two.
 
     Example:
         >>> parity = np.zeros((2, 2, 2, 2))
         >>> for a, b, c in np.ndindex(2, 2, 2):
         ...     parity[a, b, c, a ^ b ^ c] = 1 / 8
         >>> decompose_sources(parity, "mmi")
-        {'redundancy': 0.0, 'union': 0.0, 'synergy': 1.0, 'total': 1.0}
+        {'redundancy': 0.0, 'union': 0.0, 'synergy': 1.0, 'total': 1.0, 'gap': 0.0}
     """
-    if measure not in REDUNDANCIES:
-        raise InvalidRequest(
-            f"measure {measure!r}: not available for more than two sources; {nearest(measure, REDUNDANCIES)}"
-        )
+    check_measure(measure)
     shape = np.shape(pmf)
     if len(shape) < 3:
         raise InvalidRequest(f"pmf of shape {shape}: expected axes (n1, ..., nk, ny) of two or more sources")
     law = as_pmf(np.reshape(pmf, (shape[0], -1, shape[-1])), normalize).reshape(shape)
+    total = float(mutual_information(law.reshape(-1, shape[-1])))
+    if measure == "broja":
+        union, gap = union_information(law)
+        return {"redundancy": None, "union": union, "synergy": total - union, "total": total, "gap": gap}
     redundancy = REDUNDANCIES[measure]
     k = law.ndim - 1
     by_set = {
@@ -58,15 +65,43 @@ def decompose_sources(pmf: Any, measure: str = "imin", *, normalize: bool = Fals
         for size in range(1, k + 1)
         for chosen in combinations(range(k), size)
     }
-    union = math.fsum((-1) ** (len(chosen) + 1) * bits for chosen, bits in by_set.items())
-    total = float(mutual_information(law.reshape(-1, shape[-1])))
-    return {"redundancy": by_set[tuple(range(k))], "union": union, "synergy": total - union, "total": total}
+    union = math.fsum((-1) ** (len(chosen) + 1) * bits for chosen, (bits, _) in by_set.items())
+    return {
+        "redundancy": by_set[tuple(range(k))][0],
+        "union": union,
+        "synergy": total - union,
+        "total": total,
+        "gap": math.fsum(gap for _, gap in by_set.values()),
+    }
+
+
+def check_measure(measure: str) -> None:
+    """Require a measure that defines terms of more than two sources.
+
+    Args:
+        measure: Name of the measure.
+
+    Raises:
+        InvalidRequest: If it does not; the message says why.
+    """
+    if measure == "dep":
+        raise InvalidRequest(
+            "--measure dep: not defined for more than two sources, because unique information alone does not "
+            f"determine their redundancy or union; use {', '.join(MEASURES)}"
+        )
+    if measure not in MEASURES:
+        raise InvalidRequest(f"unknown measure {shorten(repr(measure))}: {nearest(measure, MEASURES)}")
 
 
 def _pairs(law: Law) -> list[Float[np.ndarray, "n ny"]]:
     """Return p(xi, y) of each source."""
     k = law.ndim - 1
     return [law.sum(tuple(set(range(k)) - {i})) for i in range(k)]
+
+
+def _exact(redundancy: Callable[[Law], float]) -> Callable[[Law], tuple[float, float]]:
+    """Add the gap 0 to the value of a closed form."""
+    return lambda law: (redundancy(law), 0.0)
 
 
 def _mmi(law: Law) -> float:
@@ -111,4 +146,39 @@ def _gk(law: Law) -> float:
     return float(mutual_information(common))
 
 
-REDUNDANCIES: Mapping[str, Callable[[Law], float]] = {"imin": _imin, "mmi": _mmi, "sx": _sx, "gk": _gk}
+def _ccs(law: Law) -> tuple[float, float]:
+    """Compute the mean co-information over events where it and the local terms share one sign (Ince 2017).
+
+    The mean is over the law q of maximum entropy with p(xi,y) of every source and p(x1,...,xk), and the local
+    terms are those of each source and of all sources together, as in the code that Ince released for three
+    sources (github.com/robince/partial-info-decomp, Iccs.m).
+    """
+    k = law.ndim - 1
+    q, gap = maximum_entropy(law, [tuple(range(k)), *((i, k) for i in range(k))]) if k > 1 else (law, 0.0)
+    has_mass = q > 0
+    sets = [chosen for size in range(1, k + 1) for chosen in combinations(range(k), size)]
+    local = {chosen: _local_information(q, chosen, has_mass) for chosen in sets}
+    shared = np.sum([(-1) ** (len(chosen) + 1) * bits for chosen, bits in local.items()], axis=0)
+    terms = np.stack([*(local[(i,)] for i in range(k)), local[sets[-1]], shared])
+    one_sign = (terms > LOCAL_ZERO).all(0) | (terms < -LOCAL_ZERO).all(0)
+    return float((q * shared)[one_sign & has_mass].sum()), gap
+
+
+def _local_information(law: Law, chosen: Sequence[int], has_mass: np.ndarray) -> Law:
+    """Compute i(x_A;y) of each cell for a set A of sources, in bits, and 0 where the law is 0."""
+    k = law.ndim - 1
+    joint = law.sum(tuple(set(range(k)) - set(chosen)), keepdims=True)
+    independent = joint.sum(-1, keepdims=True) * law.sum(tuple(range(k)), keepdims=True)
+    ratio = np.divide(joint, independent, out=np.ones_like(joint), where=joint > 0)
+    return np.where(has_mass, np.log2(ratio), 0.0)
+
+
+REDUNDANCIES: Mapping[str, Callable[[Law], tuple[float, float]]] = {
+    "imin": _exact(_imin),
+    "mmi": _exact(_mmi),
+    "ccs": _ccs,
+    "sx": _exact(_sx),
+    "gk": _exact(_gk),
+}
+# Measures that define terms of more than two sources.
+MEASURES = ("broja", *REDUNDANCIES)

@@ -14,6 +14,7 @@ from pidlab.errors import InvalidRequest
 from pidlab.info.columns import encode, read_columns
 from pidlab.info.gates import ALIASES, gate, gates
 from pidlab.info.pmf import as_pmf
+from pidlab.io import refuse_special
 
 Symbols: TypeAlias = tuple[tuple[str, ...], ...]
 
@@ -126,6 +127,7 @@ def read_file(path: Path, read: Callable[[Path], Any]) -> Any:
         InvalidRequest: If the file cannot be read or is not text.
     """
     try:
+        refuse_special(path)
         return read(path)
     except OSError as error:
         raise InvalidRequest(f"{path}: cannot be read ({error.strerror or error})") from None

@@ -256,8 +256,11 @@ def read_samples(
         raise InvalidRequest(f"--bins {bins}: must be at least 2")
     names = tuple(columns) or VARIABLES
     extra = [name for name in (weights, groups) if name]
-    if len(set(names)) < 3 or set(names) & set(extra):
+    if len(set(names)) < 3:
         raise InvalidRequest(f"--columns {','.join(names)}: expected three different columns")
+    for option, name in (("--weights", weights), ("--groups", groups)):
+        if name in names:
+            raise InvalidRequest(f"{option} {name}: is one of X1, X2 and Y; name another column")
     texts, others = read_file(path, lambda path: read_columns(path, [*names, *dict.fromkeys(extra)]))
     _check_others(path, others, weights)
     number = _whole_numbers(path, weights, texts[weights]) if weights else None
@@ -300,6 +303,8 @@ def _encode_column(
         return _cut(numbers[row], weights, bins)
     if len(unique) > max(MOST_DISTINCT, len(texts) / 4):
         hint = "cut it into bins with --bins 4" if is_numeric else "choose other columns with --columns"
+        if is_numeric and bins is not None:
+            hint = f"--bins {bins} does not cut it; use fewer, such as --bins 4"
         kind = "continuous" if is_numeric else "a name for each row"
         raise InvalidRequest(
             f"{path}: column {name} has {len(unique)} distinct values in {len(texts)} rows and seems to be "

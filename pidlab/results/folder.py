@@ -11,9 +11,14 @@ import pandas as pd
 
 from pidlab import defaults
 from pidlab.errors import InvalidRequest
+from pidlab.io import refuse_special
+from pidlab.results.means import READING, RUN
+from pidlab.results.record import check_record
 from pidlab.results.tables import notebook
 
 TABLE, RECORD = "results.csv", "provenance.json"
+# Columns that hold numbers, and the one that marks the probe whose value is reported.
+NUMBERS, HEADLINE = ("seed", "truth", "captured"), "headline"
 
 
 @dataclass(frozen=True)
@@ -71,8 +76,11 @@ def read_results(directory: Path) -> Results:
         path = directory / TABLE
         if not path.exists() and compressed.exists():
             path = compressed
+        refuse_special(path)
         # Older versions wrote `converged` as 1.0 and 0.0, which the dtype "boolean" reads as well.
         table = pd.read_csv(path, dtype={"run": str, "converged": "boolean"})
+        check_record(record)
+        _check_rows(table, record)
         version = record["result_version"]
         results = Results(table, record, directory)
         _ = results.axis_groups  # raises KeyError for an incomplete record
@@ -96,6 +104,47 @@ def read_results(directory: Path) -> Results:
             f"{defaults.RESULT_VERSION}; rerun {' '.join(record.get('command', []))!r} in a new folder"
         )
     return results
+
+
+def read_sweep(directory: Path) -> Results:
+    """Read the folder of a sweep, whose table figures are drawn from.
+
+    Args:
+        directory: Folder with provenance.json and results.csv or results.csv.gz.
+
+    Returns:
+        The results.
+
+    Raises:
+        InvalidRequest: As `read_results`, and if the table lacks a column, or a column has another type.
+    """
+    results = read_results(directory)
+    table = results.table
+    missing = [name for name in (*RUN, *READING) if name not in table]
+    if missing:
+        raise InvalidRequest(
+            f"{directory}: not the table of a sweep (no column {', '.join(missing)}); give a folder that "
+            "`pidlab sweep` wrote"
+        )
+    for name in (*NUMBERS, HEADLINE) if len(table) else ():
+        is_valid = pd.api.types.is_bool_dtype if name == HEADLINE else pd.api.types.is_numeric_dtype
+        if not is_valid(table[name]):
+            raise InvalidRequest(
+                f"{directory}: the column {name} of {TABLE} has values of another type; rerun the command of "
+                "the sweep to write it again"
+            )
+    return results
+
+
+def _check_rows(table: pd.DataFrame, record: dict[str, Any]) -> None:
+    """Check that no row was deleted or added since the table was written.
+
+    Raises:
+        ValueError: If the number of rows is not that of the record.
+    """
+    written = record.get("rows")  # older records do not have it
+    if written is not None and len(table) != written:
+        raise ValueError(f"{TABLE} has {len(table)} rows, but {written} were written")
 
 
 def merge_results(results: Sequence[Results]) -> pd.DataFrame:

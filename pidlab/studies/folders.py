@@ -14,7 +14,7 @@ import pandas as pd
 
 from pidlab import defaults
 from pidlab.errors import InvalidRequest, nearest
-from pidlab.io import atomic_write
+from pidlab.io import atomic_write, refuse_special
 from pidlab.results.folder import RECORD, TABLE, Results, read_results
 from pidlab.studies.schema import KINDS, Study, read_study
 from pidlab.studies.settings import PROFILES
@@ -209,6 +209,7 @@ def study_files(figures: Path | None = None) -> dict[str, Path]:
 def _has_experiment(path: Path) -> bool:
     """Return whether a TOML file has a table of an experiment, as opposed to pyproject.toml."""
     try:
+        refuse_special(path)
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return False

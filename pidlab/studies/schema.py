@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from pidlab.errors import InvalidRequest, nearest
+from pidlab.io import refuse_special
 from pidlab.studies.claims import FLOOR, Claim, invalid_claim, parse_claim
 from pidlab.studies.experiments import (
     Columns,
@@ -235,6 +236,7 @@ def read_study(path: Path) -> Study:
             key.
     """
     try:
+        refuse_special(path)
         text = path.read_text(encoding="utf-8")
         data = tomllib.loads(text)
     except OSError as error:

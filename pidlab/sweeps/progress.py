@@ -27,13 +27,14 @@ BAR_SECONDS, LINE_SECONDS = 0.2, 60
 @contextmanager
 def show_progress() -> Generator["Bar | Lines"]:
     """Show a bar in a terminal or a notebook, and plain lines on stderr elsewhere."""
-    console = Console(stderr=True)
+    # Names of objectives may contain [red] or :heart:, which rich would interpret.
+    console = Console(stderr=True, markup=False, emoji=False, highlight=False)
     # rich draws its bar in a notebook with ipywidgets and warns where they are missing.
     if not (console.is_terminal or (console.is_jupyter and find_spec("ipywidgets"))):
         yield Lines(console)
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         TextColumn("elapsed"),
@@ -119,7 +120,7 @@ class Bar(_Shown):
             self._task = self._display.add_task("starting", total=1.0, left="")
 
     def _show_title(self, title: str) -> None:
-        self._display.update(self._task, description=title.replace("[", r"\["))
+        self._display.update(self._task, description=title)
 
     def _update(self) -> None:
         # Training steps take milliseconds; drawing at each of them would slow them down.
@@ -129,7 +130,7 @@ class Bar(_Shown):
 
     def note(self, text: str) -> None:
         """Print a line above the bar."""
-        self._display.console.print(text, highlight=False, markup=False)
+        self._display.console.print(text)
 
 
 class Lines(_Shown):
@@ -160,4 +161,4 @@ class Lines(_Shown):
 
     def note(self, text: str) -> None:
         """Print a line."""
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self._console.print(text, soft_wrap=True)

@@ -5,12 +5,13 @@ import hashlib
 import itertools
 import json
 import math
-import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 from pidlab import defaults
 from pidlab.decomposition import TERMS
@@ -24,6 +25,8 @@ from pidlab.generators import (
     parameter_hint,
 )
 from pidlab.generators.parameters import check_policy, default_policy
+from pidlab.io import check_memory
+from pidlab.objectives.base import MakeObjective
 from pidlab.objectives.load import load_objective, source_digest
 from pidlab.probes.levels import LEVELS
 from pidlab.registry import parse
@@ -33,6 +36,9 @@ from pidlab.training.checkpoints import checkpoint_steps
 from pidlab.training.cohort import run_trial
 
 _TRAINING_FIELDS = tuple(f.name for f in dataclasses.fields(Training))
+
+# Batches whose memory is measured before a larger one is allocated.
+TRIAL_BATCHES = (256, 512, 1024)
 
 # Largest number of runs of a sweep; planning more would take hours.
 MOST_RUNS = 10_000_000
@@ -224,7 +230,9 @@ class Request:
         """Build an objective once, so that invalid arguments are refused before any run starts."""
         generator, training = self.at(next(self.points()), world=0)
         try:
-            run_trial(load_objective(objective, self.sources[objective]), Member(generator, 0), training)
+            make, member = load_objective(objective, self.sources[objective]), Member(generator, 0)
+            _check_batch_memory(make, member, training)
+            run_trial(make, member, training)
         except InvalidRequest:
             raise
         except (TypeError, ValueError) as error:
@@ -342,8 +350,9 @@ class Request:
 def _check_memory(generator: Generator, training: Training) -> None:
     """Refuse settings that need more memory than this machine has.
 
-    The estimate is a lower bound: the minibatch with two views, a finite training set, and the weights of the
-    encoders with their gradients and two moments of Adam, in float32.
+    The estimate is a lower bound, in float32: the minibatch with two views, a finite training set, the loss
+    of every step in the history and its copy, and the weights of the encoders with their gradients and two
+    moments of Adam.
 
     Raises:
         InvalidRequest: If the estimate exceeds the physical memory.
@@ -355,25 +364,34 @@ def _check_memory(generator: Generator, training: Training) -> None:
     needs = {
         f"batch {training.batch} of {sum(widths)} values": 4 * 3 * training.batch * sum(widths),
         f"samples {training.samples} of {sum(widths)} values": 4 * (training.samples or 0) * sum(widths),
+        # A model that is trained alone is trained twice, because other kernels round differently.
+        f"steps {training.steps} with their losses": 4 * 2 * 2 * training.steps,
         f"encoders with hidden {training.hidden}, layers {training.layers}, dim {training.dim}": 4
         * 4
         * weights,
     }
-    memory = physical_memory()
-    largest = max(needs, key=lambda name: needs[name])
-    if sum(needs.values()) > memory:
-        raise InvalidRequest(
-            f"{largest}: needs at least {needs[largest] / 1e9:,.0f} GB of memory, but this machine has "
-            f"{memory / 1e9:,.0f} GB; choose smaller sizes"
-        )
+    check_memory(max(needs, key=lambda name: needs[name]), sum(needs.values()))
 
 
-def physical_memory() -> int:
-    """Return the memory of this machine in bytes; a large number where the system does not tell it."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):
-        return 2**42
+def _check_batch_memory(make: MakeObjective, member: Member, training: Training) -> None:
+    """Refuse a batch whose training step needs more memory than this machine has.
+
+    Losses that compare all pairs of rows need memory that grows with the square of the batch. The bytes of
+    three small batches determine a parabola, whose value at the batch is the estimate.
+
+    Raises:
+        InvalidRequest: If the estimate exceeds the physical memory.
+    """
+    if training.batch <= max(TRIAL_BATCHES):
+        return
+    measured = [
+        run_trial(make, member, dataclasses.replace(training, batch=batch)).step_bytes
+        for batch in TRIAL_BATCHES
+    ]
+    if 0 in measured:  # the loss raises an exception, which the run reports
+        return
+    growth = np.polynomial.Polynomial.fit(TRIAL_BATCHES, measured, 2)
+    check_memory(f"batch {training.batch} of a training step", float(growth(training.batch)))
 
 
 def digest(value: Any) -> str:

@@ -187,7 +187,7 @@ def _write_files(
     """Write results.csv and provenance.json from the store."""
     store.check_rows()
     with atomic_write(directory / TABLE) as text:
-        write_results(text, request, runs, runs, store)
+        written = write_results(text, request, runs, runs, store)
     sample = runs.few(MOST_SHOWN)
     if isinstance(sample, Runs):
         shown, sampled = read_rows(directory / TABLE), 0
@@ -200,6 +200,7 @@ def _write_files(
     record = provenance(request, command) | {
         "axis_groups": request.axis_groups,
         **outcome_record(runs, failures),
+        "rows": written,
         "cohorts": store.seconds(),
         "environments": store.environments(),
         "seconds": total_seconds(store.seconds()),
@@ -216,9 +217,7 @@ def _write_files(
 _BITS = ("truth", "captured", "low", "high")
 
 
-def write_results(
-    text: IO[str], request: Request, runs: Runs, subset: Runs | RunSubset, store: Store
-) -> None:
+def write_results(text: IO[str], request: Request, runs: Runs, subset: Runs | RunSubset, store: Store) -> int:
     """Write the rows of runs as CSV: one row per (run, readout, target, probe).
 
     Args:
@@ -227,6 +226,9 @@ def write_results(
         runs: Every run of the request, as planned in the store.
         subset: The runs to write; `runs` itself for all.
         store: The store with their rows.
+
+    Returns:
+        The number of rows.
     """
     tracked = bool(request.track) and store.any_asked("step IS NOT NULL")
     columns = [name for name in ROW_COLUMNS if name != "step" or tracked]
@@ -255,7 +257,7 @@ def write_results(
 
     keys = (run[0] for _, run in selected())
     rows = store.rows(keys, [casts.get(name, name) for name in columns])
-    write_rows(text, csv_header(columns, [*parameters]), described(), rows)
+    return write_rows(text, csv_header(columns, [*parameters]), described(), rows)
 
 
 def read_rows(source: Path | IO[str]) -> pd.DataFrame:
@@ -299,7 +301,7 @@ def write_rows(
     names: Sequence[str],
     runs: Iterable[tuple[Any, ...]],
     rows: Iterable[Sequence[tuple[Any, ...]]],
-) -> None:
+) -> int:
     """Write a header and rows as CSV.
 
     Args:
@@ -307,17 +309,23 @@ def write_rows(
         names: Column names.
         runs: Values that all rows of a run share, for every run: `RUN`, then terms and parameters.
         rows: Values of each row of every run, to be written between `RUN` and the terms.
+
+    Returns:
+        The number of rows.
     """
+    count = 0
     text.write(_csv_line(names) + "\n")
     for run, own_rows in zip(runs, rows, strict=True):
         if not own_rows:
             continue
+        count += len(own_rows)
         # The values that rows share are formatted once per run, which makes large tables twice as fast.
         before, after = _csv_line(run[: len(RUN)]), _csv_line(run[len(RUN) :])
         buffer = io.StringIO()
         csv.writer(buffer, lineterminator="\0").writerows(own_rows)
         between = f",{after}\n{before},"
         text.write(f"{before},{buffer.getvalue().replace(chr(0), between)[: -len(before) - 1]}")
+    return count
 
 
 def _csv_line(values: Sequence[Any]) -> str:

@@ -233,7 +233,7 @@ def test_three_sources_have_redundancy_and_union(pidlab, tmp_path):
     ("arguments", "why"),
     [
         (("counts.csv", "--sources", "3", "--measure", "mmi"), "no column x3 or p"),
-        (("counts.csv", "--sources", "3"), "not available for more than two sources"),
+        (("counts.csv", "--sources", "3", "--measure", "dep"), "not defined for more than two sources"),
         (("counts.csv", "--sources", "9"), "--sources 9: must be 2, 3 or 4"),
         (("counts.csv", "--sources", "3", "--samples"), "takes only --measure"),
         (("and", "--sources", "3", "--measure", "mmi"), "unknown suffix"),

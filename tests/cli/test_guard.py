@@ -140,3 +140,50 @@ def test_completion_knows_every_objective_and_generator_without_torch():
         "assert names == (sorted(objectives()), sorted(generators())), names\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        "decompose pipe.csv",
+        "decompose pipe.json",
+        "decompose pipe.npy",
+        "decompose pipe.csv --samples",
+        "decompose pipe.csv --gaussian 1,1,1",
+        "decompose pipe.csv --sources 3",
+        "estimate pipe.npz",
+        "estimate pipe.pt",
+        "truth --generator gate('pipe.csv')",
+        "truth --generator arrays('pipe.npz')",
+        "truth --generator arrays('pipe.csv')",
+        "check pipe.py:Mine",
+        "sweep --objective pipe.py:Mine",
+        "study check pipe.toml",
+        "plot folder --kind readability",
+        "report folder",
+        "table folder --out null.csv",
+        "generate atoms --samples 3 --out null.npz",
+    ],
+)
+def test_pipes_and_devices_are_refused(typed, tmp_path, monkeypatch, request_):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "provenance.json").write_text("{}")
+    for suffix in ("csv", "json", "npy", "npz", "pt", "py", "toml"):
+        os.mkfifo(tmp_path / f"pipe.{suffix}")
+        (tmp_path / f"null.{suffix}").symlink_to(os.devnull)
+    for name in ("results.csv", "readability.csv"):
+        os.mkfifo(tmp_path / "folder" / name)
+    code, out, err = typed(*request_.split())
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert (tmp_path / "null.csv").is_symlink()
+
+
+def test_a_list_of_studies_skips_pipes(typed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo(tmp_path / "pipe.toml")
+    code, out, err = typed("study", "list", "--figures", ".", "--json")
+    assert (code, err) == (0, "")
+    assert "pipe" not in out

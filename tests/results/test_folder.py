@@ -1,3 +1,5 @@
+import json
+
 import pandas as pd
 import pytest
 from swept import DIRECTIONS, table, write
@@ -5,7 +7,7 @@ from swept import DIRECTIONS, table, write
 from pidlab import InvalidRequest
 from pidlab.defaults import RESULT_VERSION
 from pidlab.plots.kinds import draw
-from pidlab.results.folder import merge_axis_groups, merge_results, read_results
+from pidlab.results.folder import merge_axis_groups, merge_results, read_results, read_sweep
 from pidlab.studies.claims import parse_claim
 from pidlab.studies.evaluate import judge
 
@@ -119,3 +121,55 @@ def test_results_of_version_3_can_be_read_but_not_combined_with_newer_ones(tmp_p
 def test_an_empty_list_of_results_is_refused():
     with pytest.raises(InvalidRequest, match="name a folder"):
         merge_results([])
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda rows: rows.drop(columns="probe"), "not the table of a sweep .no column probe"),
+        (
+            lambda rows: rows.assign(captured="much"),
+            "the column captured of results.csv has values of",
+        ),
+        (
+            lambda rows: rows.assign(headline="maybe"),
+            "the column headline of results.csv has values of",
+        ),
+    ],
+)
+def test_edited_tables_are_refused(tmp_path, change, why):
+    directory = write(tmp_path / "sweep", change(table()))
+    with pytest.raises(InvalidRequest, match=why):
+        read_sweep(directory)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("request", None),
+        ("request", []),
+        ("request", {"axes": None}),
+        ("request", {"axes": [{"names": [], "values": [1]}]}),
+        ("failed", None),
+        ("failures", [{}]),
+        ("axis_groups", 5),
+        ("command", None),
+        ("versions", None),
+        ("result_version", "3"),
+        ("rows", 1),
+    ],
+)
+def test_edited_records_are_refused(tmp_path, key, value):
+    directory = write(tmp_path / "sweep", table())
+    file = directory / "provenance.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
+    with pytest.raises(InvalidRequest, match="the results cannot be used"):
+        read_results(directory)
+
+
+@pytest.mark.parametrize("text", ["[]", '"text"', "null", "3"])
+def test_records_of_another_kind_are_refused(tmp_path, text):
+    directory = write(tmp_path / "sweep", table())
+    (directory / "provenance.json").write_text(text)
+    with pytest.raises(InvalidRequest, match="the results cannot be used"):
+        read_results(directory)

@@ -145,6 +145,16 @@ class Prints(Plain):
         return super().forward(batch)
 
 
+class MutatesArgument(Plain):
+    def __init__(self, encoders, *, a=None):
+        super().__init__(encoders)
+        a.append(len(a))
+        self.factor = float(len(a))
+
+    def forward(self, batch):
+        return super().forward(batch) * self.factor
+
+
 class StartsThread(Plain):
     def __init__(self, encoders):
         super().__init__(encoders)
@@ -242,3 +252,14 @@ def test_a_change_at_import_is_in_effect_for_its_own_runs_only(sweep, alone, tmp
     unpatched = sweep("hostile.py:Plain")
     rows = [r.table[r.table["objective"] != "cross"]["captured"].to_numpy() for r in (result, unpatched)]
     assert (rows[0] != rows[1]).any()
+
+
+def test_a_changed_argument_is_not_shared_by_seeds(sweep, alone, tmp_path):
+    both = sweep("hostile.py:MutatesArgument([1, 2])")
+    assert_unchanged(both, alone)
+    one = run_sweep(
+        Request(objectives=("hostile.py:MutatesArgument([1, 2])",), **{**SETTINGS, "seeds": 1}),
+        tmp_path / "one",
+    )
+    rows = both.table[(both.table["objective"] != "cross") & (both.table["seed"] == 0)]
+    pd.testing.assert_frame_equal(rows.reset_index(drop=True), one.table, check_exact=True)

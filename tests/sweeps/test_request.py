@@ -5,9 +5,14 @@ import pytest
 
 from pidlab import InvalidRequest
 from pidlab.defaults import Training
+from pidlab.generators import Atoms
+from pidlab.objectives import load_objective
 from pidlab.sweeps import Axis, Request
+from pidlab.sweeps import request as request_module
 from pidlab.sweeps.plan import Runs, plan
 from pidlab.sweeps.request import build_request
+from pidlab.training import Member
+from pidlab.training.cohort import run_trial
 
 UNIQUE = Axis(("unique1", "unique2"), (0.0, 0.5, 1.0))
 SYNERGY = Axis(("synergy",), (0.0, 1.0))
@@ -161,3 +166,21 @@ def test_a_first_seed_changes_only_the_seeds():
     assert base.name == "unique=0..1-" + base.name[-8:] != later.name
     with pytest.raises(InvalidRequest, match="first_seed -1"):
         dataclasses.replace(base, first_seed=-1)
+
+
+@pytest.mark.parametrize("objective", ["cross", "untrained"])
+def test_the_memory_of_a_large_batch_is_known_from_small_ones(monkeypatch, objective):
+    stated = []
+    monkeypatch.setattr(request_module, "check_memory", lambda what, needed: stated.append((what, needed)))
+    make, member, training = load_objective(objective), Member(Atoms(), 0), Training(steps=1, batch=2048)
+    request_module._check_batch_memory(make, member, training)
+    measured = run_trial(make, member, training).step_bytes
+    ((what, needed),) = stated
+    assert what == "batch 2048 of a training step"
+    assert needed == pytest.approx(measured, rel=0.05)
+
+
+def test_the_memory_of_the_losses_of_all_steps_is_stated(monkeypatch):
+    monkeypatch.setattr("pidlab.io._machine_memory", lambda: 1e9)
+    with pytest.raises(InvalidRequest, match=r"steps 100000000 with their losses: needs 1.6 GB of memory"):
+        build_request([], objectives=["untrained"], steps=100_000_000)
