@@ -15,7 +15,7 @@ from torch import nn
 from pidlab.encoders import Encoders
 from pidlab.errors import InvalidRequest
 from pidlab.objectives import session, source
-from pidlab.objectives.adapters import adapter_of, data_arguments
+from pidlab.objectives.adapters import adapter_of, check_forward, data_arguments
 from pidlab.objectives.base import MakeObjective
 from pidlab.objectives.guard import Guard
 from pidlab.registry import Reference, look_up, parse, scan
@@ -100,10 +100,11 @@ def _load(reference: str, digest: str | None) -> LoadedObjective:
 def _make(parsed: Reference, digest: str | None) -> MakeObjective:
     target = _find(parsed.name, digest)
     if _takes_encoders(target):
+        check_forward(target, parsed.name)
         return _Factory(target, _arguments(parsed, target, skip=1))
     if inspect.isclass(target):
-        adapter = adapter_of(target, parsed.name)
         make_loss = _Factory(target, _arguments(parsed, target))
+        adapter = adapter_of(target, parsed.name, make_loss)
         return lambda encoders: adapter(encoders, make_loss())
     arguments = _arguments(parsed, target, skip=data_arguments(target))
     loss = partial(target, **copy.deepcopy(arguments)) if arguments else target
@@ -207,9 +208,11 @@ def as_objective(target: Callable[..., Any]) -> MakeObjective:
     """
     if isinstance(target, LoadedObjective):
         return target
-    make = target
-    if not _takes_encoders(target):
-        adapter = adapter_of(target, getattr(target, "__name__", type(target).__name__))
+    make, name = target, getattr(target, "__name__", type(target).__name__)
+    if _takes_encoders(target):
+        check_forward(target, name)
+    else:
+        adapter = adapter_of(target, name)
         is_class = inspect.isclass(target)
         make = lambda encoders: adapter(encoders, target() if is_class else target)  # noqa: E731
     foreign = not getattr(target, "__module__", "").startswith("pidlab.")
