@@ -24,6 +24,7 @@ from pidlab.defaults import Training
 from pidlab.encoders import Encoders
 from pidlab.errors import message_of, reason
 from pidlab.generators import Atoms, Generator
+from pidlab.generators.three import Three
 from pidlab.objectives.adapters import UnfitLossError
 from pidlab.objectives.base import (
     Batch,
@@ -34,7 +35,7 @@ from pidlab.objectives.base import (
     phases_of,
     represent,
 )
-from pidlab.objectives.load import guard_of
+from pidlab.objectives.load import guard_of, modalities_of
 from pidlab.probes.capture import capture
 from pidlab.seeds import temporary_seed
 from pidlab.training import Member, train
@@ -46,16 +47,21 @@ from pidlab.training.stream import Stream, tree_map
 SETTINGS = Training(steps=3, batch=32, hidden=16)
 
 
+def default_generator(make: MakeObjective) -> Generator:
+    """Return the data with one bit of each term for the number of modalities of an objective."""
+    return Three() if modalities_of(make) == 3 else Atoms()
+
+
 class Trial:
     """Models and minibatches of an objective for the rules.
 
     Args:
         make: Builds the objective from encoders.
-        generator: Generator of the data; `Atoms()` by default.
+        generator: Generator of the data; by default `Atoms()`, or `Three()` for three modalities.
     """
 
     def __init__(self, make: MakeObjective, generator: Generator | None = None) -> None:
-        self.make, self.generator = make, generator or Atoms()
+        self.make, self.generator = make, generator or default_generator(make)
 
     def model(self, seed: int = 0, device: str = "cpu") -> nn.Module:
         """Return an untrained model."""
@@ -157,7 +163,7 @@ def contract(make: MakeObjective, generator: Generator | None = None) -> Iterato
 
     Args:
         make: Builds the objective from encoders.
-        generator: Generator of the data; `Atoms()` by default.
+        generator: Generator of the data; by default `Atoms()`, or `Three()` for three modalities.
 
     Yields:
         One finding per rule, in the order of `RULES`.

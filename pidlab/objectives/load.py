@@ -147,6 +147,12 @@ def guard_of(make: MakeObjective) -> AbstractContextManager[Any]:
     return nullcontext() if guard is None else guard
 
 
+def modalities_of(make: MakeObjective) -> int:
+    """Return the number of modalities that a class declares in its attribute `modalities`; 2 by default."""
+    target = make.make if isinstance(make, LoadedObjective) else make
+    return getattr(getattr(target, "target", target), "modalities", 2)
+
+
 def source_digest(reference: str) -> str | None:
     """Return a digest of the code behind a user-defined objective.
 
