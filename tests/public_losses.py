@@ -146,9 +146,9 @@ def try_loss(reference: str, wrapped: str) -> dict[str, Any]:
         entry["message"], entry["shows_class"] = line, any("class MyLoss" in text for text in more)
         if wrapped:
             with_class = attempt(f"{WRAPPED.relative_to(ROOT)}:{wrapped}")
-            if not with_class["works"]:
-                raise RuntimeError(f"{wrapped} does not work: {with_class['message']}")
-            entry |= {"outcome": WITH_CLASS, "class": wrapped, "notes": with_class["notes"]}
+            if with_class["works"]:
+                return entry | {"outcome": WITH_CLASS, "class": wrapped, "notes": with_class["notes"]}
+            print(f"{wrapped} does not work: {with_class['message']}", file=sys.stderr)
         return entry
     return {"outcome": AS_IS, **entry}
 

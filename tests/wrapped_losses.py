@@ -1,4 +1,4 @@
-"""Public losses of other inputs than two embeddings, as classes of six lines and a few more.
+"""Public losses of other inputs than two embeddings, as small classes.
 
 The page `docs/public-losses.md` shows them. Each follows the class that pidlab shows when it refuses the loss.
 """
@@ -87,7 +87,7 @@ class SwaV(Embeddings):
 
     def forward(self, batch):
         scores = [self.prototypes(nn.functional.normalize(z, dim=-1)) for z in self.embed(batch)]
-        return self.loss(scores, [])
+        return self.loss(scores, []).squeeze()  # it has shape (1,)
 
 
 class DINOHead(Embeddings):

@@ -147,6 +147,28 @@ def guard_of(make: MakeObjective) -> AbstractContextManager[Any]:
     return nullcontext() if guard is None else guard
 
 
+def parameters_of(reference: str) -> list[str]:
+    """Return the names of the arguments that an objective takes in its reference.
+
+    Args:
+        reference: Reference to an objective; the arguments in it do not matter.
+
+    Raises:
+        InvalidRequest: If there is no such objective.
+
+    Example:
+        >>> parameters_of("cross")
+        ['temperature']
+    """
+    name = parse(reference).name
+    with Guard() if _is_foreign(name) else nullcontext():
+        target = _find(name, source_digest(reference))
+        is_loss = not inspect.isclass(target) and not _takes_encoders(target)
+        skip = 1 if _takes_encoders(target) else data_arguments(target) if is_loss else 0
+        open_ended = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+        return [p.name for p in _parameters(target)[skip:] if p.kind not in open_ended]
+
+
 def modalities_of(make: MakeObjective) -> int:
     """Return the number of modalities that a class declares in its attribute `modalities`; 2 by default."""
     target = make.make if isinstance(make, LoadedObjective) else make

@@ -268,7 +268,7 @@ def _unequal_attribute(first: nn.Module, second: nn.Module, kinds: Any = object)
             {k: v for k, v in vars(m).items() if k not in INTERNAL and isinstance(v, kinds)}
             for m in (module, others[place])
         )
-        for name in one.keys() | two.keys():
+        for name in sorted(one.keys() | two.keys()):
             if name not in one or name not in two or not _is_equal(one[name], two[name], set()):
                 return f"{place}.{name}" if place else name
     return None
