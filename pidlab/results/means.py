@@ -19,8 +19,10 @@ READING = (
 )
 # The training step of a row of quantity "tracked".
 STEP = "step"
+# The column of loss curves.
+LOSS = "loss"
 # All columns that are not parameters of the sweep.
-FIXED = (*RUN, *READING, STEP)
+FIXED = (*RUN, *READING, STEP, LOSS)
 
 FLOOR, CEILING = "untrained", "supervised"
 CONFIDENCE = 0.95

@@ -265,17 +265,23 @@ def read_rows(source: Path | IO[str]) -> pd.DataFrame:
 
 
 def read_losses(store: Store) -> pd.DataFrame:
-    """Return the loss curves of all trained runs: columns `run`, `objective`, `seed`, `step`, `loss`.
+    """Return the loss curves of all trained runs.
+
+    The columns are `run`, `objective`, `seed`, `step`, `loss` and the parameters of the sweep.
 
     Args:
         store: The store of a sweep.
     """
-    parts = []
+    parts, parameters = [], store.parameters()
+    points = {run[0]: run[len(RUN) + len(TERMS) :] for run in store.runs(parameters)}
     for key, objective, seed, steps, curve in store.losses():
         at, losses = unpack_losses(curve, steps)
         about = {"run": key, "objective": objective, "seed": seed}
-        parts.append(pd.DataFrame({"step": at, "loss": losses}).assign(**about))
-    columns = ["run", "objective", "seed", "step", "loss"]
+        about |= zip(parameters, points[key], strict=True)
+        parts.append(
+            pd.DataFrame({"step": at, "loss": losses} | {k: [v] * len(at) for k, v in about.items()})
+        )
+    columns = ["run", "objective", "seed", "step", "loss", *parameters]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
 

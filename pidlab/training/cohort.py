@@ -22,6 +22,7 @@ from pidlab.objectives.base import (
     phases_of,
 )
 from pidlab.objectives.load import LoadedObjective, guard_of
+from pidlab.results.losses import has_moved
 from pidlab.seeds import child, temporary_seed
 from pidlab.training.choose import (
     check_loss,
@@ -89,10 +90,7 @@ class FittedCohort:
         """Whether the final loss of each member differs from the initial one by more than noise."""
         if not len(self.losses):
             return [True] * self.members  # nothing is trained
-        last = self.losses[-max(1, len(self.losses) // 10) :]
-        noise = last.std(0, unbiased=False)
-        moved = (last.mean(0) - self.losses[0]).abs() > 3.0 * noise + 1e-6
-        return [bool(m) for m in moved]
+        return [has_moved(curve.numpy()) for curve in self.losses.T]
 
     def at(self, step: int) -> "FittedCohort":
         """Return the models after `step` steps; untrained models are the same at every step."""
