@@ -113,10 +113,19 @@ def run_sweep(
         if save:
             _note_missing_files(store, directory, save, progress)
         work = partial(run_cohort, keep=tuple(save))
-        _train_missing(runs, store, directory, engine, work, progress, retry_failed, fail_fast)
-        measured = {"engine": engine.record, "seconds_of_this_command": time.perf_counter() - started}
-        with _explain_disk_errors(directory):
-            return _write_files(request, runs, store, directory, command, measured)
+
+        def write() -> SweepResult:
+            measured = {"engine": engine.record, "seconds_of_this_command": time.perf_counter() - started}
+            with _explain_disk_errors(directory):
+                return _write_files(request, runs, store, directory, command, measured)
+
+        try:
+            _train_missing(runs, store, directory, engine, work, progress, retry_failed, fail_fast)
+        except KeyboardInterrupt:
+            if store.any_asked("1"):
+                write()  # so that the finished runs can be plotted
+            raise
+        return write()
 
 
 @contextmanager
@@ -200,6 +209,7 @@ def _write_files(
     record = provenance(request, command) | {
         "axis_groups": request.axis_groups,
         **outcome_record(runs, failures),
+        "unfinished": sum(store.open()),
         "cohorts": store.seconds(),
         "environments": store.environments(),
         "seconds": total_seconds(store.seconds()),
