@@ -4,8 +4,8 @@
     python tests/public_losses.py NAME...    # tries these only
     python tests/public_losses.py --render   # writes the page from the record
 
-Every loss goes through the rules of `pidlab check` and through `pidlab sweep --quick --steps 60`. The record of
-losses whose package is not installed is kept.
+Every loss goes through the rules of `pidlab check` and through `pidlab sweep --quick --steps 60`. The record
+of losses whose package is not installed is kept.
 """
 
 import argparse
@@ -36,6 +36,8 @@ WRAPPED, TYPICAL = ROOT / "tests" / "wrapped_losses.py", ROOT / "tests" / "typic
 STEPS = 60
 BEGIN, END = "<!-- begin of the tables -->", "<!-- end of the tables -->"
 AS_IS, WITH_CLASS, REFUSED = "works as it is", "works with a class", "refused"
+# An outcome of the page: it trains, and `check` finds a rule that it breaks.
+FAULTY = "trains, `check` finds a fault"
 
 # References by package, each with the class of wrapped_losses.py that makes it work, if it needs one.
 PACKAGES: dict[str, dict[str, str]] = {
@@ -209,7 +211,8 @@ def tables(record: dict[str, Any]) -> str:
         sum(e["outcome"] == outcome for e in record.values()) for outcome in (AS_IS, WITH_CLASS, REFUSED)
     ]
     parts = [
-        f"{len(record)} losses: {counts[0]} work as they are, {counts[1]} work with a class, {counts[2]} are refused."
+        f"{len(record)} losses: {counts[0]} work as they are, {counts[1]} work with a class, {counts[2]} are "
+        "refused."
     ]
     about = typical()
     for package in (*PACKAGES, "typical"):
@@ -232,11 +235,13 @@ def tables(record: dict[str, Any]) -> str:
 
 
 def _outcome(entry: dict[str, Any]) -> str:
+    if any(not text.startswith("warning") for text in (entry.get("notes") or {}).values()):
+        return entry["outcome"] if entry["outcome"] == REFUSED else FAULTY
     return f"{WITH_CLASS}, `{entry['class']}`" if "class" in entry else entry["outcome"]
 
 
 def _notes(entry: dict[str, Any]) -> str:
-    texts = [entry["message"]] if "message" in entry else []
+    texts = [entry["message"].rstrip(":")] if "message" in entry else []
     if entry["outcome"] != REFUSED:
         texts += [text.removeprefix("warning: ") for text in entry.get("notes", {}).values()]
     return "<br>".join(text.replace("|", "\\|").replace("<", "&lt;") for text in texts)

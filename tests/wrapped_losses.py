@@ -1,6 +1,6 @@
 """Public losses of other inputs than two embeddings, as small classes.
 
-The page `docs/public-losses.md` shows them. Each follows the class that pidlab shows when it refuses the loss.
+The page `docs/public-losses.md` shows them. Each follows the class in the message that refuses the loss.
 """
 
 import importlib

@@ -2,7 +2,6 @@
 
 import copy
 import math
-import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -316,10 +315,9 @@ def randomness_is_seeded(trial: Trial) -> str | None:
     return "warning: it draws from a global generator, so it is trained in a loop" if drew else None
 
 
-def _global_generators() -> tuple[bytes, bytes, object]:
-    """Return the states of the global generators of torch, numpy and Python."""
-    numpy_state = np.random.get_state(legacy=False)  # noqa: NPY002
-    return torch.random.get_rng_state().numpy().tobytes(), repr(numpy_state).encode(), random.getstate()
+def _global_generators() -> tuple[bytes, str]:
+    """Return the states of the global generators of torch and numpy."""
+    return torch.random.get_rng_state().numpy().tobytes(), repr(np.random.get_state(legacy=False))  # noqa: NPY002
 
 
 def devices_agree(trial: Trial) -> str | None:

@@ -4,15 +4,31 @@ import pytest
 import torch
 from typical_losses import (
     BYOL,
+    DINO,
+    GMC,
+    Autoencoder,
+    BankAfterWarmUp,
+    BarlowTwins,
+    DropoutAfterWarmUp,
     DropoutAndBatchNorm,
     FrozenProjection,
+    GradientPenalty,
     HiddenTeacher,
+    InPlace,
+    Item,
+    LazyBank,
+    LearnedTemperature,
+    LogsEveryTenSteps,
     MemoryBank,
+    Mixup,
     MoCo,
+    Momentum,
     PlainTensor,
     Schedule,
     ScheduleWithDropout,
     SimSiam,
+    SpectralNorm,
+    SwAV,
 )
 
 from pidlab import Atoms
@@ -57,6 +73,19 @@ def plain_losses(make, member):
         (MemoryBank, "loop"),
         (HiddenTeacher, "loop"),
         (PlainTensor, "loop"),
+        (BarlowTwins, "vmap"),
+        (DINO, "loop"),
+        (LearnedTemperature, "vmap"),
+        (LazyBank, "loop"),
+        (Mixup, "loop"),
+        # The branch that vmap does not support comes after the trial of two steps.
+        (LogsEveryTenSteps, "loop (not supported by vmap after 9 steps"),
+        (DropoutAfterWarmUp, "loop (not supported by vmap after 10 steps"),
+        (BankAfterWarmUp, "loop (vmap gives another loss"),
+        *[
+            pytest.param(make, None, marks=pytest.mark.slow)
+            for make in (SwAV, GMC, Autoencoder, GradientPenalty, InPlace, Item, Momentum, SpectralNorm)
+        ],
     ],
 )
 def test_losses_are_those_of_a_plain_loop(make, program):
@@ -77,6 +106,12 @@ def test_a_member_trained_after_another_has_the_losses_it_has_alone(make):
     assert torch.equal(together.losses[:, 1], alone.losses[:, 0])
 
 
+def test_progress_counts_each_step_once_if_vmap_turns_out_to_be_wrong():
+    took = []
+    train(LogsEveryTenSteps, MEMBERS, Training(steps=12, batch=32, hidden=16), on_step=took.append)
+    assert sum(took) == 12 * len(MEMBERS)
+
+
 def test_frozen_parameters_keep_their_values():
     fitted = train(FrozenProjection, MEMBERS, SETTINGS)
     params, _ = fitted.states[0]
@@ -91,7 +126,4 @@ def test_the_reason_for_a_loop_is_named():
     assert len(said) == 1
     assert said[0].startswith("trained one model at a time: vmap gives another")
     train(PlainTensor, MEMBERS, Training(steps=1, batch=32, hidden=16), say=said.append)
-    assert said[1] in [
-        f"trained one model at a time: the attribute {name} differs between members"
-        for name in ("direction", "weight")
-    ]
+    assert said[1] in ["trained one model at a time: the attribute direction differs between members"]
