@@ -309,7 +309,7 @@ def test_correct_objectives_pass(make):
         (RowDropout, ORDER, "draws random numbers"),
         (BooleanIndex, DEVICE, "needs numbers"),
         (SinglePrecision, SLOPE, "cannot be computed in float64"),
-        (Lazy, SLOPE, "lazy modules"),
+        pytest.param(Lazy, SLOPE, "lazy modules", marks=pytest.mark.slow),
     ],
 )
 def test_a_rule_that_cannot_be_checked_says_why(make, rule, says):

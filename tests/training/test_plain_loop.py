@@ -73,18 +73,27 @@ def plain_losses(make, member):
         (MemoryBank, "loop"),
         (HiddenTeacher, "loop"),
         (PlainTensor, "loop"),
-        (BarlowTwins, "vmap"),
         (DINO, "loop"),
-        (LearnedTemperature, "vmap"),
         (LazyBank, "loop"),
-        (Mixup, "loop"),
         # The branch that vmap does not support comes after the trial of two steps.
         (LogsEveryTenSteps, "loop (not supported by vmap after 9 steps"),
         (DropoutAfterWarmUp, "loop (not supported by vmap after 10 steps"),
         (BankAfterWarmUp, "loop (vmap gives another loss"),
         *[
             pytest.param(make, None, marks=pytest.mark.slow)
-            for make in (SwAV, GMC, Autoencoder, GradientPenalty, InPlace, Item, Momentum, SpectralNorm)
+            for make in (
+                BarlowTwins,
+                LearnedTemperature,
+                Mixup,
+                SwAV,
+                GMC,
+                Autoencoder,
+                GradientPenalty,
+                InPlace,
+                Item,
+                Momentum,
+                SpectralNorm,
+            )
         ],
     ],
 )
