@@ -36,7 +36,7 @@ WRAPPED, TYPICAL = ROOT / "tests" / "wrapped_losses.py", ROOT / "tests" / "typic
 STEPS = 60
 # The default batch of 256 would give pytorch-metric-learning 512 embeddings of 16 classes, for which its
 # NTXentLoss compares every positive with every negative pair in several GB.
-BATCH = {"pytorch_metric_learning": 64}
+BATCH = {"pytorch_metric_learning": 32}
 BEGIN, END = "<!-- begin of the tables -->", "<!-- end of the tables -->"
 AS_IS, WITH_CLASS, REFUSED = "works as it is", "works with a class", "refused"
 # An outcome of the page: it trains, and `check` finds a rule that it breaks.

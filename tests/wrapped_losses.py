@@ -109,7 +109,9 @@ class MSN(Embeddings):
 
     def forward(self, batch):
         z1, z2 = self.embed(batch)
-        return self.loss(z1, z2, self.prototypes.weight)
+        prototypes = self.prototypes.weight
+        # The loss sends no gradient to its targets, so that each modality is the target once.
+        return self.loss(z1, z2, prototypes) + self.loss(z2, z1, prototypes)
 
 
 class LeJEPA(Embeddings):
@@ -127,7 +129,7 @@ class CrossBatchMemory(Embeddings):
     def __init__(self, encoders):
         from pytorch_metric_learning import losses
 
-        memory = losses.CrossBatchMemory(losses.NTXentLoss(), encoders.dim, memory_size=128)
+        memory = losses.CrossBatchMemory(losses.NTXentLoss(), encoders.dim)
         super().__init__(encoders, memory)
 
     def forward(self, batch):

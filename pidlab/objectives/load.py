@@ -270,8 +270,8 @@ def _arguments(reference: Reference, target: Callable[..., Any], skip: int = 0) 
     missing = [k for k, v in accepted.items() if v is inspect.Parameter.empty and k not in arguments]
     if missing:
         raise InvalidRequest(
-            f'{reference.name} needs {", ".join(missing)}: write "{reference.name}({missing[0]}=...)" '
-            "(the first parameter of an objective is named `encoders`)"
+            f'{reference.name} needs {", ".join(missing)}: write "{reference.name}({missing[0]}=...)", or a '
+            "class with the first parameter `encoders` that makes them"
         )
     for key, value in arguments.items():
         expected = _kind(accepted[key])
