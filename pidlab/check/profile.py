@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from pidlab import defaults
+from pidlab.check.contract import default_generator
 from pidlab.defaults import Training
 from pidlab.errors import InvalidRequest
 from pidlab.generators import Atoms, Generator
+from pidlab.generators.three import Three
 from pidlab.objectives import load_objective
 from pidlab.objectives.base import MakeObjective, needs_of
 from pidlab.probes.capture import capture_cohort
@@ -20,10 +22,14 @@ from pidlab.training import FittedCohort, Member, train
 
 FLOOR, CEILING = "untrained", "supervised"
 BASELINES = (FLOOR, "cross", "factorcl-sup", "comm", CEILING)
+TWO_MODALITIES = {"factorcl-sup"}  # objectives that take no third modality
 SEEDS = 3
 
-# The default data.
-EVERYTHING, SYNERGY_ONLY = Atoms(), Atoms(redundant=0.0, unique1=0.0, unique2=0.0)
+# Data with nothing but synergy, by number of modalities.
+SYNERGY_ONLY: dict[int, Generator] = {
+    2: Atoms(redundant=0.0, unique1=0.0, unique2=0.0),
+    3: Three(redundant=None, unique1=None, unique2=None, unique3=None),
+}
 
 # Steps that are timed if the time is limited.
 TIMED_STEPS = 10
@@ -73,7 +79,8 @@ def profile(
 ) -> Profile:
     """Train an objective and compare its captured bits with those of other objectives.
 
-    The default data are those of `Atoms` with one bit of each term, and with one bit of synergy only.
+    The default data are those of `Atoms` with one bit of each term, and with one bit of synergy only. For an
+    objective of three modalities they are those of `Three`.
 
     Args:
         make: Builds the objective from encoders.
@@ -93,13 +100,14 @@ def profile(
         InvalidRequest: If the truth of the generator is unknown.
         ValueError: If a loss is not finite or a readout cannot be probed.
     """
-    training, world = training or Training(), generator or EVERYTHING
+    training, world = training or Training(), generator or default_generator(make)
     if not math.isfinite(world.truth.total):
         raise InvalidRequest(
             f"--generator {world.name}: its truth is unknown; choose a generator with a known one"
         )
     frames = []
-    for other in (other for other in baselines if other != name):
+    left_out = {name} if len(world.modalities) == 2 else {name, *TWO_MODALITIES}
+    for other in (other for other in baselines if other not in left_out):
         on_objective(other)
         frames.append(_measure(load_objective(other), other, world, training, probes))
     on_objective(name)
@@ -122,7 +130,8 @@ def profile(
         parts = _verdict(pd.concat([*frames[:-1], other], ignore_index=True), name)
         verdict.append(f"with {OTHER_VIEWS} views: {', '.join(parts)}")
     if generator is None:
-        alone = _measure(make, name, SYNERGY_ONLY, cut, probes).set_index("term").loc["synergy"]
+        only = SYNERGY_ONLY[len(world.modalities)]
+        alone = _measure(make, name, only, cut, probes).set_index("term").loc["synergy"]
         verdict.append(f"{alone['captured']:.2f} of 1 bit of synergy if the data contain nothing else")
     return Profile(table, "; ".join(verdict), steps)
 

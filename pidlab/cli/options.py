@@ -178,10 +178,16 @@ def values_of(pairs: list[str] | None, option: str = "--at") -> dict[str, str]:
 
 
 def read_together(directories: list[Path]) -> tuple["pd.DataFrame", list[list[str]]]:
-    """Read several sweeps; return their rows and the groups of columns that change together."""
+    """Read several sweeps; return their rows and the groups of columns that change together.
+
+    Sweeps that were interrupted are read as far as they are finished, with a note.
+    """
     from pidlab.results.folder import merge_axis_groups, merge_results, read_sweep
 
     parts = [read_sweep(directory) for directory in directories]
+    for part in parts:
+        if unfinished := part.record.get("unfinished"):
+            typer.echo(f"note: {part.directory}: {unfinished} runs are not finished", err=True)
     return merge_results(parts), merge_axis_groups(parts)
 
 

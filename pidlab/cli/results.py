@@ -66,8 +66,8 @@ def plot(
     kind: Annotated[
         str,
         typer.Option(
-            help="Kind of figure: capture, profile, leakage, tradeoff, learning, decomposition; readability, "
-            "oracle and known-answers are drawn from the files of these commands."
+            help="Kind of figure: capture, profile, leakage, tradeoff, learning, loss, decomposition; "
+            "readability, oracle and known-answers are drawn from the files of these commands."
         ),
     ] = "capture",
     venue: Annotated[str, typer.Option(help="Page format: neurips, iclr, icml or icml-column.")] = "neurips",
@@ -172,6 +172,10 @@ def _tables(
     kind: "Kind", directories: list[Path]
 ) -> tuple["pd.DataFrame", list[list[str]], dict[str, "pd.DataFrame"]]:
     """Return the table that a kind is drawn from, its axis groups, and further tables by name."""
+    from pidlab.plots.kinds import KINDS
+
+    if kind is KINDS["loss"]:
+        return *_losses(directories), {}
     if not kind.files:
         return *read_together(directories), {}
     import pandas as pd
@@ -192,6 +196,19 @@ def _tables(
             raise InvalidRequest(f"{path}: not a readable CSV file ({error}); write it again") from None
     first, *others = tables
     return tables[first], [], {stem: tables[stem] for stem in others}
+
+
+def _losses(directories: list[Path]) -> tuple["pd.DataFrame", list[list[str]]]:
+    """Return the loss curves of sweeps, which may still run, and no axis groups, which the columns give."""
+    import pandas as pd
+
+    from pidlab.sweeps.run import read_losses
+
+    parts: list[pd.DataFrame] = []
+    for directory in directories:
+        with reading(directory) as store:
+            parts.append(read_losses(store))
+    return pd.concat(parts, ignore_index=True).drop_duplicates(["run", "step"], ignore_index=True), []
 
 
 def table(
@@ -331,6 +348,10 @@ def export(
         Path | None,
         typer.Option(metavar="FILE", help="Output file. Default: standard output.", show_default=False),
     ] = None,
+    losses: Annotated[
+        bool,
+        typer.Option("--losses", help="Write the training losses instead of the rows, as CSV."),
+    ] = False,
 ) -> None:
     """Write all rows that a sweep has so far, with the columns of results.csv."""
     from pidlab.sweeps.run import csv_header
@@ -340,6 +361,13 @@ def export(
         _check_parquet(out)
     if out is not None and out.exists():
         raise InvalidRequest(f"--out {out}: the file exists; choose another name or remove the file")
+    if losses:
+        if format_ is not Format.csv:
+            raise InvalidRequest(f"--format {format_}: losses are written as csv; remove --format")
+        curves, _ = _losses([directory])
+        text = curves.to_csv(index=False)
+        typer.echo(text, nl=False) if out is None else _write_text(text, out)
+        return
     with reading(directory) as store:
         columns = ROW_COLUMNS if store.tracked() else [name for name in ROW_COLUMNS if name != "step"]
         parameters = store.parameters()

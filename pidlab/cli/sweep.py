@@ -254,7 +254,7 @@ def sweep(
         typer.echo(_as_json(result))
     else:
         print_captured(result)
-    for line in _failure_lines(result):
+    for line in [*_failure_lines(result), *_stuck_lines(result)]:
         typer.echo(line, err=True)
     if result.planned:
         typer.echo(
@@ -286,6 +286,25 @@ def _failure_lines(result: "SweepResult") -> list[str]:
         runs = f"run {first}" if count == 1 else f"{count} runs, the first {first}"
         lines.append(f"failed: {', '.join(part['objective'] for part in parts)} ({runs}): {reason}")
     return lines
+
+
+def _stuck_lines(result: "SweepResult") -> list[str]:
+    """Return one line per objective whose loss ended where it began, in some runs."""
+    from pidlab.cli.options import reading
+    from pidlab.results.losses import moved_runs
+    from pidlab.sweeps.run import read_losses
+
+    if result.sampled:  # the losses of all runs of a large sweep do not fit in memory
+        return []
+    with reading(result.directory) as store:
+        losses = read_losses(store)
+    moved = moved_runs(losses)
+    stuck = losses[~losses["run"].map(moved).astype(bool)].groupby("objective", sort=False)["run"].nunique()
+    return [
+        f"not trained: {objective}: the loss of {count} runs never left its initial value; "
+        "see pidlab plot --kind loss"
+        for objective, count in stuck.items()
+    ]
 
 
 def _print_plan(request: "Request", engine: "Engine", as_json: bool) -> None:

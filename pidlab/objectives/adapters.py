@@ -3,6 +3,7 @@
 import copy
 import inspect
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -16,8 +17,17 @@ from pidlab.encoders import Encoders
 from pidlab.errors import InvalidRequest, message_of
 from pidlab.objectives.base import Batch, BuiltIn
 
-# Names of a second argument that holds class labels.
-LABELS = {"label", "labels", "target", "targets", "y"}
+# Names of a second argument that holds class labels, and of one that may hold labels or embeddings.
+LABELS, TARGETS = {"label", "labels", "y"}, {"target", "targets"}
+# Losses of torch that are defined for embeddings. The others take probabilities or binary targets, and would
+# return numbers without a meaning.
+TORCH_LOSSES = {
+    "CrossEntropyLoss", "MultiMarginLoss", "MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss",
+    "cross_entropy", "multi_margin_loss", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss",
+}  # fmt: skip
+TORCH_MODULES = {"torch.nn.modules.loss", "torch.nn.functional", "torch.functional"}
+# Width of the projected embeddings that losses get.
+WIDTH = 32
 
 
 class UnfitLossError(ValueError):
@@ -65,7 +75,7 @@ class AdaptedLoss(BuiltIn):
             shape = tuple(args[0].shape)
             raise UnfitLossError(
                 f"{_name_of(self.loss)}: does not accept embeddings of shape {shape} ({message_of(error)}); "
-                f"write a class in a file such as my_loss.py:\n{_example(self.loss)}"
+                f"{_write_a_class(self.loss)}"
             ) from error
 
 
@@ -125,19 +135,37 @@ class ScaledPairLoss(AdaptedLoss):
         return self.call(*terms) if self.bias is None else self.call(*terms, self.bias)
 
 
-def adapter_of(loss: Callable[..., Any], name: str) -> type[AdaptedLoss]:
+def adapter_of(
+    loss: Callable[..., Any], name: str, make: Callable[[], Callable[..., Any]] | None = None
+) -> type[AdaptedLoss]:
     """Return the objective class that fits the arguments of a loss.
 
     Args:
         loss: A class of losses, a loss module, or a function.
         name: Name of the loss in messages.
+        make: Builds the loss, if it is a class with arguments.
 
     Raises:
         InvalidRequest: If no adapter fits; the message shows a class that the user can write.
     """
-    required, accepted = _required(loss), _accepted(loss)
-    if len(accepted) >= 2 and accepted[1] in LABELS and len(required) <= 2:
-        return LabelLoss
+    try:
+        required, accepted = _required(loss), _accepted(loss)
+    except (TypeError, ValueError):
+        raise InvalidRequest(
+            f"{name}: its arguments cannot be read; write a function loss(z1, z2) that calls it"
+        ) from None
+    target = getattr(loss, "func", loss)
+    if getattr(target, "__module__", "") in TORCH_MODULES and _name_of(loss) not in TORCH_LOSSES:
+        raise InvalidRequest(
+            f"{name}: its inputs ({', '.join(required)}) are not two sets of embeddings, or embeddings and "
+            f"labels; {_write_a_class(loss)}"
+        )
+    if len(accepted) >= 2 and len(required) <= 2:
+        if accepted[1] in LABELS:
+            return LabelLoss
+        if accepted[1] in TARGETS:
+            made = (make or loss)() if inspect.isclass(loss) else loss
+            return LabelLoss if _accepts_labels(made) else PairLoss
     if required[2:3] == ["logit_scale"] and set(required[3:]) <= {"logit_bias"}:
         return ScaledPairLoss
     if len(required) == 2 and not any(_is_sequence(p) for p in _parameters(loss)[:2]):
@@ -145,14 +173,70 @@ def adapter_of(loss: Callable[..., Any], name: str) -> type[AdaptedLoss]:
     given = ", ".join(required) or "no argument"
     raise InvalidRequest(
         f"{name}: the loss takes ({given}), expected (z1, z2), (embeddings, labels) or (image_features, "
-        f"text_features, logit_scale); write a class in a file such as my_loss.py:\n{_example(loss)}"
+        f"text_features, logit_scale); {_write_a_class(loss)}"
     )
+
+
+def _accepts_labels(loss: Callable[..., Any]) -> bool:
+    """Return whether a loss of embeddings and a target accepts class labels as the target."""
+    samples = 6  # differs from the width, so that labels do not broadcast to the shape of the embeddings
+    z = torch.linspace(-1.0, 1.0, samples * WIDTH).view(samples, WIDTH)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns of shapes before it raises
+            copy.deepcopy(loss)(z, torch.arange(samples) % 3)
+    except Exception:
+        return False
+    return True
+
+
+def check_forward(target: Any, name: str) -> None:
+    """Check that a class of objectives computes its loss from a batch.
+
+    Args:
+        target: The class, or a function that returns an objective, which is not checked.
+        name: Name of the class in messages.
+
+    Raises:
+        InvalidRequest: If `forward` is missing or takes other arguments; the message shows a class.
+    """
+    if not inspect.isclass(target) or not issubclass(target, nn.Module) or hasattr(target, "phases"):
+        return
+    if target.forward is nn.Module.forward:
+        fault = "it has no method forward(self, batch)"
+    else:
+        required, accepted = _required(target), _accepted(target)
+        if len(required) <= 1 <= len(accepted) or any(
+            p.kind == p.VAR_POSITIONAL for p in _parameters(target)
+        ):
+            return
+        fault = f"its method forward takes ({', '.join(required)}), expected (batch)"
+    raise InvalidRequest(f"{name}: {fault}; write a class such as\n{_example_of_a_class()}")
 
 
 def data_arguments(loss: Callable[..., Any]) -> int:
     """Return the number of arguments of a loss function that hold data and not settings."""
     required = _required(loss)
     return 2 if required[2:3] != ["logit_scale"] else 3 + (required[3:4] == ["logit_bias"])
+
+
+def _example_of_a_class() -> str:
+    """Return the six lines of the smallest class of objectives."""
+    return "\n".join(
+        [
+            "    class MyLoss(torch.nn.Module):",
+            "        def __init__(self, encoders):",
+            "            super().__init__()",
+            "            self.encoders = encoders",
+            "        def forward(self, batch):  # batch.x1, batch.x2, batch.views, batch.y",
+            "            return loss(self.encoders[0](batch.x1), self.encoders[1](batch.x2))  # one number",
+        ]
+    )
+
+
+def _write_a_class(loss: Callable[..., Any]) -> str:
+    """Return advice to write a class around a loss, with its six lines."""
+    return f"write a class in a file such as my_loss.py:\n{_example(loss)}"
 
 
 def _example(loss: Callable[..., Any]) -> str:

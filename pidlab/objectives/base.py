@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, NoReturn, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -17,6 +17,9 @@ T = TypeVar("T")
 NEEDS = ("views", "view", "labels", "random")
 # Longest name of a readout, in characters.
 LONGEST_NAME = 40
+
+
+_NOT_A_TUPLE = "a batch is neither a tuple nor a dictionary; use batch.x1, batch.x2, batch.views and batch.y"
 
 
 class UndeclaredNeedError(ValueError):
@@ -76,6 +79,12 @@ class Batch:
     def targets(self) -> dict[str, Int[Tensor, "*member n"]]:
         """The label of each target by name, each (n,)."""
         return _declared(self._targets, "targets", "labels")
+
+    def __iter__(self) -> NoReturn:
+        raise TypeError(_NOT_A_TUPLE)
+
+    def __getitem__(self, key: object) -> NoReturn:
+        raise TypeError(_NOT_A_TUPLE)
 
     def uniform(self, *shape: int, per_sample: bool = True) -> Float[Tensor, "..."]:
         """Draw random numbers from [0, 1): shape (n, *shape), or `shape` for the whole batch.

@@ -15,7 +15,7 @@ from torch import nn
 from pidlab.encoders import Encoders
 from pidlab.errors import InvalidRequest
 from pidlab.objectives import session, source
-from pidlab.objectives.adapters import adapter_of, data_arguments
+from pidlab.objectives.adapters import adapter_of, check_forward, data_arguments
 from pidlab.objectives.base import MakeObjective
 from pidlab.objectives.guard import Guard
 from pidlab.registry import Reference, look_up, parse, scan
@@ -100,10 +100,11 @@ def _load(reference: str, digest: str | None) -> LoadedObjective:
 def _make(parsed: Reference, digest: str | None) -> MakeObjective:
     target = _find(parsed.name, digest)
     if _takes_encoders(target):
+        check_forward(target, parsed.name)
         return _Factory(target, _arguments(parsed, target, skip=1))
     if inspect.isclass(target):
-        adapter = adapter_of(target, parsed.name)
         make_loss = _Factory(target, _arguments(parsed, target))
+        adapter = adapter_of(target, parsed.name, make_loss)
         return lambda encoders: adapter(encoders, make_loss())
     arguments = _arguments(parsed, target, skip=data_arguments(target))
     loss = partial(target, **copy.deepcopy(arguments)) if arguments else target
@@ -144,6 +145,34 @@ def guard_of(make: MakeObjective) -> AbstractContextManager[Any]:
     """Return the context in which a factory and its models must run."""
     guard = make.guard if isinstance(make, LoadedObjective) else None
     return nullcontext() if guard is None else guard
+
+
+def parameters_of(reference: str) -> list[str]:
+    """Return the names of the arguments that an objective takes in its reference.
+
+    Args:
+        reference: Reference to an objective; the arguments in it do not matter.
+
+    Raises:
+        InvalidRequest: If there is no such objective.
+
+    Example:
+        >>> parameters_of("cross")
+        ['temperature']
+    """
+    name = parse(reference).name
+    with Guard() if _is_foreign(name) else nullcontext():
+        target = _find(name, source_digest(reference))
+        is_loss = not inspect.isclass(target) and not _takes_encoders(target)
+        skip = 1 if _takes_encoders(target) else data_arguments(target) if is_loss else 0
+        open_ended = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+        return [p.name for p in _parameters(target)[skip:] if p.kind not in open_ended]
+
+
+def modalities_of(make: MakeObjective) -> int:
+    """Return the number of modalities that a class declares in its attribute `modalities`; 2 by default."""
+    target = make.make if isinstance(make, LoadedObjective) else make
+    return getattr(getattr(target, "target", target), "modalities", 2)
 
 
 def source_digest(reference: str) -> str | None:
@@ -207,9 +236,11 @@ def as_objective(target: Callable[..., Any]) -> MakeObjective:
     """
     if isinstance(target, LoadedObjective):
         return target
-    make = target
-    if not _takes_encoders(target):
-        adapter = adapter_of(target, getattr(target, "__name__", type(target).__name__))
+    make, name = target, getattr(target, "__name__", type(target).__name__)
+    if _takes_encoders(target):
+        check_forward(target, name)
+    else:
+        adapter = adapter_of(target, name)
         is_class = inspect.isclass(target)
         make = lambda encoders: adapter(encoders, target() if is_class else target)  # noqa: E731
     foreign = not getattr(target, "__module__", "").startswith("pidlab.")
@@ -239,8 +270,8 @@ def _arguments(reference: Reference, target: Callable[..., Any], skip: int = 0) 
     missing = [k for k, v in accepted.items() if v is inspect.Parameter.empty and k not in arguments]
     if missing:
         raise InvalidRequest(
-            f'{reference.name} needs {", ".join(missing)}: write "{reference.name}({missing[0]}=...)" '
-            "(the first parameter of an objective is named `encoders`)"
+            f'{reference.name} needs {", ".join(missing)}: write "{reference.name}({missing[0]}=...)", or a '
+            "class with the first parameter `encoders` that makes them"
         )
     for key, value in arguments.items():
         expected = _kind(accepted[key])

@@ -68,6 +68,11 @@ KINDS = {
         "learning:learning_figure",
         "Captured information during training; dots are single seeds, grey lines are the truth.",
     ),
+    "loss": Kind(
+        "loss:loss_figure",
+        "Training loss by objective, in the unit of each loss; thin lines are single seeds.",
+        ("losses.csv",),
+    ),
     "decomposition": Kind(
         "decomposition:decomposition_figure", "Decompositions of known distributions, in bits."
     ),

@@ -21,8 +21,10 @@ READING = (
 STEP = "step"
 # Quantity of rows whose `captured` is a lower bound of the truth; `truth` is then an upper bound.
 BOUNDS = "bounds"
+# The column of loss curves.
+LOSS = "loss"
 # All columns that are not parameters of the sweep.
-FIXED = (*RUN, *READING, STEP)
+FIXED = (*RUN, *READING, STEP, LOSS)
 
 FLOOR, CEILING = "untrained", "supervised"
 CONFIDENCE = 0.95

@@ -49,6 +49,9 @@ class Run:
         point: Values of the parameters that vary in the sweep, by column of results.csv.
         source: Digest of the code of a user-defined objective.
         track: Number of checkpoints during training at which the run is probed.
+        label: Reference to the objective in results, without the arguments that the sweep varies; that of
+            `objective` by default.
+        constant: Values of the parameters of other objectives at the point of the run.
     """
 
     generator: Generator
@@ -60,6 +63,8 @@ class Run:
     point: dict[str, Any]
     source: str | None = None
     track: int = 0
+    label: str | None = None
+    constant: dict[str, Any] = field(default_factory=dict)
 
     @property
     def checkpoints(self) -> tuple[int, ...]:
@@ -76,7 +81,11 @@ class Run:
     def specification(self) -> dict[str, Any]:
         """Everything that the run's rows depend on, as JSON values."""
         # Fields that are not set are left out, so that keys of runs made before they existed stay valid.
-        optional = {"source": self.source, "track": self.track or None}
+        optional = {
+            "source": self.source,
+            "track": self.track or None,
+            "constant": self.constant or None,
+        }
         return {name: value for name, value in optional.items() if value is not None} | {
             "version": defaults.RESULT_VERSION,
             "generator": {"name": self.generator.name, **self.generator.parameters},
@@ -186,11 +195,12 @@ class Runs(Sequence[Run]):
             generator, training = self._request.at(self._request.point(number), self._seeds[0][1])
             self._last = (number, (generator, training, self.point(number)))
         generator, training, point = self._last[1]
-        name, source = self._objectives[objective]
+        label, source = self._objectives[objective]
+        name, constant = self._request.objective_at(label, self._request.point(number))
         probes, device, track = self._request.probes, self._request.device, self._request.track
         for seed, world in self._seeds[seeds]:
             own = generator if world is None else generator.in_world(world)
-            yield Run(own, name, seed, training, probes, device, point, source, track)
+            yield Run(own, name, seed, training, probes, device, point, source, track, label, constant)
 
 
 @lru_cache(maxsize=256)

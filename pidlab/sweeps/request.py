@@ -27,9 +27,9 @@ from pidlab.generators import (
 from pidlab.generators.parameters import check_policy, default_policy
 from pidlab.io import check_memory
 from pidlab.objectives.base import MakeObjective
-from pidlab.objectives.load import load_objective, source_digest
+from pidlab.objectives.load import load_objective, parameters_of, source_digest
 from pidlab.probes.levels import LEVELS
-from pidlab.registry import parse
+from pidlab.registry import Reference, parse
 from pidlab.sweeps.axes import AxisValues, axis_values, resolve_settings
 from pidlab.training import Member
 from pidlab.training.checkpoints import checkpoint_steps
@@ -223,14 +223,21 @@ class Request:
             checkpoint_steps(training.steps, self.track)
             _check_memory(generator, training)
         for objective in self.objectives:
-            self._check_objective(objective)
+            for reference in {
+                self.objective_at(objective, point)[0]: None for point in self._objective_points()
+            }:
+                self._check_objective(reference, self.sources[objective])
         object.__setattr__(self, "_is_valid", True)
 
-    def _check_objective(self, objective: str) -> None:
+    def _objective_points(self) -> Iterator[dict[str, Any]]:
+        """Yield the first point, or every point if an axis sets a parameter of an objective."""
+        return self.points() if self.objective_axes else itertools.islice(self.points(), 1)
+
+    def _check_objective(self, objective: str, source: str | None) -> None:
         """Build an objective once, so that invalid arguments are refused before any run starts."""
         generator, training = self.at(next(self.points()), world=0)
         try:
-            make, member = load_objective(objective, self.sources[objective]), Member(generator, 0)
+            make, member = load_objective(objective, source), Member(generator, 0)
             _check_batch_memory(make, member, training)
             run_trial(make, member, training)
         except InvalidRequest:
@@ -239,8 +246,68 @@ class Request:
             raise InvalidRequest(f"objective {objective!r}: {error}") from None
         except Exception:
             # An exception in a user's own code fails only its own runs; the other objectives are trained.
-            if self.sources[objective] is None:
+            if source is None:
                 raise
+
+    @cached_property
+    def objective_axes(self) -> dict[str, dict[str, str]]:
+        """The parameter of each objective that an axis sets, by name of the axis and objective.
+
+        An axis `comm.temperature` sets the parameter of one objective, an axis `temperature` that of every
+        objective that has it.
+
+        Raises:
+            InvalidRequest: If an objective sets the parameter in its reference, too.
+        """
+        own = {*_TRAINING_FIELDS, *self._generator_parameters}
+        axes: dict[str, dict[str, str]] = {}
+        for name in (name for axis in self.axes for name in axis.names if name not in own):
+            prefix, dot, parameter = name.rpartition(".")
+            for objective, parameters in self._objective_parameters.items():
+                word = parse(objective).name
+                if parameter not in parameters or (dot and prefix not in (word, word.rpartition(":")[2])):
+                    continue
+                if parameter in parse(objective).arguments:
+                    raise InvalidRequest(
+                        f"--vary {name}: the objective {objective!r} sets {parameter}, too; name it without"
+                    )
+                axes.setdefault(name, {})[objective] = parameter
+        return axes
+
+    @cached_property
+    def _objective_parameters(self) -> dict[str, list[str]]:
+        """The parameters of every objective; none of code that cannot be imported."""
+        found: dict[str, list[str]] = {}
+        for objective in self.objectives:
+            try:
+                found[objective] = parameters_of(objective)
+            except InvalidRequest:
+                raise
+            except Exception:  # an exception in a user's own code fails only its own runs
+                found[objective] = []
+        return found
+
+    @cached_property
+    def _generator_parameters(self) -> list[str]:
+        cls = generators().get(parse(self.generator).name)
+        return [*accepted_parameters(cls)] if cls else []
+
+    def objective_at(self, objective: str, point: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Return the reference to an objective at a point, and the values that do not concern it.
+
+        Args:
+            objective: One of `objectives`.
+            point: Parameter values by name.
+        """
+        if not self.objective_axes:
+            return objective, {}
+        parsed, arguments, constant = parse(objective), parse(objective).arguments, dict[str, Any]()
+        for name, parameters in self.objective_axes.items():
+            if objective in parameters:
+                arguments[parameters[objective]] = point[name]
+            else:
+                constant[name] = point[name]
+        return str(Reference(parsed.name, arguments, parsed.positional)), constant
 
     @cached_property
     def sources(self) -> dict[str, str | None]:
@@ -318,16 +385,26 @@ class Request:
         Raises:
             InvalidRequest: If the generator has no such parameter or refuses its value.
         """
-        parameters = {k: v for k, v in point.items() if k not in _TRAINING_FIELDS}
-        cls = generators().get(parse(self.generator).name)
+        parameters = {k: v for k, v in point.items() if k not in (*_TRAINING_FIELDS, *self.objective_axes)}
+        known = self._generator_parameters
         for name in parameters:
-            if cls and name not in accepted_parameters(cls):
-                raise InvalidRequest(f"cannot vary {name!r}: {parameter_hint(name, cls, _TRAINING_FIELDS)}")
+            if known and name not in known:
+                raise InvalidRequest(f"cannot vary {name!r}: {self._hint(name)}")
         if world is not None:
             parameters["world"] = world
         given = {k: v for k, v in point.items() if k in _TRAINING_FIELDS}
         training = dataclasses.replace(self.training, **given) if given else self.training
         return load_generator(self.generator, **parameters), training
+
+    def _hint(self, name: str) -> str:
+        """Return a hint for an unknown name of an axis."""
+        own = [f"{parse(o).name}.{p}" for o, names in self._objective_parameters.items() for p in names]
+        others = [*_TRAINING_FIELDS, *(own if "." in name else [])]
+        cls = generators().get(parse(self.generator).name)
+        hint = parameter_hint(name, cls, others) if cls else nearest(name, others)
+        if hint.startswith("did you mean"):
+            return hint
+        return f"neither the generator, nor the training, nor {', '.join(self.objectives)} has it; {hint}"
 
     @property
     def name(self) -> str:

@@ -113,10 +113,19 @@ def run_sweep(
         if save:
             _note_missing_files(store, directory, save, progress)
         work = partial(run_cohort, keep=tuple(save))
-        _train_missing(runs, store, directory, engine, work, progress, retry_failed, fail_fast)
-        measured = {"engine": engine.record, "seconds_of_this_command": time.perf_counter() - started}
-        with _explain_disk_errors(directory):
-            return _write_files(request, runs, store, directory, command, measured)
+
+        def write() -> SweepResult:
+            measured = {"engine": engine.record, "seconds_of_this_command": time.perf_counter() - started}
+            with _explain_disk_errors(directory):
+                return _write_files(request, runs, store, directory, command, measured)
+
+        try:
+            _train_missing(runs, store, directory, engine, work, progress, retry_failed, fail_fast)
+        except KeyboardInterrupt:
+            if store.any_asked("1"):
+                write()  # so that the finished runs can be plotted
+            raise
+        return write()
 
 
 @contextmanager
@@ -201,6 +210,7 @@ def _write_files(
         "axis_groups": request.axis_groups,
         **outcome_record(runs, failures),
         "rows": written,
+        "unfinished": sum(store.open()),
         "cohorts": store.seconds(),
         "environments": store.environments(),
         "seconds": total_seconds(store.seconds()),
@@ -267,17 +277,23 @@ def read_rows(source: Path | IO[str]) -> pd.DataFrame:
 
 
 def read_losses(store: Store) -> pd.DataFrame:
-    """Return the loss curves of all trained runs: columns `run`, `objective`, `seed`, `step`, `loss`.
+    """Return the loss curves of all trained runs.
+
+    The columns are `run`, `objective`, `seed`, `step`, `loss` and the parameters of the sweep.
 
     Args:
         store: The store of a sweep.
     """
-    parts = []
+    parts, parameters = [], store.parameters()
+    points = {run[0]: run[len(RUN) + len(TERMS) :] for run in store.runs(parameters)}
     for key, objective, seed, steps, curve in store.losses():
         at, losses = unpack_losses(curve, steps)
         about = {"run": key, "objective": objective, "seed": seed}
-        parts.append(pd.DataFrame({"step": at, "loss": losses}).assign(**about))
-    columns = ["run", "objective", "seed", "step", "loss"]
+        about |= zip(parameters, points[key], strict=True)
+        parts.append(
+            pd.DataFrame({"step": at, "loss": losses} | {k: [v] * len(at) for k, v in about.items()})
+        )
+    columns = ["run", "objective", "seed", "step", "loss", *parameters]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
 

@@ -460,7 +460,7 @@ def _planned(runs: Iterable[Run]) -> Iterator[tuple[Any, ...]]:
         if run.point is not last:  # runs of one point follow each other
             last, point = run.point, json.dumps(run.point)
         text = run.text
-        yield (run.key, text, run.objective, run.seed, point, *run.truth.values())
+        yield (run.key, text, run.label or run.objective, run.seed, point, *run.truth.values())
 
 
 def total_seconds(cohorts: Iterable[Mapping[str, Any]]) -> dict[str, float]:

@@ -18,6 +18,8 @@ from pidlab.training.stream import tree_map
 
 # Relative difference of float32 numbers that two orders of operations give.
 ROUNDING = 1e-3
+# Rounding of the largest gradient of a model, relative to its size.
+NOISE = 1e-6
 # Step size of the trial. It only has to move the parameters visibly.
 RATE = 1e-3
 # Code of these packages is tested to give the same numbers with vmap as in a loop.
@@ -28,14 +30,14 @@ PLAIN = (bool, int, float, str, tuple, type(None))
 INTERNAL = vars(nn.Module()).keys() - {"training"}
 
 
-def choose_program(template: nn.Module, batches: Sequence[dict[str, Any]]) -> Program:
+def choose_program(models: Sequence[nn.Module], batches: Sequence[dict[str, Any]]) -> Program:
     """Choose vmap unless it is slower (convolutions) or gives other results than a loop.
 
-    User-written code is trained for two steps on two members both ways, on copies of the model. Losses,
+    User-written code is trained for two steps on two members both ways, on copies of the first model. Losses,
     gradients, parameters, buffers and Python attributes must agree.
 
     Args:
-        template: A model of the objective. It is not changed.
+        models: The model of each member. They are not changed.
         batches: Two minibatches, as keyword arguments of `Batch`.
 
     Returns:
@@ -45,33 +47,45 @@ def choose_program(template: nn.Module, batches: Sequence[dict[str, Any]]) -> Pr
         ValueError: If a loss is not a single number or has no gradient. Other exceptions of the objective
             are not changed.
     """
+    template = models[0]
     try:
         trial = copy.deepcopy(template)
     except Exception as error:
-        return _loop(template, f"the model cannot be copied: {_first_sentence(error)}")
+        return loop_program(models, f"the model cannot be copied: {first_sentence(error)}")
     if any(isinstance(module, _ConvNd) for module in template.modules()):
         reason = "convolutions are not faster with vmap"
     else:
         try:
             reason = _difference(template, batches)
         except Exception as error:
-            reason = f"not supported by vmap: {_first_sentence(error)}"
+            reason = f"not supported by vmap: {first_sentence(error)}"
+        if reason is None and (name := find_unequal_attribute(models)):
+            reason = f"the attribute {name} differs between members"
     if reason is None:
         return Program(template, None)
     for phase in phases_of(trial):
         # An exception here, too, is a fault of the objective and not of vmap.
         check_loss(phase, loss_of(trial, phase.loss, Batch(**batches[0])))
-    return _loop(template, reason)
+    return loop_program(models, reason)
 
 
-def _first_sentence(error: BaseException) -> str:
+def first_sentence(error: BaseException) -> str:
     """Return the first sentence, which names the operation; the rest is advice to developers of torch."""
     lines = message_of(error).strip().splitlines() or [type(error).__name__]
     return lines[0].removeprefix("vmap: ").split(". ")[0][:200]
 
 
-def _loop(template: nn.Module, reason: str) -> Program:
-    return Program(template, reason, [template])
+def loop_program(models: Sequence[nn.Module], reason: str) -> Program:
+    """Return the program that computes one member after the other, for the reason given."""
+    # A factory may return modules that share an object; each member trains its own copy.
+    return Program(models[0], reason, [_own_copy(model) for model in models])
+
+
+def _own_copy(model: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(model)
+    except Exception:  # nothing more can be done for a model that cannot be copied
+        return model
 
 
 def find_unequal_attribute(models: Sequence[nn.Module]) -> str | None:
@@ -83,7 +97,7 @@ def find_unequal_attribute(models: Sequence[nn.Module]) -> str | None:
         models: Models of one structure.
     """
     # Objects that pidlab's own networks refer to, such as a generator, may differ: their numbers are buffers.
-    kinds = PLAIN if _is_tested(models[0]) else object
+    kinds = PLAIN if is_tested(models[0]) else object
     for model in models[1:]:
         if name := _unequal_attribute(models[0], model, kinds):
             return name
@@ -102,10 +116,17 @@ def check_loss(phase: Phase, loss: Any, leading: int = 0) -> None:
         ValueError: If it is not.
     """
     if not isinstance(loss, Tensor):
-        raise ValueError(f"phase {phase.name!r}: a loss is a tensor of one number, got {loss!r}")
-    if loss.ndim != leading:
+        kind = type(loss).__name__
+        content = f" of {', '.join(map(str, loss))}" if isinstance(loss, dict) else ""
         raise ValueError(
-            f"phase {phase.name!r}: a loss is one number (0-d), got shape {tuple(loss.shape[leading:])}"
+            f"phase {phase.name!r}: the loss must be one number, a 0-d tensor, got a {kind}{content}; return "
+            "the loss only"
+        )
+    if loss.ndim != leading:
+        shape = tuple(loss.shape[leading:])
+        raise ValueError(
+            f"phase {phase.name!r}: the loss must be one number, a 0-d tensor, got shape {shape}; return its "
+            "mean"
         )
     if not loss.requires_grad:
         raise ValueError(
@@ -118,7 +139,7 @@ def _difference(template: nn.Module, batches: Sequence[dict[str, Any]]) -> str |
     """Return what differs between vmap and a loop on two members over two steps, or None."""
     program, phases = Program(template, None), phases_of(template)
     params, buffers = stacked_state([template, template])
-    if _is_tested(template):
+    if is_tested(template):
         for phase in phases:
             loss, _ = program(phase.loss, params, buffers, _stacked([batches[0], batches[0]]))
             check_loss(phase, loss, 1)
@@ -132,7 +153,10 @@ def _difference(template: nn.Module, batches: Sequence[dict[str, Any]]) -> str |
                 loop_loss, loop_grads = _loop_step(model, phase, batch)
                 if not _is_close(loss[i], loop_loss):
                     return f"vmap gives another loss: {float(loss[i]):.4g} instead of {float(loop_loss):.4g}"
-                where = _unequal_tensor({n: g[i] for n, g in grads.items()}, loop_grads)
+                # Gradients that are zero in exact arithmetic are noise of the size of the others' rounding.
+                size = max((float(g.abs().max()) for g in loop_grads.values()), default=0.0)
+                member_grads = {n: g[i] for n, g in grads.items()}
+                where = _unequal_tensor(member_grads, loop_grads, NOISE * size)
                 if where:
                     return f"vmap gives another gradient of {where}"
     for i, model in enumerate(models):
@@ -145,7 +169,7 @@ def _difference(template: nn.Module, batches: Sequence[dict[str, Any]]) -> str |
     return None
 
 
-def _is_tested(model: nn.Module) -> bool:
+def is_tested(model: nn.Module) -> bool:
     """Return whether all code of a model belongs to pidlab or torch."""
     foreign = getattr(model, "wraps_user_code", False)
     return not foreign and all(type(m).__module__.startswith(TESTED) for m in model.modules())
@@ -214,23 +238,24 @@ def _stacked(batches: Sequence[Any]) -> Any:
     return tree_map(lambda _: next(stacks), batches[0])
 
 
-def _unequal_tensor(got: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str | None:
-    """Return the name of a tensor that is missing or differs, or None."""
-    for name in expected.keys() | got.keys():
-        if name not in got or name not in expected or not _is_close(got[name], expected[name]):
+def _unequal_tensor(
+    got: Mapping[str, Tensor], expected: Mapping[str, Tensor], noise: float = 0.0
+) -> str | None:
+    """Return the name of a tensor that is missing or differs by more than noise, or None."""
+    for name in sorted(expected.keys() | got.keys()):
+        if name not in got or name not in expected or not _is_close(got[name], expected[name], noise):
             return name.removeprefix("objective.")
     return None
 
 
-def _is_close(got: Tensor, expected: Tensor) -> bool:
+def _is_close(got: Tensor, expected: Tensor, noise: float = 0.0) -> bool:
     if got.shape != expected.shape or got.dtype != expected.dtype:
         return False
     got, expected = got.detach(), expected.detach()
     if not got.is_floating_point():
         return torch.equal(got, expected)
     size = float(expected.abs().max()) if expected.numel() else 0.0
-    # Gradients that are zero in exact arithmetic are noise of different sizes in both computations.
-    return torch.allclose(got, expected, rtol=ROUNDING, atol=ROUNDING * size + 1e-6, equal_nan=True)
+    return torch.allclose(got, expected, rtol=ROUNDING, atol=ROUNDING * size + noise + 1e-6, equal_nan=True)
 
 
 def _unequal_attribute(first: nn.Module, second: nn.Module, kinds: Any = object) -> str | None:
@@ -243,7 +268,7 @@ def _unequal_attribute(first: nn.Module, second: nn.Module, kinds: Any = object)
             {k: v for k, v in vars(m).items() if k not in INTERNAL and isinstance(v, kinds)}
             for m in (module, others[place])
         )
-        for name in one.keys() | two.keys():
+        for name in sorted(one.keys() | two.keys()):
             if name not in one or name not in two or not _is_equal(one[name], two[name], set()):
                 return f"{place}.{name}" if place else name
     return None
@@ -267,6 +292,10 @@ def _is_equal(a: Any, b: Any, seen: set[int]) -> bool:
             return torch.equal(a.get_state(), b.get_state())
         case random.Random():
             return a.getstate() == b.getstate()
+        case np.random.Generator():
+            return repr(a.bit_generator.state) == repr(b.bit_generator.state)
+        case np.random.RandomState():
+            return repr(a.get_state(legacy=False)) == repr(b.get_state(legacy=False))
         case bool() | int() | float() | complex() | str() | bytes() | None:
             return a == b or (a != a and b != b)
         case list() | tuple():

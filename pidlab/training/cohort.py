@@ -1,6 +1,5 @@
 """Cohorts: models of one shape, trained as one tensor program."""
 
-import copy
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -23,11 +22,26 @@ from pidlab.objectives.base import (
     phases_of,
 )
 from pidlab.objectives.load import LoadedObjective, guard_of
+from pidlab.results.losses import has_moved
 from pidlab.seeds import child, temporary_seed
 from pidlab.threads import one_thread
-from pidlab.training.choose import check_loss, choose_program, find_unequal_attribute, only_trained
+from pidlab.training.choose import (
+    check_loss,
+    choose_program,
+    first_sentence,
+    is_tested,
+    loop_program,
+    only_trained,
+)
 from pidlab.training.optimizers import PhaseOptimizer
-from pidlab.training.program import Call, Program, State, replace_by_name, stacked_state
+from pidlab.training.program import (
+    Call,
+    Program,
+    State,
+    replace_by_name,
+    stacked_state,
+    with_numbers,
+)
 from pidlab.training.stream import Stream, tree_map
 
 States = tuple[State, State]
@@ -77,10 +91,7 @@ class FittedCohort:
         """Whether the final loss of each member differs from the initial one by more than noise."""
         if not len(self.losses):
             return [True] * self.members  # nothing is trained
-        last = self.losses[-max(1, len(self.losses) // 10) :]
-        noise = last.std(0, unbiased=False)
-        moved = (last.mean(0) - self.losses[0]).abs() > 3.0 * noise + 1e-6
-        return [bool(m) for m in moved]
+        return [has_moved(curve.numpy()) for curve in self.losses.T]
 
     def at(self, step: int) -> "FittedCohort":
         """Return the models after `step` steps; untrained models are the same at every step."""
@@ -207,23 +218,31 @@ def _train(
     with plan.clock("training"):
         models = [build(make, member, training, device) for member in members]
         with temporary_seed(0, device):
-            program = choose_program(models[0], _first_batches(models[0], members[0], training, device))
-        if program.vectorised and (name := find_unequal_attribute(models)):
-            program = Program(models[0], f"the attribute {name} differs between members")
-        if not program.vectorised:
-            # A factory may return modules that share an object; each member trains its own copy.
-            models = [_own_copy(model) for model in models]
-            program = Program(models[0], program.reason, models)
+            program = choose_program(models, _first_batches(models[0], members[0], training, device))
     count = len(members)
     results: list[_Result] = []
     if program.vectorised:
-        with temporary_seed(child(members[0].seed, "loss"), device):
-            took = lambda n: on_step(min(n, count))  # noqa: E731 - padding is not progress
-            begin = start[0] if start else ({}, {})
-            results.append(_train_together(program, doubled(members), doubled(models), plan, took, begin))
-    else:
+        ahead, reason = _Ahead(on_step), None
+        may_differ = not is_tested(models[0]) and not start
+        try:
+            with temporary_seed(child(members[0].seed, "loss"), device):
+                took = lambda n: ahead.together(min(n, count))  # noqa: E731 - padding is not progress
+                begin = start[0] if start else ({}, {})
+                results = [_train_together(program, doubled(members), doubled(models), plan, took, begin)]
+            reason = _late_difference(program, results[0], members[0], plan) if may_differ else None
+        except (torch.OutOfMemoryError, MemoryError):
+            raise
+        except Exception as error:
+            if not may_differ:
+                raise
+            reason = f"not supported by vmap after {ahead.steps} steps: {first_sentence(error)}"
+        if reason is not None:
+            results = []
+            # The loss took a branch that the trial before training did not reach.
+            program, on_step = loop_program(models, reason), ahead.alone
+    if not program.vectorised:
         say(f"trained one model at a time: {program.reason}")
-        for place, (member, model) in enumerate(zip(members, models, strict=True)):
+        for place, (member, model) in enumerate(zip(members, program.models, strict=True)):
             begin = start[place] if start else ({}, {})
             # A loss in a loop may draw random numbers, also from numpy and Python.
             with temporary_seed(child(member.seed, "loss"), device, everywhere=True):
@@ -234,6 +253,44 @@ def _train(
     failed = {i: int(bad[:, i].int().argmax()) for i in range(count) if bool(bad[:, i].any())}
     copies = {step: [part[step] for part in snapshot_parts] for step in snapshot_parts[0]}
     return FittedCohort(program, states, count, history, failed, copies, guard_of(make))
+
+
+class _Ahead:
+    """Progress of a cohort that is trained by vmap, and once more in a loop if vmap turns out to be wrong.
+
+    Args:
+        on_step: Called with the number of members that made a step.
+    """
+
+    def __init__(self, on_step: Callable[[int], None]) -> None:
+        self._on_step, self._reported, self.steps = on_step, 0, 0
+
+    def together(self, members: int) -> None:
+        """Report one step of all members."""
+        self.steps += 1
+        self._reported += members
+        self._on_step(members)
+
+    def alone(self, members: int) -> None:
+        """Report one step of the loop, unless vmap has reported as many."""
+        self._reported -= members
+        if self._reported < 0:
+            self._on_step(members)
+
+
+def _late_difference(program: Program, result: _Result, member: Member, plan: _Plan) -> str | None:
+    """Return what differs between vmap and a loop after training, or None.
+
+    A counter, a warm-up or a memory that is full changes what a loss does, so that the trial before training
+    is repeated with the final state.
+    """
+    (params, buffers), _, losses = result
+    if not len(losses) or not bool(losses[:, 0].isfinite().all()):
+        return None
+    model = with_numbers(program.objective, {**params, **buffers}, 0)
+    with temporary_seed(0, plan.device):
+        again = choose_program([model], _first_batches(model, member, plan.training, plan.device))
+    return None if again.vectorised else f"{again.reason}, after {len(losses)} steps"
 
 
 def build(make: MakeObjective, member: Member, training: Training, device: torch.device | str) -> nn.Module:
@@ -338,13 +395,6 @@ def _first_batches(
     generators, seeds = doubled([member.generator]), doubled([member.seed])
     stream = Stream(generators, seeds, training, needs_of(template), device)
     return [tree_map(lambda t: t[0], stream.next()) for _ in range(2)]
-
-
-def _own_copy(model: nn.Module) -> nn.Module:
-    try:
-        return copy.deepcopy(model)
-    except Exception:  # nothing more can be done for a model that cannot be copied
-        return model
 
 
 def _copied(states: States) -> States:

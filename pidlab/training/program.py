@@ -82,6 +82,11 @@ class Program:
         return self._calls[0].objective
 
     @property
+    def models(self) -> list[nn.Module]:
+        """The model of each member of a loop; with vmap the structure alone."""
+        return [call.objective for call in self._calls]
+
+    @property
     def name(self) -> str:
         """`"vmap"` if all members are computed at once, or `"loop"` with the reason."""
         return "vmap" if self.reason is None else f"loop ({self.reason})"
@@ -141,6 +146,23 @@ def without_numbers(model: nn.Module) -> nn.Module:
     """Return a copy of a model whose parameters and buffers are on the `meta` device."""
     # `.to("meta")` would separate tensors that modules share.
     return copy.deepcopy(model, {id(t): _empty(t) for t in (*model.parameters(), *model.buffers())})
+
+
+def with_numbers(model: nn.Module, state: State, member: int) -> nn.Module:
+    """Return a copy of a model without numbers that has the parameters and buffers of one member.
+
+    Args:
+        model: Structure of the model, with tensors on the `meta` device (`without_numbers`).
+        state: Parameters and buffers by name, with a member axis.
+        member: Index of the member.
+    """
+    call = Call(model)
+    filled: dict[int, Any] = {}
+    for name, tensor in (*call.named_parameters(), *call.named_buffers()):
+        number = state[name][member].detach().clone(memory_format=ORDERED)
+        is_parameter = isinstance(tensor, nn.Parameter)
+        filled[id(tensor)] = nn.Parameter(number, tensor.requires_grad) if is_parameter else number
+    return copy.deepcopy(model, filled)
 
 
 def _empty(tensor: Tensor) -> Tensor:

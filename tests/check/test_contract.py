@@ -82,6 +82,15 @@ class Python(Sound):
         return super().forward(batch) * random.uniform(0.99, 1.0)
 
 
+class Unseeded(Sound):
+    def __init__(self, encoders):
+        super().__init__(encoders)
+        self.rng = np.random.default_rng()
+
+    def forward(self, batch):
+        return super().forward(batch) * self.rng.uniform(0.99, 1.0)
+
+
 class Dropout(Sound):
     def forward(self, batch):
         return super().forward(batch) + 0 * F.dropout(batch.x1, 0.5).sum()
@@ -167,18 +176,16 @@ def test_a_sound_objective_keeps_every_rule():
 @pytest.mark.parametrize(
     ("make", "rule", "says"),
     [
-        (Vector, NUMBER, "not a 0-d tensor"),
+        (Vector, NUMBER, "the loss must be one number, a 0-d tensor, got shape (1,); return its mean"),
         (NotFinite, NUMBER, "inf"),
         (Undeclared, NUMBER, 'needs = ("views",)'),
         (Faulty, NUMBER, 'return {}["missing"]'),
         (Unreached, REACH, "spare.weight, spare.bias"),
-        (Detached, REACH, "without a gradient"),
+        (Detached, NUMBER, "the loss has no gradient"),
         (NothingToTrain, REACH, "no name begins with ('head',)"),
-        (Numpy, RANDOM, "draw with torch"),
-        (Python, RANDOM, "draw with torch"),
-        (OtherDevice, DEVICE, "Device"),
-        (MadeOnImport, DEVICE, "Device"),
-        (Ordered, ORDER, "after a permutation"),
+        (Unseeded, RANDOM, "draw with torch"),
+        (OtherDevice, DEVICE, "device=batch.x1.device"),
+        (MadeOnImport, DEVICE, "device=batch.x1.device"),
         (MixedRows, ROWS, "of half of the rows"),
         (Nameless, ROWS, "there are z"),
         (Leaking, ROWS, "z1 changes with x2"),
@@ -195,7 +202,11 @@ def test_what_is_broken_is_found(make, rule, says):
     [
         (StopGradient, SLOPE, "sends no gradient"),
         (Item, LOOP, "calling .item()"),
-        (Dropout, RANDOM, "torch's global generator"),
+        (Dropout, RANDOM, "a global generator"),
+        (Numpy, LOOP, "trained one model at a time"),
+        (Numpy, RANDOM, "a global generator"),
+        (Python, LOOP, "trained one model at a time"),
+        (Ordered, ORDER, "after a permutation"),
     ],
 )
 def test_what_may_be_meant_is_a_warning(make, rule, says):
@@ -227,6 +238,37 @@ class BooleanIndex(Sound):
         return super().forward(batch) + z[z[:, 0] > 0].square().mean()
 
 
+class DifferentNumbers(Sound):
+    """Draws an attribute in its constructor, so that models differ in it."""
+
+    def __init__(self, encoders):
+        super().__init__(encoders)
+        self.weight = float(torch.rand(())) + 0.5
+
+    def forward(self, batch):
+        return self.weight * super().forward(batch)
+
+
+class InnerGradient(Sound):
+    """Differentiates inside the loss, which needs gradients to be enabled."""
+
+    def forward(self, batch):
+        z = self.encoders[0](batch.x1)
+        (grad,) = torch.autograd.grad(z.square().sum(), z, create_graph=True)
+        return super().forward(batch) + grad.square().mean()
+
+
+class Lazy(Sound):
+    """Has weights only after its first batch."""
+
+    def __init__(self, encoders):
+        super().__init__(encoders)
+        self.head = torch.nn.LazyLinear(4)
+
+    def forward(self, batch):
+        return super().forward(batch) + self.head(self.encoders[0](batch.x1)).square().mean()
+
+
 class EmptyBuffer(Sound):
     def __init__(self, encoders):
         super().__init__(encoders)
@@ -254,7 +296,9 @@ class SinglePrecision(Sound):
         return super().forward(batch) + (z @ torch.ones(z.shape[1], 2)).square().mean()
 
 
-@pytest.mark.parametrize("make", [RowDropout, BooleanIndex, EmptyBuffer, Teacher])
+@pytest.mark.parametrize(
+    "make", [RowDropout, BooleanIndex, EmptyBuffer, Teacher, DifferentNumbers, InnerGradient, Lazy]
+)
 def test_correct_objectives_pass(make):
     assert all(finding.ok for finding in findings(make).values())
 
@@ -265,6 +309,7 @@ def test_correct_objectives_pass(make):
         (RowDropout, ORDER, "draws random numbers"),
         (BooleanIndex, DEVICE, "needs numbers"),
         (SinglePrecision, SLOPE, "cannot be computed in float64"),
+        pytest.param(Lazy, SLOPE, "lazy modules", marks=pytest.mark.slow),
     ],
 )
 def test_a_rule_that_cannot_be_checked_says_why(make, rule, says):

@@ -8,6 +8,7 @@ import textwrap
 import numpy as np
 import pytest
 
+from pidlab import load_objective
 from pidlab.cli import main
 from pidlab.defaults import Training
 
@@ -161,6 +162,26 @@ def test_an_edited_objective_is_trained_again(run, tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(path.read_text().replace("weight: float = 1.0", "weight: float = 3.0"))
     assert json.loads(run(*arguments)[1])["rows"][0]["run"] != first
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["confu", "triangle"])
+def test_an_objective_of_three_modalities_is_checked_on_three(run, short, name):
+    code, out, _ = run("check", name, "--json")
+    document = json.loads(out)
+    assert code == 0
+    assert len(document["contract"]) == 10
+    assert list(document["profile"]) == ["redundant", "unique1", "unique2", "unique3", "synergy"]
+    assert "synergy if the data contain nothing else" in document["verdict"]
+
+
+def test_baselines_that_take_two_modalities_are_left_out_for_three(monkeypatch):
+    trained = []
+    monkeypatch.setattr(profile_module, "_measure", lambda make, name, *_: trained.append(name))
+    monkeypatch.setattr(profile_module, "_fit", lambda *_: pytest.fail("no more is needed"))
+    with pytest.raises(pytest.fail.Exception):
+        profile_module.profile(load_objective("confu"), "confu")
+    assert trained == ["untrained", "cross", "comm", "supervised"]
 
 
 def test_another_world_has_its_own_targets(run, short):

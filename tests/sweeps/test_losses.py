@@ -1,14 +1,19 @@
 """Loss curves, row counts and environments in the store."""
 
+import dataclasses
 import sqlite3
 from contextlib import closing
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from pidlab import InvalidRequest, fit
 from pidlab.defaults import Training
-from pidlab.sweeps import Request, run_sweep
+from pidlab.plots.kinds import draw
+from pidlab.results.folder import read_results
+from pidlab.results.losses import has_moved, moved_runs
+from pidlab.sweeps import Axis, Request, run_sweep
 from pidlab.sweeps import run as run_module
 from pidlab.sweeps.execute import CURVE_POINTS, Silent, pack_losses, unpack_losses
 from pidlab.sweeps.plan import Runs
@@ -55,6 +60,43 @@ def test_every_trained_run_keeps_its_losses(folder):
     live = fit("cross", run.generator, 1, steps=6, batch=16, hidden=8)
     stored = table[table["run"] == run.key]["loss"].to_numpy()
     assert stored.tolist() == live.losses.flatten().tolist()
+
+
+def test_losses_have_the_parameters_of_the_sweep_and_can_be_drawn(tmp_path):
+    axes = (Axis(("cross.temperature",), (0.1, 0.2)),)
+    request = dataclasses.replace(REQUEST, axes=axes, objectives=("cross",), seeds=1)
+    run_sweep(request, tmp_path)
+    with closing(Store(tmp_path / "results.sqlite", reading=True)) as store:
+        table = read_losses(store)
+    assert table.groupby("cross.temperature")["step"].count().to_dict() == {0.1: 6, 0.2: 6}
+    figure, shown = draw("loss", table)
+    assert len(figure.axes) == 2
+    assert shown["mean"].to_numpy() == pytest.approx(table["loss"].to_numpy())
+    assert shown["trained"].all()
+
+
+@pytest.mark.parametrize(
+    ("losses", "moved"),
+    [([3.0, 2.0, 1.0], True), ([1.0] * 40, False), ([1.0, 1.1, 0.9, 1.0] * 20, False)],
+)
+def test_a_loss_that_ends_within_noise_of_its_first_value_has_not_moved(losses, moved):
+    assert has_moved(np.array(losses)) is moved
+    assert moved_runs(pd.DataFrame({"run": "a", "loss": losses})) == {"a": moved}
+
+
+def test_an_interrupted_sweep_writes_what_is_finished(tmp_path):
+    class Stops(Silent):
+        def cohort(self, number, cohort):
+            if number == 1:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(REQUEST, tmp_path, progress=Stops())
+    results = read_results(tmp_path)
+    assert set(results.table["objective"]) == {"untrained"}
+    assert results.record["unfinished"] == 2
+    run_sweep(REQUEST, tmp_path)
+    assert read_results(tmp_path).record["unfinished"] == 0
 
 
 def test_a_store_without_loss_curves_gives_an_empty_table(tmp_path):

@@ -184,3 +184,44 @@ def test_the_memory_of_the_losses_of_all_steps_is_stated(monkeypatch):
     monkeypatch.setattr("pidlab.io._machine_memory", lambda: 1e9)
     with pytest.raises(InvalidRequest, match=r"steps 100000000 with their losses: needs 1.6 GB of memory"):
         build_request([], objectives=["untrained"], steps=100_000_000)
+def with_axes(*names, objectives=("comm", "cross"), values=(0.1, 0.2)):
+    return Request(axes=tuple(Axis((name,), values) for name in names), objectives=objectives)
+
+
+def references(request):
+    return {(run.label, run.objective, run.point[next(iter(run.point))]) for run in Runs(request)}
+
+
+def test_an_axis_sets_the_parameter_of_one_objective_or_of_all_that_have_it():
+    one, all_ = with_axes("comm.temperature"), with_axes("temperature")
+    assert references(one) == {
+        ("comm", "comm(temperature=0.1)", 0.1),
+        ("comm", "comm(temperature=0.2)", 0.2),
+        ("cross", "cross", 0.1),
+        ("cross", "cross", 0.2),
+    }
+    assert ("cross", "cross(temperature=0.2)", 0.2) in references(all_)
+    # A run has one key whether an axis or the reference sets the parameter.
+    given = {run.key for run in Runs(Request(objectives=("comm(temperature=0.1)",)))}
+    assert given < {run.key for run in Runs(one)}
+    assert len({run.key for run in Runs(one)}) == len(Runs(one))
+
+
+@pytest.mark.parametrize(
+    ("name", "objectives", "says"),
+    [
+        ("temperature", ("untrained",), "neither the generator, nor the training, nor untrained has it"),
+        ("comm.temprature", ("comm",), "did you mean 'comm.temperature'?"),
+        ("gram.temperature", ("comm",), "did you mean"),
+        ("comm.temperature", ("comm(temperature=0.3)",), "sets temperature, too"),
+    ],
+)
+def test_an_unknown_parameter_of_an_objective_is_refused(name, objectives, says):
+    with pytest.raises(InvalidRequest) as caught:
+        with_axes(name, objectives=objectives).validate()
+    assert says in str(caught.value)
+
+
+def test_every_value_of_a_parameter_of_an_objective_is_checked():
+    with pytest.raises(InvalidRequest, match=r"comm\(temperature=-1.0\)"):
+        with_axes("comm.temperature", values=(0.1, -1.0)).validate()
