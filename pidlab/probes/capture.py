@@ -59,11 +59,12 @@ def capture(
 
     Returns:
         One row per (readout, target, probe). Columns: readout, term, quantity, truth, captured, low, high
-        (bits), probe, headline (the best probe on validation rows), converged (whether four times the
-        rows raised the score only slightly; None if not checked). Beyond `quick`, auxiliary targets have
-        a colon in their name (`synergy:1`, the first modality's ingredient of an XOR; `nuisance:1`;
-        `total:y`), and rows of quantity `broja` decompose the information in z1 and z2. `thorough` adds
-        rows of quantity `control`.
+        (bits), probe, headline (the best probe on validation rows, structured probes excluded), converged
+        (whether four times the rows raised the score only slightly; None if not checked), accuracy,
+        balanced_accuracy (of the probe on test rows; None in rows of other quantities). Beyond `quick`,
+        auxiliary targets have a colon in their name (`synergy:1`, the first modality's ingredient of an
+        XOR; `nuisance:1`; `total:y`), and rows of quantity `broja` decompose the information in z1 and
+        z2. `thorough` adds rows of quantity `control`.
 
     Raises:
         InvalidRequest: If the level or the generator is unknown, if `fitted` does not return tensors of
@@ -163,11 +164,17 @@ def _add_rows(
     scores = interval(reading.bits).tolist()
     headline = reading.headline.tolist()
     flags = None if converged is None else converged.tolist()
+    accuracies = reading.accuracies.tolist()
     for k, target in enumerate(targets):
         truth = _truth(readout, target)
         for p, probe in enumerate(reading.probes):
             flag = None if flags is None else bool(flags[p][k])
-            rows[k].append(make_row(readout, target.name, truth, scores[p][k], probe, headline[k] == p, flag))
+            is_headline, rates = headline[k] == p, accuracies[p][k]
+            rows[k].append(
+                make_row(
+                    readout, target.name, truth, scores[p][k], probe, is_headline, flag, accuracies=rates
+                )
+            )
 
 
 def _add_total(

@@ -66,10 +66,11 @@ def estimate_readout(
         pooled, fewer = (_pool(_reweight(problem.test_prior[:, t], each)) for each in (reading, refitted))
         flags = has_converged(pooled, fewer)[:, 0].tolist()
         scores = _intervals(pooled.bits[:, 0], problem.groups)
+        accuracies = pooled.accuracies[:, 0].tolist()
         for p, probe in enumerate(reading.probes):
             captured, low, high = scores[p]
             is_negative = captured < min(MIN_SCORE, -3.0 * (high - captured) / Z95)
-            accuracy, balanced = pooled.accuracies[p]
+            accuracy, balanced = accuracies[p]
             rows.append(
                 {
                     "target": t,

@@ -15,7 +15,7 @@ from pidlab.probes.posteriors import inverse_temperature, log_posterior, temper
 from pidlab.probes.reading import HeldOut, Reading
 from pidlab.probes.row import modalities_of
 from pidlab.probes.splits import Labels, Split, stack_labels
-from pidlab.probes.structured import Ingredients, experts_posterior, pair_posterior
+from pidlab.probes.structured import Ingredients, experts_posterior, is_structured, pair_posterior
 from pidlab.probes.whitening import whiten
 
 HEADLINE = "z12"
@@ -33,7 +33,8 @@ class Ladder:
     `linear` (softmax regression) and `mlp` read every target. On the headline readout, `pair` and
     `experts` read targets with two ingredients (`pidlab.probes.structured`) from linear posteriors;
     levels with `every_readout` add `pair-mlp` and `experts-mlp`, from posteriors of MLPs. The experts
-    need a z12 that is the concatenation of z1 and z2.
+    need a z12 that is the concatenation of z1 and z2. Structured probes are never the headline unless
+    the level allows it.
 
     Args:
         splits: Training, validation and test rows.
@@ -84,8 +85,11 @@ class Ladder:
                 _add(posteriors, "mlp", labels, self._fit_mlp(readout, labels, n))
         if is_headline and self._ingredients is not None:
             self._add_structured(posteriors, self._ingredients, n)
+        excluded: set[str] = set()
+        if not self._level.structured_headline:
+            excluded = {probe for probes in posteriors.values() for probe in probes if is_structured(probe)}
         return {
-            name: Reading.of(labels, i, posteriors[name])
+            name: Reading.of(labels, i, posteriors[name], excluded)
             for labels in labels_read
             for i, name in enumerate(labels.names)
         }

@@ -18,6 +18,9 @@ class Level:
         every_readout: Whether MLP probes read every readout, and inside structured probes; otherwise
             only z12.
         structured: Whether structured probes read z12.
+        structured_headline: Whether a structured probe may be the headline. Structured probes use labels of
+            ingredients, and `experts` exists only where z12 is z1 and z2 concatenated, so that headlines
+            would not be comparable between objectives.
         auxiliary: Whether auxiliary targets (ingredients, nuisance) are read, and the decomposition.
         refit: Whether probes are fitted again on a quarter of the rows, for the convergence check.
         controls: Whether to compute lost bits, planted controls and the change since half the training.
@@ -30,6 +33,7 @@ class Level:
     mlp: MLPProbe
     every_readout: bool = False
     structured: bool = False
+    structured_headline: bool = False
     auxiliary: bool = False
     refit: bool = False
     controls: bool = False

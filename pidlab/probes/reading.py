@@ -1,6 +1,6 @@
 """What the probes of one readout say about one target on held-out rows."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -32,6 +32,7 @@ class Reading:
         y_validation: Class indices of validation rows, shape (members, m).
         y_test: Class indices of test rows, shape (members, k).
         log_prior: Natural log of the exact prior, shape (members, classes).
+        no_headline: Probes that are reported but never the headline.
     """
 
     probes: tuple[str, ...]
@@ -40,15 +41,19 @@ class Reading:
     y_validation: Int[Tensor, "members m"]
     y_test: Int[Tensor, "members k"]
     log_prior: Float[Tensor, "members classes"]
+    no_headline: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, labels: Labels, i: int, probes: Mapping[str, HeldOut]) -> "Reading":
+    def of(
+        cls, labels: Labels, i: int, probes: Mapping[str, HeldOut], no_headline: Collection[str] = ()
+    ) -> "Reading":
         """Return the reading of target `i` of `labels`.
 
         Args:
             labels: Labels of the rows.
             i: Position of the target in `labels`.
             probes: Posteriors of each probe by name.
+            no_headline: Probes that are reported but never the headline.
         """
         # Labels are padded to one number of classes; keep those that every probe scores.
         classes = min(validation.shape[1] for validation, _ in probes.values())
@@ -59,12 +64,15 @@ class Reading:
             labels.validation[:, i],
             labels.test[:, i],
             labels.log_prior[:, i, :classes],
+            frozenset(no_headline),
         )
 
     @cached_property
     def headline(self) -> Int[Tensor, " members"]:
         """Index of the probe with the best validation score, for each member."""
-        return self.validation_bits.mean(-1).argmax(0)
+        scores = self.validation_bits.mean(-1)
+        excluded = [probe in self.no_headline for probe in self.probes]
+        return scores.masked_fill(torch.tensor(excluded, device=scores.device)[:, None], -torch.inf).argmax(0)
 
     @property
     def validation_bits(self) -> Float[Tensor, "probes members m"]:
@@ -77,17 +85,21 @@ class Reading:
         return torch.stack([_bits(q, self.y_test, self.log_prior) for q in self.test])
 
     @property
-    def accuracies(self) -> list[tuple[float, float]]:
-        """Accuracy and balanced accuracy on test rows of the first member, for each probe."""
-        classes = self.log_prior.shape[1]
-        results = []
-        for log_q in self.test:
-            y, is_right = self.y_test[0], (log_q[0].argmax(0) == self.y_test[0]).double()
-            # Mean recall over the classes that occur.
-            counts = torch.bincount(y, minlength=classes)
-            recall = torch.bincount(y, weights=is_right, minlength=classes)[counts > 0] / counts[counts > 0]
-            results.append((float(is_right.mean()), float(recall.mean())))
-        return results
+    def accuracies(self) -> Float[Tensor, "probes members 2"]:
+        """Accuracy and balanced accuracy on test rows.
+
+        A row is classified as its most probable class. Balanced accuracy is the mean recall over the classes
+        that occur in the test rows.
+        """
+        is_right = torch.stack([log_q.argmax(1) == self.y_test for log_q in self.test]).double()
+        shape = (*self.y_test.shape[:-1], self.log_prior.shape[1])
+        counts = torch.zeros(shape, dtype=torch.float64, device=is_right.device)
+        counts.scatter_add_(-1, self.y_test, torch.ones_like(is_right[0]))
+        hits = counts.new_zeros((len(self.probes), *shape))
+        hits.scatter_add_(-1, self.y_test.expand_as(is_right), is_right)
+        # Classes without test rows have no recall.
+        recall = (hits / counts.clamp_min(1.0)).sum(-1) / (counts > 0).sum(-1)
+        return torch.stack([is_right.mean(-1), recall], dim=-1)
 
     @property
     def headline_bits(self) -> Float[Tensor, "members k"]:

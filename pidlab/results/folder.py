@@ -11,6 +11,7 @@ import pandas as pd
 
 from pidlab import defaults
 from pidlab.errors import InvalidRequest
+from pidlab.results.means import ACCURACIES
 from pidlab.results.tables import notebook
 
 TABLE, RECORD = "results.csv", "provenance.json"
@@ -73,6 +74,8 @@ def read_results(directory: Path) -> Results:
             path = compressed
         # Older versions wrote `converged` as 1.0 and 0.0, which the dtype "boolean" reads as well.
         table = pd.read_csv(path, dtype={"run": str, "converged": "boolean"})
+        # Older versions did not store accuracies.
+        table = table.assign(**{name: np.nan for name in ACCURACIES if name not in table})
         version = record["result_version"]
         results = Results(table, record, directory)
         _ = results.axis_groups  # raises KeyError for an incomplete record

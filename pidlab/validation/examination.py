@@ -24,9 +24,16 @@ from pidlab.probes.whitening import whiten
 from pidlab.seeds import child, torch_generator
 from pidlab.validation.known_cases import KNOWN, TOLERANCES, Known
 
-# The examination uses 100,000 training rows; the levels of a sweep are examined for comparison.
+# The examination uses 100,000 training rows; the levels of a sweep are examined for comparison. Its readouts
+# are all concatenations, so that structured probes can be headlines.
 EXAM = replace(
-    LEVELS["thorough"], train=100_000, validation=50_000, test=100_000, auxiliary=False, controls=False
+    LEVELS["thorough"],
+    train=100_000,
+    validation=50_000,
+    test=100_000,
+    auxiliary=False,
+    controls=False,
+    structured_headline=True,
 )
 EXAMS: dict[str, Level] = {
     name: replace(level, auxiliary=False, controls=False) for name, level in {**LEVELS, "exam": EXAM}.items()
