@@ -12,6 +12,7 @@ from scipy import stats
 from torch import Tensor
 
 from pidlab.probes.cautions import MIN_SCORE
+from pidlab.probes.controls import MIN_POWER
 from pidlab.probes.features import FourierFeatures, normal_scores
 from pidlab.probes.linear import fit_linear
 from pidlab.probes.mlp import MLPProbe, average_mlps
@@ -29,8 +30,8 @@ REFIT_FRACTION = 0.25
 # The MLP trains for at least MIN_STEPS steps of at most MAX_BATCH rows.
 MIN_STEPS, MAX_BATCH = 600, 512
 # A headline below LOW_SCORE bits counts as absence of information only if the probes read at least
-# MIN_POWER of the one bit of a planted XOR.
-LOW_SCORE, MIN_POWER = 0.05, 0.5
+# `MIN_POWER` of the one bit of a planted XOR.
+LOW_SCORE = 0.05
 
 
 @dataclass(frozen=True)

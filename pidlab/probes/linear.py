@@ -12,6 +12,8 @@ from pidlab.probes.splits import Labels
 
 # Evaluations of the loss, L-BFGS history, and weight of the L2 penalty.
 EVALUATIONS, MEMORY, RIDGE = 40, 6, 1e-5
+# A problem is finished when a step is expected to lower its loss by less than this, in nats.
+MIN_DECREASE = 1e-6
 
 
 def fit_linear(
@@ -64,12 +66,13 @@ def lbfgs(
     """Minimize many independent problems at once by L-BFGS with backtracking.
 
     Each evaluation is one trial step of every problem. A problem whose loss falls far enough takes a new
-    direction; the others halve their step. No problem waits for another.
+    direction; the others halve their step. No problem waits for another. A finished problem
+    (`MIN_DECREASE`) keeps its point, so that the result does not depend on how long the others take.
 
     Args:
         objective: Function from points to losses (members, targets) and gradients.
         start: Initial points, shape (members, targets, ...).
-        evaluations: Number of evaluations of the objective after the first.
+        evaluations: Largest number of evaluations of the objective after the first.
         memory: Number of past steps that determine a direction.
 
     Returns:
@@ -85,11 +88,15 @@ def lbfgs(
     scale = torch.ones_like(loss)
     direction, step = -grad, torch.ones_like(loss)
     for _ in range(evaluations):
+        # For a Newton direction, half of this slope is the distance of the loss to its minimum.
+        active = -_dot(grad, direction) / 2.0 > MIN_DECREASE
+        if not active.any():
+            break
         trial = x + step * direction
         trial_loss, trial_grad = objective(trial.view(shape))
         trial_loss, trial_grad = trial_loss[..., None], trial_grad.flatten(2)
         # Armijo's condition of sufficient decrease.
-        accepted = trial_loss <= loss + 1e-4 * step * _dot(grad, direction)
+        accepted = active & (trial_loss <= loss + 1e-4 * step * _dot(grad, direction))
         s = torch.where(accepted, trial - x, 0.0)
         y = torch.where(accepted, trial_grad - grad, 0.0)
         curvature = _dot(s, y)

@@ -1,7 +1,7 @@
 """What the probes of one readout say about one target on held-out rows."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -33,6 +33,7 @@ class Reading:
         y_test: Class indices of test rows, shape (members, k).
         log_prior: Natural log of the exact prior, shape (members, classes).
         no_headline: Probes that are reported but never the headline.
+        absent: Members without a posterior of a probe, by its name; their posterior is the prior.
     """
 
     probes: tuple[str, ...]
@@ -42,6 +43,7 @@ class Reading:
     y_test: Int[Tensor, "members k"]
     log_prior: Float[Tensor, "members classes"]
     no_headline: frozenset[str] = frozenset()
+    absent: Mapping[str, Collection[int]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -71,8 +73,42 @@ class Reading:
     def headline(self) -> Int[Tensor, " members"]:
         """Index of the probe with the best validation score, for each member."""
         scores = self.validation_bits.mean(-1)
-        excluded = [probe in self.no_headline for probe in self.probes]
-        return scores.masked_fill(torch.tensor(excluded, device=scores.device)[:, None], -torch.inf).argmax(0)
+        for p, probe in enumerate(self.probes):
+            if probe in self.no_headline:
+                scores[p] = -torch.inf
+            scores[p, list(self.absent.get(probe, ()))] = -torch.inf
+        return scores.argmax(0)
+
+    def with_probe(self, probe: str, members: Sequence[int], posteriors: HeldOut) -> "Reading":
+        """Return the reading with a further probe, which only some members have.
+
+        Args:
+            probe: Name of the probe.
+            members: Members that have it.
+            posteriors: ln q(y|z) on validation and on test rows, each of shape (len(members), classes, _).
+        """
+        parts = []
+        for rows, log_q in zip((self.validation[0], self.test[0]), posteriors, strict=True):
+            filled = self.log_prior[..., None].expand_as(rows).clone()
+            filled[list(members)] = log_q[:, : filled.shape[1]]
+            parts.append(filled)
+        absent = sorted(set(range(len(self.log_prior))) - set(members))
+        return replace(
+            self,
+            probes=(*self.probes, probe),
+            validation=(*self.validation, parts[0]),
+            test=(*self.test, parts[1]),
+            absent={**self.absent, probe: absent},
+        )
+
+    def renamed(self, rename: Callable[[str], str]) -> "Reading":
+        """Return the reading with other names of the probes."""
+        return replace(self, probes=tuple(map(rename, self.probes)))
+
+    @cached_property
+    def validation_headline(self) -> Float[Tensor, " members"]:
+        """Mean score of the headline probe on validation rows, in bits."""
+        return self.validation_bits.mean(-1)[self.headline, self._members]
 
     @property
     def validation_bits(self) -> Float[Tensor, "probes members m"]:
@@ -132,6 +168,16 @@ def has_converged(full: Reading, quarter: Reading) -> Bool[Tensor, "probes membe
         full: Reading with all training rows.
         quarter: Reading with a quarter of the training rows, on the same test rows.
     """
-    rise = full.bits.mean(-1) - quarter.bits.mean(-1)
-    error = full.bits.std(-1) / full.bits.shape[-1] ** 0.5
+    return is_settled(full.bits, quarter.bits)
+
+
+def is_settled(full: Float[Tensor, "*batch n"], quarter: Float[Tensor, "*batch n"]) -> Bool[Tensor, "*batch"]:
+    """Return whether scores of all training rows are close to those of a quarter; see `has_converged`.
+
+    Args:
+        full: Scores of test rows by probes that were fitted on all training rows, in bits.
+        quarter: The same by probes that were fitted on a quarter.
+    """
+    rise = full.mean(-1) - quarter.mean(-1)
+    error = full.std(-1) / full.shape[-1] ** 0.5
     return ~((rise > MAX_RISE) | (rise > torch.maximum(2.0 * error, torch.full_like(error, MIN_RISE))))
