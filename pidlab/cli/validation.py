@@ -48,9 +48,9 @@ def known_answers(
 
     A part replaces its own rows in DIR and keeps the others; provenance.json records how each part was made.
     Files: table.csv, levels.csv, coverage.csv, invariances.csv, hard.csv, known-answers.{pdf,svg,png}. The
-    exit code is 1 if a headline of the exam, an invariance or the coverage of an exact posterior is outside its
-    limits, a row exceeds its truth by more than chance allows, or a headline of a hard readout is more than 0.05
-    bits below its truth at `standard` without a flag.
+    exit code is 1 if a headline of the exam, an invariance or the coverage of an exact posterior is outside
+    its limits, a row exceeds its truth by more than chance allows, or a headline of a hard readout is more
+    than 0.05 bits below its truth at `standard` without a flag.
     """
     import pandas as pd
 

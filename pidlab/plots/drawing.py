@@ -125,13 +125,7 @@ def draw_objectives(
     """
     import seaborn as sns  # here, because importing it takes a second
 
-    positions = np.unique(rows[x].to_numpy(dtype=float))
-    spacing = float(np.diff(positions).min()) if len(positions) > 1 else 1.0
-    steps = np.linspace(-0.5, 0.5, len(palette)) if len(palette) > 1 else [0.0]
-    shifts = {name: spread * spacing * step for name, step in zip(palette, steps, strict=True)}
-    rows = rows.assign(
-        position=rows[x].to_numpy(dtype=float) + rows["objective"].map(shifts).to_numpy(dtype=float)
-    )
+    rows = rows.assign(position=_shifted(rows, x, palette, spread))
     colors = {name: look.color for name, look in palette.items()}
     shared: dict[str, Any] = {"x": "position", "y": y, "hue": "objective", "palette": colors}
     shared |= {"hue_order": list(palette), "legend": False, "ax": panel}
@@ -154,6 +148,44 @@ def draw_objectives(
         zorder=3,
     )
     panel.set(xlabel="", ylabel="")
+
+
+def draw_hollow(
+    panel: Axes, rows: pd.DataFrame, x: str, palette: Mapping[str, Look], spread: float = LINE_SPREAD
+) -> None:
+    """Draw means over seeds as hollow marks, for comparison with those of `draw_objectives`.
+
+    Args:
+        panel: Panel to draw in.
+        rows: One row per (objective, x, seed), with a column `captured`.
+        x: Column of positions along the axis.
+        palette: Looks of all objectives of the figure, in drawing order.
+        spread: As for `draw_objectives`.
+    """
+    rows = rows.assign(position=_shifted(rows, x, palette, spread))
+    for name, look in palette.items():
+        means = rows[rows["objective"] == name].groupby("position")["captured"].mean()
+        panel.plot(means.index, means, **_hollow(look.color, look.marker))
+
+
+def hollow_handle(label: str) -> Line2D:
+    """Return the legend entry of hollow marks."""
+    return Line2D([], [], **_hollow("0.4", "o"), label=label)
+
+
+def _hollow(color: Any, marker: str) -> dict[str, Any]:
+    size = 0.8 * mpl.rcParams["lines.markersize"]
+    line: dict[str, Any] = {"color": color, "linestyle": ":", "linewidth": 0.5}
+    return line | {"marker": marker, "markersize": size, "markerfacecolor": "white", "markeredgewidth": 0.5}
+
+
+def _shifted(rows: pd.DataFrame, x: str, palette: Mapping[str, Look], spread: float) -> np.ndarray:
+    """Return positions along x, shifted by objective so that equal values do not hide each other."""
+    positions = np.unique(rows[x].to_numpy(dtype=float))
+    spacing = float(np.diff(positions).min()) if len(positions) > 1 else 1.0
+    steps = np.linspace(-0.5, 0.5, len(palette)) if len(palette) > 1 else [0.0]
+    shifts = {name: spread * spacing * step for name, step in zip(palette, steps, strict=True)}
+    return rows[x].to_numpy(dtype=float) + rows["objective"].map(shifts).to_numpy(dtype=float)
 
 
 def draw_rows(

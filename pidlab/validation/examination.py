@@ -88,7 +88,7 @@ def examine(level: str = "exam", seed: int = 0, cases: Sequence[str] = tuple(KNO
     error = (table["captured"] - table["low"]) / Z95
     excess = table["captured"] - table["truth"]
     table["excess"] = np.where(excess > TRUTH_ERROR, (excess - TRUTH_ERROR) / np.maximum(error, 1e-9), 0.0)
-    # Tolerances are stated for one bit and grow with the entropy of a target: the sum of `mod3` has 1.58 bits.
+    # Tolerances are stated for one bit and grow with the entropy of a target: the sum of mod3 has 1.58.
     entropies = {
         (case, term): target.entropy for case in cases for term, target in Known(case).target_specs.items()
     }
