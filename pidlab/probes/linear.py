@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from pidlab.encoders import aligned
 from pidlab.probes.posteriors import at_label, log_posterior
 from pidlab.probes.splits import Labels
 
@@ -37,14 +38,18 @@ def fit_linear(
     one_hot = F.one_hot(labels.train, classes).to(z.dtype).mT.contiguous()
 
     def scores(w: Tensor, rows: Tensor) -> Tensor:
-        return (w.flatten(1, 2) @ rows.mT).view(members, targets, classes, -1)
+        flat = w.flatten(1, 2)
+        # Products with few rows of weights depend on the number of members, those of padded weights do not.
+        padded = F.pad(flat, (0, 0, 0, aligned(flat.shape[1]) - flat.shape[1]))
+        return (padded @ rows.mT)[:, : flat.shape[1]].unflatten(1, (targets, classes))
 
     def objective(w: Tensor) -> tuple[Tensor, Tensor]:
         log_q = log_posterior(scores(w, rows), labels)
         loss = -at_label(log_q, labels.train).mean(-1)
         # In place: log_q is the largest tensor here and no longer needed.
         residual = log_q.exp_().sub_(one_hot)
-        slope = (residual.flatten(1, 2) @ rows).view_as(w) / n
+        # The product in the other order would depend on the number of members, too.
+        slope = (rows.mT @ residual.flatten(1, 2).mT).mT.reshape(w.shape) / n
         return loss + RIDGE / 2 * w.square().sum((2, 3)), slope + RIDGE * w
 
     start = torch.zeros(members, targets, classes, rows.shape[-1], dtype=z.dtype, device=z.device)
