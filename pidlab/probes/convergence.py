@@ -17,9 +17,13 @@ from pidlab.probes.conditional import Readings, fit_features
 from pidlab.probes.controls import MIN_POWER, planted_power
 from pidlab.probes.ladder import HEADLINE, Ladder
 from pidlab.probes.reading import MAX_RISE, is_settled
+from pidlab.probes.structured import is_structured
 
 # Fraction of the training rows of the refits.
 REFIT_FRACTION = 0.25
+
+# Probes that levels with `refit` fit again anyway, as they do structured ones.
+BASIC = ("linear", "mlp")
 
 # Flags by target, probe and member; None where nothing was examined.
 Flags = dict[str, list[list[bool | None]]]
@@ -50,7 +54,7 @@ def assess(ladder: Ladder, readings: Readings, truths: Mapping[str, Sequence[flo
                 flags[name][headline[k]][k] = False
             elif score <= MAX_RISE:
                 flags[name][headline[k]][k] = _power(ladder) >= MIN_POWER
-            else:
+            elif not (is_structured(probe) or (ladder.level.refit and probe in BASIC)):
                 partial[probe][name].append(k)
     for probe, by_target in partial.items():
         members = sorted({k for ks in by_target.values() for k in ks})
