@@ -158,7 +158,7 @@ def _read(
     flags: Flags = {name: [[None] * len(generators) for _ in one.probes] for name, one in fitted.items()}
     if level.assess and readout == HEADLINE:
         truths = {
-            name: [_truth(readout, g.target_specs[name]) for g in generators]
+            name: [_bound(readout, g.target_specs[name]) for g in generators]
             for name in generators[0].target_specs
         }
         readings = add_conditional_probes(ladder, fitted, truths)
@@ -215,6 +215,12 @@ def _add_total(
     for k, member in enumerate(targets):
         truth = sum(_truth(readout, target) for target in member.values())
         rows[k].append(make_row(readout, "total:y", truth, scores[k], "product"))
+
+
+def _bound(readout: str, target: Target) -> float:
+    """Return the information about a target, or its entropy if the information is unknown."""
+    truth = _truth(readout, target)
+    return target.entropy if truth is None or truth != truth else truth
 
 
 def _truth(readout: str, target: Target) -> float:
