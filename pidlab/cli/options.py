@@ -144,6 +144,15 @@ Objectives = Annotated[
     list[str] | None,
     typer.Option("--objective", metavar="O", help="Objective to show; repeat for several, in this order."),
 ]
+Probes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--probe",
+        metavar="P",
+        help="Probe to show: best (on validation rows), linear, mlp, pair or experts; repeat for several, "
+        "side by side. Default: best.",
+    ),
+]
 Terms = Annotated[
     list[str] | None,
     typer.Option(

@@ -21,6 +21,7 @@ from pidlab.cli.options import (
     Folder,
     Folders,
     Objectives,
+    Probes,
     Readout,
     Terms,
     read_together,
@@ -82,6 +83,7 @@ def plot(
         str | None, typer.Option(metavar="STEM", help="Name of the files without suffix. Default: the kind.")
     ] = None,
     readout: Readout = None,
+    probe: Probes = None,
     objective: Objectives = None,
     term: Terms = None,
     at: At = None,
@@ -123,6 +125,7 @@ def plot(
         terms=term or (),
         at=points,
         order=order or (),
+        probes=probe or (),
         page=Page(width, font, labels),
         **{key: value for key, value in options.items() if value is not None},
         **more,
@@ -224,6 +227,10 @@ def table(
     at: At = None,
     label: Labels = None,
     order: Order = None,
+    probe: Probes = None,
+    quantity: Annotated[
+        str, typer.Option(help="Quantity to show: bits, accuracy or balanced_accuracy of the probe.")
+    ] = "bits",
 ) -> None:
     """Write a table of captured bits: mean ± half the 95 % t-interval over seeds.
 
@@ -245,6 +252,8 @@ def table(
         at=points,
         order=order or (),
         labels=labels,
+        probes=probe or (),
+        quantity=quantity,
     )
     text = format_table(captured, format_)
     if out is None:

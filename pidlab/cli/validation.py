@@ -21,14 +21,15 @@ from pidlab.cli.options import (
 )
 from pidlab.defaults import Training
 
-OTHER_PARTS = ("coverage", "invariances")
+OTHER_PARTS = ("coverage", "invariances", "hard")
 
 
 def known_answers(
     part: Annotated[
         list[str] | None,
         typer.Option(
-            help="Part to run: probes at level quick, standard, thorough or exam; coverage; invariances. "
+            help="Part to run: probes at level quick, standard, thorough or exam; coverage; invariances; "
+            "hard, the readouts that are hard to read, at the levels of a sweep. "
             "Repeat the option for several. Default: all."
         ),
     ] = None,
@@ -54,17 +55,20 @@ def known_answers(
     """Examine the probes on cases with known information, and draw the result.
 
     A part replaces its own rows in DIR and keeps the others; provenance.json records how each part was made.
-    Files: table.csv, levels.csv, coverage.csv, invariances.csv, known-answers.{pdf,svg,png}. The exit code is
-    1 if a headline of the exam, an invariance or the coverage of an exact posterior is outside its limits, or
-    a row exceeds its truth by more than chance allows.
+    Files: table.csv, levels.csv, coverage.csv, invariances.csv, hard.csv, known-answers.{pdf,svg,png}. The
+    exit code is 1 if a headline of the exam, an invariance or the coverage of an exact posterior is outside
+    its limits, a row exceeds its truth by more than chance allows, or a headline of a hard readout is more
+    than 0.05 bits below its truth at `standard` without a flag.
     """
     import pandas as pd
 
     from pidlab import defaults
     from pidlab.errors import InvalidRequest, nearest
     from pidlab.io import check_memory
+    from pidlab.probes.levels import LEVELS
     from pidlab.sweeps.provenance import environment_record
     from pidlab.validation.examination import EXAMS, coverage, examine, invariances
+    from pidlab.validation.hard_readouts import examine_hard
     from pidlab.validation.known_cases import KNOWN
     from pidlab.workers import available_cores
 
@@ -95,6 +99,9 @@ def known_answers(
             record["cases"] = cases
         elif name == "coverage":
             coverage(replicates, seed=seed, workers=count).to_csv(out / "coverage.csv", index=False)
+        elif name == "hard":
+            tables = [examine_hard(level, seed) for level in LEVELS]
+            pd.concat(tables, ignore_index=True).to_csv(out / "hard.csv", index=False)
         else:
             tables = [invariances(level, seed, workers=count) for level in (defaults.PROBES, "exam")]
             pd.concat(tables, ignore_index=True).to_csv(out / "invariances.csv", index=False)
@@ -134,6 +141,7 @@ def _verdict(out: Path) -> tuple[list[str], dict[str, Any]]:
     from pidlab.plots.known_answers import LEAST, MOST, known_answers_figure
     from pidlab.plots.style import FORMATS, save
     from pidlab.validation.examination import family_wise, summary
+    from pidlab.validation.hard_readouts import SHORT
 
     tables = {
         file.stem: pd.read_csv(file)
@@ -171,6 +179,14 @@ def _verdict(out: Path) -> tuple[list[str], dict[str, Any]]:
             f"coverage outside {LEAST} to {MOST}: {row['case']} {row['readout']} {row['term']}: "
             f"{row['coverage']:.3f} of {row['replicates']} intervals"
             for _, row in rates[is_wrong].iterrows()
+        ]
+    if "hard" in tables:
+        hard = tables["hard"]
+        is_missed = (hard["level"] == "standard") & (hard["short"] > SHORT) & ~hard["flagged"].astype(bool)
+        document["unflagged"] = json.loads(hard[is_missed].to_json(orient="records"))
+        faults += [
+            f"short without a flag: {row['case']}: {row['captured']:.3f} of {row['truth']:.3f} bits"
+            for _, row in hard[is_missed].iterrows()
         ]
     if "invariances" in tables:
         moved = tables["invariances"]

@@ -1,6 +1,7 @@
 """Figure "capture": captured against true information, term by term."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -11,7 +12,9 @@ from pidlab.plots.drawing import (
     DOT_SPREAD,
     LINE_SPREAD,
     axis_label,
+    draw_hollow,
     draw_objectives,
+    hollow_handle,
     label_row,
     label_values,
     legend,
@@ -31,10 +34,12 @@ from pidlab.results.means import (
     rows_at,
     thin_points,
 )
-from pidlab.results.panels import Panel, panels, symbol_of
+from pidlab.results.panels import BEST, Panel, is_synergy, panels, read_by, symbol_of
 
 # A figure with more rows of panels does not fit on a page.
 MOST_ROWS = 6
+# The probe that papers report.
+LINEAR = "linear"
 # Bits below which the means of a term without information count as zero.
 ZERO = 0.05
 
@@ -46,6 +51,7 @@ def capture_figure(
     venue: str = "neurips",
     readout: str = "z12",
     terms: Sequence[str] = (),
+    probes: Sequence[str] = (),
 ) -> tuple[Figure, pd.DataFrame]:
     """Draw captured against true information, with a panel per term.
 
@@ -53,8 +59,10 @@ def capture_figure(
     grey line. Any other term is drawn against the varied parameter, with its truth as a grey line. Marks
     are means over seeds with 95 % t-intervals, dots are single seeds. If the truth is known up to bounds, the
     grey line is its upper bound, the planted information, and a band reaches to the lower bound. Each further
-    axis adds a row of
-    panels per value. Terms without information that no objective captures have no panel.
+    axis adds a row of panels per value. Terms without information that no objective captures have no panel.
+    By default the best probe on validation rows is shown, and panels of synergy show the linear probe as
+    well, as hollow marks: papers report the linear probe, and it cannot read an XOR of two concatenated
+    representations.
 
     Args:
         table: Rows as in results.csv.
@@ -62,17 +70,28 @@ def capture_figure(
         venue: One of `VENUES`.
         readout: Readout to show.
         terms: Targets that are shown in addition to the terms.
+        probes: Probes to show, each in its own panels.
 
     Returns:
         The figure, and a tidy table of all its numbers (bits).
 
     Raises:
-        InvalidRequest: If the table has no headline rows of that readout.
+        InvalidRequest: If the table has no headline rows of that readout, or no such probe.
     """
-    rows, divided = panels(table, readout, terms)
-    by = point_columns(rows, axis_groups) or ["redundant"]
-    means = add_lower_bounds(mean_over_seeds(rows, by), table, by)
-    shown = add_single_seeds(means, rows, by)
+    chosen = probes or (BEST,)
+    parts = [_read(table, readout, terms, axis_groups, probe) for probe in chosen]
+    rows = pd.concat([part.rows for part in parts], ignore_index=True)
+    shown = pd.concat([part.shown for part in parts], ignore_index=True)
+    divided = [panel for part in parts for panel in part.panels]
+    if len(chosen) > 1:  # the panels of a term next to each other
+        order = list(dict.fromkeys((panel.readout, panel.term) for panel in divided))
+        divided.sort(key=lambda panel: order.index((panel.readout, panel.term)))
+        divided = [replace(panel, title=f"{panel.title}\n({panel.probe} probe)") for panel in divided]
+    by = parts[0].by
+    linear = None
+    if not probes and {LINEAR} < set(table.get("probe", ())) and any(map(_is_synergy, divided)):
+        linear = _read(table[table["term"].map(is_synergy)], readout, terms, axis_groups, LINEAR)
+        shown = pd.concat([shown, linear.shown], ignore_index=True)
     empty = empty_targets(shown)
     visible = [part for part in divided if (part.readout, part.term) not in empty] or divided
     points = list_points(rows, by[1:])
@@ -84,7 +103,10 @@ def capture_figure(
         for line, (strip, point) in enumerate(zip(grid, drawn, strict=True)):
             means, seeds = rows_at(shown, point), rows_at(rows, point)
             for part, panel in zip(visible, strip, strict=True):
-                _draw_panel(panel, part, part.rows(means), part.rows(seeds), by[0], palette)
+                compared = None
+                if linear is not None and _is_synergy(part):
+                    compared = replace(part, probe=LINEAR).rows(rows_at(linear.rows, point))
+                _draw_panel(panel, part, part.rows(means), part.rows(seeds), by[0], palette, compared)
                 panel.set_ylim(limits)
                 if line == 0:
                     panel.set_title(part.title)
@@ -95,8 +117,38 @@ def capture_figure(
         figure.supylabel(CAPTURED, fontsize="medium")
         if len(drawn) < len(points):
             figure.suptitle(f"{len(drawn)} of {len(points)} values; the table has all of them")
-        legend(figure, [*objective_handles(palette), *truth_handles(shown)])
+        hollow = [hollow_handle("linear probe")] if linear is not None else []
+        legend(figure, [*objective_handles(palette), *hollow, *truth_handles(shown)])
     return figure, shown
+
+
+@dataclass(frozen=True)
+class _Read:
+    """Rows of one probe, their means, the panels, and the columns that distinguish points."""
+
+    rows: pd.DataFrame
+    shown: pd.DataFrame
+    panels: list[Panel]
+    by: list[str]
+
+
+def _read(
+    table: pd.DataFrame,
+    readout: str,
+    terms: Sequence[str],
+    axis_groups: Sequence[Sequence[str]],
+    probe: str,
+) -> _Read:
+    rows, divided = panels(read_by(table, probe), readout, terms)
+    by = point_columns(rows, axis_groups) or ["redundant"]
+    rows = rows.assign(probe=probe)
+    means = add_lower_bounds(mean_over_seeds(rows, by), table, by)
+    shown = add_single_seeds(means, rows, by).assign(probe=probe)
+    return _Read(rows, shown, [replace(panel, probe=probe) for panel in divided], by)
+
+
+def _is_synergy(panel: Panel) -> bool:
+    return is_synergy(panel.term)
 
 
 def bits_limits(shown: pd.DataFrame) -> tuple[float, float]:
@@ -124,7 +176,9 @@ def _draw_panel(
     seeds: pd.DataFrame,
     along: str,
     palette: Mapping[str, Look],
+    compared: pd.DataFrame | None = None,
 ) -> None:
+    """Draw one panel; `compared` are rows of a second probe, drawn as hollow marks."""
     if means.empty:  # the generator lacks this term at this value of the other axes
         panel.set_axis_off()
         return
@@ -143,6 +197,9 @@ def _draw_panel(
         spread=LINE_SPREAD if connected else DOT_SPREAD,
         connected=connected,
     )
+    if compared is not None and len(compared):
+        positioned = compared.fillna({x: 0.0}).assign(x=lambda t: t[x].map(positions))
+        draw_hollow(panel, positioned, "x", palette, connected=connected)
     has_band = "truth_low" in means
     truths = means.drop_duplicates(x).assign(x=lambda t: t[x].map(positions)).sort_values("x")
     if connected:

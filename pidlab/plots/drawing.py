@@ -190,6 +190,35 @@ def _shifts(
     return {name: width * step for name, step in zip(palette, steps, strict=True)}
 
 
+def draw_hollow(
+    panel: Axes, rows: pd.DataFrame, x: str, palette: Mapping[str, Look], connected: bool = True
+) -> None:
+    """Draw means over seeds as hollow marks, at the positions of the means of `draw_objectives`.
+
+    Args:
+        panel: Panel to draw in.
+        rows: One row per (objective, x, seed), with a column `captured`.
+        x: Column of positions along the axis.
+        palette: Looks of all objectives of the figure, in drawing order.
+        connected: As for `draw_objectives`.
+    """
+    shifts = dict.fromkeys(palette, 0.0) if connected else _shifts(rows[x], palette, DOT_SPREAD, connected)
+    for name, look in palette.items():
+        means = rows[rows["objective"] == name].groupby(x)["captured"].mean()
+        panel.plot(means.index + shifts[name], means, **_hollow(look.color, look.marker))
+
+
+def hollow_handle(label: str) -> Line2D:
+    """Return the legend entry of hollow marks."""
+    return Line2D([], [], **_hollow("0.4", "o"), label=label)
+
+
+def _hollow(color: Any, marker: str) -> dict[str, Any]:
+    size = 0.8 * mpl.rcParams["lines.markersize"]
+    line: dict[str, Any] = {"color": color, "linestyle": ":", "linewidth": 0.5}
+    return line | {"marker": marker, "markersize": size, "markerfacecolor": "white", "markeredgewidth": 0.5}
+
+
 def draw_rows(
     panel: Axes, rows: pd.DataFrame, x: str, y: str, palette: Mapping[str, Look], hollow: Sequence[str] = ()
 ) -> None:

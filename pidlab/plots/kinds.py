@@ -13,7 +13,7 @@ from pidlab.errors import InvalidRequest, nearest
 from pidlab.plots.style import Page, on_page
 from pidlab.registry import look_up
 from pidlab.results.means import CEILING, FLOOR, find_axis_groups
-from pidlab.results.panels import describe_term, select, symbol_of
+from pidlab.results.panels import BEST, describe_term, read_by, select, symbol_of
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,11 @@ class Kind:
     def options(self) -> list[str]:
         """Names of the options of this kind."""
         parameters = inspect.signature(self.function).parameters.values()
-        return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in ("venue", "terms")]
+        return [
+            p.name
+            for p in parameters
+            if p.kind is p.KEYWORD_ONLY and p.name not in ("venue", "terms", "probes")
+        ]
 
 
 KINDS = {
@@ -106,6 +110,7 @@ def draw(
     terms: Sequence[str] = (),
     order: Sequence[str] = (),
     at: Mapping[str, Any] | None = None,
+    probes: Sequence[str] = (),
     page: Page | None = None,
     **options: Any,
 ) -> tuple[Figure, pd.DataFrame]:
@@ -121,6 +126,8 @@ def draw(
         terms: Subset and order of the terms, including auxiliary targets such as `nuisance:1`.
         order: Objectives to draw first; the others follow.
         at: Values of parameters, to select points.
+        probes: Probes to show, `best` for the best one on validation rows; a `capture` figure shows several
+            side by side.
         page: Width, font and names of objectives.
         options: Options of the kind, such as `readout`.
 
@@ -141,6 +148,14 @@ def draw(
     rows = select(table, objectives, terms, at, order)
     if "terms" in inspect.signature(chosen.function).parameters:
         options["terms"] = tuple(terms)
+    if chosen.files and probes:
+        raise InvalidRequest(f"--probe: a {kind} figure has no choice of probes; leave it out")
+    if kind == "capture":
+        options["probes"] = tuple(dict.fromkeys(probes))
+    elif len(probes) > 1:
+        raise InvalidRequest(f"--probe: a {kind} figure shows one probe; give one, or use --kind capture")
+    elif probes:
+        rows = read_by(rows, probes[0])
     with on_page(page or Page()):
         return chosen.function(rows, find_axis_groups(rows, axis_groups), venue=venue, **options)
 
@@ -161,8 +176,12 @@ def caption(kind: str, shown: pd.DataFrame) -> str:
             f"Means over n = {n} seeds{interval}." if most > 1 else "A single seed, hence no interval."
         )
     if "readout" in shown and shown["readout"].nunique() == 1:
+        probes = list(dict.fromkeys(shown["probe"])) if "probe" in shown else [BEST]
+        names = [
+            "the best probe on validation rows" if probe == BEST else f"the {probe} probe" for probe in probes
+        ]
         sentences.append(
-            "Captured information is a lower bound: the bits that the best probe on validation rows "
+            f"Captured information is a lower bound: the bits that {' or '.join(names)} "
             f"reads from the frozen readout {shown['readout'].iloc[0]}."
         )
     if "objective" in shown:

@@ -11,7 +11,9 @@ from pidlab.doubling import doubled, doubled_readouts
 from pidlab.errors import InvalidRequest
 from pidlab.generators import Generator, Target, load_generator
 from pidlab.io import Stopwatch
+from pidlab.probes.conditional import add_conditional_probes
 from pidlab.probes.controls import control_rows
+from pidlab.probes.convergence import REFIT_FRACTION, Flags, assess
 from pidlab.probes.decomposition import decomposition_rows
 from pidlab.probes.ladder import HEADLINE, Ladder
 from pidlab.probes.levels import Level, get_level
@@ -22,9 +24,6 @@ from pidlab.results.means import BOUNDS
 from pidlab.threads import one_thread
 
 __all__ = ["HEADLINE", "Representation", "capture", "capture_cohort"]
-
-# Fraction of the training rows on which the convergence check fits again.
-REFIT_FRACTION = 0.25
 
 
 @runtime_checkable
@@ -61,12 +60,13 @@ def capture(
 
     Returns:
         One row per (readout, target, probe). Columns: readout, term, quantity, truth, captured, low, high
-        (bits), probe, headline (the best probe on validation rows), converged (whether four times the
-        rows raised the score only slightly; None if not checked). Beyond `quick`, auxiliary targets have
-        a colon in their name (`synergy:1`, the first modality's ingredient of an XOR; `nuisance:1`;
-        `total:y`), and rows of quantity `broja` decompose the information in z1 and z2. `thorough` adds
-        rows of quantity `control`. If the truth is known up to bounds, `truth` is the upper one, and the
-        lower one is `captured` of a row of quantity `bounds`.
+        (bits), probe, headline (the best probe on validation rows, structured probes excluded), converged
+        (whether four times the rows raised the score only slightly; None if not checked), accuracy,
+        balanced_accuracy (of the probe on test rows; None in rows of other quantities). Beyond `quick`,
+        auxiliary targets have a colon in their name (`synergy:1`, the first modality's ingredient of an
+        XOR; `nuisance:1`; `total:y`), and rows of quantity `broja` decompose the information in z1 and
+        z2. `thorough` adds rows of quantity `control`. If the truth is known up to bounds, `truth` is the
+        upper one, and the lower one is `captured` of a row of quantity `bounds`.
 
     Raises:
         InvalidRequest: If the level or the generator is unknown, if `fitted` does not return tensors of
@@ -141,12 +141,10 @@ def capture_cohort(
         rows: list[list[Row]] = [[] for _ in generators]
         readings: dict[str, dict[str, Reading]] = {}
         for readout in ladder.readouts:
-            readings[readout] = ladder.fit_probes(readout)
-            refitted = ladder.fit_probes(readout, REFIT_FRACTION) if level.refit else {}
+            readings[readout], flags = _read(ladder, readout, generators, level)
             for name, reading in readings[readout].items():
                 targets = [(g.target_specs | g.auxiliary_specs)[name] for g in generators]
-                converged = has_converged(reading, refitted[name]) if refitted else None
-                _add_rows(rows, readout, targets, reading, converged)
+                _add_rows(rows, readout, targets, reading, flags[name])
                 _add_bounds(rows, readout, targets)
             if level.auxiliary:
                 _add_total(rows, readout, generators, readings[readout])
@@ -157,22 +155,51 @@ def capture_cohort(
     return rows
 
 
+def _read(
+    ladder: Ladder, readout: str, generators: Sequence[Generator], level: Level
+) -> tuple[dict[str, Reading], Flags]:
+    """Fit all probes to a readout; return the readings and convergence flags of each target."""
+    fitted = readings = ladder.fit_probes(readout)
+    flags: Flags = {name: [[None] * len(generators) for _ in one.probes] for name, one in fitted.items()}
+    if level.assess and readout == HEADLINE:
+        truths = {
+            name: [_bound(readout, g.target_specs[name]) for g in generators]
+            for name in generators[0].target_specs
+        }
+        readings = add_conditional_probes(ladder, fitted, truths)
+        flags = assess(ladder, readings, truths)
+    if level.refit:
+        refitted = ladder.fit_probes(readout, REFIT_FRACTION)
+        for name, one in fitted.items():
+            for p, settled in enumerate(has_converged(one, refitted[name]).tolist()):
+                # A score that would still rise, or whose control failed, has not converged.
+                flags[name][p] = [a and b is not False for a, b in zip(settled, flags[name][p], strict=True)]
+    return readings, flags
+
+
 def _add_rows(
     rows: list[list[Row]],
     readout: str,
     targets: Sequence[Target],
     reading: Reading,
-    converged: Tensor | None,
+    flags: Sequence[Sequence[bool | None]],
 ) -> None:
     """Append a row per member and probe."""
     scores = interval(reading.bits).tolist()
     headline = reading.headline.tolist()
-    flags = None if converged is None else converged.tolist()
+    accuracies = reading.accuracies.tolist()
     for k, target in enumerate(targets):
         truth = _truth(readout, target)
         for p, probe in enumerate(reading.probes):
-            flag = None if flags is None else bool(flags[p][k])
-            rows[k].append(make_row(readout, target.name, truth, scores[p][k], probe, headline[k] == p, flag))
+            if k in reading.absent.get(probe, ()):
+                continue
+            flag = flags[p][k]
+            is_headline, rates = headline[k] == p, accuracies[p][k]
+            rows[k].append(
+                make_row(
+                    readout, target.name, truth, scores[p][k], probe, is_headline, flag, accuracies=rates
+                )
+            )
 
 
 def _add_bounds(rows: list[list[Row]], readout: str, targets: Sequence[Target]) -> None:
@@ -203,6 +230,12 @@ def _add_total(
     for k, member in enumerate(targets):
         truth = sum(_truth(readout, target) for target in member.values())
         rows[k].append(make_row(readout, "total:y", truth, scores[k], "product"))
+
+
+def _bound(readout: str, target: Target) -> float:
+    """Return the information about a target, or its entropy if the information is unknown."""
+    truth = _truth(readout, target)
+    return target.entropy if truth is None or truth != truth else truth
 
 
 def _truth(readout: str, target: Target, information: Mapping[tuple[int, ...], float] | None = None) -> float:

@@ -1,7 +1,8 @@
-"""Controls of the thorough level: bits lost since the data, and planted readouts that hold an XOR."""
+"""Controls: bits lost since the data, and planted readouts that hold an XOR."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import torch
@@ -13,13 +14,19 @@ from pidlab.generators import Generator
 from pidlab.generators.latent import truncated_normal
 from pidlab.probes.ladder import HEADLINE, Ladder
 from pidlab.probes.levels import Level
+from pidlab.probes.mlp import MLPProbe, average_mlps
+from pidlab.probes.posteriors import inverse_temperature, log_ratio_bits, temper
 from pidlab.probes.reading import Reading
 from pidlab.probes.row import Row, interval, make_row, modalities_of
-from pidlab.probes.splits import SPLITS, Split
+from pidlab.probes.splits import SPLITS, Labels, Split
+from pidlab.probes.whitening import whiten
 from pidlab.seeds import child, torch_generator
 
 # Slope of the leaky ReLU of `embed`, and the gain that keeps the scale of its inputs.
 SLOPE, GAIN = 0.5, 4.0 / 3.0
+
+# A score near 0 counts as absence of information only if probes read this much of a planted XOR of 1 bit.
+MIN_POWER = 0.5
 
 # Noise of planted ingredients, in units of half the gap between their values.
 PLANTED_NOISE = 0.3
@@ -129,6 +136,41 @@ def random_orthogonal(seed: int, width: int, count: int) -> Float[Tensor, "count
     q, r = torch.linalg.qr(normal)
     # The signs make the factorization unique and the distribution uniform.
     return q * r.diagonal(dim1=-2, dim2=-1).sign()[:, None]
+
+
+@cache
+def planted_power(width: int, train: int, validation: int, mlp: MLPProbe, count: int) -> float:
+    """Measure the bits that the MLP probe reads of a planted XOR of 1 bit, in a readout of noise otherwise.
+
+    The result depends only on the arguments, so that one measurement serves all readouts of a shape.
+
+    Args:
+        width: Width of the readout.
+        train: Number of training rows.
+        validation: Number of validation rows; as many rows are scored.
+        mlp: Settings of the probe.
+        count: Number of MLPs whose probabilities are averaged.
+
+    Returns:
+        Mean score of two readouts with different seeds, in bits.
+    """
+    seeds = [child(i, "planted power") for i in range(2)]
+    splits, labels = [], []
+    for split, n in (("train", train), ("validation", validation), ("test", validation)):
+        drawn = [torch_generator(child(seed, split)) for seed in seeds]
+        bits = torch.stack([torch.randint(2, (n, 2), generator=g) for g in drawn])
+        uniform = torch.stack([torch.rand(n, 2, generator=g) for g in drawn])
+        latents = 2.0 * bits - 1.0 + truncated_normal(uniform, PLANTED_NOISE)
+        rows = [child(seed, split, "rows") for seed in seeds]
+        splits.append(embed(latents, max(width, 2), rows, seeds))
+        labels.append((bits[..., 0] ^ bits[..., 1])[:, None])
+    planted = Labels(("planted",), torch.full((2, 1, 2), 0.5).log(), *labels)
+    whitening = whiten(splits[0])
+    rows, *held_out = (whitening(z) for z in splits)
+    log_q = average_mlps(rows, held_out, planted, seeds, mlp, count)
+    inverse = inverse_temperature(log_q[0], planted.validation, planted.log_prior)
+    tempered = temper(log_q[1], inverse, planted.log_prior)
+    return float(log_ratio_bits(tempered, planted.test, planted.log_prior).mean())
 
 
 def _plant(split: Split, generators: Sequence[Generator], seeds: Sequence[int], name: str) -> Split:

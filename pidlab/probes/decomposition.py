@@ -14,7 +14,7 @@ from pidlab.decomposition import Decomposition, Planted
 from pidlab.generators import Generator
 from pidlab.info import decompose, source_informations
 from pidlab.probes.reading import Reading
-from pidlab.probes.row import Row
+from pidlab.probes.row import Row, make_row
 
 # Posterior cells of a modality. The union information with half as many must agree within MAX_CHANGE bits.
 CELLS = 16
@@ -138,19 +138,13 @@ def _append(
         for k, member in enumerate(rows):
             captured = round(float(bits[k]), DECIMALS)  # type: ignore[index]
             truth = truths[k].get(name)
+            truth = None if truth is None else float(truth)
+            margin = None if half is None else round(float(half[k]), DECIMALS)
+            bounds = (None, None) if margin is None else (captured - margin, captured + margin)
+            agrees = all(bool(d.agrees[k]) for d in decompositions)
+            score = (captured, *bounds)
             member.append(
-                {
-                    "readout": SOURCES,
-                    "term": prefix + name,
-                    "quantity": "broja",
-                    "truth": None if truth is None else float(truth),
-                    "captured": captured,
-                    "low": None if half is None else captured - round(float(half[k]), DECIMALS),
-                    "high": None if half is None else captured + round(float(half[k]), DECIMALS),
-                    "probe": "cells",
-                    "headline": True,
-                    "converged": all(bool(d.agrees[k]) for d in decompositions),
-                }
+                make_row(SOURCES, prefix + name, truth, score, "cells", True, agrees, quantity="broja")
             )
 
 

@@ -1,7 +1,7 @@
 """Probes of one readout with finitely many rows, in all folds at once."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,10 +12,12 @@ from scipy import stats
 from torch import Tensor
 
 from pidlab.probes.cautions import MIN_SCORE
+from pidlab.probes.controls import MIN_POWER
 from pidlab.probes.features import FourierFeatures, normal_scores
 from pidlab.probes.linear import fit_linear
 from pidlab.probes.mlp import MLPProbe, average_mlps
-from pidlab.probes.posteriors import inverse_temperature, log_posterior, temper
+from pidlab.probes.posteriors import inverse_temperature, log_posterior, log_ratio_bits, temper
+from pidlab.probes.products import find_products, fit_product
 from pidlab.probes.reading import Reading, has_converged
 from pidlab.probes.row import Z95, interval
 from pidlab.probes.splits import Labels, log_priors
@@ -29,8 +31,10 @@ REFIT_FRACTION = 0.25
 # The MLP trains for at least MIN_STEPS steps of at most MAX_BATCH rows.
 MIN_STEPS, MAX_BATCH = 600, 512
 # A headline below LOW_SCORE bits counts as absence of information only if the probes read at least
-# MIN_POWER of the one bit of a planted XOR.
-LOW_SCORE, MIN_POWER = 0.05, 0.5
+# `MIN_POWER` of the one bit of a planted XOR.
+LOW_SCORE = 0.05
+# A more flexible probe must lead by at least this many bits on validation rows.
+MIN_LEAD = 0.005
 
 
 @dataclass(frozen=True)
@@ -66,10 +70,11 @@ def estimate_readout(
         pooled, fewer = (_pool(_reweight(problem.test_prior[:, t], each)) for each in (reading, refitted))
         flags = has_converged(pooled, fewer)[:, 0].tolist()
         scores = _intervals(pooled.bits[:, 0], problem.groups)
+        accuracies = pooled.accuracies[:, 0].tolist()
         for p, probe in enumerate(reading.probes):
             captured, low, high = scores[p]
             is_negative = captured < min(MIN_SCORE, -3.0 * (high - captured) / Z95)
-            accuracy, balanced = pooled.accuracies[p]
+            accuracy, balanced = accuracies[p]
             rows.append(
                 {
                     "target": t,
@@ -84,6 +89,12 @@ def estimate_readout(
                     "balanced_accuracy": balanced,
                 }
             )
+    for row in rows:
+        if (
+            row["headline"]
+            and row["captured"] < _product_bits(features[""], problem, row["target"]) - LOW_SCORE
+        ):
+            row["converged"] = False
     low_rows = [row for row in rows if row["headline"] and abs(row["captured"]) < LOW_SCORE]
     power = _power(splits, features, problem) if low_rows else None
     if power is None or power >= MIN_POWER:
@@ -101,7 +112,8 @@ def _select(bits: Float[Tensor, "probes n"]) -> int:
     """
     best = bits.mean(-1).argmax()
     lead = bits[best] - bits
-    is_close = lead.mean(-1) <= lead.std(-1) / bits.shape[-1] ** 0.5
+    # Scores of an almost certain label hardly vary, so that their standard error says nothing.
+    is_close = lead.mean(-1) <= (lead.std(-1) / bits.shape[-1] ** 0.5).clamp_min(MIN_LEAD)
     return int(is_close.int().argmax())
 
 
@@ -169,6 +181,23 @@ def _fit_probes(
         Reading.of(labels, t, {name: (q[0][:, t], q[1][:, t]) for name, q in probes.items()})
         for t in range(len(labels.names))
     ]
+
+
+def _product_bits(whitened: Sequence[Tensor], problem: Problem, target: int) -> float:
+    """Return the bits that bins of the best coordinate, or product of up to four, read on validation rows.
+
+    The search and the fit use the first fold.
+    """
+    labels = problem.labels
+    y, log_prior = labels.train[0, target], labels.log_prior[0, target]
+    seed = child(problem.seed, "products", target)
+    found = find_products(whitened[0][0], y, len(log_prior), seed)
+    scores = []
+    for columns in found:
+        (log_q,) = fit_product(whitened[0][0], y, [whitened[1][0]], columns, log_prior)
+        y_validation = labels.validation[:1, target][None]
+        scores.append(float(log_ratio_bits(log_q[None, None], y_validation, log_prior[None, None]).mean()))
+    return max(scores)
 
 
 def _power(splits: list[Tensor], features: Mapping[str, list[Tensor]], problem: Problem) -> float | None:

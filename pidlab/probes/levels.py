@@ -18,7 +18,12 @@ class Level:
         every_readout: Whether MLP probes read every readout, and inside structured probes; otherwise
             only z12.
         structured: Whether structured probes read z12.
+        structured_headline: Whether a structured probe may be the headline. Structured probes use labels of
+            ingredients, and `experts` exists only where z12 is z1 and z2 concatenated, so that headlines
+            would not be comparable between objectives.
         auxiliary: Whether auxiliary targets (ingredients, nuisance) are read, and the decomposition.
+        assess: Whether conditional probes read z12 (`pidlab.probes.conditional`), and whether its headlines
+            are examined for convergence (`pidlab.probes.convergence`).
         refit: Whether probes are fitted again on a quarter of the rows, for the convergence check.
         controls: Whether to compute lost bits, planted controls and the change since half the training.
         seeds: Number of MLP probes whose probabilities are averaged.
@@ -30,7 +35,9 @@ class Level:
     mlp: MLPProbe
     every_readout: bool = False
     structured: bool = False
+    structured_headline: bool = False
     auxiliary: bool = False
+    assess: bool = False
     refit: bool = False
     controls: bool = False
     seeds: int = 1
@@ -38,7 +45,7 @@ class Level:
 
 LEVELS = {
     "quick": Level(8192, 4096, 12288, MLPProbe(epochs=8)),
-    "standard": Level(20480, 8192, 20480, MLPProbe(), structured=True, auxiliary=True),
+    "standard": Level(20480, 8192, 20480, MLPProbe(), structured=True, auxiliary=True, assess=True),
     "thorough": Level(
         40960,
         16384,
@@ -47,6 +54,7 @@ LEVELS = {
         every_readout=True,
         structured=True,
         auxiliary=True,
+        assess=True,
         refit=True,
         controls=True,
         seeds=2,

@@ -7,11 +7,14 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from pidlab.encoders import aligned
 from pidlab.probes.posteriors import at_label, log_posterior
 from pidlab.probes.splits import Labels
 
 # Evaluations of the loss, L-BFGS history, and weight of the L2 penalty.
 EVALUATIONS, MEMORY, RIDGE = 40, 6, 1e-5
+# A problem is finished when a step is expected to lower its loss by less than this, in nats.
+MIN_DECREASE = 1e-6
 
 
 def fit_linear(
@@ -35,14 +38,18 @@ def fit_linear(
     one_hot = F.one_hot(labels.train, classes).to(z.dtype).mT.contiguous()
 
     def scores(w: Tensor, rows: Tensor) -> Tensor:
-        return (w.flatten(1, 2) @ rows.mT).view(members, targets, classes, -1)
+        flat = w.flatten(1, 2)
+        # Products with few rows of weights depend on the number of members, those of padded weights do not.
+        padded = F.pad(flat, (0, 0, 0, aligned(flat.shape[1]) - flat.shape[1]))
+        return (padded @ rows.mT)[:, : flat.shape[1]].unflatten(1, (targets, classes))
 
     def objective(w: Tensor) -> tuple[Tensor, Tensor]:
         log_q = log_posterior(scores(w, rows), labels)
         loss = -at_label(log_q, labels.train).mean(-1)
         # In place: log_q is the largest tensor here and no longer needed.
         residual = log_q.exp_().sub_(one_hot)
-        slope = (residual.flatten(1, 2) @ rows).view_as(w) / n
+        # The product in the other order would depend on the number of members, too.
+        slope = (rows.mT @ residual.flatten(1, 2).mT).mT.reshape(w.shape) / n
         return loss + RIDGE / 2 * w.square().sum((2, 3)), slope + RIDGE * w
 
     start = torch.zeros(members, targets, classes, rows.shape[-1], dtype=z.dtype, device=z.device)
@@ -64,12 +71,13 @@ def lbfgs(
     """Minimize many independent problems at once by L-BFGS with backtracking.
 
     Each evaluation is one trial step of every problem. A problem whose loss falls far enough takes a new
-    direction; the others halve their step. No problem waits for another.
+    direction; the others halve their step. No problem waits for another. A finished problem
+    (`MIN_DECREASE`) keeps its point, so that the result does not depend on how long the others take.
 
     Args:
         objective: Function from points to losses (members, targets) and gradients.
         start: Initial points, shape (members, targets, ...).
-        evaluations: Number of evaluations of the objective after the first.
+        evaluations: Largest number of evaluations of the objective after the first.
         memory: Number of past steps that determine a direction.
 
     Returns:
@@ -85,11 +93,15 @@ def lbfgs(
     scale = torch.ones_like(loss)
     direction, step = -grad, torch.ones_like(loss)
     for _ in range(evaluations):
+        # For a Newton direction, half of this slope is the distance of the loss to its minimum.
+        active = -_dot(grad, direction) / 2.0 > MIN_DECREASE
+        if not active.any():
+            break
         trial = x + step * direction
         trial_loss, trial_grad = objective(trial.view(shape))
         trial_loss, trial_grad = trial_loss[..., None], trial_grad.flatten(2)
         # Armijo's condition of sufficient decrease.
-        accepted = trial_loss <= loss + 1e-4 * step * _dot(grad, direction)
+        accepted = active & (trial_loss <= loss + 1e-4 * step * _dot(grad, direction))
         s = torch.where(accepted, trial - x, 0.0)
         y = torch.where(accepted, trial_grad - grad, 0.0)
         curvature = _dot(s, y)

@@ -1,7 +1,7 @@
 """What the probes of one readout say about one target on held-out rows."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -32,6 +32,8 @@ class Reading:
         y_validation: Class indices of validation rows, shape (members, m).
         y_test: Class indices of test rows, shape (members, k).
         log_prior: Natural log of the exact prior, shape (members, classes).
+        no_headline: Probes that are reported but never the headline.
+        absent: Members without a posterior of a probe, by its name; their posterior is the prior.
     """
 
     probes: tuple[str, ...]
@@ -40,15 +42,20 @@ class Reading:
     y_validation: Int[Tensor, "members m"]
     y_test: Int[Tensor, "members k"]
     log_prior: Float[Tensor, "members classes"]
+    no_headline: frozenset[str] = frozenset()
+    absent: Mapping[str, Collection[int]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, labels: Labels, i: int, probes: Mapping[str, HeldOut]) -> "Reading":
+    def of(
+        cls, labels: Labels, i: int, probes: Mapping[str, HeldOut], no_headline: Collection[str] = ()
+    ) -> "Reading":
         """Return the reading of target `i` of `labels`.
 
         Args:
             labels: Labels of the rows.
             i: Position of the target in `labels`.
             probes: Posteriors of each probe by name.
+            no_headline: Probes that are reported but never the headline.
         """
         # Labels are padded to one number of classes; keep those that every probe scores.
         classes = min(validation.shape[1] for validation, _ in probes.values())
@@ -59,12 +66,49 @@ class Reading:
             labels.validation[:, i],
             labels.test[:, i],
             labels.log_prior[:, i, :classes],
+            frozenset(no_headline),
         )
 
     @cached_property
     def headline(self) -> Int[Tensor, " members"]:
         """Index of the probe with the best validation score, for each member."""
-        return self.validation_bits.mean(-1).argmax(0)
+        scores = self.validation_bits.mean(-1)
+        for p, probe in enumerate(self.probes):
+            if probe in self.no_headline:
+                scores[p] = -torch.inf
+            scores[p, list(self.absent.get(probe, ()))] = -torch.inf
+        return scores.argmax(0)
+
+    def with_probe(self, probe: str, members: Sequence[int], posteriors: HeldOut) -> "Reading":
+        """Return the reading with a further probe, which only some members have.
+
+        Args:
+            probe: Name of the probe.
+            members: Members that have it.
+            posteriors: ln q(y|z) on validation and on test rows, each of shape (len(members), classes, _).
+        """
+        parts = []
+        for rows, log_q in zip((self.validation[0], self.test[0]), posteriors, strict=True):
+            filled = self.log_prior[..., None].expand_as(rows).clone()
+            filled[list(members)] = log_q[:, : filled.shape[1]]
+            parts.append(filled)
+        absent = sorted(set(range(len(self.log_prior))) - set(members))
+        return replace(
+            self,
+            probes=(*self.probes, probe),
+            validation=(*self.validation, parts[0]),
+            test=(*self.test, parts[1]),
+            absent={**self.absent, probe: absent},
+        )
+
+    def renamed(self, rename: Callable[[str], str]) -> "Reading":
+        """Return the reading with other names of the probes."""
+        return replace(self, probes=tuple(map(rename, self.probes)))
+
+    @cached_property
+    def validation_headline(self) -> Float[Tensor, " members"]:
+        """Mean score of the headline probe on validation rows, in bits."""
+        return self.validation_bits.mean(-1)[self.headline, self._members]
 
     @property
     def validation_bits(self) -> Float[Tensor, "probes members m"]:
@@ -77,17 +121,21 @@ class Reading:
         return torch.stack([_bits(q, self.y_test, self.log_prior) for q in self.test])
 
     @property
-    def accuracies(self) -> list[tuple[float, float]]:
-        """Accuracy and balanced accuracy on test rows of the first member, for each probe."""
-        classes = self.log_prior.shape[1]
-        results = []
-        for log_q in self.test:
-            y, is_right = self.y_test[0], (log_q[0].argmax(0) == self.y_test[0]).double()
-            # Mean recall over the classes that occur.
-            counts = torch.bincount(y, minlength=classes)
-            recall = torch.bincount(y, weights=is_right, minlength=classes)[counts > 0] / counts[counts > 0]
-            results.append((float(is_right.mean()), float(recall.mean())))
-        return results
+    def accuracies(self) -> Float[Tensor, "probes members 2"]:
+        """Accuracy and balanced accuracy on test rows.
+
+        A row is classified as its most probable class. Balanced accuracy is the mean recall over the classes
+        that occur in the test rows.
+        """
+        is_right = torch.stack([log_q.argmax(1) == self.y_test for log_q in self.test]).double()
+        shape = (*self.y_test.shape[:-1], self.log_prior.shape[1])
+        counts = torch.zeros(shape, dtype=torch.float64, device=is_right.device)
+        counts.scatter_add_(-1, self.y_test, torch.ones_like(is_right[0]))
+        hits = counts.new_zeros((len(self.probes), *shape))
+        hits.scatter_add_(-1, self.y_test.expand_as(is_right), is_right)
+        # Classes without test rows have no recall.
+        recall = (hits / counts.clamp_min(1.0)).sum(-1) / (counts > 0).sum(-1)
+        return torch.stack([is_right.mean(-1), recall], dim=-1)
 
     @property
     def headline_bits(self) -> Float[Tensor, "members k"]:
@@ -120,6 +168,16 @@ def has_converged(full: Reading, quarter: Reading) -> Bool[Tensor, "probes membe
         full: Reading with all training rows.
         quarter: Reading with a quarter of the training rows, on the same test rows.
     """
-    rise = full.bits.mean(-1) - quarter.bits.mean(-1)
-    error = full.bits.std(-1) / full.bits.shape[-1] ** 0.5
+    return is_settled(full.bits, quarter.bits)
+
+
+def is_settled(full: Float[Tensor, "*batch n"], quarter: Float[Tensor, "*batch n"]) -> Bool[Tensor, "*batch"]:
+    """Return whether scores of all training rows are close to those of a quarter; see `has_converged`.
+
+    Args:
+        full: Scores of test rows by probes that were fitted on all training rows, in bits.
+        quarter: The same by probes that were fitted on a quarter.
+    """
+    rise = full.mean(-1) - quarter.mean(-1)
+    error = full.std(-1) / full.shape[-1] ** 0.5
     return ~((rise > MAX_RISE) | (rise > torch.maximum(2.0 * error, torch.full_like(error, MIN_RISE))))

@@ -17,11 +17,12 @@ def make_row(
     readout: str,
     term: str,
     truth: float | None,
-    score: Sequence[float],
+    score: Sequence[float | None],
     probe: str,
     headline: bool = True,
     converged: bool | None = None,
     quantity: str = "mi",
+    accuracies: Sequence[float | None] = (None, None),
 ) -> Row:
     """Return a result row.
 
@@ -29,11 +30,12 @@ def make_row(
         readout: Name of the readout.
         term: Name of the target.
         truth: Exact information in bits, or None if it is unknown.
-        score: Captured bits and the bounds of their 95 % interval (`interval`).
+        score: Captured bits and the bounds of their 95 % interval (`interval`), or None.
         probe: Name of the probe.
         headline: Whether the probe is the best one on validation rows.
         converged: Result of the convergence check, or None if it was not run.
         quantity: Kind of the value; ``mi`` is mutual information, ``bounds`` a lower bound of the truth.
+        accuracies: Accuracy and balanced accuracy of the probe on test rows, or None.
     """
     captured, low, high = score
     return {
@@ -47,6 +49,8 @@ def make_row(
         "probe": probe,
         "headline": headline,
         "converged": converged,
+        "accuracy": accuracies[0],
+        "balanced_accuracy": accuracies[1],
     }
 
 

@@ -120,6 +120,17 @@ class Labels:
         """Return the labels with only the first `n` training rows."""
         return replace(self, train=self.train[:, :, :n])
 
+    def take(self, members: Sequence[int]) -> "Labels":
+        """Return the labels of some members, in this order."""
+        chosen = list(members)
+        return Labels(
+            self.names,
+            self.log_prior[chosen],
+            self.train[chosen],
+            self.validation[chosen],
+            self.test[chosen],
+        )
+
     def select(self, name: str, classes: int) -> "Labels":
         """Return the labels of one target, with the first `classes` of the padded classes."""
         i = self.names.index(name)

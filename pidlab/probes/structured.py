@@ -10,8 +10,16 @@ from torch import Tensor
 from pidlab.generators import Generator
 from pidlab.probes.splits import Labels, Split, log_priors
 
+# Names of structured probes start with one of these.
+PREFIXES = ("pair", "experts")
+
 # Larger alphabets have too few rows per class to be probed.
 MAX_CLASSES = 64
+
+
+def is_structured(probe: str) -> bool:
+    """Return whether the probe of this name is a structured one."""
+    return probe.startswith(PREFIXES)
 
 
 def pair_posterior(

@@ -6,8 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-# Standardized directions with less than this share of the variance are float32 rounding noise.
-MIN_VARIANCE = 1e-10
+# Standardized directions whose standard deviation is below this number of spacings of the numbers are
+# rounding noise, and so are eigenvalues below MIN_EIGENVALUE, which float64 moments do not resolve.
+MIN_DEVIATION, MIN_EIGENVALUE = 4.0, 1e-13
+# Below this eigenvalue the map amplifies the rounding of float32 products, so that it is applied in float64.
+FLOAT32_EIGENVALUE = 1e-10
 # Coordinates that deviate from their mean by fewer float32 spacings than this are constant.
 MIN_SPACINGS = 4.0
 # Smaller singular values of float64 rows are rounding errors of the factorization.
@@ -23,14 +26,20 @@ class Whitening:
     Args:
         mean: Mean of the training rows, shape (members, 1, d).
         transform: Linear map, shape (members, d, d); constant directions map to 0.
+        precise: Members whose map is applied in float64, since they have directions of tiny variance.
     """
 
     mean: Float[Tensor, "members 1 d"]
     transform: Float[Tensor, "members d d"]
+    precise: tuple[int, ...] = ()
 
     def __call__(self, z: Float[Tensor, "members n d"]) -> Float[Tensor, "members n d"]:
         """Return centered rows of unit covariance."""
-        return (z - self.mean) @ self.transform
+        white = (z - self.mean.to(z.dtype)) @ self.transform.to(z.dtype)
+        # One member at a time: the rounding of a member must not depend on the others.
+        for k in self.precise:
+            white[k] = ((z[k].double() - self.mean[k]) @ self.transform[k]).to(z.dtype)
+        return white
 
 
 def whiten(z: Float[Tensor, "members n d"]) -> Whitening:
@@ -58,9 +67,11 @@ def whiten(z: Float[Tensor, "members n d"]) -> Whitening:
     scale = torch.where(varies, variance.rsqrt(), 0.0)
     standardized = centered * scale[:, None]
     eigenvalues, axes = torch.linalg.eigh(standardized.mT @ standardized / z.shape[1])
-    inverse = torch.where(eigenvalues > MIN_VARIANCE, eigenvalues.clamp_min(MIN_VARIANCE).rsqrt(), 0.0)
+    least = max((MIN_DEVIATION * torch.finfo(z.dtype).eps) ** 2, MIN_EIGENVALUE)
+    inverse = torch.where(eigenvalues > least, eigenvalues.clamp_min(least).rsqrt(), 0.0)
     transform = scale[:, :, None] * (axes * inverse[:, None, :]) @ axes.mT
-    return Whitening(mean.to(z.dtype), transform.to(z.dtype))
+    tiny = ((eigenvalues > least) & (eigenvalues < FLOAT32_EIGENVALUE)).any(-1)
+    return Whitening(mean, transform, tuple(tiny.nonzero()[:, 0].tolist()))
 
 
 def whiten_precisely(z: Float[Tensor, "members n d"], precision: float) -> Whitening:

@@ -15,6 +15,7 @@ from pidlab.errors import InvalidRequest
 from pidlab.results.folder import Results
 from pidlab.results.formatting import format_bits, format_objective, format_value
 from pidlab.results.means import (
+    ACCURACIES,
     FLOOR,
     READING,
     RUN,
@@ -100,7 +101,7 @@ OBJECTIVE = Column("objective", "text", filter="objective")
 
 def is_sweep(results: Results) -> bool:
     """Return whether the rows are those of a sweep."""
-    return {*RUN, *READING} <= set(results.table)
+    return {*RUN, *READING} - {*ACCURACIES} <= set(results.table)
 
 
 def raw_grid(results: Results, id_: str) -> Grid:
@@ -365,6 +366,8 @@ def probes_grid(results: Results, points: Points, id_: str) -> Grid:
         Column("bits", hint="mean over seeds"),
         SEEDS,
         ROWS,
+        Column("accuracy", hint="accuracy of the probe on test rows, mean over seeds"),
+        Column("balanced", hint="balanced accuracy of the probe on test rows, mean over seeds"),
         Column("chosen", "text", hint="seeds in which this probe was the best on validation rows"),
         CONVERGED,
     ]
@@ -373,7 +376,7 @@ def probes_grid(results: Results, points: Points, id_: str) -> Grid:
             points.label(str(row["objective"])),
             *(format_value(row[name]) for name in points.columns),
             *(str(row[name]) for name in identity),
-            *(_bits(row[name]) for name in ("truth", "mean", "seeds", "rows")),
+            *(_bits(row[name]) for name in ("truth", "mean", "seeds", "rows", *ACCURACIES)),
             f"{row['chosen']} of {row['n']}",
             _converged(row),
         ]
@@ -407,6 +410,7 @@ def _summary(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
         examined=rows["converged"].notna(),
         settled=rows["converged"].isin([True, "True"]).astype(int),
         chosen=rows["headline"].astype(int),
+        **{name: pd.to_numeric(rows.get(name, np.nan)) for name in ACCURACIES},
     )
     means = (
         rows.groupby(by, sort=False, dropna=False)
@@ -418,6 +422,8 @@ def _summary(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
             examined=("examined", "sum"),
             settled=("settled", "sum"),
             chosen=("chosen", "sum"),
+            accuracy=("accuracy", "mean"),
+            balanced_accuracy=("balanced_accuracy", "mean"),
             single=("captured", list),
         )
         .reset_index()

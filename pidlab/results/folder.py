@@ -12,7 +12,7 @@ import pandas as pd
 from pidlab import defaults
 from pidlab.errors import InvalidRequest
 from pidlab.io import refuse_special
-from pidlab.results.means import READING, RUN
+from pidlab.results.means import ACCURACIES, READING, RUN
 from pidlab.results.record import check_record
 from pidlab.results.tables import notebook
 
@@ -81,6 +81,8 @@ def read_results(directory: Path) -> Results:
         table = pd.read_csv(path, dtype={"run": str, "converged": "boolean"})
         check_record(record)
         _check_rows(table, record)
+        # Older versions did not store accuracies.
+        table = table.assign(**{name: np.nan for name in ACCURACIES if name not in table})
         version = record["result_version"]
         results = Results(table, record, directory)
         _ = results.axis_groups  # raises KeyError for an incomplete record

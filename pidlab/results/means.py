@@ -12,10 +12,13 @@ from pidlab.errors import InvalidRequest
 
 # Columns of results.csv that identify a run.
 RUN = ("run", "objective", "seed")
+# Accuracies of a probe on test rows; empty in older results and in other rows.
+ACCURACIES = ("accuracy", "balanced_accuracy")
 # Columns of results.csv that state what a probe read: from which readout, about which target, in bits.
 READING = (
     *("readout", "term", "quantity", "truth", "captured", "low", "high"),
     *("probe", "headline", "converged"),
+    *ACCURACIES,
 )
 # The training step of a row of quantity "tracked".
 STEP = "step"

@@ -10,7 +10,7 @@ import pandas as pd
 
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.results.formatting import format_value
-from pidlab.results.means import parameters
+from pidlab.results.means import ACCURACIES, parameters
 
 SYMBOLS = {
     "redundant": "$R$",
@@ -25,6 +25,9 @@ SYMBOLS = {
 _WORDS = {"redundant": "redundancy", "unique": "unique information", "synergy": "synergy"}
 # Readouts of the first modality, of the second modality and of both.
 READOUTS = ("z1", "z2", "z12")
+
+# The probe with the best validation score, and the quantity that is shown by default.
+BEST, BITS = "best", "bits"
 
 # Names of the representations in `pidlab oracle`: made of true symbols, or trained.
 REPRESENTATIONS = ("S", "R", "R+U", "R+U+S", "R+U+S+nuisance")
@@ -64,6 +67,12 @@ def describe_term(term: str) -> str:
     return f"{_WORDS[parts[0]]} {symbol_of(term)}" if parts else symbol_of(term) or term
 
 
+def is_synergy(term: str) -> bool:
+    """Return whether a term is a synergy, as `synergy` or `synergy13`."""
+    parts = _split_term(term)
+    return parts is not None and parts[0] == "synergy"
+
+
 def _split_term(term: str) -> tuple[str, str] | None:
     parts = re.fullmatch(r"(redundant|unique|synergy)(\d*)", term)
     return (parts[1], parts[2]) if parts else None
@@ -78,16 +87,19 @@ class Panel:
         term: Name of the target.
         title: Name in words, with mathtext.
         symbol: Symbol, as mathtext.
+        probe: Probe whose scores are shown, in a table with several probes; else empty.
     """
 
     readout: str
     term: str
     title: str
     symbol: str
+    probe: str = ""
 
     def rows(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return the rows of a table that belong to this panel."""
-        return table[(table["readout"] == self.readout) & (table["term"] == self.term)]
+        mask = (table["readout"] == self.readout) & (table["term"] == self.term)
+        return table[mask & (table["probe"] == self.probe)] if self.probe else table[mask]
 
 
 def panels(
@@ -140,6 +152,37 @@ def _in_formula(text: str) -> str:
 def headlines(table: pd.DataFrame, quantity: str = "mi") -> pd.DataFrame:
     """Return the rows of the probe with the best validation score for each (run, readout, target)."""
     return table[table["headline"].astype(bool) & (table["quantity"] == quantity)]
+
+
+def read_by(table: pd.DataFrame, probe: str = BEST, quantity: str = BITS) -> pd.DataFrame:
+    """Return a table whose headlines are the rows of one probe, and whose `captured` is one quantity.
+
+    Args:
+        table: Rows as in results.csv.
+        probe: Name of a probe, or `best` for the best probe on validation rows.
+        quantity: `bits`, `accuracy` or `balanced_accuracy`. Accuracies have no truth.
+
+    Raises:
+        InvalidRequest: If no row has the probe or the quantity.
+    """
+    is_information = table["quantity"] == "mi"
+    if probe != BEST:
+        is_probe = table["probe"] == probe
+        if not (is_probe & is_information).any():
+            known = [BEST, *dict.fromkeys(table[is_information]["probe"].astype(str))]
+            raise InvalidRequest(f"--probe {probe}: no such probe in the results; {nearest(probe, known)}")
+        table = table[is_probe | ~is_information].assign(headline=lambda rows: rows["probe"] == probe)
+    if quantity == BITS:
+        return table
+    if quantity not in ACCURACIES:
+        raise InvalidRequest(f"--quantity {quantity}: {nearest(quantity, [BITS, *ACCURACIES])}")
+    if quantity not in table or table[quantity].isna().all():
+        raise InvalidRequest(
+            f"--quantity {quantity}: these results have no accuracies; run the sweep in a new folder to "
+            "measure them"
+        )
+    measured = table[table[quantity].notna()]
+    return measured.assign(captured=measured[quantity], truth=np.nan, low=np.nan, high=np.nan)
 
 
 def is_auxiliary(table: pd.DataFrame) -> pd.Series:

@@ -2,7 +2,7 @@
 
 import html
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from pidlab.results.means import (
     point_columns,
     thin_points,
 )
-from pidlab.results.panels import Panel, panels, select
+from pidlab.results.panels import BEST, BITS, Panel, panels, read_by, select
 
 TRUTH = "truth"
 NAN = float("nan")
@@ -68,10 +68,12 @@ class CapturedTable:
     Args:
         columns: Target and readout of each column.
         rows: Rows by point; the ground truth comes first.
+        unit: Unit of the numbers.
     """
 
     columns: list[Panel]
     rows: list[TableRow]
+    unit: str = UNIT
 
     @property
     def parameters(self) -> list[str]:
@@ -89,6 +91,8 @@ def captured_table(
     at: Mapping[str, Any] | None = None,
     order: Sequence[str] = (),
     labels: Mapping[str, str] | None = None,
+    probes: Sequence[str] = (BEST,),
+    quantity: str = BITS,
 ) -> CapturedTable:
     """Build the table of captured bits, with one row per point and objective.
 
@@ -105,11 +109,50 @@ def captured_table(
         at: Values of parameters, to select points.
         order: Objectives that come first; the others follow.
         labels: Names of objectives, by reference.
+        probes: Probes to show side by side; `best` is the best one on validation rows.
+        quantity: `bits`, or `accuracy` or `balanced_accuracy` of the probe; accuracies have no ground truth.
 
     Raises:
-        InvalidRequest: If no row is left.
+        InvalidRequest: If no row is left, or there is no such probe or quantity.
     """
-    rows, columns = panels(select(table, objectives, terms, at, order), readout, terms)
+    selected = select(table, objectives, terms, at, order)
+    parts = [
+        _table_of_probe(read_by(selected, probe, quantity), axis_groups, readout, terms, labels)
+        for probe in dict.fromkeys(probes or (BEST,))
+    ]
+    joined = _side_by_side(parts, list(dict.fromkeys(probes))) if len(parts) > 1 else parts[0]
+    if quantity == BITS:
+        return joined
+    measured = [row for row in joined.rows if row.objective != TRUTH]
+    return CapturedTable(joined.columns, measured, f"[{quantity.replace('_', ' ')}]")
+
+
+def _side_by_side(parts: Sequence[CapturedTable], probes: Sequence[str]) -> CapturedTable:
+    """Return one table with the columns of several probes, those of a target next to each other."""
+    places = [(i, j) for i, part in enumerate(parts) for j in range(len(part.columns))]
+    targets = list(dict.fromkeys((c.readout, c.term) for part in parts for c in part.columns))
+    places.sort(
+        key=lambda p: targets.index((parts[p[0]].columns[p[1]].readout, parts[p[0]].columns[p[1]].term))
+    )
+    columns = [replace(parts[i].columns[j], probe=probes[i]) for i, j in places]
+    cells = [{(tuple(row.point.items()), row.objective): row.cells for row in part.rows} for part in parts]
+    first = {(tuple(row.point.items()), row.objective): row for part in parts for row in part.rows}
+    rows = [
+        replace(row, cells=[cells[i][key][j] if key in cells[i] else Cell(NAN) for i, j in places])
+        for key, row in first.items()
+    ]
+    return CapturedTable(columns, rows)
+
+
+def _table_of_probe(
+    table: pd.DataFrame,
+    axis_groups: Sequence[Sequence[str]],
+    readout: str,
+    terms: Sequence[str],
+    labels: Mapping[str, str] | None,
+) -> CapturedTable:
+    """Return the table of the headlines of selected rows."""
+    rows, columns = panels(table, readout, terms)
     by = point_columns(rows, find_axis_groups(rows, axis_groups))
     means = mean_over_seeds(rows, by).assign(above=above_floor(rows, by))
     # means of each objective by (readout, term), at each point
@@ -164,8 +207,8 @@ def to_frame(table: CapturedTable) -> pd.DataFrame:
     for row in table.rows:
         record: dict[str, Any] = {**row.point, "objective": row.objective}
         for column, cell in zip(table.columns, row.cells, strict=True):
-            record[f"{_plain_name(column)} {UNIT}"] = cell.mean
-            record[f"{_plain_name(column)} ± {UNIT}"] = cell.half
+            record[f"{_plain_name(column)} {table.unit}"] = cell.mean
+            record[f"{_plain_name(column)} ± {table.unit}"] = cell.half
         records.append(record)
     return pd.DataFrame(records)
 
@@ -204,7 +247,10 @@ def to_latex(table: CapturedTable) -> str:
         return f"$\\mathbf{{{text}}}$" if best else f"${text}$" if text else ""
 
     frame = _text_frame(table, number, r" \pm ")
-    frame.columns = [*frame.columns[:words], *(f"{column.symbol} {UNIT}" for column in table.columns)]
+    frame.columns = [
+        *frame.columns[:words],
+        *(f"{_with_probe(column.symbol, column)} {table.unit}" for column in table.columns),
+    ]
     starts = [i for i, row in enumerate(table.rows) if i == 0 or row.point != table.rows[i - 1].point]
     repeated = [i for i in range(len(frame)) if i not in starts]
     frame.iloc[repeated, : words - 1] = ""
@@ -222,7 +268,7 @@ def _text_frame(
     table: CapturedTable, mark: Callable[[str, bool], str], plus_minus: str = " ± "
 ) -> pd.DataFrame:
     """Return the table as text; `mark` formats a number and takes whether it is the best of its column."""
-    names = [f"{_plain_name(column)} {UNIT}" for column in table.columns]
+    names = [f"{_plain_name(column)} {table.unit}" for column in table.columns]
     lines = [
         [
             *map(format_value, row.point.values()),
@@ -235,7 +281,12 @@ def _text_frame(
 
 
 def _plain_name(column: Panel) -> str:
-    return f"I({column.readout};{column.term})" if column.symbol.startswith("$I(") else column.term
+    name = f"I({column.readout};{column.term})" if column.symbol.startswith("$I(") else column.term
+    return _with_probe(name, column)
+
+
+def _with_probe(name: str, column: Panel) -> str:
+    return f"{name} ({column.probe})" if column.probe else name
 
 
 FORMATS: dict[str, Callable[[CapturedTable], str]] = {

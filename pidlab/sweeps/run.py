@@ -19,7 +19,7 @@ from pidlab.decomposition import TERMS
 from pidlab.errors import InvalidRequest
 from pidlab.io import atomic_write, ensure_writable, lock_folder
 from pidlab.results.folder import RECORD, TABLE
-from pidlab.results.means import RUN
+from pidlab.results.means import ACCURACIES, RUN
 from pidlab.sweeps import checkpoint_files
 from pidlab.sweeps.engines import Processes
 from pidlab.sweeps.execute import (
@@ -223,8 +223,8 @@ def _write_files(
     )
 
 
-# Columns of bits, which are always real numbers.
-_BITS = ("truth", "captured", "low", "high")
+# Columns that are always real numbers.
+_NUMBERS = ("truth", "captured", "low", "high", *ACCURACIES)
 
 
 def write_results(text: IO[str], request: Request, runs: Runs, subset: Runs | RunSubset, store: Store) -> int:
@@ -242,7 +242,8 @@ def write_results(text: IO[str], request: Request, runs: Runs, subset: Runs | Ru
     """
     tracked = bool(request.track) and store.any_asked("step IS NOT NULL")
     columns = [name for name in ROW_COLUMNS if name != "step" or tracked]
-    casts = {name: f"CAST({name} AS REAL)" for name in _BITS} | {name: sql_expression(name) for name in FLAGS}
+    casts = {name: f"CAST({name} AS REAL)" for name in _NUMBERS}
+    casts |= {name: sql_expression(name) for name in FLAGS}
     # A column has one type: a term is written as a whole number only if it is one in every run.
     whole = [i for i, term in enumerate(TERMS, len(RUN)) if all(type(r.truth[term]) is int for r in runs)]
     # Likewise for a parameter: pandas turns 0, 0.25 into 0.0, 0.25.

@@ -38,7 +38,7 @@ _FIRST_COLUMNS = (
     "headline",
     "converged",
 )
-# `step` is set only in rows of quantity `tracked`.
+# `step` is set only in rows of quantity `tracked`, accuracies only in rows of a probe.
 ROW_COLUMNS = (*READING, STEP)
 
 # Columns of truth values, which SQLite stores as 1 and 0.
@@ -80,6 +80,10 @@ CREATE UNIQUE INDEX captured_once ON captured (run, readout, term, quantity, pro
 ALTER TABLE cohorts ADD COLUMN environment TEXT;
 ALTER TABLE runs ADD COLUMN rows INTEGER;
 ALTER TABLE runs ADD COLUMN losses BLOB;
+""",
+    """
+ALTER TABLE captured ADD COLUMN accuracy REAL;
+ALTER TABLE captured ADD COLUMN balanced_accuracy REAL;
 """,
 )
 SCHEMA = len(_STEPS)
@@ -336,7 +340,7 @@ class Store:
             self._db.executemany(
                 f"INSERT INTO captured (run, {', '.join(ROW_COLUMNS)}) VALUES ({places})",
                 [
-                    (key, *(row.get(c) if c == "step" else row[c] for c in ROW_COLUMNS))
+                    (key, *(row[c] if c in _FIRST_COLUMNS else row.get(c) for c in ROW_COLUMNS))
                     for key in outcome.keys
                     for row in outcome.rows.get(key, ())
                 ],

@@ -196,3 +196,32 @@ def test_an_unknown_truth_has_no_line():
     assert len(shown) == len(OBJECTIVES) * len(TERMS)
     (legend,) = figure.legends
     assert "truth" not in [text.get_text() for text in legend.get_texts()]
+
+
+def with_linear():
+    best = table()
+    return pd.concat([best, best.assign(probe="linear", headline=False, captured=best["captured"] / 4)])
+
+
+def test_the_panel_of_synergy_shows_the_linear_probe_as_well():
+    figure, shown = capture_figure(with_linear(), [["unique1", "unique2"]])
+    assert set(shown[shown["probe"] == "linear"]["term"]) == {"synergy"}
+    hollow = {
+        panel.get_title(): [line for line in panel.lines if line.get_markerfacecolor() == "white"]
+        for panel in figure.axes
+    }
+    assert {title for title, lines in hollow.items() if lines} == {describe_term("synergy")}
+    lines = hollow[describe_term("synergy")]
+    assert len(lines) == len(OBJECTIVES)
+    for line in lines:
+        assert line.get_ydata() == pytest.approx([0.15] * 3)
+    assert "linear probe" in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_each_requested_probe_has_its_own_panels():
+    figure, shown = capture_figure(with_linear(), [["unique1", "unique2"]], probes=("best", "linear"))
+    titles = [panel.get_title() for panel in figure.axes]
+    assert titles[:2] == [f"{describe_term('redundant')}\n({probe} probe)" for probe in ("best", "linear")]
+    assert len(titles) == 2 * len(TERMS)
+    means = shown.groupby("probe")["mean"].sum()
+    assert means["linear"] == pytest.approx(means["best"] / 4)

@@ -16,7 +16,13 @@ from pidlab.validation.known_cases import Known
 
 # Every check of the thorough level, on few rows.
 SMALL = dataclasses.replace(
-    LEVELS["thorough"], train=4096, validation=2048, test=4096, mlp=MLPProbe(hidden=32, epochs=4), seeds=1
+    LEVELS["thorough"],
+    train=4096,
+    validation=2048,
+    test=4096,
+    mlp=MLPProbe(hidden=32, epochs=4),
+    seeds=1,
+    structured_headline=True,  # an MLP learns no XOR from 4,096 rows
 )
 
 
@@ -43,6 +49,31 @@ def test_synergy_is_read_by_the_best_probe_and_not_by_the_linear_one(everything)
     assert set(synergy["probe"]) == {"linear", "mlp", "pair", "experts"}
     assert one(synergy, headline=True)["captured"] >= 0.95
     assert abs(one(synergy, probe="linear")["captured"]) <= 0.02
+
+
+def test_structured_probes_are_reported_but_never_the_headline(everything):
+    synergy = everything[(everything["term"] == "synergy") & (everything["readout"] == "z12")]
+    # `experts` reads more here, but only readouts that are concatenations have it.
+    assert one(synergy, probe="experts")["captured"] > one(synergy, headline=True)["captured"]
+    assert one(synergy, headline=True)["probe"] == "mlp"
+
+
+def test_accuracies_accompany_bits(everything):
+    for probe, expected in (("linear", 0.5), ("mlp", 1.0)):
+        row = one(everything, term="synergy", readout="z12", probe=probe)
+        assert row["accuracy"] == pytest.approx(expected, abs=0.02)
+        assert row["balanced_accuracy"] == pytest.approx(expected, abs=0.02)
+    assert everything[everything["quantity"] == "broja"]["accuracy"].isna().all()
+
+
+def test_accuracy_is_balanced_over_the_classes_that_occur():
+    # 6 rows of class 0, 2 of class 1, none of class 2; the probe always answers 0, or is right on class 1.
+    y = torch.tensor([[0, 0, 0, 0, 0, 0, 1, 1]])
+    log_prior = torch.tensor([[0.6, 0.3, 0.1]]).log()
+    always = torch.tensor([0.8, 0.1, 0.1]).log()[None, :, None].expand(1, 3, 8)
+    right = torch.where(y[:, None] == torch.arange(3)[None, :, None], 0.8, 0.1).log()
+    reading = Reading(("always", "right"), (always, right), (always, right), y, y, log_prior)
+    assert reading.accuracies[:, 0].tolist() == [[0.75, 0.5], [1.0, 1.0]]
 
 
 def test_ingredients_of_the_xor_are_read_from_their_own_modality_only(everything):

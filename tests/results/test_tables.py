@@ -118,3 +118,43 @@ def test_notebooks_show_three_points_and_escape_names():
     assert "3 of 5 points" in shown
     assert "60 runs, 2 failed" in shown
     assert "no rows" in notebook(table().iloc[:0], DIRECTIONS, "runs/x", 0)
+
+
+def two_probes():
+    """Rows of the best probe, and of a linear one that reads half as much, with accuracies."""
+    best = rows().assign(accuracy=0.9, balanced_accuracy=0.8)
+    linear = best.assign(probe="linear", headline=False, captured=best["captured"] / 2, accuracy=0.6)
+    return pd.concat([best, linear], ignore_index=True)
+
+
+def test_probes_stand_side_by_side():
+    made = captured_table(two_probes(), DIRECTIONS, probes=("best", "linear"), terms=("synergy",))
+    frame = pd.read_csv(io.StringIO(to_csv(made)))
+    measured = frame[frame["objective"] != "truth"]
+    best, linear = measured["synergy (best) [bits]"], measured["synergy (linear) [bits]"]
+    assert (linear == best / 2).all()
+    assert (best > 0).all()
+    assert "$S$ (linear) [bits]" in to_latex(made)
+    only = captured_table(two_probes(), DIRECTIONS, probes=("linear",), terms=("synergy",))
+    assert [row.cells[0].mean for row in only.rows if row.objective == "comm"] == pytest.approx([0.33, 0.33])
+
+
+@pytest.mark.parametrize(("probe", "expected"), [("best", 0.9), ("linear", 0.6)])
+def test_accuracies_have_no_truth(probe, expected):
+    made = captured_table(two_probes(), DIRECTIONS, probes=(probe,), quantity="accuracy")
+    frame = pd.read_csv(io.StringIO(to_csv(made)))
+    assert "truth" not in set(frame["objective"])
+    assert (frame["synergy [accuracy]"] == expected).all()
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"probes": ("experts",)}, "--probe experts: no such probe in the results"),
+        ({"quantity": "acuracy"}, "--quantity acuracy: did you mean 'accuracy'"),
+        ({"quantity": "accuracy"}, "--quantity accuracy: these results have no accuracies"),
+    ],
+)
+def test_unknown_probes_and_quantities_are_refused(choice, message):
+    with pytest.raises(InvalidRequest, match=message):
+        captured_table(rows(), DIRECTIONS, **choice)

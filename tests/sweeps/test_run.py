@@ -39,6 +39,8 @@ COLUMNS = [
     "probe",
     "headline",
     "converged",
+    "accuracy",
+    "balanced_accuracy",
     "redundant",
     "unique1",
     "unique2",

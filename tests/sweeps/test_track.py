@@ -100,7 +100,7 @@ def filled(path):
     """A file of schema 2 with two rows of a run."""
     with closing(schema.connect(path)) as db, db:
         db.execute("INSERT INTO runs (key, state) VALUES ('k', 'done')")
-        names = schema.ROW_COLUMNS[:-1]
+        names = schema._FIRST_COLUMNS
         for term in ("redundant", "synergy"):
             values = make_row("z12", term, 1.0, (0.5, 0.48, 0.52), "mlp")
             db.execute(
