@@ -78,7 +78,11 @@ def change_field(path: Path, draw: random.Random) -> None:
     with closing(sqlite3.connect(path)) as db:
         table = draw.choice(("runs", "runs", "captured", "cohorts"))
         column = draw.choice([row[1] for row in db.execute(f"PRAGMA table_info({table})")])
-        value = draw.choice([v for v in VALUES if not isinstance(v, list | dict)])
+        # SQLite takes only whole numbers as `id`.
+        numbers = (-1, 7, 2**40)
+        value = draw.choice(
+            numbers if column == "id" else [v for v in VALUES if not isinstance(v, list | dict)]
+        )
         rows = [row for (row,) in db.execute(f"SELECT rowid FROM {table}")]
         db.execute(f"UPDATE OR IGNORE {table} SET {column} = ? WHERE rowid = ?", (value, draw.choice(rows)))
         db.commit()
