@@ -384,17 +384,22 @@ def write_sweep_files(result: "SweepResult", *, figure: bool = True) -> None:
     failures |= write_independently(
         {page: lambda path: write_report(results, path.parent, pictures=pictures)}
     )
+    _require_written(result.directory, failures)
+
+
+def _require_written(directory: Path, failures: Mapping[Path, str]) -> None:
+    """Raise an `InvalidRequest` that names the files that could not be written, if there are any."""
     if failures:
         reasons = ", ".join(dict.fromkeys(failures.values()))
         raise InvalidRequest(
-            f"{result.directory}: {', '.join(path.name for path in failures)} not written ({reasons}); all "
-            "runs and other files are kept, so fix the cause and rerun the same command"
+            f"{directory}: {', '.join(path.name for path in failures)} not written ({reasons}); all runs and "
+            "other files are kept, so fix the cause and rerun the same command"
         )
 
 
 def _draw_captured(result: "SweepResult") -> dict[Path, str]:
     """Write the figure of a sweep; return the reasons for files that were not written."""
-    from pidlab.io import atomic_write, write_independently
+    from pidlab.io import write_csv, write_independently
     from pidlab.plots.capture import capture_figure
     from pidlab.plots.style import FORMATS, save, style
 
@@ -412,11 +417,8 @@ def _draw_captured(result: "SweepResult") -> dict[Path, str]:
         with style("neurips"):
             figure.suptitle("; ".join(filter(None, [figure.get_suptitle(), note])), fontsize="medium")
 
-    def write_numbers(path: Path) -> None:
-        with atomic_write(path) as text:
-            numbers.to_csv(text, index=False)
-
-    return write_independently({**dict.fromkeys(paths[:-1], partial(save, figure)), paths[-1]: write_numbers})
+    pictures = dict.fromkeys(paths[:-1], partial(save, figure))
+    return write_independently({**pictures, paths[-1]: partial(write_csv, numbers)})
 
 
 def write_readability_files(table: "pd.DataFrame", directory: Path) -> None:
@@ -429,19 +431,15 @@ def write_readability_files(table: "pd.DataFrame", directory: Path) -> None:
     Raises:
         InvalidRequest: If the folder cannot be written to.
     """
+    from pidlab.io import write_independently
     from pidlab.plots.readability import readability_figure
     from pidlab.plots.style import FORMATS, save
 
     if table.empty:
         return
     figure, _ = readability_figure(table)
-    try:
-        for suffix in FORMATS:
-            save(figure, directory / f"readability.{suffix}")
-    except OSError as error:
-        raise InvalidRequest(
-            f"cannot write to {directory} ({error.strerror}): choose another --out"
-        ) from None
+    paths = [directory / f"readability.{suffix}" for suffix in FORMATS]
+    _require_written(directory, write_independently(dict.fromkeys(paths, partial(save, figure))))
 
 
 def _axis(values: "AxisValues") -> "AxisValues":

@@ -10,14 +10,22 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from pidlab.errors import InvalidRequest, shorten
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Requests of at most this many bytes are not compared with the memory of the machine.
 _ALWAYS_ALLOWED = 2**28
@@ -125,14 +133,67 @@ def atomic_path(path: Path) -> Generator[Path]:
     refuse_special(path)  # root could replace /dev/null
     # Cut, because the name of a file has at most 255 bytes.
     partial = path.with_name(f".{path.stem[:100]}.partial{path.suffix}")
+    descriptor = _create_locked(partial)
     try:
-        # A link of this name is removed, not followed; O_EXCL refuses one that is created in between.
-        partial.unlink(missing_ok=True)
-        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         yield partial
         partial.replace(path)
-    finally:
+    except BaseException:
         partial.unlink(missing_ok=True)
+        raise
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _create_locked(path: Path) -> int | None:
+    """Create an empty file and lock it; wait while another process writes it.
+
+    Without the lock, a second process could have its half-written file renamed by the first one. A file that
+    a killed process left behind has no lock and is used again.
+
+    Returns:
+        The descriptor, which holds the lock until it is closed; None on Windows, which has no such lock and
+        does not rename open files.
+    """
+    while True:
+        if path.is_symlink():  # a link of this name is removed, not followed
+            path.unlink()
+        flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+        descriptor = os.open(path, flags, 0o666)
+        try:
+            if fcntl is not None:
+                with suppress(OSError):  # some file systems have no locks
+                    fcntl.flock(descriptor, fcntl.LOCK_EX)
+            is_current = _is_open_file(descriptor, path)
+            if is_current:
+                os.ftruncate(descriptor, 0)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        if is_current and fcntl is not None:
+            return descriptor
+        os.close(descriptor)
+        if is_current:
+            return None
+        # The other process has renamed this file, so that another one must be created.
+
+
+def _is_open_file(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except FileNotFoundError:
+        return False
+
+
+def write_csv(table: "pd.DataFrame", path: Path) -> None:
+    """Write a table as CSV, atomically.
+
+    Args:
+        table: The table; its index is not written.
+        path: The file.
+    """
+    with atomic_write(path) as file:
+        table.to_csv(file, index=False)
 
 
 def write_independently(outputs: Mapping[Path, Callable[[Path], object]]) -> dict[Path, str]:

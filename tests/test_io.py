@@ -1,6 +1,9 @@
 import errno
 import os
 import stat
+import subprocess
+import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -76,3 +79,29 @@ def test_ensure_writable_creates_no_named_file(tmp_path, monkeypatch):
 def test_too_much_memory_is_refused(needed):
     with pytest.raises(InvalidRequest, match=r"--x 1: needs .* GB of memory but this machine has"):
         check_memory("--x 1", needed)
+
+
+SLOW_WRITER = """
+import sys, time
+from pathlib import Path
+from pidlab.io import atomic_write
+path = Path(sys.argv[1])
+with atomic_write(path) as file:
+    file.write("child")
+    path.with_name("writing").touch()
+    time.sleep(0.3)  # this half of the file must not be renamed
+    file.write(" and more")
+"""
+
+
+def test_two_processes_that_write_the_same_file_take_turns(tmp_path):
+    path = tmp_path / "a.txt"
+    child = subprocess.Popen([sys.executable, "-c", SLOW_WRITER, str(path)])
+    while not (tmp_path / "writing").exists():
+        time.sleep(0.01)
+    with atomic_write(path) as file:
+        assert path.read_text() == "child and more"
+        file.write("parent")
+    assert child.wait() == 0
+    assert path.read_text() == "parent"
+    assert sorted(tmp_path.iterdir()) == [path, tmp_path / "writing"]

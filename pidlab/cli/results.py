@@ -29,7 +29,7 @@ from pidlab.cli.options import (
     values_of,
 )
 from pidlab.errors import InvalidRequest, nearest
-from pidlab.io import atomic_write, refuse_special, write_independently
+from pidlab.io import atomic_write, refuse_special, write_csv, write_independently
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -134,7 +134,7 @@ def plot(
     outputs: dict[Path, Callable[[Path], None]] = {
         folder / f"{stem}.{form}": partial(save, figure) for form in formats
     }
-    outputs[folder / f"{stem}.csv"] = partial(_write_text, shown.to_csv(index=False))
+    outputs[folder / f"{stem}.csv"] = partial(write_csv, shown)
     outputs[folder / f"{stem}.txt"] = partial(_write_text, caption(kind, shown) + "\n")
     _write_outputs(outputs)
 
@@ -187,6 +187,9 @@ def _tables(
         raise InvalidRequest(
             f"DIR: this kind of figure is drawn from one folder with {', '.join(kind.files)}; name one folder"
         )
+    from pidlab.results.folder import check_files
+
+    check_files(directories[0])
     tables = {}
     for file in kind.files:
         path = directories[0] / file
@@ -378,6 +381,7 @@ def export(
         typer.echo(text, nl=False) if out is None else _write_text(text, out)
         return
     with reading(directory) as store:
+        store.check_rows()
         columns = ROW_COLUMNS if store.tracked() else [name for name in ROW_COLUMNS if name != "step"]
         parameters = store.parameters()
         names = csv_header(columns, parameters)

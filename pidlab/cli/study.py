@@ -120,13 +120,14 @@ def check(
 
     Exits with 0 if no claim is refuted, with 1 if a claim is refuted or its runs failed.
     """
-    from pidlab.studies.folders import load_study
+    from pidlab.studies.folders import load_study, seal_again
     from pidlab.studies.verdicts import REFUTED, count_verdicts, judge_study, write_claims
 
     named = load_study(name)
     profile, judged = judge_study(named, figures / named.name)
     if write:
         write_claims(named, profile, judged, figures / named.name)
+        seal_again(figures / named.name)
     if as_json:
         met, claims = sum(claim.met for claim in judged), [claim.to_dict() for claim in judged]
         _print_json(
@@ -149,7 +150,7 @@ def schema() -> None:
 
 
 def _status(name: str, path: Path, figures: Path) -> dict[str, Any]:
-    from pidlab.studies.folders import NamedStudy, find_difference, read_record
+    from pidlab.studies.folders import NamedStudy, find_damage, find_difference, read_record
     from pidlab.studies.schema import read_study
 
     row: dict[str, Any] = {"name": name, "title": "", "profiles": ["quick", "laptop", "paper"], "unmet": []}
@@ -164,8 +165,9 @@ def _status(name: str, path: Path, figures: Path) -> dict[str, Any]:
     if record is None:
         return row
     row["profile"] = record["profile"]
-    difference = find_difference(NamedStudy(name, path, found), record)
-    if difference:
+    if damage := find_damage(record, figures / name):
+        return row | {"status": f"outdated: {damage}"}
+    if difference := find_difference(NamedStudy(name, path, found), record):
         return row | {"status": f"outdated: results of {difference}"}
     try:
         claims = json.loads((figures / name / "claims.json").read_text(encoding="utf-8"))

@@ -20,6 +20,7 @@ from pidlab.cli.options import (
     vary_axes,
 )
 from pidlab.defaults import Training
+from pidlab.io import atomic_write, write_csv
 
 OTHER_PARTS = ("coverage", "invariances", "hard")
 
@@ -98,13 +99,13 @@ def known_answers(
             _replace_level(out / "table.csv", examine(name, seed, cases, workers=count), [*EXAMS])
             record["cases"] = cases
         elif name == "coverage":
-            coverage(replicates, seed=seed, workers=count).to_csv(out / "coverage.csv", index=False)
+            write_csv(coverage(replicates, seed=seed, workers=count), out / "coverage.csv")
         elif name == "hard":
             tables = [examine_hard(level, seed) for level in LEVELS]
-            pd.concat(tables, ignore_index=True).to_csv(out / "hard.csv", index=False)
+            write_csv(pd.concat(tables, ignore_index=True), out / "hard.csv")
         else:
             tables = [invariances(level, seed, workers=count) for level in (defaults.PROBES, "exam")]
-            pd.concat(tables, ignore_index=True).to_csv(out / "invariances.csv", index=False)
+            write_csv(pd.concat(tables, ignore_index=True), out / "invariances.csv")
         # After each part, so that finished parts survive an interruption.
         _record(out, name, record)
     faults, document = _verdict(out)
@@ -123,7 +124,7 @@ def _replace_level(file: Path, rows: Any, order: list[str]) -> None:
     if file.exists():
         stored = pd.read_csv(file)
         rows = pd.concat([stored[~stored["level"].isin(rows["level"])], rows], ignore_index=True)
-    rows.sort_values("level", key=lambda v: v.map(order.index), kind="stable").to_csv(file, index=False)
+    write_csv(rows.sort_values("level", key=lambda v: v.map(order.index), kind="stable"), file)
 
 
 def _record(out: Path, part: str, record: dict[str, Any]) -> None:
@@ -131,7 +132,8 @@ def _record(out: Path, part: str, record: dict[str, Any]) -> None:
     file = out / "provenance.json"
     document = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     document.setdefault("parts", {})[part] = record
-    file.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    with atomic_write(file) as text:
+        text.write(json.dumps(document, indent=2) + "\n")
 
 
 def _verdict(out: Path) -> tuple[list[str], dict[str, Any]]:
@@ -153,7 +155,7 @@ def _verdict(out: Path) -> tuple[list[str], dict[str, Any]]:
     if "table" in tables:
         table = tables["table"]
         levels, (excess, allowed) = summary(table), family_wise(table)
-        levels.to_csv(out / "levels.csv", index=False)
+        write_csv(levels, out / "levels.csv")
         outside = table[
             (table["level"] == "exam") & table["headline"] & (table["within"].astype(str) == "False")
         ]

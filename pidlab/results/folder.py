@@ -1,7 +1,9 @@
 """Results of a sweep as read from its folder: the table and its provenance."""
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,57 @@ from pidlab.results.tables import notebook
 TABLE, RECORD = "results.csv", "provenance.json"
 # Columns that hold numbers, and the one that marks the probe whose value is reported.
 NUMBERS, HEADLINE = ("seed", "truth", "captured"), "headline"
+# Key of a record for the checksums of its files.
+CHECKSUMS = "checksums"
+
+
+def seal(record: Mapping[str, Any], directory: Path, files: Iterable[str]) -> dict[str, Any]:
+    """Return a record with the checksums (SHA-256) of its own contents and of files that belong to it.
+
+    Args:
+        record: JSON data.
+        directory: Folder of the record.
+        files: Paths of the files in the folder.
+
+    Example:
+        >>> sorted(seal({"runs": 3}, Path(), [])["checksums"])
+        ['provenance.json']
+    """
+    plain = json.loads(json.dumps(record))  # as it is read back
+    sums = {name: _file_digest(directory / name) for name in files}
+    return plain | {CHECKSUMS: {RECORD: _record_digest(plain), **sums}}
+
+
+def check_seal(record: Mapping[str, Any], directory: Path, ignored: Collection[str] = ()) -> None:
+    """Check that a record and its files are as they were written; older records have no checksums.
+
+    Args:
+        record: A record that `seal` returned.
+        directory: Its folder.
+        ignored: Files that are not checked.
+
+    Raises:
+        ValueError: If the record or a file has changed.
+        FileNotFoundError: If a file is missing.
+    """
+    if CHECKSUMS not in record:
+        return
+    sums: Mapping[str, str] = record[CHECKSUMS]
+    if sums.get(RECORD) != _record_digest(record):
+        raise ValueError(f"{RECORD} does not match its checksum")
+    for name in sums.keys() - {RECORD, *ignored}:
+        if sums[name] != _file_digest(directory / name):
+            raise ValueError(f"{name} does not match its checksum in {RECORD}")
+
+
+def _record_digest(record: Mapping[str, Any]) -> str:
+    plain = {name: value for name, value in record.items() if name != CHECKSUMS}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    # Git may check text files out with other line ends.
+    return hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -70,13 +123,15 @@ def read_results(directory: Path) -> Results:
         InvalidRequest: If the folder holds no finished sweep, a file cannot be used, or the numbers are of
             another result version.
     """
-    try:
-        record = json.loads((directory / RECORD).read_text(encoding="utf-8"))
+    with _explain_damage(directory):
+        record = _read_record(directory)
         compressed = directory / f"{TABLE}.gz"
         path = directory / TABLE
         if not path.exists() and compressed.exists():
             path = compressed
         refuse_special(path)
+        if path.name not in record.get(CHECKSUMS, {path.name: ""}):
+            raise ValueError(f"{path.name} does not belong to {RECORD}")
         # Older versions wrote `converged` as 1.0 and 0.0, which the dtype "boolean" reads as well.
         table = pd.read_csv(path, dtype={"run": str, "converged": "boolean"})
         check_record(record)
@@ -85,7 +140,43 @@ def read_results(directory: Path) -> Results:
         table = table.assign(**{name: np.nan for name in ACCURACIES if name not in table})
         version = record["result_version"]
         results = Results(table, record, directory)
-        _ = results.axis_groups  # raises KeyError for an incomplete record
+        _ = results.axis_groups, results.failures  # raises KeyError for an incomplete record
+    if version not in defaults.READABLE_VERSIONS:
+        raise InvalidRequest(
+            f"{directory}: results of version {version}, but this pidlab needs version "
+            f"{defaults.RESULT_VERSION}; rerun {' '.join(record.get('command', []))!r} in a new folder"
+        )
+    return results
+
+
+def check_files(directory: Path) -> None:
+    """Check the files of a folder against the checksums of its record, if there are any.
+
+    Args:
+        directory: Folder of the results of a sweep or another command.
+
+    Raises:
+        InvalidRequest: If the record or a file has changed.
+    """
+    if (directory / RECORD).exists():
+        with _explain_damage(directory):
+            _read_record(directory)
+
+
+def _read_record(directory: Path) -> dict[str, Any]:
+    """Read the record of a folder and check its checksums."""
+    record = json.loads((directory / RECORD).read_text(encoding="utf-8"))
+    if not isinstance(record, dict):
+        raise TypeError(f"{RECORD} does not hold an object")
+    check_seal(record, directory)
+    return record
+
+
+@contextmanager
+def _explain_damage(directory: Path) -> Generator[None]:
+    """Turn errors in the block, which reads a folder, into an `InvalidRequest` of one line."""
+    try:
+        yield
     except FileNotFoundError as error:
         missing = Path(error.filename).name
         raise InvalidRequest(
@@ -95,17 +186,11 @@ def read_results(directory: Path) -> Results:
         raise InvalidRequest(
             f"{directory}: cannot be read ({error.strerror}); check its permissions"
         ) from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InvalidRequest(
             f"{directory}: the results cannot be used ({type(error).__name__}: {error}); rerun the command "
-            "of the sweep to write them again from results.sqlite"
+            "that wrote them to write them again"
         ) from None
-    if version not in defaults.READABLE_VERSIONS:
-        raise InvalidRequest(
-            f"{directory}: results of version {version}, but this pidlab needs version "
-            f"{defaults.RESULT_VERSION}; rerun {' '.join(record.get('command', []))!r} in a new folder"
-        )
-    return results
 
 
 def read_sweep(directory: Path) -> Results:

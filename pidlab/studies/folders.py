@@ -4,7 +4,7 @@ import gzip
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,12 @@ import pandas as pd
 from pidlab import defaults
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.io import atomic_write, refuse_special
-from pidlab.results.folder import RECORD, TABLE, Results, read_results
+from pidlab.results.folder import CHECKSUMS, RECORD, TABLE, Results, check_seal, read_results, seal
 from pidlab.studies.schema import KINDS, Study, read_study
 from pidlab.studies.settings import PROFILES
 
+# Verdicts on the claims.
+CLAIMS = "claims.json"
 # Larger tables are compressed.
 MAX_PLAIN_BYTES = 200_000
 
@@ -52,12 +54,34 @@ def write_json(path: Path, value: Any) -> None:
         file.write(json.dumps(replace_nonfinite(value), indent=2, allow_nan=False) + "\n")
 
 
-def write_table(directory: Path, table: pd.DataFrame) -> None:
+def write_record(directory: Path, record: Mapping[str, Any], files: Iterable[str]) -> None:
+    """Write provenance.json with its checksum and those of the files that it belongs to.
+
+    Args:
+        directory: Folder to write to.
+        record: JSON data.
+        files: Paths of the files in the folder.
+    """
+    write_json(directory / RECORD, seal(replace_nonfinite(record), directory, files))
+
+
+def seal_again(directory: Path) -> None:
+    """Compute the checksums of a study's record again after its claims were judged again."""
+    record = read_record(directory)
+    if record is not None and CHECKSUMS in record:  # older records have none
+        files = [name for name in record.pop(CHECKSUMS) if name != RECORD]
+        write_record(directory, record, files)
+
+
+def write_table(directory: Path, table: pd.DataFrame) -> str:
     """Write results.csv, compressed if it is large. The same table gives the same bytes.
 
     Args:
         directory: Folder to write to.
         table: The rows.
+
+    Returns:
+        Name of the file.
     """
     directory.mkdir(parents=True, exist_ok=True)
     data = table.to_csv(index=False).encode()
@@ -68,6 +92,7 @@ def write_table(directory: Path, table: pd.DataFrame) -> None:
     with atomic_write(paths[0], "wb") as file:
         file.write(data)
     paths[1].unlink(missing_ok=True)
+    return paths[0].name
 
 
 def rows_to_keep(table: pd.DataFrame, probes: Iterable[str]) -> pd.DataFrame:
@@ -83,7 +108,7 @@ def rows_to_keep(table: pd.DataFrame, probes: Iterable[str]) -> pd.DataFrame:
 
 
 def read_record(directory: Path) -> dict[str, Any] | None:
-    """Return the record of the last run of a study, None if there is none or it is damaged.
+    """Return the record of the last run of a study, None if there is none or it has an invalid field.
 
     Args:
         directory: Folder of the study's results.
@@ -94,7 +119,8 @@ def read_record(directory: Path) -> dict[str, Any] | None:
         valid &= isinstance(record["asked"], dict) and isinstance(record["result_version"], int)
         # A figure's name becomes a path, so a record may not contain any text.
         valid &= all(re.fullmatch(r"[\w.-]+", name) for name in record["figures"])
-    except (OSError, ValueError, KeyError, TypeError):
+        valid &= isinstance(record.get(CHECKSUMS, {}), dict) and isinstance(record.get("command", []), list)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return record if valid else None
 
@@ -112,11 +138,31 @@ def check_record(named: NamedStudy, directory: Path) -> dict[str, Any]:
     record = read_record(directory)
     if record is None:
         raise InvalidRequest(f"{named.name}: no results in {directory}; run {named.command('quick')}")
-    difference = find_difference(named, record)
-    if difference:
-        command = named.command(record["profile"])
+    command = named.command(record["profile"])
+    if damage := find_damage(record, directory, ignored=(CLAIMS,)):
+        raise InvalidRequest(f"{directory}: {damage}; rerun: {command}")
+    if difference := find_difference(named, record):
         raise InvalidRequest(f"{directory}: results of {difference}; rerun: {command}")
     return record
+
+
+def find_damage(record: Mapping[str, Any], directory: Path, ignored: Collection[str] = ()) -> str | None:
+    """Return which file of a study is missing or has changed since it was written, None if none has.
+
+    This is also the case after a run of the study that was stopped while it wrote its results.
+
+    Args:
+        record: The record of the study.
+        directory: Its folder.
+        ignored: Files that are not checked.
+    """
+    try:
+        check_seal(record, directory, ignored)
+    except OSError as error:
+        return f"cannot read {error.filename} ({error.strerror})"
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def find_difference(named: NamedStudy, record: Mapping[str, Any]) -> str | None:

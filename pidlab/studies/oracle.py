@@ -14,7 +14,7 @@ from pidlab.defaults import Training, training_specification
 from pidlab.errors import InvalidRequest
 from pidlab.generators import Generator, load_generator
 from pidlab.generators.parameters import check_policy
-from pidlab.io import ensure_writable
+from pidlab.io import ensure_writable, write_csv
 from pidlab.objectives.base import MakeObjective
 from pidlab.objectives.load import load_objective, source_digest
 from pidlab.probes.capture import HEADLINE, capture_cohort
@@ -82,7 +82,7 @@ def oracle(
     rows = [row for plan in plans for row in plan.rows(Parts(directory), note)]
     table = pd.DataFrame(rows)
     if directory is not None:
-        table.to_csv(directory / "oracle.csv", index=False)
+        write_csv(table, directory / "oracle.csv")
     return table
 
 

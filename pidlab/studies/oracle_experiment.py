@@ -10,6 +10,7 @@ from pydantic import Field
 
 from pidlab import defaults
 from pidlab.decomposition import TERMS
+from pidlab.io import write_csv
 from pidlab.registry import parse
 from pidlab.results.panels import FITTED, OWN_FUSION, REPRESENTATIONS
 from pidlab.studies.experiments import Columns, Experiment, ExperimentResult, PreparedExperiment
@@ -115,6 +116,6 @@ def _run(
         except FloatingPointError as error:
             failures[name] = str(error)
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=ORACLE_COLUMNS)
-    table.to_csv(directory / "oracle.csv", index=False)
+    write_csv(table, directory / "oracle.csv")
     request_record = {**specification, "objectives": [*names]}
     return ExperimentResult(table, [], failures, len(table), request_record)

@@ -1,13 +1,14 @@
 """Figures and report of a study, made from its stored results."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from pidlab.errors import InvalidRequest, nearest
-from pidlab.io import atomic_write
+from pidlab.io import write_csv, write_independently
 from pidlab.plots.kinds import KINDS, caption, draw
 from pidlab.plots.style import FORMATS, save
 from pidlab.registry import look_up
@@ -39,30 +40,29 @@ def check_figure(figure: Figure) -> None:
             )
 
 
-def draw_figures(study: Study, directory: Path) -> None:
+def draw_figures(study: Study, directory: Path) -> dict[str, list[str]]:
     """Draw every figure, and write a table of its numbers.
 
     Args:
         study: The study.
         directory: Folder of its results.
 
-    Raises:
-        InvalidRequest: If a figure shows no rows; the other figures are drawn.
+    Returns:
+        Why figures or files of them could not be written, by name of the figure.
     """
-    problems: list[str] = []
+    problems: dict[str, list[str]] = {}
     for figure in study.figure:
         names = figure.sweeps or [one.name for one in study.experiments]
         try:
             drawn, numbers = _draw(figure, names, directory)
         except InvalidRequest as error:
-            problems.append(f"figure {figure.name!r}: {error}")
+            problems[figure.name] = [f"figure {figure.name!r}: {error}"]
             continue
-        for suffix in FORMATS:
-            save(drawn, directory / f"{figure.name}.{suffix}")
-        with atomic_write(directory / f"{figure.name}.csv") as file:
-            numbers.to_csv(file, index=False)
-    if problems:
-        raise InvalidRequest("; ".join(problems))
+        outputs = {directory / f"{figure.name}.{suffix}": partial(save, drawn) for suffix in FORMATS}
+        outputs[directory / f"{figure.name}.csv"] = partial(write_csv, numbers)
+        if failed := write_independently(outputs):
+            problems[figure.name] = [f"{path.name}: {why}" for path, why in failed.items()]
+    return problems
 
 
 def _draw(figure: Figure, names: Sequence[str], directory: Path) -> tuple[Any, pd.DataFrame]:
@@ -79,7 +79,11 @@ def _draw(figure: Figure, names: Sequence[str], directory: Path) -> tuple[Any, p
 
 
 def write_study_report(
-    named: NamedStudy, profile: str, claims: Sequence[JudgedClaim], directory: Path
+    named: NamedStudy,
+    profile: str,
+    claims: Sequence[JudgedClaim],
+    directory: Path,
+    without: Collection[str] = (),
 ) -> Path:
     """Write report.html.
 
@@ -88,6 +92,7 @@ def write_study_report(
         profile: Profile of the results.
         claims: The claims with their verdicts.
         directory: Folder of the results.
+        without: Names of figures that are not shown.
 
     Returns:
         The path of the report.
@@ -99,6 +104,8 @@ def write_study_report(
     study = named.study
     pictures = []
     for figure in study.figure:
+        if figure.name in without:
+            continue
         numbers = pd.read_csv(directory / f"{figure.name}.csv")
         picture = Picture(directory / f"{figure.name}.svg", caption(figure.kind, numbers), figure.name)
         pictures.append(picture)

@@ -6,13 +6,24 @@ from pathlib import Path
 from typing import Any
 
 from pidlab.errors import InvalidRequest
+from pidlab.io import write_independently
 from pidlab.plots.style import FORMATS
+from pidlab.report.page import PAGE
+from pidlab.results.folder import CHECKSUMS, RECORD
 from pidlab.studies.experiments import ExperimentResult
-from pidlab.studies.folders import NamedStudy, read_record, rows_to_keep, write_json, write_table
+from pidlab.studies.folders import (
+    CLAIMS,
+    NamedStudy,
+    read_record,
+    rows_to_keep,
+    write_json,
+    write_record,
+    write_table,
+)
 from pidlab.studies.render import check_figure, draw_figures, write_study_report
 from pidlab.studies.schema import Study
 from pidlab.studies.tune import tune
-from pidlab.studies.verdicts import JudgedClaim, judge_study, write_claims
+from pidlab.studies.verdicts import JudgedClaim, judge_claims, write_claims
 from pidlab.sweeps.execute import Progress
 from pidlab.sweeps.provenance import environment_record
 
@@ -58,7 +69,7 @@ def run_study(
 
     Raises:
         InvalidRequest: If the study is invalid, before anything is trained; or if `figures` cannot be written
-            to.
+            to, or a figure or the report cannot be written; the others are written.
     """
     study, work, directory = named.study, runs / named.name / profile, figures / named.name
     specification = study.specification(profile)
@@ -79,15 +90,24 @@ def run_study(
         }
     results = {name: one.run(work / name, progress) for name, one in prepared.items()}
     try:
-        _write_results(named, profile, results, tuned, directory, device)
-        _, claims = judge_study(named, directory)
-        write_claims(named, profile, claims, directory)
-        draw_figures(study, directory)
-        write_study_report(named, profile, claims, directory)
+        claims = _write_results(named, profile, results, tuned, directory, device)
     except OSError as error:
         raise InvalidRequest(
-            f"{directory}: cannot be written to ({error.strerror}); choose another --figures"
+            f"{directory}: cannot be written to ({error.strerror}); make room or choose another --figures, "
+            "then rerun the same command"
         ) from None
+    problems = draw_figures(study, directory)
+    report = directory / PAGE
+    failed = write_independently(
+        {report: lambda _: write_study_report(named, profile, claims, directory, without=[*problems])}
+    )
+    lines = [line for listed in problems.values() for line in listed]
+    lines += [f"{path.name}: {why}" for path, why in failed.items()]
+    if lines:
+        raise InvalidRequest(
+            f"{directory}: not written: {'; '.join(lines)}; all results and other files are kept, so fix the "
+            "cause and rerun the same command"
+        )
     failures = {name: dict(result.failures) for name, result in results.items() if result.failures}
     return StudyResult(directory, sum(result.runs for result in results.values()), failures, claims)
 
@@ -99,13 +119,21 @@ def _write_results(
     tuned: Mapping[str, Any],
     directory: Path,
     device: str,
-) -> None:
+) -> list[JudgedClaim]:
+    """Write the tables of the experiments, then the claims, then the record with checksums of both.
+
+    If this is stopped, the record does not match the files, so that old and new results are not mixed.
+    """
     directory.mkdir(parents=True, exist_ok=True)
+    before = read_record(directory) or {}
+    if before and CHECKSUMS not in before:
+        found = [name for name in before["asked"] if (directory / name / RECORD).is_file()]
+        write_record(directory, before, [f"{name}/{RECORD}" for name in found])
     environment = environment_record(named.command(profile).split(), device)
     # The commit changes as soon as these files are committed; runs/ has it.
     del environment["git"]
     for name, result in results.items():
-        write_table(directory / name, rows_to_keep(result.table, _named_probes(named.study)))
+        table = write_table(directory / name, rows_to_keep(result.table, _named_probes(named.study)))
         record = {
             **environment,
             "request": result.request,
@@ -114,11 +142,11 @@ def _write_results(
             "failed": result.failures,
             **result.details,
         }
-        write_json(directory / name / "provenance.json", record)
+        write_record(directory / name, record, [table])
     if tuned:
         write_json(directory / "tuned.json", tuned)
     figures = [figure.name for figure in named.study.figure]
-    for name in (read_record(directory) or {}).get("figures", []):
+    for name in before.get("figures", []):
         if name not in figures:  # drawn by an earlier version of the study file
             for suffix in (*FORMATS, "csv"):
                 (directory / f"{name}.{suffix}").unlink(missing_ok=True)
@@ -131,7 +159,16 @@ def _write_results(
         "figures": figures,
         "tuned": tuned,
     }
-    write_json(directory / "provenance.json", record)
+    files = [f"{name}/{RECORD}" for name in results]
+    try:
+        claims = judge_claims(named, profile, directory)
+    except InvalidRequest:  # the results are valid, but a claim selects rows that they lack
+        (directory / CLAIMS).unlink(missing_ok=True)
+        write_record(directory, record, files)
+        raise
+    write_claims(named, profile, claims, directory)
+    write_record(directory, record, [CLAIMS, *files])
+    return claims
 
 
 def _named_probes(study: Study) -> set[str]:

@@ -10,7 +10,7 @@ from typing import Any
 from pidlab.errors import InvalidRequest
 from pidlab.io import atomic_write
 from pidlab.studies.evaluate import JudgedPoint, MissingRows, judge
-from pidlab.studies.folders import NamedStudy, check_record, read_experiment, write_json
+from pidlab.studies.folders import CLAIMS, NamedStudy, check_record, read_experiment, write_json
 from pidlab.studies.schema import StatedClaim
 
 SUPPORTED, UNDECIDED, REFUTED = "supported", "undecided", "refuted"
@@ -191,6 +191,23 @@ def judge_study(named: NamedStudy, directory: Path) -> tuple[str, list[JudgedCla
             if a claim selects rows that they lack.
     """
     profile = check_record(named, directory)["profile"]
+    return profile, judge_claims(named, profile, directory)
+
+
+def judge_claims(named: NamedStudy, profile: str, directory: Path) -> list[JudgedClaim]:
+    """Judge every claim of a study on the tables of its experiments.
+
+    Args:
+        named: The study.
+        profile: Profile of the results.
+        directory: Folder of its results.
+
+    Returns:
+        The claims with their verdicts.
+
+    Raises:
+        InvalidRequest: If a table cannot be read, or a claim selects rows that it lacks.
+    """
     claims: list[JudgedClaim] = []
     for stated in named.study.claim:
         try:
@@ -210,7 +227,7 @@ def judge_study(named: NamedStudy, directory: Path) -> tuple[str, list[JudgedCla
         else:
             claims.append(JudgedClaim(stated, experiment, tuple(points)))
     replicated = {one.name for one in named.study.experiments if one.replicated}
-    return profile, decide(claims, replicated=replicated)
+    return decide(claims, replicated=replicated)
 
 
 def write_claims(named: NamedStudy, profile: str, claims: Sequence[JudgedClaim], directory: Path) -> None:
@@ -222,7 +239,7 @@ def write_claims(named: NamedStudy, profile: str, claims: Sequence[JudgedClaim],
         claims: The claims with their verdicts.
         directory: Folder to write to.
     """
-    write_json(directory / "claims.json", [claim.to_dict() for claim in claims])
+    write_json(directory / CLAIMS, [claim.to_dict() for claim in claims])
     with atomic_write(directory / "claims.md") as file:
         file.write(markdown(named, profile, claims))
 

@@ -169,7 +169,14 @@ def load_run(directory: Path | str, run: str, device: torch.device | str = "cpu"
     """
     directory = Path(directory)
     with closing(Store(directory / "results.sqlite", reading=True)) as store:
-        saved = restore(store.specification(run))
+        specification = store.specification(run)
+    try:
+        saved = restore(specification)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InvalidRequest(
+            f"run {run}: its specification in {directory} cannot be used ({type(error).__name__}: {error}); "
+            "restore results.sqlite from a copy, or train the run again in a new folder"
+        ) from None
     tensors, about = load(directory, "weights", run, device)
     template = build(
         load_objective(saved.objective, saved.source),

@@ -9,9 +9,10 @@ from pathlib import Path
 import pandas as pd
 
 from pidlab.errors import InvalidRequest, reason
-from pidlab.io import ensure_writable
+from pidlab.io import atomic_write, ensure_writable, write_csv
 from pidlab.objectives import load_objective
 from pidlab.probes.readability import PARTS, check_noise_levels, readability_cohort
+from pidlab.results.folder import RECORD, seal
 from pidlab.results.means import FLOOR
 from pidlab.sweeps.engines import Processes
 from pidlab.sweeps.plan import Cohort, Runs, plan
@@ -76,8 +77,9 @@ def run_readability(
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
     record = provenance(request, command) | {"failed": failed}
     try:
-        table.to_csv(directory / "readability.csv", index=False)
-        (directory / "provenance.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        write_csv(table, directory / "readability.csv")
+        with atomic_write(directory / RECORD) as file:
+            file.write(json.dumps(seal(record, directory, ["readability.csv"]), indent=2) + "\n")
     except OSError as error:
         raise InvalidRequest(
             f"cannot write to {directory} ({error.strerror}): choose another --out"

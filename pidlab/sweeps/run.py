@@ -18,7 +18,7 @@ import pandas as pd
 from pidlab.decomposition import TERMS
 from pidlab.errors import InvalidRequest
 from pidlab.io import atomic_write, ensure_writable, lock_folder
-from pidlab.results.folder import RECORD, TABLE
+from pidlab.results.folder import RECORD, TABLE, seal
 from pidlab.results.means import ACCURACIES, RUN
 from pidlab.sweeps import checkpoint_files
 from pidlab.sweeps.engines import Processes
@@ -110,6 +110,7 @@ def run_sweep(
     directory = ensure_writable(directory or Path("runs") / request.name)
     with lock_folder(directory), closing(Store(directory / STORE)) as store:
         store.plan(runs)
+        store.check_rows()
         if save:
             _note_missing_files(store, directory, save, progress)
         work = partial(run_cohort, keep=tuple(save))
@@ -194,7 +195,6 @@ def _write_files(
     measured: dict[str, Any],
 ) -> SweepResult:
     """Write results.csv and provenance.json from the store."""
-    store.check_rows()
     with atomic_write(directory / TABLE) as text:
         written = write_results(text, request, runs, runs, store)
     sample = runs.few(MOST_SHOWN)
@@ -216,6 +216,7 @@ def _write_files(
         "seconds": total_seconds(store.seconds()),
         **measured,
     }
+    record = seal(record, directory, [TABLE])
     with atomic_write(directory / RECORD) as text:
         text.write(json.dumps(record, indent=2) + "\n")
     return SweepResult(

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sqlite3
+import zlib
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from pidlab.decomposition import TERMS
@@ -40,6 +39,8 @@ _FIRST_COLUMNS = (
 )
 # `step` is set only in rows of quantity `tracked`, accuracies only in rows of a probe.
 ROW_COLUMNS = (*READING, STEP)
+
+STATES = ("planned", "done", "failed")
 
 # Columns of truth values, which SQLite stores as 1 and 0.
 FLAGS = ("headline", "converged")
@@ -85,8 +86,23 @@ ALTER TABLE runs ADD COLUMN losses BLOB;
 ALTER TABLE captured ADD COLUMN accuracy REAL;
 ALTER TABLE captured ADD COLUMN balanced_accuracy REAL;
 """,
+    """
+ALTER TABLE cohorts ADD COLUMN retried INTEGER;
+ALTER TABLE cohorts ADD COLUMN checksum INTEGER;
+ALTER TABLE runs ADD COLUMN row_checksum INTEGER;
+ALTER TABLE runs ADD COLUMN checksum INTEGER;
+""",
 )
 SCHEMA = len(_STEPS)
+
+# Columns that `checksum` covers, by table. `row_checksum` covers the rows of a run in `captured`.
+_CHECKED = {
+    "cohorts": ("id", "objective", "members", "program", "seconds", "environment", "retried"),
+    "runs": (
+        *("key", "cohort", "specification", "state", "reason", "objective", "seed", "point", *TERMS),
+        *("rows", "losses", "row_checksum"),
+    ),
+}
 
 
 def connect(path: Path, *, reading: bool = False) -> sqlite3.Connection:
@@ -105,7 +121,10 @@ def connect(path: Path, *, reading: bool = False) -> sqlite3.Connection:
     with clearly(path):
         db = _open_for_reading(path) if reading else _open(path, "mode=rwc")
         try:
-            return _newest(db, path, reading)
+            db = _newest(db, path, reading)
+            db.create_function("checksum", -1, _checksum, deterministic=True)
+            _check(db)
+            return db
         except BaseException:
             db.close()
             raise
@@ -122,14 +141,43 @@ def _open_for_reading(path: Path) -> sqlite3.Connection:
         return _open(path, "immutable=1")
     if os.access(path.parent, os.W_OK):  # a sweep is running, or was killed: the log belongs to the results
         return _open(path, "mode=ro")
-    with TemporaryDirectory() as folder:
-        copy = Path(folder) / path.name
-        shutil.copyfile(path, copy)
-        shutil.copyfile(log, copy.with_name(log.name))
-        memory = sqlite3.connect(":memory:")
-        with closing(_open(copy, "mode=rw")) as db:
-            db.backup(memory)
-    return memory
+    # Without locks and in exclusive mode, SQLite keeps the index of the log in memory instead of a file.
+    db = _open(path, f"mode=ro&vfs={'unix' if os.name == 'posix' else 'win32'}-none")
+    db.execute("PRAGMA locking_mode = EXCLUSIVE")
+    return db
+
+
+def _checksum(*values: Any) -> int:
+    """Return the CRC-32 of values as SQLite holds them."""
+    return zlib.crc32(repr(values).encode("utf-8", "backslashreplace"))
+
+
+def _check(db: sqlite3.Connection) -> None:
+    """Check that runs and cohorts are as they were written.
+
+    Files of older schemas have no checksums; only their structure is checked.
+
+    Raises:
+        ValueError: If a record has changed or is missing.
+    """
+    for table, columns in _CHECKED.items():
+        (found,) = db.execute(f"PRAGMA integrity_check({table})").fetchone()
+        if found != "ok":
+            raise ValueError(f"damaged: {found}")
+        changed = f"SELECT rowid FROM {table} WHERE checksum != checksum({', '.join(columns)}) LIMIT 1"
+        if found := db.execute(changed).fetchone():
+            raise ValueError(f"damaged: record {found[0]} of {table} does not match its checksum")
+    states = ", ".join(f"'{state}'" for state in STATES)
+    if found := db.execute(f"SELECT state FROM runs WHERE state NOT IN ({states}) LIMIT 1").fetchone():
+        raise ValueError(f"damaged: a run has the state {found[0]!r}")
+    # A run that failed and was retried belongs to two cohorts. One statement, because a sweep may be running.
+    query = (
+        "SELECT total(members) - total(retried), count(*) - count(retried), "
+        "(SELECT count(*) FROM runs WHERE state != 'planned') FROM cohorts"
+    )
+    stored, unknown, found = db.execute(query).fetchone()
+    if unknown == 0 and found != stored:
+        raise ValueError(f"damaged: {found} finished runs are left, but {stored:.0f} were stored")
 
 
 @contextmanager
@@ -161,7 +209,9 @@ def _newest(db: sqlite3.Connection, path: Path, reading: bool) -> sqlite3.Connec
     application, schema, tables = _identity(db)
     if 0 < path.stat().st_size < _HEADER:  # SQLite opens a file of one byte as an empty database
         raise sqlite3.DatabaseError("file is not a database")
-    if tables == 0 and (application, schema) == (0, 0) and not reading:
+    if tables == 0 and (application, schema) == (0, 0):
+        if reading:  # a sweep was stopped before its first statement
+            raise InvalidRequest(f"no results in {path.parent} yet: rerun the command of the sweep")
         db.execute("PRAGMA journal_mode = WAL")
     elif application != APPLICATION_ID:
         raise InvalidRequest(f"{path}: a database, but not of pidlab; choose another --out")
@@ -201,7 +251,6 @@ def _identity(db: sqlite3.Connection) -> tuple[int, int, int]:
     return application, schema, tables
 
 
-STATES = ("planned", "done", "failed")
 # The runs of the request, in its order.
 _ASKED_RUNS = "asked CROSS JOIN runs USING (key)"
 _ASKED = f"{_ASKED_RUNS} ORDER BY place"
@@ -247,6 +296,12 @@ class Store:
             for place, values in enumerate(_planned(runs)):
                 self._db.execute(upsert, values)
                 self._db.execute("INSERT INTO asked VALUES (?, ?)", (place, values[0]))
+            self._seal("runs", "key IN (SELECT key FROM asked)")
+
+    def _seal(self, table: str, condition: str, values: Sequence[Any] = ()) -> None:
+        """Compute the checksums of records that were changed."""
+        columns = ", ".join(_CHECKED[table])
+        self._db.execute(f"UPDATE {table} SET checksum = checksum({columns}) WHERE {condition}", values)
 
     def states(self) -> dict[str, str]:
         """Return the state of every run that is done or failed, by key."""
@@ -324,20 +379,6 @@ class Store:
                 ),
             )
             self._db.executemany(
-                "UPDATE runs SET cohort = ?, state = ?, reason = ?, rows = ?, losses = ? WHERE key = ?",
-                [
-                    (
-                        cursor.lastrowid,
-                        "failed" if key in outcome.failed else "done",
-                        outcome.failed.get(key),
-                        len(outcome.rows.get(key, ())),
-                        outcome.losses.get(key),
-                        key,
-                    )
-                    for key in outcome.keys
-                ],
-            )
-            self._db.executemany(
                 f"INSERT INTO captured (run, {', '.join(ROW_COLUMNS)}) VALUES ({places})",
                 [
                     (key, *(row[c] if c in _FIRST_COLUMNS else row.get(c) for c in ROW_COLUMNS))
@@ -345,26 +386,49 @@ class Store:
                     for row in outcome.rows.get(key, ())
                 ],
             )
+            retried = 0
+            for key in outcome.keys:
+                rows = self._rows(key)
+                (before,) = self._db.execute("SELECT state FROM runs WHERE key = ?", (key,)).fetchone()
+                retried += before != "planned"
+                self._db.execute(
+                    "UPDATE runs SET cohort = ?, state = ?, reason = ?, rows = ?, losses = ?, "
+                    "row_checksum = ? WHERE key = ?",
+                    (
+                        cursor.lastrowid,
+                        "failed" if key in outcome.failed else "done",
+                        outcome.failed.get(key),
+                        len(rows),
+                        outcome.losses.get(key),
+                        _checksum(rows),
+                        key,
+                    ),
+                )
+                self._seal("runs", "key = ?", (key,))
+            self._db.execute("UPDATE cohorts SET retried = ? WHERE id = ?", (retried, cursor.lastrowid))
+            self._seal("cohorts", "id = ?", (cursor.lastrowid,))
 
     def check_rows(self) -> None:
-        """Check that the rows of the requested runs are complete and hold numbers.
+        """Check that the rows of all runs are complete and as they were written.
 
         Raises:
-            InvalidRequest: If rows are missing, or a value has the wrong type.
+            InvalidRequest: If rows are missing, or a value has changed or has the wrong type.
         """
-        stored = "(SELECT count(*) FROM captured WHERE run = runs.key)"
-        lost = (
-            f"SELECT key, rows, {stored} FROM {_ASKED_RUNS} WHERE state = 'done' AND rows != {stored} LIMIT 1"
-        )
-        numbers = ("truth", "captured", "low", "high")
-        wrong = " OR ".join(f"typeof({name}) NOT IN ('real', 'integer', 'null')" for name in numbers)
+        numbers = [ROW_COLUMNS.index(name) for name in ("truth", "captured", "low", "high")]
+        query = "SELECT key, rows, row_checksum FROM runs WHERE state != 'planned'"
         with self._clearly():
-            if found := self._db.execute(lost).fetchone():
-                key, rows, count = found
-                raise ValueError(f"run {key} has {count} of {rows} rows")
-            query = f"SELECT run FROM asked JOIN captured ON run = key WHERE {wrong} LIMIT 1"
-            if found := self._db.execute(query).fetchone():
-                raise ValueError(f"run {found[0]} has a value that is not a number")
+            for key, count, checksum in self._db.execute(query):
+                rows = self._rows(key)
+                if count is not None and len(rows) != count:
+                    raise ValueError(f"run {key} has {len(rows)} of {count} rows")
+                if checksum not in (None, _checksum(rows)):
+                    raise ValueError(f"a row of run {key} does not match its checksum")
+                if not all(isinstance(row[i], int | float | None) for row in rows for i in numbers):
+                    raise ValueError(f"run {key} has a value that is not a number")
+
+    def _rows(self, key: str) -> list[tuple[Any, ...]]:
+        query = f"SELECT {', '.join(ROW_COLUMNS)} FROM captured WHERE run = ? ORDER BY id"
+        return self._db.execute(query, (key,)).fetchall()
 
     def environments(self) -> dict[str, int]:
         """Count the finished runs that were requested, by the environment that computed them."""
@@ -381,8 +445,10 @@ class Store:
             "SELECT key, objective, seed, json_extract(specification, '$.training.steps'), losses FROM runs "
             "WHERE losses IS NOT NULL ORDER BY rowid"
         )
+        # `yield from` would close the cursor of a generator that is dropped after the store is closed.
         with self._clearly():
-            yield from self._db.execute(query)
+            for row in self._db.execute(query):  # noqa: UP028
+                yield row
 
     def rows(
         self, keys: Iterable[str], columns: Sequence[str] = ROW_COLUMNS
@@ -400,8 +466,10 @@ class Store:
 
     def asked(self) -> Iterator[tuple[Any, ...]]:
         """Yield key, objective, seed and terms of every requested run, in order."""
+        query = f"SELECT key, objective, seed, {', '.join(TERMS)} FROM {_ASKED}"
         with self._clearly():
-            yield from self._db.execute(f"SELECT key, objective, seed, {', '.join(TERMS)} FROM {_ASKED}")
+            for run in self._db.execute(query):  # noqa: UP028 - as in `losses`
+                yield run
 
     def any_asked(self, condition: str) -> bool:
         """Return whether any row of a requested run meets a condition.

@@ -7,7 +7,14 @@ from swept import DIRECTIONS, table, write
 from pidlab import InvalidRequest
 from pidlab.defaults import RESULT_VERSION
 from pidlab.plots.kinds import draw
-from pidlab.results.folder import merge_axis_groups, merge_results, read_results, read_sweep
+from pidlab.results.folder import (
+    check_files,
+    merge_axis_groups,
+    merge_results,
+    read_results,
+    read_sweep,
+    seal,
+)
 from pidlab.studies.claims import parse_claim
 from pidlab.studies.evaluate import judge
 
@@ -86,6 +93,11 @@ def test_tracked_rows_differ_by_step(tmp_path):
     assert len(merge_results([read_results(write(tmp_path / "a", rows))])) == 3 * len(table())
 
 
+def edit(directory, **changes):
+    path = directory / "provenance.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
@@ -94,6 +106,10 @@ def test_tracked_rows_differ_by_step(tmp_path):
         (lambda d: (d / "provenance.json").write_text("{"), "JSONDecodeError"),
         (lambda d: (d / "provenance.json").write_text("{}"), "result_version"),
         (lambda d: (d / "results.csv").write_text(""), "EmptyDataError"),
+        (lambda d: (d / "provenance.json").write_text("[]"), "does not hold an object"),
+        (lambda d: (d / "provenance.json").write_text("[" * 100_000), "RecursionError"),
+        (lambda d: edit(d, request=None), "request is not a dict"),
+        (lambda d: edit(d, failed=3), "failed is not a dict"),
     ],
 )
 def test_damaged_folders_are_refused(tmp_path, spoil, words):
@@ -101,6 +117,47 @@ def test_damaged_folders_are_refused(tmp_path, spoil, words):
     spoil(directory)
     with pytest.raises(InvalidRequest, match=words):
         read_results(directory)
+
+
+@pytest.fixture
+def sealed(tmp_path):
+    directory = write(tmp_path / "a", table())
+    record = json.loads((directory / "provenance.json").read_text())
+    edit(directory, **seal(record, directory, ["results.csv"]))
+    return directory
+
+
+def test_a_sealed_folder_is_read_also_with_other_line_ends(sealed):
+    path = sealed / "results.csv"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert len(read_results(sealed).table) == len(table())
+
+
+@pytest.mark.parametrize("old", [b"0.5", b"comm", b"\n0.0"])
+def test_an_edited_table_is_refused(sealed, old):
+    path = sealed / "results.csv"
+    data = path.read_bytes()
+    assert old in data
+    path.write_bytes(data.replace(old, b"", 1))
+    with pytest.raises(
+        InvalidRequest, match=r"results.csv does not match its checksum .*; rerun the command"
+    ):
+        read_results(sealed)
+
+
+def test_an_edited_record_is_refused(sealed):
+    path = sealed / "provenance.json"
+    path.write_text(path.read_text().replace("600", "700"))
+    with pytest.raises(InvalidRequest, match=r"provenance.json does not match its checksum"):
+        read_results(sealed)
+    with pytest.raises(InvalidRequest, match=r"provenance.json does not match its checksum"):
+        check_files(sealed)
+
+
+def test_a_table_that_its_record_does_not_name_is_refused(sealed):
+    edit(sealed, checksums={**seal({}, sealed, []), "results.csv.gz": ""})
+    with pytest.raises(InvalidRequest, match="cannot be used"):
+        read_results(sealed)
 
 
 def test_results_of_another_version_are_refused(tmp_path):

@@ -1,5 +1,6 @@
 """Tests of small studies from end to end: same bytes, resuming, checking, outdated results."""
 
+import errno
 import json
 import shutil
 import sys
@@ -7,13 +8,13 @@ import sys
 import pandas as pd
 import pytest
 
-from pidlab import InvalidRequest
+from pidlab import InvalidRequest, defaults
 from pidlab.cli import main
 from pidlab.defaults import RESULT_VERSION
 from pidlab.probes.levels import LEVELS, Level
 from pidlab.probes.mlp import MLPProbe
 from pidlab.results.folder import read_results
-from pidlab.studies import folders
+from pidlab.studies import folders, render
 from pidlab.studies.folders import rows_to_keep, write_table
 
 TINY = """\
@@ -70,7 +71,7 @@ def change(folder, old, new):
     path.write_text(text.replace(old, new))
 
 
-def test_a_study_runs_resumes_and_is_checked(command, tmp_path):
+def test_a_study_runs_resumes_and_is_checked(command, tmp_path, monkeypatch):
     def listed():
         return next(row for row in json.loads(command("study", "list", "--json")[1]) if row["name"] == "tiny")
 
@@ -121,11 +122,10 @@ def test_a_study_runs_resumes_and_is_checked(command, tmp_path):
     assert "8 of 12 runs are done already" in err
     assert {path.name for path in (tmp_path / "figures/tiny").glob("*.pdf")} == {"kept.pdf"}
 
-    record = tmp_path / "figures/tiny/provenance.json"
-    record.write_text(record.read_text().replace('"result_version": ', '"result_version": 9'))
+    monkeypatch.setattr(defaults, "RESULT_VERSION", 99)
     code, _, err = command("study", "check", "tiny")
     assert code == 2
-    assert "results of version 9" in err
+    assert f"results of version {RESULT_VERSION}, this pidlab computes version 99" in err
     assert "rerun: pidlab study run tiny --profile quick" in err
 
 
@@ -294,6 +294,55 @@ def test_damaged_records_are_replaced_by_a_rerun(command, tmp_path):
         assert command("study", "list", "--json")[0] == 0
         assert command("study", "run", "tiny")[0] == 0
         assert contents(tmp_path / "figures") == first
+
+
+def test_old_and_new_results_are_not_mixed(command, tmp_path, monkeypatch):
+    def status():
+        return next(row for row in json.loads(command("study", "list", "--json")[1]) if row["name"] == "tiny")
+
+    assert command("study", "run", "tiny")[0] == 0
+    claims = tmp_path / "figures/tiny/claims.json"
+    claims.write_text(claims.read_text().replace("supported", "refuted"))
+    assert status()["status"] == "outdated: claims.json does not match its checksum in provenance.json"
+    assert command("study", "check", "tiny", "--write")[0] == 1
+    assert status()["verdicts"] == {"supported": 1, "refuted": 1}
+
+    # The table has the third point, but the record is that of two points.
+    change(tmp_path, "points = 2", "points = 3")
+    with monkeypatch.context() as patch:
+        patch.setattr("pidlab.studies.run_study.write_claims", interrupt)
+        assert command("study", "run", "tiny")[0] == 130
+    change(tmp_path, "points = 3", "points = 2")
+    assert status()["status"].startswith("outdated: main/provenance.json does not match its checksum")
+    code, _, err = command("study", "check", "tiny")
+    assert (code, "main/provenance.json does not match its checksum" in err) == (2, True)
+    assert command("study", "run", "tiny")[0] == 0
+    assert status()["status"] == "run at quick"
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
+def test_a_file_of_a_figure_that_cannot_be_written_is_named_and_the_others_are_written(
+    command, tmp_path, monkeypatch
+):
+    def full(figure, path):
+        if path.suffix == ".pdf":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(figure, path)
+
+    save = render.save
+    monkeypatch.setattr(render, "save", full)
+    code, _, err = command("study", "run", "tiny")
+    assert code == 2
+    assert "figures/tiny: not written: captured.pdf: No space left on device; all results" in err
+    names = {path.name for path in (tmp_path / "figures/tiny").iterdir()}
+    assert names == {"captured.csv", "captured.png", "captured.svg", "claims.json", "claims.md", "main"} | {
+        "provenance.json",
+        "report.html",
+    }
+    assert command("study", "check", "tiny")[0] == 1
 
 
 def test_a_file_name_that_starts_with_a_dot_is_refused(command, tmp_path):

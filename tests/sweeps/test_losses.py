@@ -1,19 +1,24 @@
 """Loss curves, row counts and environments in the store."""
 
 import dataclasses
+import shutil
 import sqlite3
+import sys
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from pidlab import InvalidRequest, fit
+from pidlab.cli import main
 from pidlab.defaults import Training
 from pidlab.plots.kinds import draw
 from pidlab.results.folder import read_results
 from pidlab.results.losses import has_moved, moved_runs
 from pidlab.sweeps import Axis, Request, run_sweep
+from pidlab.sweeps import execute as cohort_module
 from pidlab.sweeps import run as run_module
 from pidlab.sweeps.execute import CURVE_POINTS, Silent, pack_losses, unpack_losses
 from pidlab.sweeps.plan import Runs
@@ -28,9 +33,16 @@ REQUEST = Request(
 )
 
 
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("swept")
+    run_sweep(REQUEST, directory)
+    return directory
+
+
 @pytest.fixture
-def folder(tmp_path):
-    run_sweep(REQUEST, tmp_path)
+def folder(swept, tmp_path):
+    shutil.copytree(swept, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 
@@ -108,20 +120,52 @@ def test_a_store_without_loss_curves_gives_an_empty_table(tmp_path):
     ("statement", "message"),
     [
         ("DELETE FROM captured WHERE id = 3", "of .* rows"),
-        ("UPDATE captured SET captured = 'much' WHERE id = 3", "not a number"),
-        ("UPDATE runs SET rows = 1000 WHERE rowid = 1", "of 1000 rows"),
+        ("UPDATE captured SET captured = captured + 0.1 WHERE id = 3", "row of run .* its checksum"),
+        ("UPDATE captured SET captured = 'much' WHERE id = 3", "row of run .* its checksum"),
+        ("UPDATE runs SET rows = 1000 WHERE rowid = 1", "record 1 of runs does not match its checksum"),
+        ("UPDATE runs SET state = 'dune' WHERE rowid = 2", "record 2 of runs does not match"),
+        ("UPDATE runs SET checksum = NULL, state = 'dune' WHERE rowid = 2", "a run has the state 'dune'"),
+        ("UPDATE cohorts SET seconds = '{}' WHERE id = 1", "record 1 of cohorts does not match"),
+        ("DELETE FROM runs WHERE rowid = 4", "3 finished runs are left, but 4 were stored"),
+        ("DELETE FROM cohorts WHERE id = 2", "4 finished runs are left, but 2 were stored"),
     ],
 )
-def test_changed_rows_are_refused(folder, statement, message):
+def test_changed_records_are_refused(folder, statement, message):
     change(folder, statement)
     with pytest.raises(InvalidRequest, match=f"cannot use .*{message}.*restore it from a copy"):
         run_sweep(REQUEST, folder)
 
 
-def test_resuming_in_another_environment_is_reported(folder, monkeypatch):
-    change(folder, "UPDATE cohorts SET environment = 'torch 1.0, AVX'")
-    change(folder, "UPDATE runs SET state = 'planned' WHERE objective = 'cross'")
-    change(folder, "DELETE FROM captured WHERE run IN (SELECT key FROM runs WHERE state = 'planned')")
+def test_a_store_with_missing_rows_is_not_exported(folder, monkeypatch, capsys):
+    change(folder, "DELETE FROM captured WHERE id = 3")
+    monkeypatch.setattr(sys, "argv", ["pidlab", "export", str(folder), "--out", str(folder / "rows.csv")])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    assert exit_.value.code == 2
+    assert "rows): restore it from a copy" in capsys.readouterr().err
+    assert not (folder / "rows.csv").exists()
+
+
+def test_a_reader_may_be_dropped_after_its_store_is_closed(folder):
+    store = Store(folder / "results.sqlite", reading=True)
+    losses = store.losses()
+    next(losses)
+    store.close()
+    losses.close()  # an exception here would be printed when the reader is deleted
+
+
+def test_rows_of_a_store_without_checksums_must_be_numbers(folder):
+    change(folder, "UPDATE runs SET checksum = NULL, row_checksum = NULL")
+    change(folder, "UPDATE captured SET captured = 'much' WHERE id = 3")
+    with pytest.raises(InvalidRequest, match="has a value that is not a number"):
+        run_sweep(REQUEST, folder)
+
+
+def test_resuming_in_another_environment_is_reported(tmp_path, monkeypatch):
+    folder = tmp_path
+    with monkeypatch.context() as patch:
+        patch.setattr(cohort_module, "environment", lambda _: "torch 1.0, AVX")
+        run_sweep(replace(REQUEST, objectives=("untrained",)), folder)
     notes, progress = [], Silent()
     monkeypatch.setattr(progress, "note", notes.append, raising=False)
     result = run_sweep(REQUEST, folder, progress=progress)

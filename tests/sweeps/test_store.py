@@ -172,6 +172,13 @@ def test_reading_leaves_no_files_behind(stored):
     assert {path.name for path in stored.iterdir()} == before
 
 
+def test_a_sweep_that_was_killed_at_its_start_has_no_results_yet(tmp_path, monkeypatch, capsys):
+    (tmp_path / "results.sqlite").touch()
+    code, out, err = command(monkeypatch, capsys, "status", tmp_path)
+    assert (code, out) == (2, "")
+    assert err == f"error: no results in {tmp_path} yet: rerun the command of the sweep\n"
+
+
 def test_a_killed_sweep_in_a_read_only_folder_is_read_with_its_log(tmp_path, monkeypatch):
     request = replace(FIRST, axes=(), objectives=("untrained",))
     copies = tmp_path / "copies"
@@ -183,6 +190,7 @@ def test_a_killed_sweep_in_a_read_only_folder_is_read_with_its_log(tmp_path, mon
     assert (copies / "results.sqlite-wal").stat().st_size > 0
     before = {path.name: path.read_bytes() for path in copies.iterdir()}
     monkeypatch.setattr("os.access", lambda *_: False)
+    monkeypatch.setattr("tempfile.mkdtemp", untrainable)  # a kill would leave temporary files behind
     with closing(Store(copies / "results.sqlite", reading=True)) as store:
         assert store.counts()["planned"] == 1
     assert {path.name: path.read_bytes() for path in copies.iterdir()} == before
