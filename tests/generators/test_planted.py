@@ -181,6 +181,7 @@ def test_overlap_widens_the_bounds(file, tmp_path):
     assert PlantedFeatures(near).truth.gap > 1.5 * PlantedFeatures(file).truth.gap
 
 
+@pytest.mark.slow
 def test_images_have_convolutional_encoders(tmp_path):
     rng = np.random.default_rng(0)
     x, c = gaussian_bank(rng, width=64)
