@@ -211,12 +211,13 @@ def render() -> None:
 
 def tables(record: dict[str, Any]) -> str:
     """Return the tables of the page as Markdown."""
-    counts = [
-        sum(e["outcome"] == outcome for e in record.values()) for outcome in (AS_IS, WITH_CLASS, REFUSED)
-    ]
+    outcomes = [_outcome(entry).partition(",")[0] for entry in record.values()]
+    as_is, wrapped, faulty, refused = (
+        outcomes.count(outcome.partition(",")[0]) for outcome in (AS_IS, WITH_CLASS, FAULTY, REFUSED)
+    )
     parts = [
-        f"{len(record)} losses: {counts[0]} work as they are, {counts[1]} work with a class, {counts[2]} are "
-        "refused."
+        f"{len(record)} losses: {as_is} work as they are, {wrapped} work with a class, {faulty} train with a fault "
+        f"that `check` finds, {refused} are refused."
     ]
     about = typical()
     for package in (*PACKAGES, "typical"):
