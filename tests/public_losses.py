@@ -216,8 +216,8 @@ def tables(record: dict[str, Any]) -> str:
         outcomes.count(outcome.partition(",")[0]) for outcome in (AS_IS, WITH_CLASS, FAULTY, REFUSED)
     )
     parts = [
-        f"{len(record)} losses: {as_is} work as they are, {wrapped} work with a class, {faulty} train with a fault "
-        f"that `check` finds, {refused} are refused."
+        f"{len(record)} losses: {as_is} work as they are, {wrapped} work with a class, {faulty} train with a "
+        f"fault that `check` finds, {refused} are refused."
     ]
     about = typical()
     for package in (*PACKAGES, "typical"):
