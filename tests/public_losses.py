@@ -87,7 +87,7 @@ PACKAGES: dict[str, dict[str, str]] = {
         "pytorch_metric_learning.losses:ArcFaceLoss(num_classes=16, embedding_size=32)": "",
         "pytorch_metric_learning.losses:ProxyAnchorLoss(num_classes=16, embedding_size=32)": "",
         "pytorch_metric_learning.losses:VICRegLoss": "",
-        "pytorch_metric_learning.losses:CrossBatchMemory": "CrossBatchMemory",
+        "pytorch_metric_learning.losses:CrossBatchMemory": "",
         "pytorch_metric_learning.losses:SelfSupervisedLoss": "SelfSupervised",
     },
     "open_clip_torch": {
