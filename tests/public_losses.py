@@ -87,7 +87,7 @@ PACKAGES: dict[str, dict[str, str]] = {
         "pytorch_metric_learning.losses:ArcFaceLoss(num_classes=16, embedding_size=32)": "",
         "pytorch_metric_learning.losses:ProxyAnchorLoss(num_classes=16, embedding_size=32)": "",
         "pytorch_metric_learning.losses:VICRegLoss": "",
-        "pytorch_metric_learning.losses:CrossBatchMemory": "CrossBatchMemory",
+        "pytorch_metric_learning.losses:CrossBatchMemory": "",
         "pytorch_metric_learning.losses:SelfSupervisedLoss": "SelfSupervised",
     },
     "open_clip_torch": {
@@ -211,12 +211,13 @@ def render() -> None:
 
 def tables(record: dict[str, Any]) -> str:
     """Return the tables of the page as Markdown."""
-    counts = [
-        sum(e["outcome"] == outcome for e in record.values()) for outcome in (AS_IS, WITH_CLASS, REFUSED)
-    ]
+    outcomes = [_outcome(entry).partition(",")[0] for entry in record.values()]
+    as_is, wrapped, faulty, refused = (
+        outcomes.count(outcome.partition(",")[0]) for outcome in (AS_IS, WITH_CLASS, FAULTY, REFUSED)
+    )
     parts = [
-        f"{len(record)} losses: {counts[0]} work as they are, {counts[1]} work with a class, {counts[2]} are "
-        "refused."
+        f"{len(record)} losses: {as_is} work as they are, {wrapped} work with a class, {faulty} train with a "
+        f"fault that `check` finds, {refused} are refused."
     ]
     about = typical()
     for package in (*PACKAGES, "typical"):

@@ -123,19 +123,6 @@ class LeJEPA(Embeddings):
         return self.loss(local_proj=views, global_proj=views)
 
 
-class CrossBatchMemory(Embeddings):
-    needs = ("labels",)
-
-    def __init__(self, encoders):
-        from pytorch_metric_learning import losses
-
-        memory = losses.CrossBatchMemory(losses.NTXentLoss(), encoders.dim)
-        super().__init__(encoders, memory)
-
-    def forward(self, batch):
-        return self.loss(torch.cat(self.embed(batch)), torch.cat([batch.y, batch.y]))
-
-
 class SelfSupervised(Embeddings):
     def __init__(self, encoders):
         from pytorch_metric_learning import losses
