@@ -62,7 +62,7 @@ def matrix_rate(size: int = 2048, repeats: int = 5) -> float:
         Gflop/s.
     """
     a = torch.randn(size, size, generator=torch.Generator().manual_seed(0))
-    with _one_thread():
+    with one_thread():
         best = min(_seconds(lambda: a @ a) for _ in range(repeats))
     return 2 * size**3 / best / 1e9
 
@@ -79,7 +79,7 @@ def memory_rate(size: int = 2**25, repeats: int = 5) -> float:
     """
     source = torch.zeros(size)
     target = torch.empty_like(source)
-    with _one_thread():
+    with one_thread():
         best = min(_seconds(lambda: target.copy_(source)) for _ in range(repeats))
     return 2 * source.nbytes / best / 1e9
 
@@ -154,7 +154,7 @@ def compare(objective: str, steps: int) -> dict[str, Any]:
         for seed in range(defaults.SEEDS)
     ]
     make = load_objective(objective)
-    with guard_of(make), _one_thread():
+    with guard_of(make), one_thread():
         return _compare(make, objective, members, steps)
 
 
@@ -291,7 +291,7 @@ def probing(level: str, members: int = defaults.RANGE_POINTS * defaults.SEEDS) -
         Level, members, milliseconds and Gflop per representation (matrix products only), and Gflop/s.
     """
     clock = Stopwatch()
-    with _one_thread():
+    with one_thread():
         _probe(level, COUNTED, Stopwatch())  # warm-up
         _probe(level, members, clock)
     with FlopCounterMode(display=False) as counter:

@@ -289,7 +289,7 @@ def check_memory(request: str, needed: float) -> None:
         >>> check_memory("--samples 10", needed=1e3)
     """
     # Reading the size takes longer than everything else about a small request.
-    if needed <= _ALWAYS_ALLOWED or needed <= (memory := _machine_memory()):
+    if needed <= _ALWAYS_ALLOWED or needed <= (memory := machine_memory()):
         return
     needed = min(needed, 1e300)  # an int may exceed the range of floats
     raise InvalidRequest(
@@ -299,7 +299,8 @@ def check_memory(request: str, needed: float) -> None:
 
 
 @cache
-def _machine_memory() -> float:
+def machine_memory() -> float:
+    """Return the memory of this machine in bytes, or infinity where it is not known."""
     try:
         return float(os.sysconf("SC_PAGE_SIZE")) * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # not on Windows

@@ -93,7 +93,7 @@ def _run(arguments, folder, prepare, out, err):
         from pidlab import io
         from pidlab.cli import main
 
-        io._machine_memory = lambda: float(MEMORY)
+        io.machine_memory = lambda: float(MEMORY)
         sys.argv = ["pidlab", *arguments]
         main()
     except SystemExit as exit_:

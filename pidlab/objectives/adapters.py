@@ -164,7 +164,8 @@ def adapter_of(
         if accepted[1] in LABELS:
             return LabelLoss
         if accepted[1] in TARGETS:
-            made: Any = (make or loss)() if inspect.isclass(loss) else loss
+            made: Any = make or loss
+            made = made() if inspect.isclass(loss) else loss
             return LabelLoss if _accepts_labels(made) else PairLoss
     if required[2:3] == ["logit_scale"] and set(required[3:]) <= {"logit_bias"}:
         return ScaledPairLoss

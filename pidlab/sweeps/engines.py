@@ -8,11 +8,11 @@ from functools import partial
 from typing import Any
 
 from pidlab.errors import InvalidRequest
+from pidlab.io import machine_memory
 from pidlab.objectives import session
 from pidlab.registry import parse
 from pidlab.sweeps.execute import CohortProgress, Engine, Local, OneCohort, Outcome, Progress, Work
 from pidlab.sweeps.plan import Cohort
-from pidlab.sweeps.request import physical_memory
 from pidlab.workers import Finished, Report, WorkerDiedError, Workers, available_cores
 
 # Seconds of work for which another worker process pays; it needs about two to start.
@@ -127,7 +127,7 @@ class Processes:
         count = min(self.parts(sum(cohort.seconds for cohort in cohorts)), len(cohorts))
         if self._workers is None and count > 1:
             largest = WORKER_BYTES + max(cohort.memory for cohort in cohorts)
-            count = min(count, int(physical_memory() // largest))
+            count = min(count, int(machine_memory() // largest))
         return max(count, 1)
 
 

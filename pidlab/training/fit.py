@@ -90,7 +90,7 @@ def fit(
     """
     make = load_objective(objective) if isinstance(objective, str) else as_objective(objective)
     law = load_generator(generator) if isinstance(generator, str) else generator
-    chosen = {"views": default_policy(law.policies)} | recipe_settings(recipe) | settings
+    chosen: dict[str, Any] = {"views": default_policy(law.policies)} | recipe_settings(recipe) | settings
     return Fitted(train(make, [Member(law, seed)], Training(**chosen), device), law)
 
 

@@ -181,9 +181,11 @@ def test_the_memory_of_a_large_batch_is_known_from_small_ones(monkeypatch, objec
 
 
 def test_the_memory_of_the_losses_of_all_steps_is_stated(monkeypatch):
-    monkeypatch.setattr("pidlab.io._machine_memory", lambda: 1e9)
+    monkeypatch.setattr("pidlab.io.machine_memory", lambda: 1e9)
     with pytest.raises(InvalidRequest, match=r"steps 100000000 with their losses: needs 1.6 GB of memory"):
         build_request([], objectives=["untrained"], steps=100_000_000)
+
+
 def with_axes(*names, objectives=("comm", "cross"), values=(0.1, 0.2)):
     return Request(axes=tuple(Axis((name,), values) for name in names), objectives=objectives)
 
