@@ -117,7 +117,9 @@ def _target_table(made: "Generator") -> "Table":
         table.add_column(column, justify="left" if column == "target" else "right")
     for target in made.target_specs.values():
         low = target.low or {}
-        values = [f"{low[key]:.3g} to " * (key in low) + f"{target.information[key]:.6g}" for key in sets]
+        values = [
+            (f"{low[key]:.3g} to " if key in low else "") + f"{target.information[key]:.6g}" for key in sets
+        ]
         table.add_row(target.name, f"{target.entropy:.6g}", *values)
     return table
 

@@ -50,7 +50,8 @@ def parameter_hint(name: str, cls: type, others: Sequence[str] = ()) -> str:
         others: Further known names.
     """
     # All names with a prefix would make the hint unreadable.
-    known = [n for n in accepted_parameters(cls) if n.startswith(TRAIN) == name.startswith(TRAIN)]
+    own, prefixed = parameters_of(cls), name.startswith(TRAIN)
+    known = [n for n in accepted_parameters(cls) if n in own or n.startswith(TRAIN) == prefixed]
     return nearest(name, [*known, *others])
 
 

@@ -218,6 +218,15 @@ def encode(encoders: Iterable[nn.Module], x: Sequence[Tensor]) -> list[Tensor]:
     return [encoder(xi) for encoder, xi in zip(encoders, x, strict=True)]
 
 
+def join_rows(parts: Sequence[Tensor]) -> Tensor:
+    """Concatenate samples of one modality: vectors, with or without a leading member axis, or images.
+
+    Args:
+        parts: Sets of samples, each (n, d), (members, n, d) or (n, channels, height, width).
+    """
+    return torch.cat([*parts], dim=0 if parts[0].ndim == 4 else -2)
+
+
 def name_readouts(z: Sequence[Tensor]) -> dict[str, Tensor]:
     """Return the readouts z1, z2, ... of the modalities, and z12: all of them concatenated."""
     return {**{f"z{i + 1}": zi for i, zi in enumerate(z)}, "z12": torch.cat([*z], dim=-1)}

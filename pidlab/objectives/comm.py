@@ -12,6 +12,7 @@ from pidlab.objectives.base import (
     Batch,
     BuiltIn,
     check_option,
+    join_rows,
     projection,
 )
 from pidlab.objectives.contrastive import checked_temperature, nt_xent_sum, supcon
@@ -99,7 +100,7 @@ class CoMM(BuiltIn):
 
     def _encode_views(self, batch: Batch) -> list[Tensor]:
         """Encode both views of every modality in one pass, each (2n, dim)."""
-        return self.encode([torch.cat(pair, dim=-2) for pair in zip(*batch.views, strict=True)])
+        return self.encode([join_rows(pair) for pair in zip(*batch.views, strict=True)])
 
 
 class CoMMSup(CoMM):
@@ -128,7 +129,7 @@ class CoMMSup(CoMM):
     def forward(self, batch: Batch) -> Float[Tensor, "*member"]:
         """Compute the loss of a labeled batch with two views."""
         fused = self.fusion.fuse(self._encode_views(batch), [self.everything])[0]
-        first, second = self.head(fused.unflatten(0, (2, -1)))
+        first, second = self.head(fused.unflatten(-2, (2, -1))).unbind(-3)
         return supcon([first, second], batch.y, self.temperature)
 
 

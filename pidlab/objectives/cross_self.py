@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pidlab.encoders import Encoders
-from pidlab.objectives.base import Batch, BuiltIn, encode, name_readouts, projection
+from pidlab.objectives.base import Batch, BuiltIn, encode, join_rows, name_readouts, projection
 from pidlab.objectives.contrastive import checked_temperature, nt_xent, nt_xent_sum, over_pairs
 
 
@@ -34,7 +34,7 @@ class CrossSelf(BuiltIn):
     def forward(self, batch: Batch) -> Float[Tensor, "*member"]:
         """Compute the loss of a batch with two views."""
         # One pass of each network over the clean observations and both views.
-        stacked = [torch.cat(rows, dim=-2) for rows in zip(batch.x, *batch.views, strict=True)]
+        stacked = [join_rows(rows) for rows in zip(batch.x, *batch.views, strict=True)]
         clean, first, second = zip(*(z.chunk(3, dim=-2) for z in self.project(stacked)), strict=True)
         count = len(clean)
         pairs = [*combinations(range(count), 2)]
@@ -77,7 +77,7 @@ class CrossSelfFact(BuiltIn):
         across = over_pairs(self.project(batch.x), lambda a, b: nt_xent(a, b, self.temperature))
         within = []
         for i, pair in enumerate(zip(*batch.views, strict=True)):
-            a, b = self.own_heads[i](self.own[i](torch.cat(pair, dim=-2))).chunk(2, dim=-2)
+            a, b = self.own_heads[i](self.own[i](join_rows(pair))).chunk(2, dim=-2)
             within.append(nt_xent(a, b, self.temperature))
         return across + self.weight * torch.stack(within).mean(0)
 

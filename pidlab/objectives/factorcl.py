@@ -16,6 +16,7 @@ from pidlab.objectives.base import (
     BuiltIn,
     Phase,
     check_option,
+    join_rows,
     name_readouts,
     projection,
 )
@@ -309,7 +310,7 @@ class FactorCLSSL(FactorCL):
 
     def _encode(self, batch: Batch) -> Heads:
         pairs = zip(batch.x, batch.views[0], strict=True)
-        return self._through_heads(self.encode([torch.cat(pair, dim=-2) for pair in pairs]))
+        return self._through_heads(self.encode([join_rows(pair) for pair in pairs]))
 
     def _widths(self, term: Term, width: int) -> tuple[int, int]:
         return (2 * width, 2 * width) if term.given else (width, width)

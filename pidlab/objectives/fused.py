@@ -5,7 +5,9 @@ computed, used for the loss and for its gradient, and dropped while they are in 
 The backward pass only scales the gradient.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -15,6 +17,8 @@ from torch.autograd.function import once_differentiable
 
 # Similarities of the members that are computed together: 1 MiB of float32, about the size of an L2 cache.
 CACHED = 2**18
+
+_SIZES: ContextVar[list[int] | None] = ContextVar("sizes", default=None)
 
 # Computes the loss of each member and the gradient of each input from the inputs.
 LossAndGradients = Callable[..., tuple[Tensor, ...]]
@@ -35,7 +39,23 @@ def fused_loss(
     Returns:
         The loss: one number, or one per member. It can be differentiated once.
     """
+    if (sizes := _SIZES.get()) is not None:
+        sizes.append(similarities)
     return _Fused.apply(compute, similarities, axes, *inputs)[0]
+
+
+@contextmanager
+def record_similarities() -> Generator[list[int]]:
+    """Record the numbers of similarities of one member that losses in the block compute and drop.
+
+    They are not saved for the backward pass, so that hooks on saved tensors do not see them.
+    """
+    sizes: list[int] = []
+    token = _SIZES.set(sizes)
+    try:
+        yield sizes
+    finally:
+        _SIZES.reset(token)
 
 
 class _Fused(torch.autograd.Function):

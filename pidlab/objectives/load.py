@@ -158,7 +158,7 @@ def parameters_of(reference: str) -> list[str]:
 
     Example:
         >>> parameters_of("cross")
-        ['temperature']
+        ['temperature', 'head']
     """
     name = parse(reference).name
     with Guard() if _is_foreign(name) else nullcontext():

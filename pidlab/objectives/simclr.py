@@ -1,11 +1,10 @@
 """SimCLR, between the views of a modality or between the modalities of a sample."""
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from pidlab.encoders import Encoders
-from pidlab.objectives.base import Batch, BuiltIn
+from pidlab.objectives.base import Batch, BuiltIn, join_rows
 from pidlab.objectives.contrastive import checked_temperature, nt_xent, nt_xent_sum, over_pairs
 
 
@@ -31,7 +30,7 @@ class SimCLR(BuiltIn):
     def forward(self, batch: Batch) -> Float[Tensor, "*member"]:
         """Compute the loss of a batch with two views."""
         # One pass of each network over both views.
-        z = self.project([torch.cat(pair, dim=-2) for pair in zip(*batch.views, strict=True)])
+        z = self.project([join_rows(pair) for pair in zip(*batch.views, strict=True)])
         sets = [half for zi in z for half in zi.chunk(2, dim=-2)]
         weights = {(2 * i, 2 * i + 1): 1.0 / len(z) for i in range(len(z))}
         return nt_xent_sum(sets, weights, self.temperature)

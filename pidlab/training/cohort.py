@@ -21,6 +21,7 @@ from pidlab.objectives.base import (
     needs_of,
     phases_of,
 )
+from pidlab.objectives.fused import record_similarities
 from pidlab.objectives.load import LoadedObjective, guard_of
 from pidlab.results.losses import has_moved
 from pidlab.seeds import child, temporary_seed
@@ -368,8 +369,8 @@ def _measure(model: nn.Module, member: Member, training: Training) -> Trial:
 
 
 def _step_bytes(model: nn.Module, batch: Batch) -> int:
-    """Return the bytes of one training step: tensors saved for `backward()` and the optimizer's state."""
-    most = 0
+    """Return the bytes of one training step: saved and temporary tensors, and the optimizer's state."""
+    most, temporary = 0, 0
     for phase in phases_of(model):
         saved: dict[int, int] = {}
 
@@ -378,13 +379,17 @@ def _step_bytes(model: nn.Module, batch: Batch) -> int:
             saved[storage.data_ptr()] = storage.nbytes()
             return tensor
 
-        with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
+        with (
+            torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor),
+            record_similarities() as sizes,
+        ):
             loss = loss_of(model, phase.loss, batch)
         most = max(most, sum(saved.values()))
+        temporary = max(temporary, 4 * max(sizes, default=0))
         del loss
     weights = sum(p.nbytes for p in model.parameters())
     # The backward pass makes about as much again; each weight has a gradient and two moments.
-    return 2 * most + 4 * weights
+    return 2 * most + temporary + 4 * weights
 
 
 def _first_batches(

@@ -2,13 +2,16 @@
 
 import io
 import time
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 from rich.table import Table
 
 from pidlab.cli.terminal import console, heartbeat, print_error
+from pidlab.defaults import Training
 from pidlab.sweeps import progress
+from pidlab.sweeps.forecast import Cost
 
 NAME = "[red]a[/] :heart: $x$ [/nothing]"
 
@@ -26,19 +29,16 @@ def test_names_are_printed_as_they_are(capsys):
 
 
 def test_the_progress_bar_shows_names_as_they_are(monkeypatch):
-    class Cohort:
-        objective, runs = NAME, [None]
-
     text = io.StringIO()
 
     def terminal(**options):
         return Console(file=text, force_terminal=True, width=200, **{**options, "stderr": False})
 
     monkeypatch.setattr(progress, "Console", terminal)
-    monkeypatch.setattr(progress, "_total_steps", lambda _: 1)
+    cohort = SimpleNamespace(objective=NAME, runs=[None], training=Training(), cost=Cost(0.01, 1.0))
     with progress.show_progress() as bar:
-        bar.start([Cohort()], 0, 1)
-        bar.cohort(0, Cohort())
+        bar.start([cohort], 0, 1)
+        bar.cohort(0)
         bar.note(NAME)
         bar._display.refresh()
     assert text.getvalue().count(NAME) >= 2

@@ -76,7 +76,7 @@ def npy(array, **how):
         ("t.csv", 'x1,x2,y,p\n0,0,0,"1,251"\n', "line 2: p = '1,251' is not a number"),
         ("t.csv", "x1;x2;y;p\n0;0;0;0,25\n", "line 2: p = '0,25' is not a number; write it as 0.25"),
         ("t.csv", AND.split("\n", 1)[1], "first line holds data; add the header line x1,x2,y,p"),
-        ("t.csv", AND.replace(",p", ",count"), "no column p .* --columns"),
+        ("t.csv", AND.replace(",p", ",count"), "no column p .* name the columns"),
         ("t.csv", AND + "1.0,1,1,0\n", "1, 1, 1 is given twice"),
         ("t.json", "[[0, 0, null, 1]]", r"row 1: y is missing \(None\)"),
         ("t.csv", "x1,x2,y,p\n0,0,0,half\n", "line 2: p = 'half' is not a number"),

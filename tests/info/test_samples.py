@@ -128,7 +128,7 @@ HEADER = "x1,x2,y\n"
 @pytest.mark.parametrize(
     ("text", "options", "why"),
     [
-        ("x1,x2\n0,0\n", {}, "no column y .* --columns"),
+        ("x1,x2\n0,0\n", {}, "no column y .* name the columns"),
         ("a,b,c\n0,0,0\n", {}, "it has a, b, c"),
         ("0,0,0\n0,1,1\n", {}, "first line holds data; add the header line x1,x2,y"),
         (HEADER + "0,0,NA\n", {}, r"line 2: y is missing \(NA\)"),
@@ -142,7 +142,7 @@ HEADER = "x1,x2,y\n"
         ("x1,x2,y,count\n0,0,0,-5\n", {"weights": "count"}, "line 2: count is '-5'"),
         (HEADER + "0,0,0\n", {"weights": "count"}, "no column count"),
         (HEADER + "0,0,0\n", {"groups": "id"}, "no column id"),
-        (HEADER + "0,0,0\n", {"groups": "y"}, "expected three different columns"),
+        (HEADER + "0,0,0\n", {"groups": "y"}, "--groups y: is one of X1, X2 and Y"),
         (HEADER + "0,0,0\n", {"bins": 1}, "--bins 1: must be at least 2"),
         (HEADER + "".join(f"{i / 7},0,0\n" for i in range(50)), {}, "50 distinct values .* --bins 4"),
         (HEADER + "".join(f"n{i},0,0\n" for i in range(50)), {}, "a name for each row; choose other columns"),

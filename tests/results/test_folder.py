@@ -108,8 +108,8 @@ def edit(directory, **changes):
         (lambda d: (d / "results.csv").write_text(""), "EmptyDataError"),
         (lambda d: (d / "provenance.json").write_text("[]"), "does not hold an object"),
         (lambda d: (d / "provenance.json").write_text("[" * 100_000), "RecursionError"),
-        (lambda d: edit(d, request=None), "request is not a dict"),
-        (lambda d: edit(d, failed=3), "failed is not a dict"),
+        (lambda d: edit(d, request=None), "request: Input should be a valid dict"),
+        (lambda d: edit(d, failed=3), "failed: Input should be a valid dict"),
     ],
 )
 def test_damaged_folders_are_refused(tmp_path, spoil, words):

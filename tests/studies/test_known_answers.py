@@ -35,7 +35,7 @@ def computed(monkeypatch):
     """Replace the examination by constants; return the list of computed parts."""
     parts = []
 
-    def examine(level, seed, cases):
+    def examine(level, seed, cases, workers):
         parts.append(level)
         rows = [
             {"level": level, "case": case, "readout": readout, "term": term, "truth": 1.0, "probe": probe}

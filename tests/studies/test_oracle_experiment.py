@@ -19,6 +19,7 @@ seeds = 2
 steps = 2
 [[oracle]]
 name = "task"
+views = "task"
 objectives = ["cross", "comm( terms = 'joint' )"]
 representations = ["R+U", "R+U+S"]
 regression = 2
@@ -114,7 +115,7 @@ def test_the_most_specific_setting_is_used(tmp_path):
     assert specification("quick")["task"] == {
         **{"generator": "atoms", "objectives": ["cross", "comm(terms='joint')"]},
         **{"representations": ["R+U", "R+U+S"], "regression": 2, "fitting": 3, "batches": 2},
-        **{"seeds": 2, "steps": 2, "probes": "quick", "batch": 16, "hidden": 8},
+        **{"seeds": 2, "steps": 2, "probes": "quick", "batch": 16, "hidden": 8, "views": "task"},
     }
     assert specification("laptop")["task"]["fitting"] is None
     assert specification("laptop")["task"]["seeds"] == 3

@@ -108,7 +108,7 @@ def test_every_shipped_study_is_valid(path):
             "column 1: value has no numeric column='capturd': did you mean 'captured'",
         ),
         ("captured(", 'value(column="readout", ', 14, "value has no numeric column='readout'"),
-        ("captured(", "value(", 14, "value has no numeric column='': known: captured"),
+        ("captured(", "value(", 14, "value has no numeric column='': known: "),
         ('claim = """', 'claim = "1 <= 2"\n# """', 14, "claim.claim: reads no results"),
         ('claim = """', 'claim = """captred() + ', 14, "did you mean 'captured'"),
     ],

@@ -121,6 +121,9 @@ def test_a_class_of_a_script_is_loaded_in_workers():
         def __init__(self, encoders):
             super().__init__()
 
+        def forward(self, batch):
+            return batch.x1.sum()
+
     def load(run):
         from pidlab.objectives import load_objective
 
@@ -163,7 +166,7 @@ def test_short_sweeps_stay_in_this_process_and_long_ones_use_all_cores(monkeypat
 
 def test_few_workers_are_started_where_memory_is_small(monkeypatch):
     monkeypatch.setattr(engines, "available_cores", lambda: 16)
-    monkeypatch.setattr(engines, "physical_memory", lambda: 2_000_000_000)
+    monkeypatch.setattr(engines, "machine_memory", lambda: 2_000_000_000)
     cohorts = plan(Runs(asked(objectives=("cross",), seeds=100)), budget=1)
     assert Processes()._count(cohorts) == 3
 

@@ -14,7 +14,7 @@ from pidlab.generators.factorcl import FactorCL
 from pidlab.results.panels import panels
 from pidlab.sweeps import Axis, Request
 
-TINY = Training(steps=3, batch=32, hidden=16)
+TINY = Training(views="task", steps=3, batch=32, hidden=16)
 
 
 def request(generator, *axes, **more):

@@ -98,7 +98,7 @@ def test_a_loss_that_ends_within_noise_of_its_first_value_has_not_moved(losses, 
 
 def test_an_interrupted_sweep_writes_what_is_finished(tmp_path):
     class Stops(Silent):
-        def cohort(self, number, cohort):
+        def cohort(self, number):
             if number == 1:
                 raise KeyboardInterrupt
 

@@ -29,7 +29,7 @@ FIRST = Request(
     axes=(Axis(("unique1", "unique2"), (0.0, 0.5)), Axis(("rate",), (1e-3, 1e30))),
     objectives=("untrained", "simclr"),
     seeds=1,
-    training=Training(steps=4, batch=32, hidden=16),
+    training=Training(views="task", steps=4, batch=32, hidden=16),
     probes="quick",
 )
 
@@ -159,7 +159,8 @@ def test_a_signal_ends_a_sweep_with_a_line_within_5_seconds(tmp_path, sent, code
     process.send_signal(sent)
     _, err = process.communicate(timeout=5)
     assert process.returncode == code
-    assert err == "stopped: finished cohorts are kept; rerun the same command to resume\n"
+    assert err.endswith("stopped: finished cohorts are kept; rerun the same command to resume\n")
+    assert all(line.startswith("cohort ") for line in err.splitlines()[:-1])
     with closing(Store(tmp_path / "results.sqlite", reading=True)) as store:
         assert store.counts() == {"planned": 33, "done": 0, "failed": 0}
 

@@ -99,7 +99,8 @@ def test_tracked_and_untracked_runs_share_a_folder(tmp_path):
 def filled(path):
     """A file of schema 2 with two rows of a run."""
     with closing(schema.connect(path)) as db, db:
-        db.execute("INSERT INTO runs (key, state) VALUES ('k', 'done')")
+        db.execute("INSERT INTO cohorts VALUES (1, 'o', 1, 'vmap', '{}')")
+        db.execute("INSERT INTO runs (key, state, cohort) VALUES ('k', 'done', 1)")
         names = schema._FIRST_COLUMNS
         for term in ("redundant", "synergy"):
             values = make_row("z12", term, 1.0, (0.5, 0.48, 0.52), "mlp")
@@ -114,6 +115,7 @@ def test_a_file_of_schema_2_is_migrated(tmp_path, monkeypatch):
     with monkeypatch.context() as older:
         older.setattr(schema, "_STEPS", schema._STEPS[:2])
         older.setattr(schema, "SCHEMA", 2)
+        older.setattr(schema, "_check", lambda db: None)
         path = filled(tmp_path / "results.sqlite")
         before = path.read_bytes()
     with closing(Store(path, reading=True)) as store:
@@ -135,6 +137,7 @@ def outcome(*rows):
 def test_a_row_is_unique_at_every_step(tmp_path):
     mine = make_row("z12", "synergy", 1.0, (0.5, 0.48, 0.52), "mlp", quantity="tracked")
     with closing(Store(tmp_path / "results.sqlite")) as store:
+        store._db.execute("INSERT INTO runs (key, state) VALUES ('k', 'planned')")
         store.commit(outcome(mine | {"step": 0}, mine | {"step": 1}, mine))
         for twice in (mine | {"step": 1}, mine):
             with pytest.raises(InvalidRequest, match="UNIQUE"):

@@ -9,6 +9,7 @@ from pidlab.defaults import Training
 from pidlab.encoders import AlexNet
 from pidlab.generators import load_generator
 from pidlab.objectives import objectives
+from pidlab.objectives.base import Batch
 from pidlab.training import Member, train
 from pidlab.training.cohort import build
 
@@ -24,6 +25,23 @@ def test_every_objective_takes_images(name):
     readouts = fitted.represent([x[None] for x in IMAGES.sample(5).x])
     assert readouts["z12"].shape == (1, 5, 8)
     assert readouts["z12"].isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["simclr", "comm(head='mlp')", "cross+self"])
+def test_views_of_images_are_joined_along_the_batch(name):
+    # In evaluation mode every image is encoded on its own, so that a batch of two halves is two batches.
+    model = build(load_objective(name), Member(IMAGES, 0), SETTINGS, "cpu").eval()
+    generator = torch.Generator().manual_seed(0)
+    x, first, second = ([torch.rand(6, 3, 25, 25, generator=generator) for _ in range(2)] for _ in range(3))
+    seen = []
+    for encoder in model.encoders:
+        encoder.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+    model(Batch(tuple(x), views=(tuple(first), tuple(second))))
+    parts = [*x, *first, *second] if name == "cross+self" else [*first, *second]
+    for i, encoder in enumerate(model.encoders):
+        together = seen[i]
+        alone = torch.cat([encoder(part) for part in parts[i::2]])
+        torch.testing.assert_close(together, alone)
 
 
 def test_a_member_does_not_depend_on_who_is_beside_it():

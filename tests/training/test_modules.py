@@ -194,7 +194,7 @@ def test_a_user_s_own_mistake_is_shown_as_it_is(tiny):
         def forward(self, batch):
             return self.encoders[0](batch.x1).mean(1)
 
-    with pytest.raises(ValueError, match="a loss is one number"):
+    with pytest.raises(ValueError, match="the loss must be one number"):
         train(Wide, members(2), tiny)
 
 
