@@ -250,17 +250,17 @@ def autograd_is_the_slope(trial: Trial) -> str | None:
                 n: torch.randn(p.shape, generator=generator).to(p) * p.abs().mean() for n, p in moved.items()
             }
             slope = sum(float((g * along[n]).sum().detach()) for n, g in grads.items())
-            for step in STEPS:
-                up, down = (
-                    float(trial.loss(_shifted(model, along, sign * step), phase, batch).detach())
+            seen = [
+                sum(
+                    sign * float(trial.loss(_shifted(model, along, sign * step), phase, batch).detach())
                     for sign in (1.0, -1.0)
                 )
-                seen = (up - down) / (2 * step)
-                if agrees := math.isclose(slope, seen, rel_tol=AGREE, abs_tol=AGREE):
-                    break
-            if not agrees:
+                / (2 * step)
+                for step in STEPS
+            ]
+            if not any(math.isclose(slope, one, rel_tol=AGREE, abs_tol=AGREE) for one in seen):
                 return (
-                    f"warning: the loss of phase {phase.name!r} changes by {seen:.4g} along a direction "
+                    f"warning: the loss of phase {phase.name!r} changes by {seen[-1]:.4g} along a direction "
                     f"where autograd says {slope:.4g}: part of it sends no gradient (detach, or a "
                     "stop-gradient that is meant)"
                 )
