@@ -15,6 +15,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
+from pidlab.defaults import RESULT_VERSION
 from pidlab.results.leaderboard import leaderboard
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -181,15 +182,32 @@ def gallery() -> dict[str, str]:
             pages[f"gallery/{path.stem}.md"] = study_page(path.stem, study, folder, source, [], "laptop")
             continue
         claims = json.loads((folder / "claims.json").read_text(encoding="utf-8"))
-        profile = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["profile"]
+        record = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+        profile, version = record["profile"], record["result_version"]
         verdicts = [verdict_of(claim) for claim in claims]
         counts = "<br>".join(f"{verdicts.count(v)}&nbsp;{v}" for v in VERDICTS if v in verdicts)
         seeds = max(claim["seeds"] for claim in claims)
+        counts += f"<br>(version {version})" if version != RESULT_VERSION else ""
         index.append(f"| [{path.stem}]({path.stem}.md) | {study['title']} | {counts} | {seeds} |")
-        pages[f"gallery/{path.stem}.md"] = study_page(path.stem, study, folder, source, claims, profile)
+        page = study_page(path.stem, study, folder, source, claims, profile)
+        pages[f"gallery/{path.stem}.md"] = note_version(page, version)
     table = "\n".join(index[2:])
     pages["gallery/index.md"] = "\n\n".join([*index[:2], table]) + "\n"
     return pages
+
+
+def note_version(page: str, version: int) -> str:
+    """Add a note below the title of a page whose results are of an older result version."""
+    if version == RESULT_VERSION:
+        return page
+    title, _, rest = page.partition("\n")
+    note = (
+        f"These results are of version {version}; this pidlab computes version {RESULT_VERSION}. Defaults "
+        "and probes changed since: `comm` had a head without batch normalization, `cross` had MLP heads, "
+        "and structured probes could be headlines (see the changelog). Findings below are about version "
+        f"{version}."
+    )
+    return f'{title}\n\n!!! warning "Older results"\n\n{indent(note)}\n{rest}'
 
 
 def study_page(
