@@ -276,6 +276,24 @@ def compute(calls: Sequence[Callable[[], Any]], workers: int) -> Generator[Finis
         yield done
 
 
+def compute_all(calls: Sequence[Callable[[], Any]], workers: int) -> list[Any]:
+    """Return the results of calls, in their order.
+
+    Args:
+        calls: The calls; the longest should come first.
+        workers: Number of processes; 1 computes in this process.
+
+    Raises:
+        Exception: The exception of a call.
+    """
+    results: dict[int, Any] = {}
+    for done in compute(calls, workers):
+        if done.error is not None:
+            raise done.error
+        results[done.number] = done.value
+    return [results[number] for number in range(len(calls))]
+
+
 def _call(call: Callable[[], Any], _report: Report) -> Any:
     return call()
 

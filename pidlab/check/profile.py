@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import pandas as pd
 
@@ -12,6 +13,7 @@ from pidlab.check.contract import default_generator
 from pidlab.defaults import Training
 from pidlab.errors import InvalidRequest
 from pidlab.generators import Atoms, Generator
+from pidlab.generators.parameters import default_policy
 from pidlab.generators.three import Three
 from pidlab.objectives import load_objective
 from pidlab.objectives.base import MakeObjective, needs_of
@@ -19,6 +21,7 @@ from pidlab.probes.capture import capture_cohort
 from pidlab.results.means import half_width
 from pidlab.seeds import child
 from pidlab.training import FittedCohort, Member, train
+from pidlab.workers import available_cores, compute_all
 
 FLOOR, CEILING = "untrained", "supervised"
 BASELINES = (FLOOR, "cross", "factorcl-sup", "comm", CEILING)
@@ -33,8 +36,8 @@ SYNERGY_ONLY: dict[int, Generator] = {
 
 # Steps that are timed if the time is limited.
 TIMED_STEPS = 10
-# Views of the second training, if the objective uses views: a perfect augmentation of each modality.
-OTHER_VIEWS = "noise"
+# View policies of the verdict: a perfect augmentation of each modality, and an idealized joint one.
+VIEWS = ("noise", "task")
 
 # A target is captured completely with this fraction of its bits, and in part with more bits than the
 # untrained baseline by this margin.
@@ -100,16 +103,17 @@ def profile(
         InvalidRequest: If the truth of the generator is unknown.
         ValueError: If a loss is not finite or a readout cannot be probed.
     """
-    training, world = training or Training(), generator or default_generator(make)
+    world = generator or default_generator(make)
+    training = training or Training(views=default_policy(world.policies))
     if not math.isfinite(world.truth.total):
         raise InvalidRequest(
             f"--generator {world.name}: its truth is unknown; choose a generator with a known one"
         )
-    frames = []
     left_out = {name} if len(world.modalities) == 2 else {name, *TWO_MODALITIES}
-    for other in (other for other in baselines if other not in left_out):
-        on_objective(other)
-        frames.append(_measure(load_objective(other), other, world, training, probes))
+    others = [other for other in baselines if other not in left_out]
+    on_objective(", ".join(others))
+    calls = [partial(_measure_reference, other, world, training, probes) for other in others]
+    frames = compute_all(calls, min(available_cores(), len(calls)))
     on_objective(name)
     steps = training.steps if budget is None else _affordable_steps(make, world, training, budget)
     cut = replace(training, steps=steps)
@@ -124,16 +128,22 @@ def profile(
         verdict.insert(0, f"undecided: {steps} of {training.steps} steps within {budget:g} s")
     if not all(fitted.has_moved):
         verdict.insert(0, "the loss never left its initial value")
-    if uses_views and training.views != OTHER_VIEWS and OTHER_VIEWS in world.policies:
-        on_objective(f"{name}, views: {OTHER_VIEWS}")
-        other = _measure(make, name, world, replace(cut, views=OTHER_VIEWS), probes)
-        parts = _verdict(pd.concat([*frames[:-1], other], ignore_index=True), name)
-        verdict.append(f"with {OTHER_VIEWS} views: {', '.join(parts)}")
+    for views in (policy for policy in VIEWS if uses_views and policy != training.views):
+        if views in world.policies:
+            on_objective(f"{name}, views: {views}")
+            other = _measure(make, name, world, replace(cut, views=views), probes)
+            parts = _verdict(pd.concat([*frames[:-1], other], ignore_index=True), name)
+            verdict.append(f"with {views} views: {', '.join(parts)}")
     if generator is None:
         only = SYNERGY_ONLY[len(world.modalities)]
         alone = _measure(make, name, only, cut, probes).set_index("term").loc["synergy"]
         verdict.append(f"{alone['captured']:.2f} of 1 bit of synergy if the data contain nothing else")
     return Profile(table, "; ".join(verdict), steps)
+
+
+def _measure_reference(reference: str, generator: Generator, training: Training, probes: str) -> pd.DataFrame:
+    """Return the rows of a registered objective in `Profile.table`."""
+    return _measure(load_objective(reference), reference, generator, training, probes)
 
 
 def _affordable_steps(make: MakeObjective, generator: Generator, training: Training, budget: float) -> int:

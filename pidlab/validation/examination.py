@@ -25,7 +25,7 @@ from pidlab.probes.whitening import whiten
 from pidlab.seeds import child, torch_generator
 from pidlab.threads import one_thread
 from pidlab.validation.known_cases import KNOWN, TOLERANCES, Known
-from pidlab.workers import compute
+from pidlab.workers import compute_all
 
 # The examination uses 100,000 training rows; the levels of a sweep are examined for comparison. Its readouts
 # are all concatenations, so that structured probes can be headlines.
@@ -91,7 +91,7 @@ def examine(
         groups = [
             group[i : i + PROBED_TOGETHER] for group in groups for i in range(0, len(group), PROBED_TOGETHER)
         ]
-    parts = _computed([partial(_examine_group, level, seed, group) for group in groups], workers)
+    parts = compute_all([partial(_examine_group, level, seed, group) for group in groups], workers)
     table = pd.DataFrame([row for part in parts for row in part]).drop(columns="quantity")
     # The standard error of the lower side, on which the truth should lie.
     error = (table["captured"] - table["low"]) / Z95
@@ -115,20 +115,6 @@ def _examine_group(level: str, seed: int, group: Sequence[Known]) -> list[dict[s
         for generator, member in zip(group, members, strict=True)
         for row in member
     ]
-
-
-def _computed(calls: Sequence[Callable[[], Any]], workers: int) -> list[Any]:
-    """Return the results of calls, in their order.
-
-    Raises:
-        Exception: The exception of a call.
-    """
-    results: dict[int, Any] = {}
-    for done in compute(calls, workers):
-        if done.error is not None:
-            raise done.error
-        results[done.number] = done.value
-    return [results[number] for number in range(len(calls))]
 
 
 def family_wise(table: pd.DataFrame) -> tuple[float, float]:
@@ -232,7 +218,7 @@ def coverage(
         intervals above and below the truth), replicates.
     """
     calls = [partial(_cover_case, case, replicates, rows, seed, fits) for case in cases]
-    rates = [rate for part in _computed(calls, workers) for rate in part]
+    rates = [rate for part in compute_all(calls, workers) for rate in part]
     columns = ["case", "readout", "term", "probe", "truth", "coverage", "above", "below", "replicates"]
     return pd.DataFrame(rates, columns=columns)
 
@@ -328,7 +314,7 @@ def invariances(
     """
     names = [*_changes(seed)]
     calls = [partial(_probe_changed, name, level, seed, cases) for name in (None, *names)]
-    before, *tables = _computed(calls, workers)
+    before, *tables = compute_all(calls, workers)
     parts = [
         before[["case", "term", "probe", "truth"]].assign(
             level=level,
