@@ -34,12 +34,10 @@ from pidlab.results.means import (
     rows_at,
     thin_points,
 )
-from pidlab.results.panels import BEST, Panel, is_synergy, panels, read_by, symbol_of
+from pidlab.results.panels import BEST, LINEAR, Panel, is_synergy, panels, read_by, symbol_of
 
 # A figure with more rows of panels does not fit on a page.
 MOST_ROWS = 6
-# The probe that papers report.
-LINEAR = "linear"
 # Bits below which the means of a term without information count as zero.
 ZERO = 0.05
 
@@ -89,7 +87,7 @@ def capture_figure(
         divided = [replace(panel, title=f"{panel.title}\n({panel.probe} probe)") for panel in divided]
     by = parts[0].by
     linear = None
-    if not probes and {LINEAR} < set(table.get("probe", ())) and any(map(_is_synergy, divided)):
+    if not probes and any(map(_is_synergy, divided)) and _has_linear(table, readout):
         linear = _read(table[table["term"].map(is_synergy)], readout, terms, axis_groups, LINEAR)
         shown = pd.concat([shown, linear.shown], ignore_index=True)
     empty = empty_targets(shown)
@@ -145,6 +143,14 @@ def _read(
     means = add_lower_bounds(mean_over_seeds(rows, by), table, by)
     shown = add_single_seeds(means, rows, by).assign(probe=probe)
     return _Read(rows, shown, [replace(panel, probe=probe) for panel in divided], by)
+
+
+def _has_linear(table: pd.DataFrame, readout: str) -> bool:
+    """Return whether synergy was read from a readout by the linear probe and by another one."""
+    if "probe" not in table:
+        return False
+    read = table[(table["readout"] == readout) & (table["quantity"] == "mi") & table["term"].map(is_synergy)]
+    return {LINEAR} < set(read["probe"])
 
 
 def _is_synergy(panel: Panel) -> bool:

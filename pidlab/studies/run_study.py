@@ -133,7 +133,9 @@ def _write_results(
     # The commit changes as soon as these files are committed; runs/ has it.
     del environment["git"]
     for name, result in results.items():
-        table = write_table(directory / name, rows_to_keep(result.table, _named_probes(named.study)))
+        table = write_table(
+            directory / name, rows_to_keep(result.table, {LINEAR, *_named_probes(named.study)})
+        )
         record = {
             **environment,
             "request": result.request,
