@@ -28,6 +28,8 @@ READOUTS = ("z1", "z2", "z12")
 
 # The probe with the best validation score, and the quantity that is shown by default.
 BEST, BITS = "best", "bits"
+# The probe that papers report.
+LINEAR = "linear"
 
 # Names of the representations in `pidlab oracle`: made of true symbols, or trained.
 REPRESENTATIONS = ("S", "R", "R+U", "R+U+S", "R+U+S+nuisance")

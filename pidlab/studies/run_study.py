@@ -10,6 +10,7 @@ from pidlab.io import write_independently
 from pidlab.plots.style import FORMATS
 from pidlab.report.page import PAGE
 from pidlab.results.folder import CHECKSUMS, RECORD
+from pidlab.results.panels import LINEAR
 from pidlab.studies.experiments import ExperimentResult
 from pidlab.studies.folders import (
     CLAIMS,
