@@ -19,7 +19,7 @@ from pidlab.cli.options import (
     Unique,
     Unique1,
     Unique2,
-    term_axes,
+    term_values,
 )
 from pidlab.cli.terminal import bits, console
 from pidlab.decomposition import Decomposition
@@ -53,15 +53,8 @@ def truth(
 ) -> None:
     """Print the exact decomposition of a generator, in bits."""
     from pidlab.generators import load_generator
-    from pidlab.sweeps.axes import parse_axis
 
-    parameters: dict[str, float] = {}
-    for terms, text in term_axes(redundant, unique, unique1, unique2, synergy).items():
-        name = " and ".join(terms)
-        value, *others = parse_axis(name, text, defaults.RANGE_POINTS)
-        if others:
-            raise InvalidRequest(f"{name} {text!r}: truth takes one number; ranges are for sweep")
-        parameters |= dict.fromkeys(terms, value)
+    parameters = term_values("truth", redundant, unique, unique1, unique2, synergy)
     made = load_generator(generator, **parameters)
     if made.truth.how == "unknown":
         raise InvalidRequest(f"{made.name} has no known truth: its distribution is given only by its rows")

@@ -132,6 +132,29 @@ def term_axes(
     return dict(spread((name, text) for name, text in axes.items() if text is not None))
 
 
+def term_values(command: str, *terms: str | None) -> dict[str, float]:
+    """Return the number of every term that is given, for a command that takes no ranges.
+
+    Args:
+        command: Name of the command.
+        terms: Arguments of `term_axes`, in their order.
+
+    Raises:
+        InvalidRequest: If a term has several numbers.
+    """
+    from pidlab import defaults
+    from pidlab.sweeps.axes import parse_axis
+
+    values: dict[str, float] = {}
+    for names, text in term_axes(*terms).items():
+        shown = " and ".join(names)
+        value, *others = parse_axis(shown, text, defaults.RANGE_POINTS)
+        if others:
+            raise InvalidRequest(f"{shown} {text!r}: {command} takes one number; ranges are for sweep")
+        values |= dict.fromkeys(names, value)
+    return values
+
+
 Folders = Annotated[
     list[Path],
     typer.Argument(

@@ -5,10 +5,8 @@ from typing import Annotated
 
 import typer
 
-from pidlab import defaults
 from pidlab.cli.data import write_samples
-from pidlab.cli.options import AsJson, Redundant, Synergy, Unique, Unique1, Unique2, term_axes
-from pidlab.errors import InvalidRequest
+from pidlab.cli.options import AsJson, Redundant, Synergy, Unique, Unique1, Unique2, term_values
 
 PLANTED_SPLIT = "Part of the rows: train, probe, validation, test, or eval (all but train)."
 
@@ -46,15 +44,8 @@ def plant(
     world share no rows.
     """
     from pidlab.generators.planted import PlantedFeatures
-    from pidlab.sweeps.axes import parse_axis
 
-    sizes: dict[str, float] = {}
-    for terms, text in term_axes(redundant, unique, unique1, unique2, synergy).items():
-        name = " and ".join(terms)
-        value, *others = parse_axis(name, text, defaults.RANGE_POINTS)
-        if others:
-            raise InvalidRequest(f"{name} {text!r}: plant takes one number; ranges are for sweep")
-        sizes |= dict.fromkeys(terms, value)
+    sizes = term_values("plant", redundant, unique, unique1, unique2, synergy)
     given = {} if law is None else {"law": law}
     made = PlantedFeatures(file, **sizes, **given, world=world)  # type: ignore[arg-type]
     write_samples(made, made.rows("test") if samples is None else samples, out, seed, split, as_json)
