@@ -16,6 +16,8 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 from pidlab.defaults import RESULT_VERSION
+from pidlab.objectives import objectives
+from pidlab.objectives.base import needs_of
 from pidlab.results.leaderboard import leaderboard
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,7 +43,7 @@ LEADERBOARD = (
     ("S, linear", "alone", "synergy", "linear"),
 )
 # Objectives that see the labels.
-LABELED = {"supervised", "supcon", "factorcl-sup", "ourcl-sup", "comm-sup", "synib"}
+LABELED = {name for name, cls in objectives().items() if "labels" in needs_of(cls)}
 # Members to show of classes that have many internal ones; all public members of the others.
 MEMBERS = {"Atoms": ["sample", "view"]}
 

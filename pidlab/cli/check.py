@@ -51,6 +51,10 @@ def check(
         raise InvalidRequest(f"--budget {budget}: must be a finite number of seconds above 0")
     notes = console(stderr=True)
     world = load_generator(generator) if generator else None
+    if against:
+        from pidlab.studies.compare import comparable_results
+
+        comparable_results()  # refuses before anything is trained
     findings, make = [], None
     with notes.status("checking the contract"):
         try:

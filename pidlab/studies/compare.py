@@ -36,13 +36,7 @@ def compare_with_leaderboard(
             version.
         ValueError: If every run of the objective fails.
     """
-    stored = stored_results()
-    version = stored[0].record["result_version"]
-    if version != defaults.RESULT_VERSION:
-        raise InvalidRequest(
-            f"leaderboard: its results are of version {version}, but this pidlab trains version "
-            f"{defaults.RESULT_VERSION}; run `pidlab study run {STUDY} --profile laptop`"
-        )
+    stored = comparable_results()
     study, results = load_study(STUDY).study, list[Results]()
     specifications = study.specification(_profile(stored[0].directory))
     for experiment in study.experiments:
@@ -55,7 +49,7 @@ def compare_with_leaderboard(
         if result.table.empty:
             raise ValueError(next(iter(result.failures.values()), "no results"))
         record = {
-            "result_version": version,
+            "result_version": defaults.RESULT_VERSION,
             "request": result.request,
             "axis_groups": result.axis_groups,
             "failed": result.failures,
@@ -63,6 +57,22 @@ def compare_with_leaderboard(
         results.append(Results(result.table, record, directory / experiment.name))
     others = summarize(stored)
     return pd.concat([summarize(results), others[others["objective"] != objective]], ignore_index=True)
+
+
+def comparable_results() -> list[Results]:
+    """Return the results of the leaderboard.
+
+    Raises:
+        InvalidRequest: If pidlab comes without them, or they are of another result version.
+    """
+    stored = stored_results()
+    version = stored[0].record["result_version"]
+    if version != defaults.RESULT_VERSION:
+        raise InvalidRequest(
+            f"leaderboard: its results are of version {version}, but this pidlab trains version "
+            f"{defaults.RESULT_VERSION}; run `pidlab study run {STUDY} --profile laptop`"
+        )
+    return stored
 
 
 def _profile(sweep: Path) -> str:
