@@ -87,6 +87,19 @@ OBJECTIVE_NAMES = {
     "factorcl-sup": "FactorCL-SUP",
     "ourcl-ssl": "OurCL-SSL",
     "ourcl-sup": "OurCL-SUP",
+    "infmasking": "InfMasking",
+    "coral": "COrAL",
+    "disentangledssl": "DisentangledSSL",
+    "symile": "Symile",
+    "gram": "GRAM",
+    "triangle": "TRIANGLE",
+    "confu": "ConFu",
+    "synib": "SynIB",
+    "masked": "Masked reconstruction",
+    "siglip": "SigLIP",
+    "vicreg": "VICReg",
+    "barlow": "Barlow Twins",
+    "lejepa": "LeJEPA",
 }
 
 
