@@ -25,7 +25,8 @@ from pidlab.errors import message_of, reason
 from pidlab.generators import Atoms, Generator
 from pidlab.generators.three import Three
 from pidlab.objectives.adapters import UnfitLossError
-from pidlab.objectives.base import (
+from pidlab.objectives.load import guard_of, modalities_of
+from pidlab.objectives.objective import (
     Batch,
     MakeObjective,
     Phase,
@@ -34,7 +35,6 @@ from pidlab.objectives.base import (
     phases_of,
     represent,
 )
-from pidlab.objectives.load import guard_of, modalities_of
 from pidlab.probes.capture import capture
 from pidlab.seeds import temporary_seed
 from pidlab.training import Member, train

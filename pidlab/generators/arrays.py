@@ -17,7 +17,7 @@ from torch.utils.data import TensorDataset
 from pidlab.decomposition import Decomposition
 from pidlab.encoders import Image, Modality, Vector
 from pidlab.errors import InvalidRequest
-from pidlab.generators.base import Generator, Sample, Target
+from pidlab.generators.generator import Generator, Sample, Target
 from pidlab.generators.parameters import check_sample, check_whole
 from pidlab.generators.read_arrays import as_features, as_labels, read_arrays
 from pidlab.info import entropy

@@ -25,8 +25,15 @@ from pidlab.generators.atoms_stack import (
     slots_of,
     symbol_law,
 )
-from pidlab.generators.base import Generator, Sample, Target, ViewInformation, ingredient_specs, joint_prior
 from pidlab.generators.dials import noisy_label_entropy
+from pidlab.generators.generator import (
+    Generator,
+    Sample,
+    Target,
+    ViewInformation,
+    ingredient_specs,
+    joint_prior,
+)
 from pidlab.generators.parameters import (
     check_choice,
     check_labels,

@@ -13,10 +13,10 @@ from jaxtyping import Float, Int
 from pidlab.decomposition import TERMS, Decomposition
 from pidlab.encoders import Modality
 from pidlab.errors import InvalidRequest
-from pidlab.generators.base import Generator, Sample, Target, ViewInformation
+from pidlab.generators.catalog import load_generator
 from pidlab.generators.equivocation import HeldOutScores, equivocation_bounds, score_bank
 from pidlab.generators.feature_banks import Bank, read_banks
-from pidlab.generators.load import load_generator
+from pidlab.generators.generator import Generator, Sample, Target, ViewInformation
 from pidlab.generators.parameters import check_policy, check_whole
 from pidlab.generators.planted_stack import SPLITS, PlantedStack
 from pidlab.generators.planted_truth import Coding, bound_terms, with_lower_bounds

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 from pidlab.decomposition import Decomposition
 from pidlab.generators.atoms_stack import Slot, shown_values
-from pidlab.generators.base import Target
+from pidlab.generators.generator import Target
 
 # Conditional probabilities closer than this are equal up to rounding.
 ROUNDING = 1e-9

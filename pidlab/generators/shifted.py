@@ -11,8 +11,8 @@ from jaxtyping import Float
 from pidlab.decomposition import Decomposition, Planted
 from pidlab.encoders import Modality
 from pidlab.errors import InvalidRequest
-from pidlab.generators.base import Generator, Sample, Stack, Target, ViewInformation
 from pidlab.generators.dials import DIALS
+from pidlab.generators.generator import Generator, Sample, Stack, Target, ViewInformation
 from pidlab.generators.parameters import check_policy
 from pidlab.generators.stressed import Stressed
 

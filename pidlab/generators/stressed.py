@@ -14,7 +14,8 @@ from pidlab.decomposition import TERMS, Decomposition, Planted
 from pidlab.encoders import Modality
 from pidlab.errors import InvalidRequest
 from pidlab.generators.atoms_stack import MOST_CELLS
-from pidlab.generators.base import (
+from pidlab.generators.dials import Dials
+from pidlab.generators.generator import (
     Generator,
     Sample,
     Target,
@@ -22,7 +23,6 @@ from pidlab.generators.base import (
     ingredient_specs,
     target_from_law,
 )
-from pidlab.generators.dials import Dials
 from pidlab.generators.parameters import check_policy
 from pidlab.generators.stressed_stack import StressedStack
 from pidlab.info import decompose, entropy

@@ -13,7 +13,7 @@ from torch import Tensor
 from pidlab.decomposition import Planted
 from pidlab.defaults import ATOMS
 from pidlab.errors import InvalidRequest
-from pidlab.generators.base import Sample, Target, ViewInformation, joint_prior
+from pidlab.generators.generator import Sample, Target, ViewInformation, joint_prior
 from pidlab.generators.latent import Rendered, truncated_normal
 from pidlab.generators.parameters import check_labels, check_nonnegative
 from pidlab.info import binary_entropy, inverse_binary_entropy

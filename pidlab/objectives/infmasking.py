@@ -5,10 +5,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pidlab.encoders import Encoders
-from pidlab.objectives.base import Batch
 from pidlab.objectives.comm import CoMM
 from pidlab.objectives.contrastive import nt_xent
 from pidlab.objectives.losses import infmasking_term
+from pidlab.objectives.objective import Batch
 
 
 class InfMasking(CoMM):

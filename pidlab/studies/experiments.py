@@ -334,7 +334,7 @@ def _run_readability(
 ) -> ExperimentResult:
     from pidlab.sweeps.engines import Processes
     from pidlab.sweeps.plan import Cohort, Runs, plan
-    from pidlab.sweeps.readability import strained
+    from pidlab.sweeps.run_readability import strained
 
     runs = Runs(request)
     cohorts = plan(runs)

@@ -15,8 +15,8 @@ from pidlab.errors import InvalidRequest
 from pidlab.generators import Generator, load_generator
 from pidlab.generators.parameters import check_policy
 from pidlab.io import ensure_writable, write_csv
-from pidlab.objectives.base import MakeObjective
 from pidlab.objectives.load import load_objective, source_digest
+from pidlab.objectives.objective import MakeObjective
 from pidlab.probes.capture import HEADLINE, capture_cohort
 from pidlab.probes.levels import get_level
 from pidlab.probes.row import Z95

@@ -26,8 +26,8 @@ from pidlab.generators import (
 )
 from pidlab.generators.parameters import check_policy, default_policy
 from pidlab.io import check_memory
-from pidlab.objectives.base import MakeObjective
 from pidlab.objectives.load import load_objective, parameters_of, source_digest
+from pidlab.objectives.objective import MakeObjective
 from pidlab.probes.levels import LEVELS
 from pidlab.registry import Reference, parse
 from pidlab.sweeps.axes import AxisValues, axis_values, resolve_settings

@@ -14,16 +14,16 @@ from pidlab.doubling import doubled
 from pidlab.encoders import Encoders
 from pidlab.generators import Generator
 from pidlab.io import Stopwatch, disable_malloc_trimming
-from pidlab.objectives.base import (
+from pidlab.objectives.fused import record_similarities
+from pidlab.objectives.load import LoadedObjective, guard_of
+from pidlab.objectives.objective import (
     Batch,
     MakeObjective,
     loss_of,
     needs_of,
     phases_of,
 )
-from pidlab.objectives.fused import record_similarities
-from pidlab.objectives.load import LoadedObjective, guard_of
-from pidlab.results.losses import has_moved
+from pidlab.results.loss_curves import has_moved
 from pidlab.seeds import child, temporary_seed
 from pidlab.threads import one_thread
 from pidlab.training.choose import (

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from pidlab.objectives.base import (
+from pidlab.objectives.objective import (
     Batch,
     loss_of,
     represent,

@@ -16,7 +16,7 @@ from torch import Tensor
 from pidlab.decomposition import TERMS, Decomposition
 from pidlab.encoders import Vector
 from pidlab.generators import Generator, Sample, Target, ViewInformation
-from pidlab.generators.base import Stack, ingredient_specs
+from pidlab.generators.generator import Stack, ingredient_specs
 from pidlab.info import entropy
 from pidlab.probes.controls import embed
 from pidlab.seeds import child, torch_generator

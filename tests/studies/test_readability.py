@@ -8,7 +8,7 @@ from pidlab.results.folder import read_results
 from pidlab.studies.folders import NamedStudy
 from pidlab.studies.run_study import run_study
 from pidlab.studies.schema import read_study
-from pidlab.sweeps.readability import strained
+from pidlab.sweeps.run_readability import strained
 
 TEXT = """\
 title = "What survives noise?"
@@ -43,7 +43,7 @@ def test_a_study_is_probed_through_noise_and_resumes(tmp_path, monkeypatch):
         trained.append(cohort.objective)
         return strained(cohort, sigmas, parts)
 
-    monkeypatch.setattr("pidlab.sweeps.readability.strained", counted)
+    monkeypatch.setattr("pidlab.sweeps.run_readability.strained", counted)
     named, folders = study(tmp_path), (tmp_path / "runs", tmp_path / "figures")
     (claim,) = run_study(named, "quick", *folders).claims
     assert claim.met

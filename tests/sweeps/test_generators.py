@@ -10,7 +10,7 @@ from pidlab import capture
 from pidlab.defaults import Training
 from pidlab.generators import load_generator
 from pidlab.generators.arrays import export_arrays
-from pidlab.generators.factorcl import FactorCL
+from pidlab.generators.factorcl_data import FactorCL
 from pidlab.results.panels import panels
 from pidlab.sweeps import Axis, Request
 
