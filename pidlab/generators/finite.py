@@ -80,11 +80,11 @@ class Finite(Rendered):
     def auxiliary_specs(self) -> dict[str, Target]:
         return ingredient_specs("y", self.law())
 
-    @property
+    @cached_property
     def pair_laws(self) -> dict[str, Float[np.ndarray, "a b y"]]:
         return {"y": self.law()}
 
-    @property
+    @cached_property
     def cell_laws(self) -> dict[str, Float[np.ndarray, "n1 n2 y"]]:
         return {"y": self.law()}
 

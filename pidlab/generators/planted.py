@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -202,7 +202,7 @@ class PlantedFeatures(Generator):
         specs = self.symbol_generator.auxiliary_specs
         return self._bounded({f"{t}:{m}": specs[f"{t}:{m}"] for t in self.pair_laws for m in (1, 2)})
 
-    @property
+    @cached_property
     def pair_laws(self) -> dict[str, Float[np.ndarray, "a b y"]]:
         return {
             target: law
@@ -213,7 +213,7 @@ class PlantedFeatures(Generator):
             )
         }
 
-    @property
+    @cached_property
     def cell_laws(self) -> dict[str, Float[np.ndarray, "n1 n2 y"]]:
         return dict(self.coding.laws)
 

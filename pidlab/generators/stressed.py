@@ -240,24 +240,16 @@ class Stressed(Generator):
             # The information about nuisance in a missing modality is not stated.
             if not (name.startswith("nuisance:") and any(self.dials.missing))
         }
-        for name, law in self._pair_laws.items():
+        for name, law in self.pair_laws.items():
             specs |= ingredient_specs(name, law)
         return specs
 
-    @property
-    def pair_laws(self) -> dict[str, Float[np.ndarray, "a b y"]]:
-        return self._pair_laws
-
-    @property
-    def cell_laws(self) -> dict[str, Float[np.ndarray, "n1 n2 y"]]:
-        return self._cell_laws
-
     @cached_property
-    def _pair_laws(self) -> dict[str, Float[np.ndarray, "a b y"]]:
+    def pair_laws(self) -> dict[str, Float[np.ndarray, "a b y"]]:
         return self._stressed_laws(self.base.pair_laws)
 
     @cached_property
-    def _cell_laws(self) -> dict[str, Float[np.ndarray, "n1 n2 y"]]:
+    def cell_laws(self) -> dict[str, Float[np.ndarray, "n1 n2 y"]]:
         return self._stressed_laws(self.base.cell_laws)
 
     def _stressed_laws(self, laws: dict[str, Float[np.ndarray, "a b y"]]) -> dict[str, Any]:
