@@ -16,6 +16,8 @@ from pidlab.sweeps.plan import Runs, plan
 from pidlab.training import Member
 from pidlab.training.cohort import build
 
+pytestmark = pytest.mark.usefixtures("few_rows")
+
 # Trained in a loop because of its `if`; it cannot bear some of the initial weights.
 STRICT = """
 import torch

@@ -14,6 +14,8 @@ from pidlab.generators.factorcl_data import FactorCL
 from pidlab.results.panels import panels
 from pidlab.sweeps import Axis, Request
 
+pytestmark = pytest.mark.usefixtures("few_rows")
+
 TINY = Training(views="task", steps=3, batch=32, hidden=16)
 
 

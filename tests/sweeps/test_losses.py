@@ -25,6 +25,8 @@ from pidlab.sweeps.plan import Runs
 from pidlab.sweeps.run import read_losses
 from pidlab.sweeps.store import Store
 
+pytestmark = pytest.mark.usefixtures("few_rows")
+
 REQUEST = Request(
     objectives=("untrained", "cross"),
     seeds=2,
