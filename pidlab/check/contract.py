@@ -74,7 +74,7 @@ class Trial:
 
     @property
     def phases(self) -> tuple[Phase, ...]:
-        """The training phases, in order."""
+        """Training phases, in order."""
         return phases_of(self.model())
 
     def loss(self, model: nn.Module, phase: Phase, batch: dict[str, Any], seed: int = 0) -> Tensor:
@@ -84,7 +84,7 @@ class Trial:
 
     @cached_property
     def program(self) -> Program:
-        """The program that training uses, vmap or loop."""
+        """Program that training uses, vmap or loop."""
         with temporary_seed(0):
             return choose_program([self.model(0), self.model(1)], [self.batch(0), self.batch(1)])
 
@@ -131,7 +131,7 @@ NOTHING = 0.005
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of one rule.
+    """Result of one rule.
 
     Args:
         rule: The rule.

@@ -30,7 +30,7 @@ LEAST_ROWS = 100
 
 @dataclass(frozen=True)
 class Arrays(Generator):
-    """The rows of a file with observations x1, x2 and labels y.
+    """Rows of a file with observations x1, x2 and labels y.
 
     The file is .npz, .npy, .csv, .parquet, .pt, .safetensors or .mat (see `read_arrays`). x1 and x2 have
     shape (n,), (n, d), or are images (see `as_features`). y has shape (n,) or (n, targets); it has class

@@ -1,4 +1,4 @@
-"""The default generator: independent symbols for each term, with exact information by design."""
+"""Default generator: independent symbols for each term, with exact information by design."""
 
 import math
 from collections.abc import Mapping, Sequence

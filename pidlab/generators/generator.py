@@ -1,4 +1,4 @@
-"""The interface of a generator, its samples and its targets."""
+"""Interface of a generator, its samples and its targets."""
 
 import math
 from abc import ABC, abstractmethod

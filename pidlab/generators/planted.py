@@ -125,12 +125,12 @@ class PlantedFeatures(Generator):
 
     @property
     def symbol_generator(self) -> Generator:
-        """The generator that draws the symbols."""
+        """Generator that draws the symbols."""
         return _symbol_generator(self.law, *(getattr(self, term) for term in TERMS))
 
     @property
     def coding(self) -> Coding:
-        """The symbols that the classes distinguish."""
+        """Symbols that the classes distinguish."""
         return _coding(self.symbol_generator)
 
     @property

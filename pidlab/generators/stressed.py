@@ -57,8 +57,7 @@ class Stressed(Generator):
     Args:
         base: The generator.
         dials: The dials.
-        needs_truth: Whether to refuse what has no known truth. False serves training data, of which no truth
-            is stated.
+        needs_truth: Whether to refuse a distribution whose truth is unknown, as that of training data may be.
 
     Raises:
         InvalidRequest: If the truth under these dials is not known exactly.
@@ -145,7 +144,7 @@ class Stressed(Generator):
 
     @property
     def _needs_solver(self) -> bool:
-        """Whether the truth is that of the stressed pmf, and not a closed form for each target."""
+        """True if the truth is that of the stressed pmf, and not a closed form for each target."""
         return self.dials.changes_modalities or (
             len(self.base.target_specs) == 1 and bool(self.base.cell_laws)
         )
@@ -288,13 +287,13 @@ class Stressed(Generator):
         return StressedStack([g for g in generators if isinstance(g, Stressed)])
 
 
-@lru_cache(maxsize=4096)  # the same point of a sweep is asked for once per run
+@lru_cache(maxsize=4096)  # every run of a sweep at one point solves the same law
 def _solve(law: bytes, shape: tuple[int, ...]) -> Decomposition:
     return decompose(np.frombuffer(law).reshape(shape))
 
 
 def _pure_terms(specs: Mapping[str, Target], is_planted: bool = False) -> dict[str, float]:
-    """Return the terms of independent targets of which each set of modalities has all information or none.
+    """Return the terms of independent targets, if each set of modalities has all of the information or none.
 
     If both modalities have it, it is redundant: U1 = U2 = -S follows from R + U1 = R + U2 = R + U1 + U2 + S.
     If one has it, it is unique; if none has it, synergistic.

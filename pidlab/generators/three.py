@@ -39,7 +39,7 @@ FACTORS = {
 
 @dataclass(frozen=True)
 class Factor:
-    """The symbols of one factor.
+    """Symbols of one factor.
 
     Args:
         name: One of `FACTORS`.
@@ -56,7 +56,7 @@ class Factor:
 
     @property
     def is_synergistic(self) -> bool:
-        """Whether only all of its modalities together have the factor."""
+        """True if only all of its modalities together determine the factor."""
         return self.name.startswith("synergy")
 
     @property
@@ -152,7 +152,7 @@ class Three(Rendered):
 
     @cached_property
     def factors(self) -> tuple[Factor, ...]:
-        """The planted factors."""
+        """Planted factors."""
         bits = {name: getattr(self, name) for name in FACTORS}
         return tuple(Factor(name, value) for name, value in bits.items() if value is not None)
 

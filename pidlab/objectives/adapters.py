@@ -61,7 +61,7 @@ class AdaptedLoss(BuiltIn):
         """Call the loss; an exception for embeddings on their own shows the class to write instead.
 
         Args:
-            args: Arguments of the loss, the first of which are embeddings.
+            args: Arguments of the loss; embeddings come first.
 
         Raises:
             UnfitLossError: If the loss raises an exception.

@@ -83,7 +83,7 @@ class InfMasking(CoMM):
         return torch.stack(losses).mean()
 
     def _masked(self, codes: list[Tensor], batch: Batch) -> Float[Tensor, "masks n d"]:
-        """Fuse codes of which each modality keeps a random share of its coordinates."""
+        """Fuse the codes after masking a random subset of the coordinates of each modality."""
         n, dim = codes[0].shape
         rows = []
         for code, token in zip(codes, self.token, strict=True):

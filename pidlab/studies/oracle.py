@@ -1,4 +1,4 @@
-"""The oracle experiment: does a loss reward the true symbols, and does training reach them?"""
+"""Oracle experiment: does a loss reward the true symbols, and does training reach them?"""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -150,7 +150,7 @@ def plan_oracles(
 
 @dataclasses.dataclass(frozen=True)
 class OraclePlan:
-    """The experiment for one objective.
+    """Experiment for one objective.
 
     Args:
         objective: Reference to the objective.

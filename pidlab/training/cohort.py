@@ -66,7 +66,7 @@ class Member:
 
 @dataclass
 class FittedCohort:
-    """The trained models of a cohort, in the order of its members.
+    """Trained models of a cohort, in the order of its members.
 
     Args:
         program: Computes the models.
@@ -89,7 +89,7 @@ class FittedCohort:
 
     @property
     def has_moved(self) -> list[bool]:
-        """Whether the final loss of each member differs from the initial one by more than noise."""
+        """Mask of members whose final loss differs from the initial one by more than noise."""
         if not len(self.losses):
             return [True] * self.members  # nothing is trained
         return [has_moved(curve.numpy()) for curve in self.losses.T]
@@ -325,7 +325,7 @@ def build(make: MakeObjective, member: Member, training: Training, device: torch
 
 @dataclass(frozen=True)
 class Trial:
-    """The memory of one model, measured once on an untrained model.
+    """Memory of one model, measured once on an untrained model.
 
     Args:
         step_bytes: Bytes of one training step; 0 if the loss cannot be computed.

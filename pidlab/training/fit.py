@@ -41,7 +41,7 @@ class Fitted:
 
     @property
     def losses(self) -> Float[Tensor, " steps"]:
-        """The loss at every step, in the unit of the objective (nats for the built-in ones)."""
+        """Loss at every step, in the unit of the objective (nats for the built-in ones)."""
         return self.cohort.losses[:, 0]
 
     def represent(self, *x: Float[Tensor, "n ..."]) -> dict[str, Float[Tensor, "n _"]]:

@@ -80,7 +80,7 @@ class Hard(Generator):
 
     @property
     def truth(self) -> Decomposition:
-        """The information as synergy; the decomposition is not examined."""
+        """Information as synergy; the decomposition is not examined."""
         return Decomposition(0.0, 0.0, 0.0, self.target_specs["y"].entropy)
 
     @property
