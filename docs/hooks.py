@@ -17,7 +17,7 @@ from mkdocs.structure.pages import Page
 
 from pidlab.defaults import RESULT_VERSION
 from pidlab.objectives import objectives
-from pidlab.objectives.base import needs_of
+from pidlab.objectives.objective import needs_of
 from pidlab.results.leaderboard import leaderboard
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -1,4 +1,4 @@
-"""The Python API: sweeps from Python with the options of the command line, and their results."""
+"""Python API: sweeps from Python with the options of the command line, and their results."""
 
 import inspect
 import io
@@ -223,17 +223,17 @@ class Results:
 
     @property
     def folders(self) -> list[Path]:
-        """The folders of the sweeps."""
+        """Folders of the sweeps."""
         return [part.directory for part in self._parts]
 
     @property
     def failures(self) -> dict[str, str]:
-        """The reason of every failed run, by run key."""
+        """Reason of every failed run, by run key."""
         return {key: reason for part in self._parts for key, reason in part.failures.items()}
 
     @cached_property
     def table(self) -> "pd.DataFrame":
-        """The rows of results.csv, one per (run, readout, target, probe), in bits."""
+        """Rows of results.csv, one per (run, readout, target, probe), in bits."""
         from pidlab.results.folder import merge_results
 
         return merge_results(self._parts)

@@ -23,18 +23,18 @@ from pidlab.defaults import Training
 from pidlab.errors import InvalidRequest
 from pidlab.generators import Atoms
 from pidlab.generators.blocks import VARIANCE
-from pidlab.generators.factorcl import FactorCL
+from pidlab.generators.factorcl_data import FactorCL
 from pidlab.info.broja import broja
 from pidlab.io import Stopwatch
 from pidlab.objectives import load_objective
-from pidlab.objectives.base import (
+from pidlab.objectives.load import LoadedObjective, guard_of
+from pidlab.objectives.objective import (
     Batch,
     MakeObjective,
     loss_of,
     needs_of,
     phases_of,
 )
-from pidlab.objectives.load import LoadedObjective, guard_of
 from pidlab.probes.capture import capture_cohort
 from pidlab.seeds import child
 from pidlab.threads import one_thread

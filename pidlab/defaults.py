@@ -21,9 +21,9 @@ POLICIES = ("noise", "task", "generic")
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("constant", "cosine")
-# More layers take minutes to build, and no signal passes through so many without skip connections.
+# Deeper networks take minutes to build, and without skip connections their gradients vanish.
 MOST_LAYERS = 1000
-# Settings that are not part of the key of a run at their default: stored runs are older than them.
+# Settings that are newer than stored runs; at their default they are not part of the key of a run.
 ADDED_SETTINGS = ("optimizer", "weight_decay", "schedule", "warmup", "clip")
 
 

@@ -178,7 +178,7 @@ class SmallCNN(nn.Module):
 
 
 class AlexNet(nn.Module):
-    """The five convolutions of AlexNet for large images, with global pooling.
+    """Five convolutions of AlexNet for large images, with global pooling.
 
     The convolutions have 1, 3, 6, 4 and 4 times the given channels; 64 channels give the original network.
 

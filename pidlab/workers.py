@@ -37,7 +37,7 @@ _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM
 
 
 class WorkerDiedError(Exception):
-    """The workers of a task died `DEATHS` times."""
+    """Raised if the workers of a task died `DEATHS` times."""
 
 
 @dataclass

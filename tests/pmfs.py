@@ -5,7 +5,7 @@ from golden_numbers import golden_cases as golden
 from scipy.special import ndtri
 
 from pidlab.info.gates import independent_product
-from pidlab.info.gaussian import bin_probabilities, equal_edges
+from pidlab.info.gaussian_decomposition import bin_probabilities, equal_edges
 
 __all__ = ["golden", "golden_pmf", "independent_product", "quantized_source", "random_pmf", "table"]
 

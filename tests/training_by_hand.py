@@ -6,7 +6,7 @@ from torch import nn
 from pidlab import Atoms
 from pidlab.generators.three import Three
 from pidlab.objectives import objectives
-from pidlab.objectives.base import Batch, needs_of, phases_of
+from pidlab.objectives.objective import Batch, needs_of, phases_of
 from pidlab.seeds import child
 from pidlab.training import Member
 from pidlab.training.cohort import build

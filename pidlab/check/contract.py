@@ -25,7 +25,8 @@ from pidlab.errors import message_of, reason
 from pidlab.generators import Atoms, Generator
 from pidlab.generators.three import Three
 from pidlab.objectives.adapters import UnfitLossError
-from pidlab.objectives.base import (
+from pidlab.objectives.load import guard_of, modalities_of
+from pidlab.objectives.objective import (
     Batch,
     MakeObjective,
     Phase,
@@ -34,7 +35,6 @@ from pidlab.objectives.base import (
     phases_of,
     represent,
 )
-from pidlab.objectives.load import guard_of, modalities_of
 from pidlab.probes.capture import capture
 from pidlab.seeds import temporary_seed
 from pidlab.training import Member, train
@@ -74,7 +74,7 @@ class Trial:
 
     @property
     def phases(self) -> tuple[Phase, ...]:
-        """The training phases, in order."""
+        """Training phases, in order."""
         return phases_of(self.model())
 
     def loss(self, model: nn.Module, phase: Phase, batch: dict[str, Any], seed: int = 0) -> Tensor:
@@ -84,7 +84,7 @@ class Trial:
 
     @cached_property
     def program(self) -> Program:
-        """The program that training uses, vmap or loop."""
+        """Program that training uses, vmap or loop."""
         with temporary_seed(0):
             return choose_program([self.model(0), self.model(1)], [self.batch(0), self.batch(1)])
 
@@ -131,7 +131,7 @@ NOTHING = 0.005
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of one rule.
+    """Result of one rule.
 
     Args:
         rule: The rule.

@@ -16,7 +16,7 @@ from pidlab.generators import Atoms, Generator
 from pidlab.generators.parameters import default_policy
 from pidlab.generators.three import Three
 from pidlab.objectives import load_objective
-from pidlab.objectives.base import MakeObjective, needs_of
+from pidlab.objectives.objective import MakeObjective, needs_of
 from pidlab.probes.capture import capture_cohort
 from pidlab.results.means import half_width
 from pidlab.seeds import child

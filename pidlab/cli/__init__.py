@@ -1,4 +1,4 @@
-"""The command line."""
+"""Command line."""
 
 import os
 import sys

@@ -30,7 +30,7 @@ SWEEP, SPINNER = "sweep", "check"
 
 
 class Commands(TyperGroup):
-    """The group of commands; a stop exits with the code of its signal, which typer would replace by 1."""
+    """Group of commands; a stop exits with the code of its signal, which typer would replace by 1."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""

@@ -30,7 +30,9 @@ def registered_names(package: str) -> list[str]:
     from importlib.metadata import entry_points
 
     folder = Path(__file__).parents[1] / package
-    texts = (path.read_text(encoding="utf-8") for path in folder.glob("*.py") if path.stem != "base")
+    # The file of the interface is named in the singular, and defines nothing that is registered.
+    paths = (path for path in folder.glob("*.py") if path.stem != package.removesuffix("s"))
+    texts = (path.read_text(encoding="utf-8") for path in paths)
     names = {name for text in texts for name in re.findall(r'^    name(?:: [^=]+)? = "([^"]+)"', text, re.M)}
     return sorted(names | {point.name for point in entry_points(group=f"pidlab.{package}")})
 

@@ -291,7 +291,7 @@ def _failure_lines(result: "SweepResult") -> list[str]:
 def _stuck_lines(result: "SweepResult") -> list[str]:
     """Return one line per objective whose loss ended where it began, in some runs."""
     from pidlab.cli.options import reading
-    from pidlab.results.losses import moved_runs
+    from pidlab.results.loss_curves import moved_runs
     from pidlab.sweeps.run import read_losses
 
     if result.sampled:  # the losses of all runs of a large sweep do not fit in memory

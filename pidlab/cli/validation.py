@@ -240,8 +240,8 @@ def readability(
     """
     from pidlab.api import write_readability_files
     from pidlab.sweeps.axes import PLAIN, parse_axis
-    from pidlab.sweeps.readability import run_readability
     from pidlab.sweeps.request import build_request
+    from pidlab.sweeps.run_readability import run_readability
 
     axes = [*term_axes(redundant, unique, unique1, unique2, synergy).items()]
     axes += vary_axes(vary, "NAME=VALUE, such as noise=0.3")

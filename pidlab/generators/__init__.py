@@ -2,15 +2,15 @@
 
 from pidlab.generators.arrays import dataset
 from pidlab.generators.atoms import Atoms
-from pidlab.generators.base import (
+from pidlab.generators.catalog import accepted_parameters, generators, load_generator, parameter_hint
+from pidlab.generators.gate import Gate
+from pidlab.generators.generator import (
     Generator,
     Sample,
     Stack,
     Target,
     ViewInformation,
 )
-from pidlab.generators.gate import Gate
-from pidlab.generators.load import accepted_parameters, generators, load_generator, parameter_hint
 
 __all__ = [
     "Atoms",

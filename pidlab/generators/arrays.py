@@ -17,7 +17,7 @@ from torch.utils.data import TensorDataset
 from pidlab.decomposition import Decomposition
 from pidlab.encoders import Image, Modality, Vector
 from pidlab.errors import InvalidRequest
-from pidlab.generators.base import Generator, Sample, Target
+from pidlab.generators.generator import Generator, Sample, Target
 from pidlab.generators.parameters import check_sample, check_whole
 from pidlab.generators.read_arrays import as_features, as_labels, read_arrays
 from pidlab.info import entropy
@@ -30,7 +30,7 @@ LEAST_ROWS = 100
 
 @dataclass(frozen=True)
 class Arrays(Generator):
-    """The rows of a file with observations x1, x2 and labels y.
+    """Rows of a file with observations x1, x2 and labels y.
 
     The file is .npz, .npy, .csv, .parquet, .pt, .safetensors or .mat (see `read_arrays`). x1 and x2 have
     shape (n,), (n, d), or are images (see `as_features`). y has shape (n,) or (n, targets); it has class

@@ -1,4 +1,4 @@
-"""The default generator: independent symbols for each term, with exact information by design."""
+"""Default generator: independent symbols for each term, with exact information by design."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -25,8 +25,15 @@ from pidlab.generators.atoms_stack import (
     slots_of,
     symbol_law,
 )
-from pidlab.generators.base import Generator, Sample, Target, ViewInformation, ingredient_specs, joint_prior
 from pidlab.generators.dials import noisy_label_entropy
+from pidlab.generators.generator import (
+    Generator,
+    Sample,
+    Target,
+    ViewInformation,
+    ingredient_specs,
+    joint_prior,
+)
 from pidlab.generators.parameters import (
     check_choice,
     check_labels,
@@ -221,20 +228,12 @@ class Atoms(Generator):
             specs["nuisance:shared"] = Target("nuisance:shared", prior, self.shared_nuisance, bits)
         return specs
 
-    @property
-    def pair_laws(self) -> dict[str, Float[np.ndarray, "a b y"]]:
-        return self._pair_laws
-
-    @property
-    def cell_laws(self) -> dict[str, Float[np.ndarray, "n1 n2 y"]]:
-        return self._cell_laws
-
     @cached_property
-    def _pair_laws(self) -> dict[str, Float[np.ndarray, "a b y"]]:
+    def pair_laws(self) -> dict[str, Float[np.ndarray, "a b y"]]:
         return _laws([slot for slot in self.slots if slot.term == "synergy"], ("synergy",))
 
     @cached_property
-    def _cell_laws(self) -> dict[str, Float[np.ndarray, "n1 n2 y"]]:
+    def cell_laws(self) -> dict[str, Float[np.ndarray, "n1 n2 y"]]:
         return _laws([slot for slot in self.slots if slot.term != "shared"], TERMS)
 
     def symbol_law(self) -> Float[np.ndarray, "n1 n2 ny"]:

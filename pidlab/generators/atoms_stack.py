@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pidlab.errors import InvalidRequest
-from pidlab.generators.base import Sample, Stack, draw_corruption
+from pidlab.generators.generator import Sample, Stack, draw_corruption
 from pidlab.generators.latent import (
     Rendering,
     draw_independent,

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pidlab.decomposition import Decomposition
-from pidlab.generators.base import Sample
 from pidlab.generators.finite import Finite
+from pidlab.generators.generator import Sample
 from pidlab.generators.parameters import check_probability
 from pidlab.info import binary_entropy
 from pidlab.seeds import child, torch_generator

@@ -13,10 +13,10 @@ from torch import Tensor
 from pidlab.decomposition import Decomposition
 from pidlab.encoders import Vector
 from pidlab.errors import InvalidRequest
-from pidlab.generators.base import Target, target_from_truth
+from pidlab.generators.generator import Target, target_from_truth
 from pidlab.generators.latent import Latent
 from pidlab.generators.parameters import check_classes, check_nonnegative, check_whole
-from pidlab.info.gaussian import equal_edges, quantized_decomposition
+from pidlab.info.gaussian_decomposition import equal_edges, quantized_decomposition
 from pidlab.io import check_memory
 from pidlab.seeds import child, torch_generator
 

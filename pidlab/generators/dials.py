@@ -66,12 +66,12 @@ class Dials:
 
     @property
     def changes_modalities(self) -> bool:
-        """Whether what the modalities show changes, and not only the labels."""
+        """True if the modalities change, and not only the labels."""
         return self.broken_pairs > 0.0 or any(self.missing)
 
     @property
     def changes_truth(self) -> bool:
-        """Whether any information changes."""
+        """True if any information changes."""
         return bool(self.active.keys() - {"subclasses"})
 
     def apply(

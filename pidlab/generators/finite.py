@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pidlab.decomposition import Decomposition
 from pidlab.defaults import ATOMS
-from pidlab.generators.base import Sample, Target, ViewInformation, ingredient_specs, target_from_law
+from pidlab.generators.generator import Sample, Target, ViewInformation, ingredient_specs, target_from_law
 from pidlab.generators.latent import Rendered, truncated_normal
 from pidlab.generators.parameters import check_nonnegative
 from pidlab.info import decompose, entropy, mutual_information
@@ -80,11 +80,11 @@ class Finite(Rendered):
     def auxiliary_specs(self) -> dict[str, Target]:
         return ingredient_specs("y", self.law())
 
-    @property
+    @cached_property
     def pair_laws(self) -> dict[str, Float[np.ndarray, "a b y"]]:
         return {"y": self.law()}
 
-    @property
+    @cached_property
     def cell_laws(self) -> dict[str, Float[np.ndarray, "n1 n2 y"]]:
         return {"y": self.law()}
 

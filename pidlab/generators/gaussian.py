@@ -11,11 +11,11 @@ from torch import Tensor
 
 from pidlab.decomposition import TERMS, Decomposition
 from pidlab.errors import InvalidRequest
-from pidlab.generators.base import Sample, Target, ViewInformation, target_from_truth
+from pidlab.generators.generator import Sample, Target, ViewInformation, target_from_truth
 from pidlab.generators.latent import Rendered
 from pidlab.generators.parameters import check_classes, check_nonnegative
 from pidlab.info import gaussian
-from pidlab.info.gaussian import equal_edges, quantized_decomposition
+from pidlab.info.gaussian_decomposition import equal_edges, quantized_decomposition
 from pidlab.seeds import child, torch_generator
 
 # A block of b bits needs noise 2^b times smaller than its signal, and float32 has 24 bits.

@@ -16,7 +16,7 @@ from torch import Tensor
 from pidlab.defaults import ATOMS
 from pidlab.encoders import Vector
 from pidlab.errors import InvalidRequest
-from pidlab.generators.base import Generator, Sample, ViewInformation, generic_view
+from pidlab.generators.generator import Generator, Sample, ViewInformation, generic_view
 from pidlab.generators.parameters import check_policy, check_rendering, check_sample
 from pidlab.seeds import child, torch_generator
 

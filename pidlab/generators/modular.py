@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pidlab.decomposition import Decomposition
 from pidlab.errors import InvalidRequest
-from pidlab.generators.base import Sample, Target, target_from_truth
+from pidlab.generators.generator import Sample, Target, target_from_truth
 from pidlab.generators.latent import Rendered
 from pidlab.generators.parameters import MOST_CLASSES, check_classes, check_nonnegative
 from pidlab.info import binary_entropy

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,10 +13,10 @@ from jaxtyping import Float, Int
 from pidlab.decomposition import TERMS, Decomposition
 from pidlab.encoders import Modality
 from pidlab.errors import InvalidRequest
-from pidlab.generators.base import Generator, Sample, Target, ViewInformation
+from pidlab.generators.catalog import load_generator
 from pidlab.generators.equivocation import HeldOutScores, equivocation_bounds, score_bank
 from pidlab.generators.feature_banks import Bank, read_banks
-from pidlab.generators.load import load_generator
+from pidlab.generators.generator import Generator, Sample, Target, ViewInformation
 from pidlab.generators.parameters import check_policy, check_whole
 from pidlab.generators.planted_stack import SPLITS, PlantedStack
 from pidlab.generators.planted_truth import Coding, bound_terms, with_lower_bounds
@@ -125,12 +125,12 @@ class PlantedFeatures(Generator):
 
     @property
     def symbol_generator(self) -> Generator:
-        """The generator that draws the symbols."""
+        """Generator that draws the symbols."""
         return _symbol_generator(self.law, *(getattr(self, term) for term in TERMS))
 
     @property
     def coding(self) -> Coding:
-        """The symbols that the classes distinguish."""
+        """Symbols that the classes distinguish."""
         return _coding(self.symbol_generator)
 
     @property
@@ -202,7 +202,7 @@ class PlantedFeatures(Generator):
         specs = self.symbol_generator.auxiliary_specs
         return self._bounded({f"{t}:{m}": specs[f"{t}:{m}"] for t in self.pair_laws for m in (1, 2)})
 
-    @property
+    @cached_property
     def pair_laws(self) -> dict[str, Float[np.ndarray, "a b y"]]:
         return {
             target: law
@@ -213,7 +213,7 @@ class PlantedFeatures(Generator):
             )
         }
 
-    @property
+    @cached_property
     def cell_laws(self) -> dict[str, Float[np.ndarray, "n1 n2 y"]]:
         return dict(self.coding.laws)
 

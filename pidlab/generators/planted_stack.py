@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from pidlab.generators.base import Sample, Stack, draw_corruption
+from pidlab.generators.generator import Sample, Stack, draw_corruption
 from pidlab.generators.parameters import check_policy, check_sample
 from pidlab.seeds import child, torch_generator
 

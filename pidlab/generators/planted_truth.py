@@ -1,4 +1,4 @@
-"""What imperfectly separable classes leave of a planted decomposition: merged symbols and bounds."""
+"""Truth of a planted decomposition if its classes are not perfectly separable: merged symbols and bounds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 from pidlab.decomposition import Decomposition
 from pidlab.generators.atoms_stack import Slot, shown_values
-from pidlab.generators.base import Target
+from pidlab.generators.generator import Target
 
 # Conditional probabilities closer than this are equal up to rounding.
 ROUNDING = 1e-9
@@ -17,11 +17,11 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class Coding:
-    """The symbols that the classes of two feature banks must distinguish.
+    """Symbols that the classes of two feature banks must distinguish.
 
     Args:
-        laws: p(c1, c2, t) of the cells of both modalities, for every target.
-        slots: Binary symbols of which the cells are made, for `Atoms`; empty for laws of one target.
+        laws: Joint pmf p(c1, c2, t) of the cells of both modalities and each target.
+        slots: Binary symbols that the cells encode (`Atoms`); empty for laws of one target.
     """
 
     laws: Mapping[str, Float[np.ndarray, "n1 n2 y"]]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -11,8 +12,8 @@ from jaxtyping import Float
 from pidlab.decomposition import Decomposition, Planted
 from pidlab.encoders import Modality
 from pidlab.errors import InvalidRequest
-from pidlab.generators.base import Generator, Sample, Stack, Target, ViewInformation
 from pidlab.generators.dials import DIALS
+from pidlab.generators.generator import Generator, Sample, Stack, Target, ViewInformation
 from pidlab.generators.parameters import check_policy
 from pidlab.generators.stressed import Stressed
 
@@ -99,11 +100,11 @@ class Shifted(Generator):
     def auxiliary_specs(self) -> dict[str, Target]:
         return self.examination.auxiliary_specs
 
-    @property
+    @cached_property
     def pair_laws(self) -> dict[str, Float[np.ndarray, "a b y"]]:
         return self.examination.pair_laws
 
-    @property
+    @cached_property
     def cell_laws(self) -> dict[str, Float[np.ndarray, "n1 n2 y"]]:
         return self.examination.cell_laws
 

@@ -14,7 +14,8 @@ from pidlab.decomposition import TERMS, Decomposition, Planted
 from pidlab.encoders import Modality
 from pidlab.errors import InvalidRequest
 from pidlab.generators.atoms_stack import MOST_CELLS
-from pidlab.generators.base import (
+from pidlab.generators.dials import Dials
+from pidlab.generators.generator import (
     Generator,
     Sample,
     Target,
@@ -22,7 +23,6 @@ from pidlab.generators.base import (
     ingredient_specs,
     target_from_law,
 )
-from pidlab.generators.dials import Dials
 from pidlab.generators.parameters import check_policy
 from pidlab.generators.stressed_stack import StressedStack
 from pidlab.info import decompose, entropy
@@ -57,8 +57,7 @@ class Stressed(Generator):
     Args:
         base: The generator.
         dials: The dials.
-        needs_truth: Whether to refuse what has no known truth. False serves training data, of which no truth
-            is stated.
+        needs_truth: Whether to refuse a distribution whose truth is unknown, as that of training data may be.
 
     Raises:
         InvalidRequest: If the truth under these dials is not known exactly.
@@ -145,7 +144,7 @@ class Stressed(Generator):
 
     @property
     def _needs_solver(self) -> bool:
-        """Whether the truth is that of the stressed pmf, and not a closed form for each target."""
+        """True if the truth is that of the stressed pmf, and not a closed form for each target."""
         return self.dials.changes_modalities or (
             len(self.base.target_specs) == 1 and bool(self.base.cell_laws)
         )
@@ -240,24 +239,16 @@ class Stressed(Generator):
             # The information about nuisance in a missing modality is not stated.
             if not (name.startswith("nuisance:") and any(self.dials.missing))
         }
-        for name, law in self._pair_laws.items():
+        for name, law in self.pair_laws.items():
             specs |= ingredient_specs(name, law)
         return specs
 
-    @property
-    def pair_laws(self) -> dict[str, Float[np.ndarray, "a b y"]]:
-        return self._pair_laws
-
-    @property
-    def cell_laws(self) -> dict[str, Float[np.ndarray, "n1 n2 y"]]:
-        return self._cell_laws
-
     @cached_property
-    def _pair_laws(self) -> dict[str, Float[np.ndarray, "a b y"]]:
+    def pair_laws(self) -> dict[str, Float[np.ndarray, "a b y"]]:
         return self._stressed_laws(self.base.pair_laws)
 
     @cached_property
-    def _cell_laws(self) -> dict[str, Float[np.ndarray, "n1 n2 y"]]:
+    def cell_laws(self) -> dict[str, Float[np.ndarray, "n1 n2 y"]]:
         return self._stressed_laws(self.base.cell_laws)
 
     def _stressed_laws(self, laws: dict[str, Float[np.ndarray, "a b y"]]) -> dict[str, Any]:
@@ -296,13 +287,13 @@ class Stressed(Generator):
         return StressedStack([g for g in generators if isinstance(g, Stressed)])
 
 
-@lru_cache(maxsize=4096)  # the same point of a sweep is asked for once per run
+@lru_cache(maxsize=4096)  # every run of a sweep at one point solves the same law
 def _solve(law: bytes, shape: tuple[int, ...]) -> Decomposition:
     return decompose(np.frombuffer(law).reshape(shape))
 
 
 def _pure_terms(specs: Mapping[str, Target], is_planted: bool = False) -> dict[str, float]:
-    """Return the terms of independent targets of which each set of modalities has all information or none.
+    """Return the terms of independent targets, if each set of modalities has all of the information or none.
 
     If both modalities have it, it is redundant: U1 = U2 = -S follows from R + U1 = R + U2 = R + U1 + U2 + S.
     If one has it, it is unique; if none has it, synergistic.

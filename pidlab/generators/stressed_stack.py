@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from pidlab.generators.base import Generator, Sample, Stack, stack_samples
 from pidlab.generators.dials import Dials
+from pidlab.generators.generator import Generator, Sample, Stack, stack_samples
 from pidlab.generators.parameters import check_sample
 from pidlab.seeds import child, torch_generator
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from pidlab.decomposition import Planted
 from pidlab.defaults import ATOMS
 from pidlab.errors import InvalidRequest
-from pidlab.generators.base import Sample, Target, ViewInformation, joint_prior
+from pidlab.generators.generator import Sample, Target, ViewInformation, joint_prior
 from pidlab.generators.latent import Rendered, truncated_normal
 from pidlab.generators.parameters import check_labels, check_nonnegative
 from pidlab.info import binary_entropy, inverse_binary_entropy
@@ -39,7 +39,7 @@ FACTORS = {
 
 @dataclass(frozen=True)
 class Factor:
-    """The symbols of one factor.
+    """Symbols of one factor.
 
     Args:
         name: One of `FACTORS`.
@@ -56,7 +56,7 @@ class Factor:
 
     @property
     def is_synergistic(self) -> bool:
-        """Whether only all of its modalities together have the factor."""
+        """True if only all of its modalities together determine the factor."""
         return self.name.startswith("synergy")
 
     @property
@@ -152,7 +152,7 @@ class Three(Rendered):
 
     @cached_property
     def factors(self) -> tuple[Factor, ...]:
-        """The planted factors."""
+        """Planted factors."""
         bits = {name: getattr(self, name) for name in FACTORS}
         return tuple(Factor(name, value) for name, value in bits.items() if value is not None)
 

@@ -12,7 +12,7 @@ from pidlab.decomposition import Decomposition
 from pidlab.encoders import Image
 from pidlab.errors import InvalidRequest
 from pidlab.generators import trifeature_images as images
-from pidlab.generators.base import Sample, Target, ViewInformation
+from pidlab.generators.generator import Sample, Target, ViewInformation
 from pidlab.generators.latent import Latent
 from pidlab.generators.parameters import check_policy, check_probability, check_whole
 from pidlab.info import binary_entropy, decompose

@@ -2,7 +2,7 @@
 
 from pidlab.info.broja import broja
 from pidlab.info.gates import gate, gates
-from pidlab.info.gaussian import gaussian
+from pidlab.info.gaussian_decomposition import gaussian
 from pidlab.info.measures import MEASURES, Measure, decompose, pointwise
 from pidlab.info.pmf import (
     binary_entropy,

@@ -11,7 +11,7 @@ from scipy.stats import rankdata
 from pidlab.decomposition import TERMS, Decomposition
 from pidlab.errors import InvalidRequest
 from pidlab.info.columns import read_matrix
-from pidlab.info.gaussian import gaussian
+from pidlab.info.gaussian_decomposition import gaussian
 from pidlab.info.pmf_files import read_file, read_npy
 from pidlab.info.samples import SampleDecomposition, summarize_bootstrap
 

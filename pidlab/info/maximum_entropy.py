@@ -1,4 +1,4 @@
-"""The maximum-entropy law with given marginals of a distribution."""
+"""Maximum-entropy law with given marginals of a distribution."""
 
 import math
 from collections.abc import Sequence

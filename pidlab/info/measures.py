@@ -1,4 +1,4 @@
-"""The exact decomposition of a known distribution under each definition of redundancy."""
+"""Exact decomposition of a known distribution under each definition of redundancy."""
 
 import os
 from collections.abc import Callable, Mapping

@@ -15,7 +15,7 @@ from torch._C._functorch import is_batchedtensor
 
 from pidlab.encoders import Encoders
 from pidlab.errors import InvalidRequest, message_of
-from pidlab.objectives.base import Batch, BuiltIn
+from pidlab.objectives.objective import Batch, BuiltIn
 
 # Names of a second argument that holds class labels, and of one that may hold labels or embeddings.
 LABELS, TARGETS = {"label", "labels", "y"}, {"target", "targets"}
@@ -61,7 +61,7 @@ class AdaptedLoss(BuiltIn):
         """Call the loss; an exception for embeddings on their own shows the class to write instead.
 
         Args:
-            args: Arguments of the loss, the first of which are embeddings.
+            args: Arguments of the loss; embeddings come first.
 
         Raises:
             UnfitLossError: If the loss raises an exception.

@@ -8,14 +8,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pidlab.encoders import Encoders, Linear, mlp
-from pidlab.objectives.base import (
+from pidlab.objectives.contrastive import checked_temperature, nt_xent_sum, supcon
+from pidlab.objectives.objective import (
     Batch,
     BuiltIn,
     check_option,
     join_rows,
     projection,
 )
-from pidlab.objectives.contrastive import checked_temperature, nt_xent_sum, supcon
 
 TERMS = ("all", "joint", "unimodal")
 

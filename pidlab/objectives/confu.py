@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pidlab.encoders import Encoders, Linear, mlp
-from pidlab.objectives.base import Batch, BuiltIn
 from pidlab.objectives.contrastive import checked_temperature, clip_loss
+from pidlab.objectives.objective import Batch, BuiltIn
 
 
 class ConFu(BuiltIn):

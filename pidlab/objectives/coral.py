@@ -5,10 +5,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pidlab.encoders import Encoders
-from pidlab.objectives.base import Batch, BuiltIn, projection
 from pidlab.objectives.comm import MLPFusion
 from pidlab.objectives.contrastive import checked_temperature, nt_xent
 from pidlab.objectives.losses import coral_orthogonality
+from pidlab.objectives.objective import Batch, BuiltIn, projection
 
 
 class COrAL(BuiltIn):

@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pidlab.encoders import Encoders, Linear
-from pidlab.objectives.base import Batch, BuiltIn, check_option, projection
 from pidlab.objectives.contrastive import checked_temperature, clip_loss, over_pairs
+from pidlab.objectives.objective import Batch, BuiltIn, check_option, projection
 
 WIDTH = 32  # of the space in which modalities are compared
 

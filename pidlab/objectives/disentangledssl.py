@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pidlab.encoders import Encoders, mlp
-from pidlab.objectives.base import Batch, BuiltIn, Phase
 from pidlab.objectives.contrastive import checked_temperature, clip_loss
+from pidlab.objectives.objective import Batch, BuiltIn, Phase
 
 
 class DisentangledSSL(BuiltIn):

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from pidlab.encoders import Encoders
 from pidlab.objectives import bounds
-from pidlab.objectives.base import (
+from pidlab.objectives.bounds import CRITICS, every_class, one_hot
+from pidlab.objectives.objective import (
     Batch,
     BuiltIn,
     Phase,
@@ -20,7 +21,6 @@ from pidlab.objectives.base import (
     name_readouts,
     projection,
 )
-from pidlab.objectives.bounds import CRITICS, every_class, one_hot
 
 
 @dataclass(frozen=True)

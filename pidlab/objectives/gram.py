@@ -4,9 +4,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pidlab.encoders import Encoders
-from pidlab.objectives.base import Batch, BuiltIn, projection
 from pidlab.objectives.contrastive import checked_temperature
 from pidlab.objectives.losses import gram_loss
+from pidlab.objectives.objective import Batch, BuiltIn, projection
 
 
 class GRAM(BuiltIn):

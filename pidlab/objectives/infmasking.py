@@ -5,10 +5,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pidlab.encoders import Encoders
-from pidlab.objectives.base import Batch
 from pidlab.objectives.comm import CoMM
 from pidlab.objectives.contrastive import nt_xent
 from pidlab.objectives.losses import infmasking_term
+from pidlab.objectives.objective import Batch
 
 
 class InfMasking(CoMM):
@@ -83,7 +83,7 @@ class InfMasking(CoMM):
         return torch.stack(losses).mean()
 
     def _masked(self, codes: list[Tensor], batch: Batch) -> Float[Tensor, "masks n d"]:
-        """Fuse codes of which each modality keeps a random share of its coordinates."""
+        """Fuse the codes after masking a random subset of the coordinates of each modality."""
         n, dim = codes[0].shape
         rows = []
         for code, token in zip(codes, self.token, strict=True):

@@ -5,9 +5,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pidlab.encoders import Encoders
-from pidlab.objectives.base import Batch
 from pidlab.objectives.contrastive import over_pairs
 from pidlab.objectives.losses import epps_pulley
+from pidlab.objectives.objective import Batch
 from pidlab.objectives.pairwise import Pairwise
 
 

@@ -16,8 +16,8 @@ from pidlab.encoders import Encoders
 from pidlab.errors import InvalidRequest
 from pidlab.objectives import session, source
 from pidlab.objectives.adapters import adapter_of, check_forward, data_arguments
-from pidlab.objectives.base import MakeObjective
 from pidlab.objectives.guard import Guard
+from pidlab.objectives.objective import MakeObjective
 from pidlab.registry import Reference, look_up, parse, scan
 
 

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pidlab.encoders import Encoders, mlp
-from pidlab.objectives.base import Batch, BuiltIn
+from pidlab.objectives.objective import Batch, BuiltIn
 
 
 class Masked(BuiltIn):

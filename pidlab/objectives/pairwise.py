@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pidlab.encoders import Encoders
-from pidlab.objectives.base import Batch, BuiltIn, check_option, projection
 from pidlab.objectives.contrastive import over_pairs
+from pidlab.objectives.objective import Batch, BuiltIn, check_option, projection
 
 PAIRS = ("modalities", "views")
 

@@ -4,8 +4,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pidlab.encoders import Encoders
-from pidlab.objectives.base import Batch, BuiltIn, join_rows
 from pidlab.objectives.contrastive import checked_temperature, nt_xent, nt_xent_sum, over_pairs
+from pidlab.objectives.objective import Batch, BuiltIn, join_rows
 
 
 class SimCLR(BuiltIn):

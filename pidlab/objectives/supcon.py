@@ -4,8 +4,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pidlab.encoders import Encoders
-from pidlab.objectives.base import Batch, BuiltIn
 from pidlab.objectives.contrastive import checked_temperature, supcon
+from pidlab.objectives.objective import Batch, BuiltIn
 
 
 class SupCon(BuiltIn):

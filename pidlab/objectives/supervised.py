@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pidlab.encoders import Encoders, Linear
-from pidlab.objectives.base import Batch, BuiltIn, Phase
+from pidlab.objectives.objective import Batch, BuiltIn, Phase
 
 
 class Untrained(BuiltIn):

@@ -7,9 +7,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pidlab.encoders import Encoders
-from pidlab.objectives.base import Batch, BuiltIn, check_option, projection
 from pidlab.objectives.contrastive import checked_temperature
 from pidlab.objectives.losses import symile_loss
+from pidlab.objectives.objective import Batch, BuiltIn, check_option, projection
 
 
 class Symile(BuiltIn):

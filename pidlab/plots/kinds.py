@@ -34,7 +34,7 @@ class Kind:
 
     @property
     def function(self) -> Callable[..., tuple[Figure, pd.DataFrame]]:
-        """The function that draws the figure."""
+        """Function that draws the figure."""
         module, name = self.home.split(":")
         return getattr(import_module(f"pidlab.plots.{module}"), name)
 

@@ -1,4 +1,4 @@
-"""The figure "known-answers": errors of captured bits, and coverage of their intervals."""
+"""Figure "known-answers": errors of captured bits, and coverage of their intervals."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from pidlab.errors import InvalidRequest
 from pidlab.plots.drawing import label_row, panel_grid, point_title
 from pidlab.plots.style import looks, objective_label, style
-from pidlab.results.losses import moved_runs
+from pidlab.results.loss_curves import moved_runs
 from pidlab.results.means import half_width, list_points, point_columns, rows_at, thin_points
 
 

@@ -1,4 +1,4 @@
-"""The look of figures: colors, markers and dashes of objectives and terms, and page sizes of venues."""
+"""Style of figures: colors, markers and dashes of objectives and terms, and page sizes of venues."""
 
 import hashlib
 from collections.abc import Callable, Generator, Iterable, Mapping
@@ -131,7 +131,7 @@ def looks(objectives: Iterable[str]) -> dict[str, Look]:
 
 @dataclass(frozen=True)
 class Venue:
-    """The page of a conference.
+    """Page of a conference.
 
     Args:
         sizes: Function of tueplots that returns the figure size.

@@ -14,10 +14,10 @@ from pidlab.io import Stopwatch
 from pidlab.probes.conditional import add_conditional_probes
 from pidlab.probes.controls import control_rows
 from pidlab.probes.convergence import REFIT_FRACTION, Flags, assess
-from pidlab.probes.decomposition import decomposition_rows
 from pidlab.probes.ladder import HEADLINE, Ladder
 from pidlab.probes.levels import Level, get_level
 from pidlab.probes.reading import Reading, has_converged
+from pidlab.probes.readout_decomposition import decomposition_rows
 from pidlab.probes.row import Row, interval, make_row, modalities_of
 from pidlab.probes.splits import SPLITS, Represent, draw_split
 from pidlab.results.means import BOUNDS

@@ -1,4 +1,4 @@
-"""Whether the headlines of z12 have converged, at the cost of few further fits.
+"""Convergence of the headlines of z12, checked with few further fits.
 
 A headline counts as converged if one of these holds:
 

@@ -39,7 +39,7 @@ MIN_LEAD = 0.005
 
 @dataclass(frozen=True)
 class Problem:
-    """The targets of all folds.
+    """Targets of all folds.
 
     Args:
         labels: Labels of the folds.

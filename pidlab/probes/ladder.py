@@ -1,4 +1,4 @@
-"""The ladder of probes on one readout: linear, MLP and structured, each at its best temperature."""
+"""Ladder of probes on one readout: linear, MLP and structured, each at its best temperature."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The linear probe: softmax regression by L-BFGS, for all members and targets at once."""
+"""Linear probe: softmax regression by L-BFGS, for all members and targets at once."""
 
 from collections.abc import Callable
 

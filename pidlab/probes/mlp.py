@@ -1,4 +1,4 @@
-"""The MLP probe: one trunk per readout and one head per target, trained as one tensor program."""
+"""MLP probe: one trunk per readout and one head per target, trained as one tensor program."""
 
 import math
 from collections.abc import Sequence

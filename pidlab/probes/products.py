@@ -1,4 +1,4 @@
-"""The product probe: class frequencies in bins of one coordinate, or of a product of up to four.
+"""Product probe: class frequencies in bins of one coordinate, or of a product of up to four.
 
 Networks of moderate size learn neither fast oscillations of a coordinate nor parities of three and more
 coordinates from the rows of a sweep. This probe searches for them and reads them.
@@ -16,7 +16,7 @@ from pidlab.seeds import torch_generator
 
 # Rows of the search, its bins, and the bins of the fitted probe.
 SEARCH_ROWS, SEARCH_BINS, BINS = 2048, 64, 128
-# Largest numbers of coordinates of which products of three and of four are searched, for time and memory.
+# Products of three and of four are searched among at most so many coordinates, to bound time and memory.
 MAX_TRIPLE, MAX_QUADRUPLE = 64, 32
 # Multiply-adds of the search for products of four; it uses fewer rows for more pairs.
 MAX_WORK, MIN_ROWS = 3e7, 512

@@ -1,4 +1,4 @@
-"""What the probes of one readout say about one target on held-out rows."""
+"""Predictions of the probes of one readout about one target on held-out rows."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace

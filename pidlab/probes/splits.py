@@ -1,4 +1,4 @@
-"""The rows that probes see: readouts, labels and symbol cells of every member in each split."""
+"""Rows that probes see: readouts, labels and symbol cells of every member in each split."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace

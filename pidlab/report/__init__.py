@@ -1,4 +1,4 @@
-"""The report page of a sweep or a study, as one HTML file."""
+"""Report page of a sweep or a study, as one HTML file."""
 
 from pidlab.report.page import Claim, Picture, write_report
 

@@ -80,12 +80,12 @@ class Grid:
 
     @property
     def static_rows(self) -> list[list[str]]:
-        """The rows that are shown without the script."""
+        """Rows that are shown without the script."""
         return self.rows[:STATIC_ROWS]
 
     @property
     def data(self) -> dict[str, Any]:
-        """The content for the script of the page."""
+        """Content for the script of the page."""
         columns = [{"kind": c.kind, "filter": c.filter, "names": list(c.names)} for c in self.columns]
         return {"columns": columns, "rows": self.rows}
 
@@ -129,7 +129,7 @@ def _raw_cell(value: object) -> str:
 
 
 class Points:
-    """The points of a sweep: the columns that distinguish them, and the choice of points to show.
+    """Points of a sweep: the columns that distinguish them, and the choice of points to show.
 
     Args:
         results: Results of the sweep.
@@ -157,7 +157,7 @@ class Points:
 
     @property
     def heads(self) -> list[Column]:
-        """The heads of these columns."""
+        """Heads of these columns."""
         return [
             Column(
                 " =\u00a0".join(names),
@@ -243,7 +243,7 @@ def truth_grid(results: Results, points: Points, id_: str) -> Grid | None:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How much of a term an objective captured.
+    """Part of a term that an objective captured.
 
     Args:
         share: Share of the true information over all points, in percent.

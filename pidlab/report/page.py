@@ -1,4 +1,4 @@
-"""The report page: results and the claims of a study as one self-contained HTML file."""
+"""Report page: results and the claims of a study as one self-contained HTML file."""
 
 import base64
 import hashlib

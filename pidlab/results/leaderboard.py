@@ -1,4 +1,4 @@
-"""The leaderboard: what every objective captures on the data of the study `profiles`."""
+"""Leaderboard: what every objective captures on the data of the study `profiles`."""
 
 from collections.abc import Sequence
 from dataclasses import replace

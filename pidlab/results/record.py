@@ -1,4 +1,4 @@
-"""The record of a sweep in provenance.json, as far as figures, tables and pages read it."""
+"""Record of a sweep in provenance.json, as far as figures, tables and pages read it."""
 
 from typing import Any
 

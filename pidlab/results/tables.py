@@ -77,7 +77,7 @@ class CapturedTable:
 
     @property
     def parameters(self) -> list[str]:
-        """The varied parameters."""
+        """Varied parameters."""
         return list(self.rows[0].point) if self.rows else []
 
 

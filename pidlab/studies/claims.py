@@ -1,4 +1,4 @@
-"""The grammar of claims, such as `captured(objective="cross", term="unique1") <= 0.2 at unique1=1`.
+"""Grammar of claims, such as `captured(objective="cross", term="unique1") <= 0.2 at unique1=1`.
 
     claim   = sum ("<=" | ">=" | "<" | ">") sum [where]
             | sum "==" sum "within" number [where]
@@ -50,13 +50,13 @@ class Call:
 
     @property
     def rows(self) -> Pairs:
-        """The columns and values that select rows."""
+        """Columns and values that select rows."""
         option = _OPTIONS.get(self.function)
         return tuple((name, value) for name, value in self.arguments if name != option)
 
     @property
     def column(self) -> str | None:
-        """The column that `value` reads, empty if it is not given; None for other functions."""
+        """Column that `value` reads, empty if it is not given; None for other functions."""
         return str(dict(self.arguments).get("column", "")) if self.function == "value" else None
 
 

@@ -18,14 +18,13 @@ if TYPE_CHECKING:
 
 
 def compare_with_leaderboard(
-    objective: str, directory: Path, *, seeds: int | None = None, progress: "Progress | None" = None
+    objective: str, directory: Path, *, progress: "Progress | None" = None
 ) -> pd.DataFrame:
     """Train an objective on the data and with the settings of the leaderboard.
 
     Args:
         objective: Reference to the objective.
         directory: Folder for the sweeps, from which a repeated call resumes.
-        seeds: Number of seeds; by default that of the leaderboard.
         progress: Receives the progress of the sweeps.
 
     Returns:
@@ -42,8 +41,6 @@ def compare_with_leaderboard(
     for experiment in study.experiments:
         specification: dict[str, Any] = specifications[experiment.name]
         specification = {**specification, "objectives": [str(parse(objective))]}
-        if seeds is not None:
-            specification["settings"] = {**specification["settings"], "seeds": seeds}
         prepared = experiment.prepare(specification, {}, "cpu")
         result = prepared.run(directory / experiment.name, progress)
         if result.table.empty:

@@ -47,7 +47,7 @@ class MissingRows(InvalidRequest):
 
 @dataclass(frozen=True)
 class JudgedPoint:
-    """The result of a claim at one point.
+    """Result of a claim at one point.
 
     Args:
         at: Values of the parameters at the point.

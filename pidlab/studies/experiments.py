@@ -32,7 +32,7 @@ WORDS = ("objective", "readout", "term", "quantity", "probe", "representation", 
 
 @dataclass(frozen=True)
 class ExperimentResult:
-    """The result of an experiment.
+    """Result of an experiment.
 
     Args:
         table: Tidy rows, as claims and figures read them.
@@ -334,7 +334,7 @@ def _run_readability(
 ) -> ExperimentResult:
     from pidlab.sweeps.engines import Processes
     from pidlab.sweeps.plan import Cohort, Runs, plan
-    from pidlab.sweeps.readability import strained
+    from pidlab.sweeps.run_readability import train_and_probe
 
     runs = Runs(request)
     cohorts = plan(runs)
@@ -342,7 +342,7 @@ def _run_readability(
         (
             f"{number}-{cohort.runs[0].key}",
             {"runs": [run.key for run in cohort.runs], "sigmas": [*sigmas]},
-            partial(strained, Cohort(tuple(cohort.runs)), sigmas, (1.0,)),
+            partial(train_and_probe, Cohort(tuple(cohort.runs)), sigmas, (1.0,)),
         )
         for number, cohort in enumerate(cohorts)
     ]

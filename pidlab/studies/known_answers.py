@@ -40,7 +40,7 @@ class ExaminationSettings(Strict):
 
 
 class KnownAnswers(ExaminationSettings, Experiment):
-    """The examination of `pidlab known-answers`.
+    """Examination of `pidlab known-answers`.
 
     Its table has `level` and `case` in addition to `readout`, `term` and `probe`, with `tolerance` and
     `excess`. In rows whose quantity and level are `coverage`, `captured` is the share of 95 % intervals that

@@ -1,4 +1,4 @@
-"""The oracle experiment: does a loss reward the true symbols, and does training reach them?"""
+"""Oracle experiment: does a loss reward the true symbols, and does training reach them?"""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -15,8 +15,8 @@ from pidlab.errors import InvalidRequest
 from pidlab.generators import Generator, load_generator
 from pidlab.generators.parameters import check_policy
 from pidlab.io import ensure_writable, write_csv
-from pidlab.objectives.base import MakeObjective
 from pidlab.objectives.load import load_objective, source_digest
+from pidlab.objectives.objective import MakeObjective
 from pidlab.probes.capture import HEADLINE, capture_cohort
 from pidlab.probes.levels import get_level
 from pidlab.probes.row import Z95
@@ -150,7 +150,7 @@ def plan_oracles(
 
 @dataclasses.dataclass(frozen=True)
 class OraclePlan:
-    """The experiment for one objective.
+    """Experiment for one objective.
 
     Args:
         objective: Reference to the objective.

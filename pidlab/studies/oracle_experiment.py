@@ -1,4 +1,4 @@
-"""The oracle experiment as a table of a study file."""
+"""Oracle experiment as a table of a study file."""
 
 from collections.abc import Mapping
 from functools import partial

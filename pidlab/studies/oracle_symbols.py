@@ -15,7 +15,7 @@ from pidlab.errors import InvalidRequest, nearest
 from pidlab.generators import Atoms, Generator
 from pidlab.generators.atoms_stack import TERMS_OF_MODALITY
 from pidlab.generators.latent import orthogonal_maps, recover_latents
-from pidlab.objectives.base import (
+from pidlab.objectives.objective import (
     Batch,
     MakeObjective,
     Phase,

@@ -31,7 +31,7 @@ from pidlab.sweeps.provenance import environment_record
 
 @dataclass(frozen=True)
 class StudyResult:
-    """The result of a study.
+    """Result of a study.
 
     Args:
         directory: Folder of its figures, claims and results.

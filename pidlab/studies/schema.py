@@ -1,4 +1,4 @@
-"""The schema of a study file (TOML), validated completely before anything runs. Imports no torch.
+"""Schema of a study file (TOML), validated completely before anything runs. Imports no torch.
 
 A setting is taken from the most specific table that gives it: `[sweep.profiles.NAME]`, then the `[[sweep]]`
 (what the study is about: views, dim, ...), then `[profiles.NAME]` of the study (effort: seeds, points, steps,
@@ -65,7 +65,7 @@ class StatedClaim(Strict):
 
     @cached_property
     def parsed(self) -> Claim:
-        """The parsed claim."""
+        """Parsed claim."""
         return parse_claim(self.claim)
 
 

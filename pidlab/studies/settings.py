@@ -37,7 +37,7 @@ class Strict(BaseModel):
 
     @property
     def given(self) -> dict[str, Any]:
-        """The values that the file gives, by key."""
+        """Values that the file gives, by key."""
         values = {name: getattr(self, name) for name in type(self).model_fields}
         return {name: value for name, value in values.items() if value is not None}
 
@@ -96,7 +96,7 @@ class Effort(Strict):
 
     @property
     def effort(self) -> dict[str, Any]:
-        """The settings among the given values."""
+        """Settings among the given values."""
         return {name: value for name, value in self.given.items() if name in Settings.model_fields}
 
 

@@ -47,7 +47,7 @@ class Tune(Settings):
 
     @property
     def trials(self) -> dict[str, list[str]]:
-        """The references of all trials, by objective."""
+        """References of all trials, by objective."""
         trials = {}
         for name, grid in self.grid.items():
             bare = parse(name)

@@ -40,12 +40,12 @@ class JudgedClaim:
 
     @property
     def met(self) -> bool:
-        """Whether the means satisfy the claim at every point."""
+        """True if the means satisfy the claim at every point."""
         return bool(self.points) and all(point.met for point in self.points)
 
     @property
     def p_values(self) -> tuple[float, float] | None:
-        """The p-values for and against the claim at all points; None if a point has none.
+        """P-values for and against the claim at all points; None if a point has none.
 
         The claim is false if it is false at one point. The largest p-value therefore tests that it holds at
         all points, and the smallest, times their number (Bonferroni), that it fails at one.
@@ -58,12 +58,12 @@ class JudgedClaim:
 
     @property
     def worst(self) -> JudgedPoint | None:
-        """The point with the smallest margin; a point that is not met comes first."""
+        """Point with the smallest margin; a point that is not met comes first."""
         return min(self.points, key=lambda point: (point.met, point.margin), default=None)
 
     @property
     def label(self) -> str:
-        """The claim, followed by its experiment if the study names one."""
+        """Claim, followed by its experiment if the study names one."""
         return self.stated.claim + (f" [{self.stated.sweep}]" if self.stated.sweep else "")
 
     @property

@@ -97,7 +97,7 @@ def versions() -> dict[str, Any]:
 
 
 class Cancelled(BaseException):
-    """The driver cancelled the cohort; not an `Exception`, so that it does not count as a failure of runs."""
+    """Cancellation by the driver; not an `Exception`, because it must not count as a failure of runs."""
 
 
 class _Recorder(Silent):
@@ -180,7 +180,7 @@ class Dask:
 
     @property
     def record(self) -> dict[str, Any]:
-        """The engine's name and its scheduler."""
+        """Name of the engine and its scheduler."""
         return {"name": "dask", "scheduler": self._scheduler}
 
     def prepare(self, device: str) -> None:
@@ -235,7 +235,7 @@ class Dask:
 
 
 class _Tasks:
-    """The cohorts of a sweep as tasks of a Dask client."""
+    """Cohorts of a sweep as tasks of a Dask client."""
 
     def __init__(
         self,

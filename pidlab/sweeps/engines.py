@@ -1,4 +1,4 @@
-"""The engine that trains cohorts in worker processes of this machine, and the choice of an engine."""
+"""Engine that trains cohorts in worker processes of this machine, and the choice of an engine."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Processes:
 
     @property
     def record(self) -> dict[str, Any]:
-        """The engine's name and number of workers."""
+        """Name of the engine and number of workers."""
         return {"name": "local", "workers": self._used}
 
     def prepare(self, device: str) -> None:
@@ -132,7 +132,7 @@ class Processes:
 
 
 class _Sweep:
-    """The cohorts of a sweep as tasks of workers.
+    """Cohorts of a sweep as tasks of workers.
 
     A task is a cohort. If the workers of a cohort die repeatedly, each of its runs becomes a task.
     """

@@ -96,7 +96,7 @@ class OneCohort:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The results of a cohort.
+    """Results of a cohort.
 
     Args:
         objective: Reference to the objective.
@@ -131,7 +131,7 @@ class Engine(Protocol):
 
     @property
     def record(self) -> dict[str, Any]:
-        """The engine's name and settings, for provenance."""
+        """Name and settings of the engine, for provenance."""
         ...
 
     def prepare(self, device: str) -> None:
@@ -153,7 +153,7 @@ class Local:
 
     @property
     def record(self) -> dict[str, Any]:
-        """The engine's name and number of workers."""
+        """Name of the engine and number of workers."""
         return {"name": "local", "workers": 1}
 
     def prepare(self, device: str) -> None:

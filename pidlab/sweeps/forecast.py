@@ -21,7 +21,7 @@ PROBING_SECONDS = {"quick": 0.2, "standard": 1.0, "thorough": 6.0}
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run costs: estimated seconds of one core, and memory.
+    """Cost of a run: estimated seconds of one core, and memory.
 
     Args:
         step: Seconds of one training step.
@@ -56,7 +56,7 @@ def estimate_cost(step_bytes: int, memory: int, probes: str, track: int) -> Cost
 
 
 class Forecast:
-    """The share of a sweep that is done, and the time left.
+    """Share of a sweep that is done, and the time left.
 
     Work is counted in estimated seconds, by kind (training, probing) and objective. Each of these sums is
     corrected by the ratio of measured to estimated seconds of its finished cohorts; where none is finished,
@@ -119,7 +119,7 @@ class Forecast:
 
     @property
     def share(self) -> float:
-        """The share of the work that is done, 0 to 1."""
+        """Share of the work that is done, 0 to 1."""
         corrections = {work: self._correction(work) for work in self._total}
         total = sum(seconds * corrections[work] for work, seconds in self._total.items())
         done = sum(seconds * corrections[work] for work, seconds in self._done.items())

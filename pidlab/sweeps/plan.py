@@ -1,4 +1,4 @@
-"""The runs of a request, their grouping into cohorts, and an estimate of the time they take."""
+"""Runs of a request, their grouping into cohorts, and an estimate of the time they take."""
 
 from __future__ import annotations
 
@@ -68,12 +68,12 @@ class Run:
 
     @property
     def checkpoints(self) -> tuple[int, ...]:
-        """The training steps after which quick probes are fitted."""
+        """Training steps after which quick probes are fitted."""
         return checkpoint_steps(self.training.steps, self.track)
 
     @property
     def truth(self) -> dict[str, Any]:
-        """The four terms in bits; None where more than two modalities have no such term."""
+        """Four terms in bits; None where more than two modalities have no such term."""
         terms = self.generator.truth.terms
         return {term: terms.get(term) for term in TERMS}
 
@@ -98,7 +98,7 @@ class Run:
 
     @property
     def text(self) -> str:
-        """The specification as canonical JSON, as the store keeps it."""
+        """Specification as canonical JSON, as the store keeps it."""
         text = canonical_json(self.specification)
         # The store needs text and key together; hashing here saves encoding the specification twice.
         self.__dict__.setdefault("key", digest_text(text))
@@ -106,7 +106,7 @@ class Run:
 
     @cached_property
     def key(self) -> str:
-        """The digest of the specification."""
+        """Digest of the specification."""
         return digest_text(self.text)
 
 
@@ -155,7 +155,7 @@ class Runs(Sequence[Run]):
 
     @property
     def each(self) -> int:
-        """The number of runs at every point."""
+        """Number of runs at every point."""
         return len(self._objectives) * len(self._seeds)
 
     def __len__(self) -> int:
@@ -222,22 +222,22 @@ class Cohort:
 
     @cached_property
     def objective(self) -> str:
-        """The reference to the objective of all runs."""
+        """Reference to the objective of all runs."""
         return self.runs[0].objective
 
     @cached_property
     def training(self) -> Training:
-        """The training settings of all runs."""
+        """Training settings of all runs."""
         return self.runs[0].training
 
     @property
     def seconds(self) -> float:
-        """The estimated seconds of one core."""
+        """Estimated seconds of one core."""
         return len(self.runs) * self.cost.seconds(self.training.steps)
 
     @property
     def memory(self) -> int:
-        """The bytes of its tensors while it is trained."""
+        """Bytes of its tensors while it is trained."""
         return len(self.runs) * self.cost.memory
 
 
@@ -336,7 +336,7 @@ class Needs:
 
     @property
     def probed_together(self) -> int:
-        """The number of runs that are probed together."""
+        """Number of runs that are probed together."""
         return max(2, self.budget // self.probing_bytes)
 
 

@@ -26,8 +26,8 @@ from pidlab.generators import (
 )
 from pidlab.generators.parameters import check_policy, default_policy
 from pidlab.io import check_memory
-from pidlab.objectives.base import MakeObjective
 from pidlab.objectives.load import load_objective, parameters_of, source_digest
+from pidlab.objectives.objective import MakeObjective
 from pidlab.probes.levels import LEVELS
 from pidlab.registry import Reference, parse
 from pidlab.sweeps.axes import AxisValues, axis_values, resolve_settings
@@ -251,7 +251,7 @@ class Request:
 
     @cached_property
     def objective_axes(self) -> dict[str, dict[str, str]]:
-        """The parameter of each objective that an axis sets, by name of the axis and objective.
+        """Parameter of each objective that an axis sets, by name of the axis and objective.
 
         An axis `comm.temperature` sets the parameter of one objective, an axis `temperature` that of every
         objective that has it.
@@ -276,7 +276,7 @@ class Request:
 
     @cached_property
     def _objective_parameters(self) -> dict[str, list[str]]:
-        """The parameters of every objective; none of code that cannot be imported."""
+        """Parameters of every objective; none of code that cannot be imported."""
         found: dict[str, list[str]] = {}
         for objective in self.objectives:
             try:
@@ -311,12 +311,12 @@ class Request:
 
     @cached_property
     def sources(self) -> dict[str, str | None]:
-        """The digest of the user's code of each objective; None for objectives of pidlab."""
+        """Digest of the user's code of each objective; None for objectives of pidlab."""
         return {objective: source_digest(objective) for objective in map(str, map(parse, self.objectives))}
 
     @property
     def varied(self) -> list[Axis]:
-        """The axes of more than one value."""
+        """Axes of more than one value."""
         return [axis for axis in self.axes if len(axis.values) > 1]
 
     @property
@@ -328,7 +328,7 @@ class Request:
 
     @cached_property
     def columns(self) -> dict[str, str]:
-        """The column of results.csv of every parameter that varies, by parameter.
+        """Column of results.csv of every parameter that varies, by parameter.
 
         It is the parameter's name. A parameter that has the name of a term but does not set the term's bits,
         such as the numbers of features of `factorcl`, gets the generator's name in front, because the
@@ -348,13 +348,13 @@ class Request:
 
     @property
     def lengths(self) -> tuple[int, ...]:
-        """The numbers of points along each independent axis."""
+        """Numbers of points along each independent axis."""
         lengths = tuple(len(axis.values) for axis in self.varied)
         return lengths[:1] if self.zipped else lengths
 
     @property
     def size(self) -> int:
-        """The number of points."""
+        """Number of points."""
         return math.prod(self.lengths)
 
     def point(self, number: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The store of a sweep: one SQLite file with its runs and their rows, committed cohort by cohort."""
+"""Store of a sweep: one SQLite file with its runs and their rows, committed cohort by cohort."""
 
 from __future__ import annotations
 

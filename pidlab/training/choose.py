@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage]
 
 from pidlab.errors import message_of
-from pidlab.objectives.base import Batch, Phase, loss_of, phases_of
+from pidlab.objectives.objective import Batch, Phase, loss_of, phases_of
 from pidlab.training.program import Program, State, stacked_state
 from pidlab.training.stream import tree_map
 

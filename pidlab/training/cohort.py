@@ -14,16 +14,16 @@ from pidlab.doubling import doubled
 from pidlab.encoders import Encoders
 from pidlab.generators import Generator
 from pidlab.io import Stopwatch, disable_malloc_trimming
-from pidlab.objectives.base import (
+from pidlab.objectives.fused import record_similarities
+from pidlab.objectives.load import LoadedObjective, guard_of
+from pidlab.objectives.objective import (
     Batch,
     MakeObjective,
     loss_of,
     needs_of,
     phases_of,
 )
-from pidlab.objectives.fused import record_similarities
-from pidlab.objectives.load import LoadedObjective, guard_of
-from pidlab.results.losses import has_moved
+from pidlab.results.loss_curves import has_moved
 from pidlab.seeds import child, temporary_seed
 from pidlab.threads import one_thread
 from pidlab.training.choose import (
@@ -66,7 +66,7 @@ class Member:
 
 @dataclass
 class FittedCohort:
-    """The trained models of a cohort, in the order of its members.
+    """Trained models of a cohort, in the order of its members.
 
     Args:
         program: Computes the models.
@@ -89,7 +89,7 @@ class FittedCohort:
 
     @property
     def has_moved(self) -> list[bool]:
-        """Whether the final loss of each member differs from the initial one by more than noise."""
+        """Mask of members whose final loss differs from the initial one by more than noise."""
         if not len(self.losses):
             return [True] * self.members  # nothing is trained
         return [has_moved(curve.numpy()) for curve in self.losses.T]
@@ -325,7 +325,7 @@ def build(make: MakeObjective, member: Member, training: Training, device: torch
 
 @dataclass(frozen=True)
 class Trial:
-    """The memory of one model, measured once on an untrained model.
+    """Memory of one model, measured once on an untrained model.
 
     Args:
         step_bytes: Bytes of one training step; 0 if the loss cannot be computed.

@@ -13,8 +13,8 @@ from pidlab.doubling import doubled
 from pidlab.generators import Generator, load_generator
 from pidlab.generators.parameters import default_policy
 from pidlab.objectives import load_objective
-from pidlab.objectives.base import needs_of, phases_of
 from pidlab.objectives.load import as_objective
+from pidlab.objectives.objective import needs_of, phases_of
 from pidlab.seeds import child, temporary_seed
 from pidlab.training.cohort import FittedCohort, Member, train
 from pidlab.training.stream import Stream, tree_map
@@ -41,7 +41,7 @@ class Fitted:
 
     @property
     def losses(self) -> Float[Tensor, " steps"]:
-        """The loss at every step, in the unit of the objective (nats for the built-in ones)."""
+        """Loss at every step, in the unit of the objective (nats for the built-in ones)."""
         return self.cohort.losses[:, 0]
 
     def represent(self, *x: Float[Tensor, "n ..."]) -> dict[str, Float[Tensor, "n _"]]:

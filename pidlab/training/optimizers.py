@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pidlab.defaults import Training
-from pidlab.objectives.base import Phase
+from pidlab.objectives.objective import Phase
 from pidlab.training.program import State
 
 

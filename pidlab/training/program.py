@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from pidlab.objectives.base import (
+from pidlab.objectives.objective import (
     Batch,
     loss_of,
     represent,
@@ -22,7 +22,7 @@ ORDERED = torch.contiguous_format
 
 
 class Call(nn.Module):
-    """The loss of one model together with its updated buffers.
+    """Loss of one model together with its updated buffers.
 
     The buffers are returned because `functional_call` discards an assignment such as `self.q = ...` at the
     end of the call.
@@ -41,7 +41,7 @@ class Call(nn.Module):
 
 
 class Program:
-    """The computation of a cohort: all members at once, or one after the other.
+    """Computation of a cohort: all members at once, or one after the other.
 
     At once, parameters, buffers and batches have a leading member axis, and one module without numbers
     computes all members. Losses whose modules are all `stackable` are called on these tensors directly, which
@@ -73,17 +73,17 @@ class Program:
 
     @property
     def vectorised(self) -> bool:
-        """Whether all members are computed at once."""
+        """True if all members are computed at once."""
         return self.reason is None
 
     @property
     def objective(self) -> nn.Module:
-        """The structure of the model."""
+        """Structure of the model."""
         return self._calls[0].objective
 
     @property
     def models(self) -> list[nn.Module]:
-        """The model of each member of a loop; with vmap the structure alone."""
+        """Model of each member of a loop; with vmap the structure alone."""
         return [call.objective for call in self._calls]
 
     @property

@@ -13,7 +13,7 @@ from torch import Tensor
 from pidlab.decomposition import Decomposition
 from pidlab.encoders import Vector
 from pidlab.generators import Generator, Sample, Target, ViewInformation
-from pidlab.generators.base import Stack
+from pidlab.generators.generator import Stack
 from pidlab.info import entropy
 from pidlab.probes.capture import capture_cohort
 from pidlab.probes.controls import embed
@@ -80,7 +80,7 @@ class Hard(Generator):
 
     @property
     def truth(self) -> Decomposition:
-        """The information as synergy; the decomposition is not examined."""
+        """Information as synergy; the decomposition is not examined."""
         return Decomposition(0.0, 0.0, 0.0, self.target_specs["y"].entropy)
 
     @property

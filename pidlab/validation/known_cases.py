@@ -16,7 +16,7 @@ from torch import Tensor
 from pidlab.decomposition import TERMS, Decomposition
 from pidlab.encoders import Vector
 from pidlab.generators import Generator, Sample, Target, ViewInformation
-from pidlab.generators.base import Stack, ingredient_specs
+from pidlab.generators.generator import Stack, ingredient_specs
 from pidlab.info import entropy
 from pidlab.probes.controls import embed
 from pidlab.seeds import child, torch_generator
@@ -77,7 +77,7 @@ class Known(Generator):
         bits = KNOWN[self.case]["bits"]
         specs = {}
         for i, term in enumerate(TERMS):
-            prior = self._cell_laws[term].sum((0, 1))
+            prior = self.cell_laws[term].sum((0, 1))
             information = {(0,): bits["1"][term], (1,): bits["2"][term], (0, 1): bits["12"][term]}
             specs[term] = Target(TERMS[i], tuple(map(float, prior)), float(entropy(prior)), information)
         return specs
@@ -86,19 +86,15 @@ class Known(Generator):
     def auxiliary_specs(self) -> dict[str, Target]:
         return ingredient_specs("synergy", self.pair_laws["synergy"])
 
-    @property
+    @cached_property
     def pair_laws(self) -> dict[str, Float[np.ndarray, "a b y"]]:
         outcomes, n = self._outcomes, 3 if self.case == "mod3" else 2
         law = np.zeros((n, n, n))
         np.add.at(law, (*outcomes.hidden[:, [2, 4]].T, outcomes.factors[:, 3]), outcomes.p)
         return {"synergy": law}
 
-    @property
-    def cell_laws(self) -> dict[str, Float[np.ndarray, "n1 n2 y"]]:
-        return self._cell_laws
-
     @cached_property
-    def _cell_laws(self) -> dict[str, Float[np.ndarray, "n1 n2 y"]]:
+    def cell_laws(self) -> dict[str, Float[np.ndarray, "n1 n2 y"]]:
         return self._laws(self._outcomes.cells)
 
     def _laws(self, cells: np.ndarray) -> dict[str, np.ndarray]:

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 
 from pidlab.check import contract
 from pidlab.check.contract import RULES
-from pidlab.objectives.base import Phase
 from pidlab.objectives.contrastive import nt_xent
 from pidlab.objectives.load import as_objective
+from pidlab.objectives.objective import Phase
 
 
 class Sound(torch.nn.Module):

@@ -8,6 +8,9 @@ import pytest
 import torch
 
 from pidlab.cli import main
+from pidlab.probes import finite_probes
+
+ROWS = 600
 
 
 def run(capsys, monkeypatch, *arguments):
@@ -18,11 +21,17 @@ def run(capsys, monkeypatch, *arguments):
     return left.value.code, out, err
 
 
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    """Train MLPs for few steps; the tests below read their targets without."""
+    monkeypatch.setattr(finite_probes, "MIN_STEPS", 60)
+
+
 @pytest.fixture
 def arrays():
     rng = np.random.default_rng(0)
-    bits = rng.integers(0, 2, (5, 2000))
-    noise = 0.1 * rng.normal(size=(2, 2000, 3))
+    bits = rng.integers(0, 2, (5, ROWS))
+    noise = 0.1 * rng.normal(size=(2, ROWS, 3))
     r, u, _, a, b = bits
     return {
         "z1": np.column_stack([r, u, a]) + noise[0],
@@ -66,10 +75,10 @@ def test_cross_fitted_bits_as_json(tmp_path, capsys, monkeypatch, arrays):
 
 
 def test_only_the_test_rows_of_the_user_are_scored(tmp_path, capsys, monkeypatch, arrays):
-    held = {f"{name}_test": values[1500:] for name, values in arrays.items()}
+    held = {f"{name}_test": values[450:] for name, values in arrays.items()}
     # The labels of the scored rows are noise, so that no probe can read them.
-    held["y_test"] = np.random.default_rng(1).integers(0, 2, (500, 3))
-    np.savez(tmp_path / "a.npz", **{n: v[:1500] for n, v in arrays.items()}, **held)
+    held["y_test"] = np.random.default_rng(1).integers(0, 2, (150, 3))
+    np.savez(tmp_path / "a.npz", **{n: v[:450] for n, v in arrays.items()}, **held)
     code, out, _ = run(capsys, monkeypatch, tmp_path / "a.npz", "--json")
     assert code == 0
     assert all(r["captured"] < 0.02 for r in json.loads(out))
@@ -87,7 +96,7 @@ def test_z12_needs_z12_test_and_conversely(tmp_path, capsys, monkeypatch, arrays
 
 def test_the_text_calls_the_scores_a_lower_bound(tmp_path, capsys, monkeypatch, arrays):
     arrays["y"] = arrays["y"][:, 0]
-    arrays["y"][:1900] = 0
+    arrays["y"][: ROWS - 100] = 0
     np.savez(tmp_path / "a.npz", **arrays)
     code, out, err = run(capsys, monkeypatch, tmp_path / "a.npz")
     assert code == 0
@@ -105,26 +114,26 @@ def broken(arrays, **changed):
     [
         ({"z2": None}, "no array 'z2'"),
         ({"z1": np.ones((5, 2))}, "5 rows"),
-        ({"z1": np.full((2000, 3), np.nan)}, "not finite"),
-        ({"z1": np.full((2000, 3), np.inf)}, "not finite"),
+        ({"z1": np.full((ROWS, 3), np.nan)}, "not finite"),
+        ({"z1": np.full((ROWS, 3), np.inf)}, "not finite"),
         ({"z1": np.float64(1)}, "shape"),
-        ({"y": np.zeros(2000, dtype=int)}, "1 class"),
-        ({"y": np.arange(2000)}, "has 1 rows; merge rare"),
-        ({"y": np.linspace(0, 1, 2000)}, "whole numbers"),
-        ({"y": np.zeros((2000, 0), dtype=int)}, "expected class labels"),
-        ({"y": np.where(np.arange(2000) < 1000, np.inf, 0.0)}, "not finite"),
+        ({"y": np.zeros(ROWS, dtype=int)}, "1 class"),
+        ({"y": np.arange(ROWS)}, "has 1 rows; merge rare"),
+        ({"y": np.linspace(0, 1, ROWS)}, "whole numbers"),
+        ({"y": np.zeros((ROWS, 0), dtype=int)}, "expected class labels"),
+        ({"y": np.where(np.arange(ROWS) < 300, np.inf, 0.0)}, "not finite"),
         (
             {"y": np.zeros(0, dtype=int), "z1": np.ones((0, 2)), "z2": np.ones((0, 2))},
             "expected class labels",
         ),
-        ({"z1": np.ones((2000, 0))}, "numbers of shape (n, d)"),
-        ({"z1": np.full((2000, 3), 1e200)}, "beyond float32"),
-        ({"z1": np.zeros((2000, 3), dtype="M8[s]")}, "give numbers of shape"),
-        ({"z1": np.array([{}] * 2000, dtype=object)}, "never loaded"),
-        ({"z1": np.array(["a"] * 2000)[:, None]}, "give numbers of shape"),
+        ({"z1": np.ones((ROWS, 0))}, "numbers of shape (n, d)"),
+        ({"z1": np.full((ROWS, 3), 1e200)}, "beyond float32"),
+        ({"z1": np.zeros((ROWS, 3), dtype="M8[s]")}, "give numbers of shape"),
+        ({"z1": np.array([{}] * ROWS, dtype=object)}, "never loaded"),
+        ({"z1": np.array(["a"] * ROWS)[:, None]}, "give numbers of shape"),
         ({"y_test": np.zeros(5, dtype=int)}, "no 'z1_test'"),
         ({"groups": np.zeros(5)}, "groups: has shape (5,)"),
-        ({"groups": np.arange(2000) % 3}, "groups: there are 3; give at least 5"),
+        ({"groups": np.arange(ROWS) % 3}, "groups: there are 3; give at least 5"),
     ],
 )
 def test_invalid_files_are_refused_in_one_line(tmp_path, capsys, monkeypatch, arrays, change, message):
@@ -166,7 +175,7 @@ def test_every_number_type_and_byte_order_is_read(tmp_path, capsys, monkeypatch,
 
 
 def test_constant_columns_capture_nothing(tmp_path, capsys, monkeypatch, arrays):
-    arrays["z1"] = np.ones((2000, 2))
+    arrays["z1"] = np.ones((ROWS, 2))
     np.savez(tmp_path / "a.npz", **arrays)
     _, out, _ = run(capsys, monkeypatch, tmp_path / "a.npz", "--json")
     assert all(abs(r["captured"]) < 0.01 for r in json.loads(out) if r["readout"] == "z1")
@@ -180,7 +189,7 @@ def test_constant_columns_capture_nothing(tmp_path, capsys, monkeypatch, arrays)
     ],
 )
 def test_invalid_options_are_refused_in_one_line(tmp_path, capsys, monkeypatch, arrays, options, message):
-    np.savez(tmp_path / "a.npz", **arrays, groups=np.arange(2000))
+    np.savez(tmp_path / "a.npz", **arrays, groups=np.arange(ROWS))
     code, out, err = run(capsys, monkeypatch, tmp_path / "a.npz", *options, "--json")
     assert (code, out) == (2, "")
     assert message in err

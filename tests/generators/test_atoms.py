@@ -10,7 +10,7 @@ from pidlab import Atoms, InvalidRequest, decompose
 from pidlab.decomposition import TERMS
 from pidlab.generators import atoms_stack, load_generator
 from pidlab.generators.atoms_stack import MOST_CELLS, slot_law
-from pidlab.generators.base import GENERIC_DROP, GENERIC_NOISE
+from pidlab.generators.generator import GENERIC_DROP, GENERIC_NOISE
 from pidlab.generators.latent import (
     MARGIN,
     orthogonal_maps,

@@ -5,7 +5,7 @@ from pmfs import quantized_source
 
 from pidlab import InvalidRequest
 from pidlab.generators import load_generator
-from pidlab.generators.factorcl import FactorCL
+from pidlab.generators.factorcl_data import FactorCL
 from pidlab.generators.liang2023 import LABEL_BLOCKS, Liang2023
 from pidlab.info import mutual_information
 

@@ -10,7 +10,7 @@ from pidlab.check import contract
 from pidlab.check.contract import RULES
 from pidlab.defaults import Training
 from pidlab.objectives import objectives
-from pidlab.objectives.base import represent
+from pidlab.objectives.objective import represent
 from pidlab.training import train
 from pidlab.training.cohort import build
 

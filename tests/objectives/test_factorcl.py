@@ -9,9 +9,9 @@ from pidlab.bench import step_cost
 from pidlab.defaults import Training
 from pidlab.encoders import Encoders, Linear, Vector, mlp
 from pidlab.objectives import bounds
-from pidlab.objectives.base import Batch, represent
 from pidlab.objectives.bounds import Concat
 from pidlab.objectives.factorcl import TERMS, FactorCLSSL, FactorCLSup
+from pidlab.objectives.objective import Batch, represent
 from pidlab.training import Member, train
 from pidlab.training.cohort import build
 

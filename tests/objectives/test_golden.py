@@ -5,7 +5,6 @@ import torch
 from golden_numbers import golden_cases
 
 from pidlab.encoders import Encoders
-from pidlab.objectives.base import Batch
 from pidlab.objectives.comm import CoMM
 from pidlab.objectives.contrastive import (
     clip_loss,
@@ -14,6 +13,7 @@ from pidlab.objectives.contrastive import (
     supcon,
 )
 from pidlab.objectives.cross_self import CrossSelf
+from pidlab.objectives.objective import Batch
 
 TOLERANCE = {torch.float64: {"rtol": 1e-8, "atol": 1e-10}, torch.float32: {"rtol": 1e-4, "atol": 1e-5}}
 precisions = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])

@@ -9,10 +9,10 @@ from pidlab.defaults import Training
 from pidlab.encoders import Encoders, Vector
 from pidlab.generators import Atoms
 from pidlab.objectives import load_objective
-from pidlab.objectives.base import Batch
 from pidlab.objectives.comm import BatchNormHead, CoMM
 from pidlab.objectives.contrastive import nt_xent
 from pidlab.objectives.cross import Cross
+from pidlab.objectives.objective import Batch
 from pidlab.training import Member, train
 
 

@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from golden_numbers import golden_cases
 
-from pidlab.objectives.base import Batch
 from pidlab.objectives.contrastive import clip_loss, nt_xent
 from pidlab.objectives.losses import (
     barlow_twins_loss,
@@ -20,6 +19,7 @@ from pidlab.objectives.losses import (
     triangle_loss,
     vicreg_loss,
 )
+from pidlab.objectives.objective import Batch
 
 CASES = {param.id: param.values[0] for param in golden_cases("successors")}
 

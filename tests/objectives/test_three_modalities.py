@@ -8,8 +8,8 @@ import torch
 from pidlab import load_objective
 from pidlab.defaults import Training
 from pidlab.generators.three import Three
-from pidlab.objectives.base import Batch, needs_of, represent
 from pidlab.objectives.contrastive import clip_loss, nt_xent
+from pidlab.objectives.objective import Batch, needs_of, represent
 from pidlab.training import Member, train
 from pidlab.training.cohort import build
 from pidlab.training.stream import Stream, tree_map

@@ -8,7 +8,7 @@ import torch
 from pidlab import Atoms, InvalidRequest, capture
 from pidlab.decomposition import TERMS
 from pidlab.generators.atoms_stack import AtomsStack
-from pidlab.generators.base import Sample
+from pidlab.generators.generator import Sample
 from pidlab.info import binary_entropy
 from pidlab.probes.capture import capture_cohort
 from pidlab.probes.row import Z95

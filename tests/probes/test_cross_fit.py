@@ -26,6 +26,12 @@ def bit():
     return 2.0 * y[:, None] - 1.0 + 0.1 * rng.normal(size=(400, 2)), y
 
 
+@pytest.fixture
+def short(monkeypatch):
+    """Train MLPs for few steps; tests that use it do not depend on them."""
+    monkeypatch.setattr(finite_probes, "MIN_STEPS", 60)
+
+
 @pytest.mark.parametrize(
     ("offset", "scale", "kind"),
     [
@@ -37,7 +43,7 @@ def bit():
         (0.0, 2e38, "f4"),
     ],
 )
-def test_units_and_origin_do_not_change_the_estimate(bit, offset, scale, kind):
+def test_units_and_origin_do_not_change_the_estimate(short, bit, offset, scale, kind):
     z, y = bit
     moved = (offset + scale * z).astype(kind)
     for test in (None, (moved, y)):
@@ -65,7 +71,7 @@ def test_scored_rows_may_have_other_class_frequencies(bit, share):
     assert null["captured"] == pytest.approx(0, abs=0.1)
 
 
-def test_the_public_function_takes_arrays_tensors_and_strings(bit):
+def test_the_public_function_takes_arrays_tensors_and_strings(short, bit):
     z, y = bit
     words = np.array(["no", "yes"])[y]
     expected = estimate(z, np.zeros((400, 1)), y)
@@ -76,7 +82,7 @@ def test_the_public_function_takes_arrays_tensors_and_strings(bit):
 
 
 @pytest.mark.filterwarnings("ignore:lower bound, not converged")
-def test_the_public_function_scores_test_rows_and_warns(bit):
+def test_the_public_function_scores_test_rows_and_warns(short, bit):
     z, y = bit
     nothing = np.zeros((400, 1))
     held_out = {"z1": z[:60], "z2": nothing[:60], "y": y[:60]}
@@ -85,12 +91,6 @@ def test_the_public_function_scores_test_rows_and_warns(bit):
     assert table.loc[table["headline"], "captured"].tolist() == pytest.approx([1.0, 0.0, 1.0], abs=0.05)
     with pytest.raises(InvalidRequest, match="z12"):
         estimate(z, nothing, y, test={**held_out, "z12": z[:60]})
-
-
-@pytest.fixture
-def short(monkeypatch):
-    """Train MLPs for few steps; the tests below do not depend on them."""
-    monkeypatch.setattr(finite_probes, "MIN_STEPS", 60)
 
 
 def headlines(result, target=0):

@@ -6,7 +6,7 @@ import torch
 
 from pidlab import Atoms, InvalidRequest
 from pidlab.generators.atoms_stack import AtomsStack
-from pidlab.generators.base import Sample
+from pidlab.generators.generator import Sample
 from pidlab.info import binary_entropy
 from pidlab.probes.readability import PARTS, readability_cohort
 

@@ -7,7 +7,7 @@ import torch
 
 from pidlab import Atoms, InvalidRequest, load_objective
 from pidlab.defaults import Training
-from pidlab.objectives.base import Batch, phases_of
+from pidlab.objectives.objective import Batch, phases_of
 from pidlab.seeds import child
 from pidlab.studies import oracle as experiment
 from pidlab.studies.oracle import oracle

@@ -8,7 +8,9 @@ from pidlab.results.folder import read_results
 from pidlab.studies.folders import NamedStudy
 from pidlab.studies.run_study import run_study
 from pidlab.studies.schema import read_study
-from pidlab.sweeps.readability import strained
+from pidlab.sweeps.run_readability import train_and_probe
+
+pytestmark = pytest.mark.usefixtures("few_rows")
 
 TEXT = """\
 title = "What survives noise?"
@@ -41,9 +43,9 @@ def test_a_study_is_probed_through_noise_and_resumes(tmp_path, monkeypatch):
 
     def counted(cohort, sigmas, parts):
         trained.append(cohort.objective)
-        return strained(cohort, sigmas, parts)
+        return train_and_probe(cohort, sigmas, parts)
 
-    monkeypatch.setattr("pidlab.sweeps.readability.strained", counted)
+    monkeypatch.setattr("pidlab.sweeps.run_readability.train_and_probe", counted)
     named, folders = study(tmp_path), (tmp_path / "runs", tmp_path / "figures")
     (claim,) = run_study(named, "quick", *folders).claims
     assert claim.met

@@ -11,14 +11,16 @@ import sys
 import time
 from pathlib import Path
 
+from conftest import FEW_ROWS
 from swept import run_and_draw
 from test_run import small
 
+from pidlab.probes.levels import LEVELS
 from pidlab.sweeps import run as run_module
 from pidlab.sweeps.execute import Silent
 from pidlab.sweeps.plan import plan
 
-BETWEEN_KILLS = (0.0, 1.2)  # seconds: from before the store is there to several cohorts later
+BETWEEN_KILLS = (0.0, 0.6)  # seconds: from before the store is there to several cohorts later
 
 
 class Log(Silent):
@@ -39,6 +41,7 @@ def sweep(child, directory, log):
 
 
 def main(directory, log, kills):
+    LEVELS["quick"] = FEW_ROWS  # as in the sweep that is compared
     # Steps of the clock cannot be seeded, so a seed would promise what it does not keep.
     moments = [random.uniform(*BETWEEN_KILLS) for _ in range(kills)]
     for child, moment in enumerate([*moments, None]):

@@ -10,6 +10,8 @@ from pidlab.sweeps import Request, run_sweep
 from pidlab.sweeps.checkpoint_files import load
 from pidlab.sweeps.plan import Runs
 
+pytestmark = pytest.mark.usefixtures("few_rows")
+
 TRAINING = Training(steps=4, batch=32, hidden=16)
 
 # Trained by vmap, and in a loop because of its assert.

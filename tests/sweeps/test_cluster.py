@@ -18,28 +18,16 @@ from pidlab.sweeps.cluster import Message, answer, versions
 from pidlab.sweeps.execute import Outcome, Silent
 from pidlab.sweeps.plan import Runs, plan
 
-# In the midst of a cohort's training its worker is killed, the first few times.
-MORTAL = """
-import multiprocessing
-import os
-import signal
-from pathlib import Path
-
+MINE = """
 import torch
 
 
-class Mortal(torch.nn.Module):
+class Mine(torch.nn.Module):
     def __init__(self, encoders):
         super().__init__()
         self.encoders = encoders
-        self.register_buffer("calls", torch.zeros(()))
 
     def forward(self, batch):
-        if multiprocessing.parent_process() is not None:
-            died = list(Path("deaths").iterdir())
-            if len(died) < 2:
-                Path("deaths", str(os.getpid())).touch()
-                os.kill(os.getpid(), signal.SIGKILL)
         return (self.encoders[0](batch.x1) - self.encoders[1](batch.x2)).square().mean()
 """
 
@@ -47,7 +35,7 @@ class Mortal(torch.nn.Module):
 def asked(**changes):
     settings = {
         "axes": (Axis(("unique1", "unique2"), (0.0, 0.5)),),
-        "objectives": ("mortal.py:Mortal",),
+        "objectives": ("mine.py:Mine",),
         "seeds": 2,
         "training": Training(steps=4, batch=32, hidden=16),
         "probes": "quick",
@@ -56,10 +44,9 @@ def asked(**changes):
 
 
 @pytest.fixture
-def mortal(tmp_path, monkeypatch):
+def user_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "mortal.py").write_text(MORTAL)
-    (tmp_path / "deaths").mkdir()
+    (tmp_path / "mine.py").write_text(MINE)
     monkeypatch.setattr(run_module, "plan", lambda runs, **_: plan(runs, budget=1))
     return tmp_path
 
@@ -87,7 +74,7 @@ def slow_after_the_first(cohort, progress):
     return work(cohort, progress)
 
 
-def test_stopping_a_sweep_cancels_its_cohorts_on_a_scheduler(mortal):
+def test_stopping_a_sweep_cancels_its_cohorts_on_a_scheduler(user_file):
     distributed = pytest.importorskip("distributed")
     from pidlab.sweeps.cluster import Dask
 
@@ -112,7 +99,7 @@ def message(**changes):
     return dataclasses.replace(Message((run.specification,), versions(), os.getcwd()), **changes)
 
 
-def test_a_worker_returns_outcome_and_notes(mortal):
+def test_a_worker_returns_outcome_and_notes(user_file):
     answered = answer(work, message())
     assert answered.outcome is not None
     assert list(answered.outcome.keys) == [Runs(asked())[0].key]
@@ -120,7 +107,7 @@ def test_a_worker_returns_outcome_and_notes(mortal):
 
 
 @pytest.mark.parametrize("name", ["pidlab", "torch", "result version"])
-def test_a_worker_with_another_version_refuses_and_names_both_versions(mortal, monkeypatch, name):
+def test_a_worker_with_another_version_refuses_and_names_both_versions(user_file, monkeypatch, name):
     monkeypatch.setattr(worker_module, "_place", lambda: "worker tcp://there:1")
     answered = answer(work, message(versions=versions() | {name: "0.0.7"}))
     assert answered.outcome is None
@@ -128,22 +115,22 @@ def test_a_worker_with_another_version_refuses_and_names_both_versions(mortal, m
     assert "the driver has 0.0.7" in answered.refusal
 
 
-def test_a_worker_with_another_source_of_an_objective_refuses(mortal, monkeypatch):
+def test_a_worker_with_another_source_of_an_objective_refuses(user_file, monkeypatch):
     monkeypatch.setattr(worker_module, "_place", lambda: "worker tcp://there:1")
     sent = message()
-    (mortal / "mortal.py").write_text(MORTAL + "# another\n")
+    (user_file / "mine.py").write_text(MINE + "# another\n")
     answered = answer(work, sent)
     assert answered.outcome is None
-    assert "mortal.py:Mortal" in answered.refusal
+    assert "mine.py:Mine" in answered.refusal
     assert str(Runs(asked())[0].source) in answered.refusal  # what is there now
 
 
-def test_user_files_are_found_in_the_working_folder_of_the_driver(mortal, monkeypatch, tmp_path_factory):
+def test_user_files_are_found_in_the_working_folder_of_the_driver(user_file, monkeypatch, tmp_path_factory):
     sent = message()
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     answered = answer(work, sent)
     assert answered.outcome is not None
-    assert os.getcwd() == str(mortal)
+    assert os.getcwd() == str(user_file)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import time
 
 import pytest
 import torch
+from recorded_progress import RecordedProgress
 
 from pidlab import workers
 from pidlab.defaults import Training
@@ -53,32 +54,18 @@ def asked(**changes):
     return Request(**{**settings, **changes})
 
 
-class Heard(Silent):
-    def __init__(self):
-        self.notes, self.started, self.finished = [], [], []
-
-    def cohort(self, number):
-        self.started.append(number)
-
-    def finish(self, number, outcome):
-        self.finished.append(number)
-
-    def note(self, text):
-        self.notes.append(text)
-
-
 def test_results_are_the_same_bytes_for_any_workers_after_a_kill(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mortal.py").write_text(MORTAL)
     run_sweep(asked(), tmp_path / "one")
-    heard = Heard()
-    disturbed = run_sweep(asked(), tmp_path / "two", engine=Processes(2), progress=heard)
+    recorded = RecordedProgress()
+    disturbed = run_sweep(asked(), tmp_path / "two", engine=Processes(2), progress=recorded)
     assert (tmp_path / "dead").exists()
     assert not disturbed.failures
     assert (tmp_path / "two" / "results.csv").read_bytes() == (tmp_path / "one" / "results.csv").read_bytes()
     assert disturbed.record["engine"] == {"name": "local", "workers": 2}
-    assert sorted(heard.finished) == [0, 1]
-    assert len(heard.started) == 3
+    assert sorted(recorded.finished) == [0, 1]
+    assert len(recorded.started) == 3
 
 
 def work_of(action):
@@ -101,16 +88,16 @@ def test_runs_that_kill_their_workers_fail_and_the_others_do_not(monkeypatch):
             os.kill(os.getpid(), signal.SIGKILL)
         return run.seed
 
-    runs, heard = [*Runs(asked(objectives=("cross",), seeds=6))], Heard()
+    runs, recorded = [*Runs(asked(objectives=("cross",), seeds=6))], RecordedProgress()
     cohorts = [Cohort(runs[:4]), Cohort(runs[4:])]
-    outcomes = [*Processes(2).outcomes(cohorts, work_of(kill_third), heard)]
+    outcomes = [*Processes(2).outcomes(cohorts, work_of(kill_third), recorded)]
     failed = {key: why for outcome in outcomes for key, why in outcome.failed.items()}
     assert [*failed] == [runs[3].key]
     assert failed[runs[3].key].startswith("its worker process was killed 1 times, the last time by signal 9")
     rows = {key: seed for outcome in outcomes for key, seed in outcome.rows.items()}
     assert rows == {run.key: run.seed for run in runs if run.seed != 3}
-    assert sorted(heard.finished) == [0, 1]
-    assert heard.notes == [
+    assert sorted(recorded.finished) == [0, 1]
+    assert recorded.notes == [
         "cross: 4 runs together: its worker process was killed 1 times, the last time by signal 9; "
         "tried one by one"
     ]
@@ -139,11 +126,11 @@ def test_a_class_of_a_script_is_loaded_in_workers():
 def test_what_cannot_be_sent_to_a_worker_is_trained_in_this_process():
     lock = threading.Lock()  # it cannot be pickled
     cohorts = plan(Runs(asked(objectives=("untrained",))), budget=1)
-    heard = Heard()
+    recorded = RecordedProgress()
     work = work_of(lambda run: [os.getpid(), lock.locked()])
-    outcomes = [*Processes(2).outcomes(cohorts, work, heard)]
+    outcomes = [*Processes(2).outcomes(cohorts, work, recorded)]
     assert [rows for outcome in outcomes for rows in outcome.rows.values()] == [[os.getpid(), False]] * 2
-    assert sorted(heard.finished) == [0, 1]
+    assert sorted(recorded.finished) == [0, 1]
 
 
 def test_probing_in_blocks_gives_the_numbers_of_the_whole_cohort(monkeypatch):

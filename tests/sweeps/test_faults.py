@@ -5,16 +5,18 @@ import json
 import pandas as pd
 import pytest
 import torch
+from recorded_progress import RecordedProgress
 
 from pidlab.defaults import Training
 from pidlab.objectives import load_objective
 from pidlab.sweeps import Axis, Request, run_sweep
 from pidlab.sweeps import execute as cohort_module
 from pidlab.sweeps import run as run_module
-from pidlab.sweeps.execute import Silent
 from pidlab.sweeps.plan import Runs, plan
 from pidlab.training import Member
 from pidlab.training.cohort import build
+
+pytestmark = pytest.mark.usefixtures("few_rows")
 
 # Trained in a loop because of its `if`; it cannot bear some of the initial weights.
 STRICT = """
@@ -44,14 +46,6 @@ def asked(**changes):
     return Request(**{**settings, **changes})
 
 
-class Heard(Silent):
-    def __init__(self):
-        self.notes = []
-
-    def note(self, text):
-        self.notes.append(text)
-
-
 @pytest.fixture
 def short_of_memory(monkeypatch):
     """An accelerator with room for so many runs at a time; it tells how many were tried."""
@@ -71,12 +65,12 @@ def short_of_memory(monkeypatch):
 def test_running_out_of_memory_halves_the_cohort_and_keeps_the_numbers(tmp_path, short_of_memory):
     short_of_memory.room = 6
     whole = run_sweep(asked(), tmp_path / "whole")
-    short_of_memory.room, heard = 2, Heard()
-    halved = run_sweep(asked(), tmp_path / "halved", progress=heard)
+    short_of_memory.room, recorded = 2, RecordedProgress()
+    halved = run_sweep(asked(), tmp_path / "halved", progress=recorded)
     assert short_of_memory.tried == [6, 6, 3, 1, 2, 3, 1, 2]
     assert not halved.failures
     pd.testing.assert_frame_equal(halved.table, whole.table, check_exact=True)
-    assert heard.notes[0] == (
+    assert recorded.notes[0] == (
         "simclr: 6 runs together: OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB; "
         "tried in halves"
     )

@@ -9,6 +9,8 @@ from pidlab.defaults import Training
 from pidlab.info import gate, source_informations
 from pidlab.sweeps import Request
 
+pytestmark = pytest.mark.usefixtures("few_rows")
+
 pytest.importorskip("pidlab.info.broja")
 
 

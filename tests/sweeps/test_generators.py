@@ -10,9 +10,11 @@ from pidlab import capture
 from pidlab.defaults import Training
 from pidlab.generators import load_generator
 from pidlab.generators.arrays import export_arrays
-from pidlab.generators.factorcl import FactorCL
+from pidlab.generators.factorcl_data import FactorCL
 from pidlab.results.panels import panels
 from pidlab.sweeps import Axis, Request
+
+pytestmark = pytest.mark.usefixtures("few_rows")
 
 TINY = Training(views="task", steps=3, batch=32, hidden=16)
 

@@ -16,7 +16,7 @@ from pidlab.cli import main
 from pidlab.defaults import Training
 from pidlab.plots.kinds import draw
 from pidlab.results.folder import read_results
-from pidlab.results.losses import has_moved, moved_runs
+from pidlab.results.loss_curves import has_moved, moved_runs
 from pidlab.sweeps import Axis, Request, run_sweep
 from pidlab.sweeps import execute as cohort_module
 from pidlab.sweeps import run as run_module
@@ -24,6 +24,8 @@ from pidlab.sweeps.execute import CURVE_POINTS, Silent, pack_losses, unpack_loss
 from pidlab.sweeps.plan import Runs
 from pidlab.sweeps.run import read_losses
 from pidlab.sweeps.store import Store
+
+pytestmark = pytest.mark.usefixtures("few_rows")
 
 REQUEST = Request(
     objectives=("untrained", "cross"),

@@ -25,6 +25,8 @@ from pidlab.sweeps import run as run_module
 from pidlab.sweeps.plan import plan
 from pidlab.sweeps.store import Store
 
+pytestmark = pytest.mark.usefixtures("few_rows")
+
 COLUMNS = [
     "run",
     "objective",

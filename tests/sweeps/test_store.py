@@ -23,6 +23,8 @@ from pidlab.sweeps.execute import Outcome
 from pidlab.sweeps.plan import Runs
 from pidlab.sweeps.store import Store
 
+pytestmark = pytest.mark.usefixtures("few_rows")
+
 # Written by the last version of schema 1, with `FIRST`; two of its runs diverge.
 SCHEMA_1 = Path(__file__).with_name("schema-1.sqlite")
 FIRST = Request(

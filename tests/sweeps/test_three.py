@@ -7,6 +7,8 @@ from pidlab.defaults import Training
 from pidlab.sweeps import Request
 from pidlab.sweeps.request import Axis
 
+pytestmark = pytest.mark.usefixtures("few_rows")
+
 
 def test_a_factor_of_three_modalities_is_swept_and_drawn(tmp_path):
     request = Request(

@@ -19,6 +19,8 @@ from pidlab.sweeps import store as schema
 from pidlab.sweeps.execute import Outcome
 from pidlab.sweeps.store import Store
 
+pytestmark = pytest.mark.usefixtures("few_rows")
+
 ASKED = Request(
     objectives=("untrained", "simclr"),
     seeds=2,

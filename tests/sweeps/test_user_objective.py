@@ -6,6 +6,8 @@ from pidlab.defaults import Training
 from pidlab.objectives import source
 from pidlab.sweeps import Axis, Request, run_sweep
 
+pytestmark = pytest.mark.usefixtures("few_rows")
+
 COUNTED = """
 import builtins
 

@@ -15,8 +15,8 @@ from pidlab import (
 from pidlab.bench import compare
 from pidlab.defaults import Training
 from pidlab.objectives import objectives
-from pidlab.objectives.base import phases_of
 from pidlab.objectives.cross import Cross
+from pidlab.objectives.objective import phases_of
 from pidlab.training import Member, train
 from pidlab.training.cohort import build
 from pidlab.training.program import Program, is_stackable, stacked_state

@@ -9,7 +9,7 @@ from pidlab.defaults import Training
 from pidlab.encoders import AlexNet
 from pidlab.generators import load_generator
 from pidlab.objectives import objectives
-from pidlab.objectives.base import Batch
+from pidlab.objectives.objective import Batch
 from pidlab.training import Member, train
 from pidlab.training.cohort import build
 

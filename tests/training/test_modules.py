@@ -7,7 +7,7 @@ from training_by_hand import MEMBER, Stubborn, members, parameters, plain
 
 from pidlab import Phase
 from pidlab.defaults import Training
-from pidlab.objectives.base import Batch
+from pidlab.objectives.objective import Batch
 from pidlab.training import train
 from pidlab.training.cohort import build
 from pidlab.training.stream import Stream, tree_map

@@ -8,7 +8,7 @@ from torch import nn
 
 from pidlab import Atoms, InvalidRequest, fit
 from pidlab.defaults import RECIPES, Training, recipe_settings, training_specification
-from pidlab.objectives.base import Batch
+from pidlab.objectives.objective import Batch
 from pidlab.training import Member, train
 from pidlab.training.cohort import build
 from pidlab.training.stream import Stream, tree_map

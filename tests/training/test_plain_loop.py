@@ -33,7 +33,7 @@ from typical_losses import (
 
 from pidlab import Atoms
 from pidlab.defaults import Training
-from pidlab.objectives.base import Batch, needs_of
+from pidlab.objectives.objective import Batch, needs_of
 from pidlab.seeds import child, temporary_seed
 from pidlab.training import Member, train
 from pidlab.training.cohort import build

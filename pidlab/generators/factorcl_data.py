@@ -9,8 +9,8 @@ from torch import Tensor
 
 from pidlab.decomposition import Decomposition
 from pidlab.errors import InvalidRequest
-from pidlab.generators.base import Target, target_from_truth
 from pidlab.generators.blocks import Blocks, check_injective, uniform_matrix
+from pidlab.generators.generator import Target, target_from_truth
 from pidlab.generators.parameters import check_choice, check_whole
 from pidlab.generators.planar import (
     Network,

@@ -13,7 +13,7 @@ from torch import Tensor
 from pidlab.decomposition import Decomposition
 from pidlab.encoders import Vector
 from pidlab.errors import InvalidRequest
-from pidlab.generators.base import Sample, Target, target_from_truth
+from pidlab.generators.generator import Sample, Target, target_from_truth
 from pidlab.generators.latent import Latent, Rendering, stack_maps
 from pidlab.generators.parameters import check_maps, check_nonnegative, check_probability, check_whole
 from pidlab.seeds import child, torch_generator

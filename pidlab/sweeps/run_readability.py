@@ -60,7 +60,7 @@ def run_readability(
     for cohort in cohorts:
         say(f"{cohort.objective}: training and probing {len(cohort.runs)} runs")
     seconds = len(sigmas) * len(PARTS) * sum(cohort.seconds for cohort in cohorts)
-    calls = [partial(strained, cohort, sigmas) for cohort in cohorts]
+    calls = [partial(train_and_probe, cohort, sigmas) for cohort in cohorts]
     tables: dict[int, pd.DataFrame] = {}
     failed: dict[str, str] = {}
     for done in compute(calls, Processes().parts(seconds)):
@@ -88,7 +88,7 @@ def run_readability(
 
 
 @one_thread()
-def strained(cohort: Cohort, sigmas: Sequence[float], parts: Sequence[float] = PARTS) -> pd.DataFrame:
+def train_and_probe(cohort: Cohort, sigmas: Sequence[float], parts: Sequence[float] = PARTS) -> pd.DataFrame:
     """Train a cohort, then probe its z12 through noise and with fewer rows for fitting.
 
     Args:
@@ -116,6 +116,6 @@ def strained(cohort: Cohort, sigmas: Sequence[float], parts: Sequence[float] = P
     for run, rows in zip(runs, captured, strict=True):
         about = {"run": run.key, "objective": run.objective, "seed": run.seed}
         for row in rows:
-            strain = {name: row.pop(name) for name in ("sigma", "rows")}
-            records.append(about | row | run.truth | run.point | strain)
+            condition = {name: row.pop(name) for name in ("sigma", "rows")}
+            records.append(about | row | run.truth | run.point | condition)
     return pd.DataFrame(records)

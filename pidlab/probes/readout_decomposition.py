@@ -32,7 +32,7 @@ SOURCES = "z1+z2"
 
 @dataclass(frozen=True)
 class ReadoutDecomposition:
-    """The decomposition of I(Z1,Z2;Y) for one target of every member.
+    """Decomposition of I(Z1,Z2;Y) for one target of every member.
 
     Args:
         terms: Estimated terms in bits, arrays of shape (members,); they bound nothing.
@@ -53,7 +53,7 @@ class ReadoutDecomposition:
 
     @property
     def quantities(self) -> dict[str, Float[np.ndarray, " members"]]:
-        """The four terms and FactorCL's quantities, in bits.
+        """Four terms and FactorCL's quantities, in bits.
 
         FactorCL defines shared information as the co-information I1 + I2 - I12 and unique information as
         I(Zi;Y|Zj). In terms of BROJA they are R - S and Ui + S.

@@ -7,7 +7,7 @@ from plugin import assert_holds
 
 from pidlab import InvalidRequest
 from pidlab.generators import load_generator
-from pidlab.generators.symile import Symile
+from pidlab.generators.symile_data import Symile
 from pidlab.info import binary_entropy
 
 

@@ -6,8 +6,8 @@ from functools import cache
 from typing import Any
 
 from pidlab.errors import InvalidRequest, nearest
-from pidlab.generators.base import Generator
 from pidlab.generators.dials import DIALS, Dials
+from pidlab.generators.generator import Generator
 from pidlab.generators.parameters import parameters_of, required_parameters_of
 from pidlab.generators.shifted import Shifted
 from pidlab.generators.stressed import Stressed

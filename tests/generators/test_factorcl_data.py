@@ -11,7 +11,7 @@ from pidlab import InvalidRequest, decompose
 from pidlab.decomposition import TERMS
 from pidlab.generators import load_generator
 from pidlab.generators.blocks import bin_of_sum
-from pidlab.generators.factorcl import FactorCL
+from pidlab.generators.factorcl_data import FactorCL
 from pidlab.generators.planar import planar_label, planar_network
 from pidlab.info import mutual_information
 

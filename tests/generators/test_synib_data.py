@@ -7,7 +7,7 @@ from plugin import assert_holds
 
 from pidlab import InvalidRequest
 from pidlab.generators import load_generator
-from pidlab.generators.synib import SHORTCUT_SCALE, SynIB, xor_information
+from pidlab.generators.synib_data import SHORTCUT_SCALE, SynIB, xor_information
 
 
 def coordinates(generator, sample):

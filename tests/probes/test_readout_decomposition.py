@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy import stats
 
-from pidlab.probes.decomposition import _half_width, decompose_readouts, decomposition_rows
 from pidlab.probes.reading import Reading
+from pidlab.probes.readout_decomposition import _half_width, decompose_readouts, decomposition_rows
 from pidlab.validation.known_cases import Known
 
 

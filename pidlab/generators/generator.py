@@ -1,10 +1,10 @@
-"""The interface of a generator, its samples and its targets."""
+"""Interface of a generator, its samples and its targets."""
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -279,12 +279,12 @@ class Generator(ABC):
         """
         return {}
 
-    @property
+    @cached_property
     def pair_laws(self) -> dict[str, Float[np.ndarray, "a b y"]]:
         """Joint pmf of the auxiliary targets ``T:1``, ``T:2`` and of T, for every target with ingredients."""
         return {}
 
-    @property
+    @cached_property
     def cell_laws(self) -> dict[str, Float[np.ndarray, "n1 n2 y"]]:
         """Joint pmf of `Sample.cells` and a target, for every target; empty if there is no finite law."""
         return {}

@@ -15,8 +15,8 @@ from torch import Tensor
 from pidlab.decomposition import Decomposition
 from pidlab.encoders import Vector
 from pidlab.errors import InvalidRequest
-from pidlab.generators.base import Target
 from pidlab.generators.blocks import VARIANCE, check_injective, uniform_matrix
+from pidlab.generators.generator import Target
 from pidlab.generators.latent import Latent
 from pidlab.generators.parameters import check_nonnegative, check_whole
 from pidlab.io import check_memory

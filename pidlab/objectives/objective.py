@@ -1,4 +1,4 @@
-"""The interface of an objective: a loss with its encoders and heads, written for one model."""
+"""Interface of an objective: a loss with its encoders and heads, written for one model."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -57,12 +57,12 @@ class Batch:
 
     @property
     def x1(self) -> Tensor:
-        """The first modality, (n, ...)."""
+        """First modality, (n, ...)."""
         return self.x[0]
 
     @property
     def x2(self) -> Tensor:
-        """The second modality, (n, ...)."""
+        """Second modality, (n, ...)."""
         return self.x[1]
 
     @property
@@ -72,12 +72,12 @@ class Batch:
 
     @property
     def y(self) -> Int[Tensor, "*member n"]:
-        """The joint label, (n,)."""
+        """Joint label, (n,)."""
         return _declared(self._y, "y", "labels")
 
     @property
     def targets(self) -> dict[str, Int[Tensor, "*member n"]]:
-        """The label of each target by name, each (n,)."""
+        """Label of each target by name, each (n,)."""
         return _declared(self._targets, "targets", "labels")
 
     def __iter__(self) -> NoReturn:

@@ -8,7 +8,7 @@ from scipy.special import ndtr
 
 from pidlab import InvalidRequest
 from pidlab.generators import load_generator
-from pidlab.generators.disentangledssl import (
+from pidlab.generators.disentangledssl_data import (
     LATENT_OF,
     DisentangledSSL,
     label_entropy,
