@@ -45,6 +45,7 @@ COLUMNS = [
     "unique1",
     "unique2",
     "synergy",
+    "trained",
 ]
 
 
