@@ -32,6 +32,9 @@ DEATHS = 3
 # Workers that may die while they start, one after the other, before the machine is blamed.
 START_DEATHS = 10
 
+# The guard around user code replaces `os._exit`.
+_exit = os._exit
+
 # Libraries read these when they are loaded. Rounding depends on the number of threads, so it is always one.
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
@@ -332,7 +335,7 @@ def _serve(connection: Connection, driver: int) -> None:
         try:
             connection.send(("report", value))
         except OSError:  # the driver has ended
-            os._exit(1)
+            _exit(1)
 
     while True:
         try:
@@ -358,4 +361,4 @@ def _end_with(driver: int) -> None:
     """End this process when the driver has ended, also if it was killed."""
     while os.getppid() == driver:
         time.sleep(1.0)
-    os._exit(1)
+    _exit(1)

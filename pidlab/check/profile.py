@@ -126,7 +126,7 @@ def profile(
         verdict[0] = f"with {training.views} views: {verdict[0]}"
     if steps < training.steps:
         verdict.insert(0, f"undecided: {steps} of {training.steps} steps within {budget:g} s")
-    if not all(fitted.has_moved):
+    if False in fitted.trained:
         verdict.insert(0, "the loss never left its initial value")
     for views in (policy for policy in VIEWS if uses_views and policy != training.views):
         if views in world.policies:

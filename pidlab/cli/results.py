@@ -420,7 +420,7 @@ def _csv(
 def _rows(store: "Store", columns: Sequence[str], parameters: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     """Yield the rows of results.csv: run columns, `columns`, terms, `parameters`."""
     from pidlab.results.means import RUN
-    from pidlab.sweeps.store import FLAGS
+    from pidlab.sweeps.store import FLAGS, as_flag
 
     flags = [columns.index(name) for name in FLAGS]
     keys = (run[0] for run in store.runs(()))
@@ -428,8 +428,8 @@ def _rows(store: "Store", columns: Sequence[str], parameters: Sequence[str]) -> 
         before, after = run[: len(RUN)], run[len(RUN) :]
         for values in rows:
             row = list(values)
-            for i in flags:  # SQLite stores booleans as 1 and 0
-                row[i] = None if row[i] is None else bool(row[i])
+            for i in flags:
+                row[i] = as_flag(row[i])
             yield (*before, *row, *after)
 
 
@@ -458,13 +458,14 @@ def _parquet(
     import pyarrow as pa  # pyright: ignore[reportMissingImports]
     import pyarrow.parquet as pq  # pyright: ignore[reportMissingImports]
 
+    from pidlab.results.means import TRAINED
     from pidlab.sweeps.store import FLAGS
 
     rows = _rows(store, columns, parameters)
     batch = list(islice(rows, PARQUET_ROWS))
     # The first rows determine whether a parameter is text or a number.
     types = {name: pa.string() for name in TEXT_COLUMNS} | {"seed": pa.int64(), "step": pa.int64()}
-    types |= {name: pa.bool_() for name in FLAGS}
+    types |= {name: pa.bool_() for name in (*FLAGS, TRAINED)}
     for name, column in zip(names, zip(*batch, strict=True), strict=True) if batch else ():
         if any(isinstance(value, str) for value in column):
             types[name] = pa.string()

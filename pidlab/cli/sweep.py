@@ -289,21 +289,14 @@ def _failure_lines(result: "SweepResult") -> list[str]:
 
 
 def _stuck_lines(result: "SweepResult") -> list[str]:
-    """Return one line per objective whose loss ended where it began, in some runs."""
-    from pidlab.cli.options import reading
-    from pidlab.results.loss_curves import moved_runs
-    from pidlab.sweeps.run import read_losses
-
-    if result.sampled:  # the losses of all runs of a large sweep do not fit in memory
+    """Return one line per objective with runs that are flagged as not trained."""
+    if result.sampled:  # the rows of all runs of a large sweep are not read
         return []
-    with reading(result.directory) as store:
-        losses = read_losses(store)
-    moved = moved_runs(losses)
-    stuck = losses[~losses["run"].map(moved).astype(bool)].groupby("objective", sort=False)["run"].nunique()
+    stuck = result.shown[result.shown["trained"].eq(False).fillna(False)]
     return [
-        f"not trained: {objective}: the loss of {count} runs never left its initial value; "
-        "see pidlab plot --kind loss"
-        for objective, count in stuck.items()
+        f"not trained: {objective}: the loss of {count} runs ended within noise of its initial value or of "
+        "chance; see pidlab plot --kind loss"
+        for objective, count in stuck.groupby("objective", sort=False)["run"].nunique().items()
     ]
 
 

@@ -8,8 +8,7 @@ from matplotlib.figure import Figure
 from pidlab.errors import InvalidRequest
 from pidlab.plots.drawing import label_row, panel_grid, point_title
 from pidlab.plots.style import looks, objective_label, style
-from pidlab.results.loss_curves import moved_runs
-from pidlab.results.means import half_width, list_points, point_columns, rows_at, thin_points
+from pidlab.results.means import TRAINED, half_width, list_points, point_columns, rows_at, thin_points
 
 
 def loss_figure(
@@ -22,13 +21,14 @@ def loss_figure(
     and the last have a row of panels each.
 
     Args:
-        table: One row per (run, step) with `objective`, `seed`, `loss` and the parameters of the sweep.
+        table: One row per (run, step) with `objective`, `seed`, `loss`, `trained` and the parameters of the
+            sweep.
         axis_groups: Columns of the parameters that vary together.
         venue: One of `VENUES`.
 
     Returns:
         The figure, and a tidy table: mean loss over seeds with its 95 % t-interval per objective and step,
-        and whether the loss of every seed has left its initial value (`trained`).
+        and the number of seeds that are flagged as not trained (`not_trained`).
 
     Raises:
         InvalidRequest: If no run was trained.
@@ -48,7 +48,8 @@ def loss_figure(
                     panel.plot(curve["step"], curve["loss"], color=look.color, linewidth=0.4, alpha=0.5)
                 mean = means[means["objective"] == objective]
                 panel.plot(mean["step"], mean["mean"], color=look.color)
-                fault = "" if mean["trained"].all() else "\nloss never left its initial value"
+                stuck, seeds = mean["not_trained"].max(), mean["seeds"].max()
+                fault = f"\nnot trained: {stuck} of {seeds} seeds" if stuck else ""
                 panel.set_title(f"{objective_label(objective)}{fault}")
             if point:
                 label_row(strip[-1], point_title(point, "\n"))
@@ -60,13 +61,12 @@ def loss_figure(
 
 def _summary(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """Return the mean loss over seeds with its interval, per point, objective and step."""
-    moved = moved_runs(rows)
     records = []
     for key, group in rows.groupby([*by, "objective", "step"], sort=False, dropna=False):
         losses = group["loss"].to_numpy(dtype=float)
         mean, half = losses.mean(), half_width(losses)
         interval = {"mean": mean, "low": mean - half, "high": mean + half, "seeds": len(losses)}
-        trained = bool(group["run"].map(moved).all())
+        stuck = int(group[TRAINED].eq(False).sum())
         place = dict(zip([*by, "objective", "step"], key, strict=True))
-        records.append({**place, **interval, "trained": trained})
+        records.append({**place, **interval, "not_trained": stuck})
     return pd.DataFrame(records)

@@ -20,11 +20,13 @@ from pidlab.results.means import (
     READING,
     RUN,
     above_floor,
+    count_trained,
     half_width,
     has_bounds,
     is_reference,
     mean_over_seeds,
     point_columns,
+    point_key,
     thin_grid,
 )
 from pidlab.results.panels import Panel, headlines, is_auxiliary, panels
@@ -322,9 +324,14 @@ def captured_grid(results: Results, points: Points, id_: str) -> Grid:
         Column("linear", hint="bits read by the linear probe"),
         Column("best probe", "text", hint="the best probe on validation rows, with the number of seeds"),
         CONVERGED,
+        Column(
+            "trained",
+            "text",
+            hint="seeds whose loss ended away from its initial value and from chance by more than noise",
+        ),
         Column("single seeds", "list", hint="bits by seed; smallest and largest for many seeds"),
     ]
-    probes = _count_values(heads, by, "probe")
+    probes, trained = _count_values(heads, by, "probe"), count_trained(heads, [*points.columns, "objective"])
     cells = [
         [
             points.label(str(row["objective"])),
@@ -337,6 +344,7 @@ def captured_grid(results: Results, points: Points, id_: str) -> Grid:
             _bits(row["linear"]),
             probes[tuple(row[name] for name in by)],
             _converged(row),
+            trained.get(point_key(row[name] for name in (*points.columns, "objective")), ""),
             _single_seeds(row["single"]),
         ]
         for row in means.to_dict("records")

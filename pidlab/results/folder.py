@@ -14,7 +14,7 @@ import pandas as pd
 from pidlab import defaults
 from pidlab.errors import InvalidRequest
 from pidlab.io import refuse_special
-from pidlab.results.means import ACCURACIES, READING, RUN
+from pidlab.results.means import ACCURACIES, READING, RUN, TRAINED
 from pidlab.results.record import check_record
 from pidlab.results.tables import notebook
 
@@ -133,11 +133,13 @@ def read_results(directory: Path) -> Results:
         if path.name not in record.get(CHECKSUMS, {path.name: ""}):
             raise ValueError(f"{path.name} does not belong to {RECORD}")
         # Older versions wrote `converged` as 1.0 and 0.0, which the dtype "boolean" reads as well.
-        table = pd.read_csv(path, dtype={"run": str, "converged": "boolean"})
+        table = pd.read_csv(path, dtype={"run": str, "converged": "boolean", TRAINED: "boolean"})
         check_record(record)
         _check_rows(table, record)
-        # Older versions did not store accuracies.
+        # Older versions did not write accuracies, and whether a run was trained.
         table = table.assign(**{name: np.nan for name in ACCURACIES if name not in table})
+        if TRAINED not in table:
+            table[TRAINED] = pd.Series(pd.NA, table.index, "boolean")
         version = record["result_version"]
         results = Results(table, record, directory)
         _ = results.axis_groups, results.failures  # raises KeyError for an incomplete record

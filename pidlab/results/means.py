@@ -26,8 +26,10 @@ STEP = "step"
 BOUNDS = "bounds"
 # The column of loss curves.
 LOSS = "loss"
+# Whether training changed the loss of a run (`pidlab.results.loss_curves`); empty without a loss curve.
+TRAINED = "trained"
 # All columns that are not parameters of the sweep.
-FIXED = (*RUN, *READING, STEP, LOSS)
+FIXED = (*RUN, *READING, STEP, LOSS, TRAINED)
 
 FLOOR, CEILING = "untrained", "supervised"
 CONFIDENCE = 0.95
@@ -161,6 +163,35 @@ def mean_over_seeds(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     means["high"] = means["mean"] + halves
     means["seeds"] = np.array([len(values) for values in groups], dtype=int)
     return means
+
+
+def point_key(values: Iterable[Any]) -> tuple[Any, ...]:
+    """Return values as a key, with None instead of NaN, which is not equal to itself.
+
+    Args:
+        values: Values of the columns that distinguish groups of rows.
+    """
+    return tuple(None if pd.isna(value) else value for value in values)
+
+
+def count_trained(table: pd.DataFrame, by: Sequence[str]) -> dict[tuple[Any, ...], str]:
+    """Count the runs whose loss training changed, as text such as `2 of 3`.
+
+    Args:
+        table: Rows as in results.csv.
+        by: Columns that define groups of runs.
+
+    Returns:
+        The text of each group, by `point_key` of the values of `by`. Runs without the flag do not count;
+        groups without any other are left out.
+    """
+    if TRAINED not in table:
+        return {}
+    runs = table[table[TRAINED].notna()].drop_duplicates("run")
+    counts: dict[tuple[Any, ...], list[bool]] = {}
+    for *values, trained in runs[[*by, TRAINED]].itertuples(index=False, name=None):
+        counts.setdefault(point_key(values), []).append(bool(trained))
+    return {key: f"{sum(flags)} of {len(flags)}" for key, flags in counts.items()}
 
 
 def has_bounds(table: pd.DataFrame) -> bool:

@@ -12,12 +12,15 @@ from pidlab.errors import InvalidRequest
 from pidlab.registry import look_up
 from pidlab.results.formatting import format_bits, format_interval, format_objective, format_value
 from pidlab.results.means import (
+    TRAINED,
     above_floor,
+    count_trained,
     find_axis_groups,
     has_bounds,
     is_reference,
     mean_over_seeds,
     point_columns,
+    point_key,
     thin_points,
 )
 from pidlab.results.panels import BEST, BITS, Panel, panels, read_by, select
@@ -53,12 +56,14 @@ class TableRow:
         objective: Reference of the objective, or `truth`.
         cells: One cell per column.
         label: Name of the objective in the table.
+        trained: Number of seeds whose loss training changed, such as `2 of 3`; empty if it is not known.
     """
 
     point: dict[str, Any]
     objective: str
     cells: list[Cell]
     label: str
+    trained: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,16 +74,23 @@ class CapturedTable:
         columns: Target and readout of each column.
         rows: Rows by point; the ground truth comes first.
         unit: Unit of the numbers.
+        shows_trained: Whether the column `trained` is shown, because a run is flagged as not trained.
     """
 
     columns: list[Panel]
     rows: list[TableRow]
     unit: str = UNIT
+    shows_trained: bool = False
 
     @property
     def parameters(self) -> list[str]:
         """Varied parameters."""
         return list(self.rows[0].point) if self.rows else []
+
+    @property
+    def words(self) -> list[str]:
+        """The columns before the numbers."""
+        return [*self.parameters, "objective", *[TRAINED] * self.shows_trained]
 
 
 def captured_table(
@@ -99,6 +111,8 @@ def captured_table(
     The best value of a column is the largest one at a point, rounded to two decimals; the floor and the
     ceiling do not compete. No value is best where the truth is 0, where there is a single seed, or where an
     untrained network is in the table and the value does not lie above it (see `above_floor`).
+
+    If a run is flagged as not trained, the column `trained` counts the seeds whose loss training changed.
 
     Args:
         table: Rows as in results.csv.
@@ -121,10 +135,12 @@ def captured_table(
         for probe in dict.fromkeys(probes or (BEST,))
     ]
     joined = _side_by_side(parts, list(dict.fromkeys(probes))) if len(parts) > 1 else parts[0]
+    flagged = TRAINED in selected and bool(selected[TRAINED].eq(False).any())
+    joined = replace(joined, shows_trained=flagged)
     if quantity == BITS:
         return joined
     measured = [row for row in joined.rows if row.objective != TRUTH]
-    return CapturedTable(joined.columns, measured, f"[{quantity.replace('_', ' ')}]")
+    return replace(joined, rows=measured, unit=f"[{quantity.replace('_', ' ')}]")
 
 
 def _side_by_side(parts: Sequence[CapturedTable], probes: Sequence[str]) -> CapturedTable:
@@ -155,11 +171,11 @@ def _table_of_probe(
     rows, columns = panels(table, readout, terms)
     by = point_columns(rows, find_axis_groups(rows, axis_groups))
     means = mean_over_seeds(rows, by).assign(above=above_floor(rows, by))
+    trained = count_trained(rows, [*by, "objective"])
     # means of each objective by (readout, term), at each point
     points: dict[tuple[Any, ...], dict[str, dict[tuple[str, str], dict[str, Any]]]] = {}
     for record in means.astype(dict.fromkeys(("truth", "mean", "low", "high"), float)).to_dict("records"):
-        # None instead of NaN, since NaN is not equal to itself and would start a new point in every row
-        point = tuple(None if pd.isna(record[name]) else record[name] for name in by)
+        point = point_key(record[name] for name in by)
         objective = points.setdefault(point, {}).setdefault(str(record["objective"]), {})
         objective[record["readout"], record["term"]] = {str(key): value for key, value in record.items()}
     # Truths that are known up to bounds are upper bounds.
@@ -179,7 +195,8 @@ def _table_of_probe(
                 _cell(column[name], name in winners) if name in column else Cell(NAN)
                 for column, winners in zip(measured, best, strict=True)
             ]
-            table_rows.append(TableRow(point, name, cells, format_objective(name, labels)))
+            seeds = trained.get((*values, name), "")
+            table_rows.append(TableRow(point, name, cells, format_objective(name, labels), seeds))
     return CapturedTable(columns, table_rows)
 
 
@@ -206,6 +223,8 @@ def to_frame(table: CapturedTable) -> pd.DataFrame:
     records = []
     for row in table.rows:
         record: dict[str, Any] = {**row.point, "objective": row.objective}
+        if table.shows_trained:
+            record[TRAINED] = row.trained
         for column, cell in zip(table.columns, row.cells, strict=True):
             record[f"{_plain_name(column)} {table.unit}"] = cell.mean
             record[f"{_plain_name(column)} ± {table.unit}"] = cell.half
@@ -220,7 +239,7 @@ def to_csv(table: CapturedTable) -> str:
 
 def to_markdown(table: CapturedTable) -> str:
     """Return a Markdown table with the best value of each column in bold."""
-    words = len(table.parameters) + 1
+    words = len(table.words)
     frame = _text_frame(table, lambda text, best: f"**{text}**" if best else text)
     frame.iloc[:, :words] = frame.iloc[:, :words].map(lambda text: text.replace("|", "\\|"))
     alignment = ["left"] * words + ["right"] * len(table.columns)
@@ -229,7 +248,7 @@ def to_markdown(table: CapturedTable) -> str:
 
 def to_html(table: CapturedTable) -> str:
     """Return an HTML table for notebooks with the best value of each column in bold."""
-    words = len(table.parameters) + 1
+    words = len(table.words)
     frame = _text_frame(table, lambda text, best: f"<b>{text}</b>" if best else text)
     frame.iloc[:, :words] = frame.iloc[:, :words].map(html.escape)
     frame.columns = [html.escape(name) for name in frame.columns]
@@ -241,7 +260,7 @@ def to_latex(table: CapturedTable) -> str:
 
     Rules separate the points of the sweep, and the values of a point are written in its first row.
     """
-    words = len(table.parameters) + 1
+    words = len(table.words)
 
     def number(text: str, best: bool) -> str:
         return f"$\\mathbf{{{text}}}$" if best else f"${text}$" if text else ""
@@ -253,7 +272,7 @@ def to_latex(table: CapturedTable) -> str:
     ]
     starts = [i for i, row in enumerate(table.rows) if i == 0 or row.point != table.rows[i - 1].point]
     repeated = [i for i in range(len(frame)) if i not in starts]
-    frame.iloc[repeated, : words - 1] = ""
+    frame.iloc[repeated, : len(table.parameters)] = ""
     styler = frame.style.hide(axis="index").format_index(escape="latex-math", axis=1)
     styler = styler.format(escape="latex", subset=list(frame.columns[:words]))
     alignment = "l" * words + "r" * len(table.columns)
@@ -273,11 +292,12 @@ def _text_frame(
         [
             *map(format_value, row.point.values()),
             row.label,
+            *[row.trained] * table.shows_trained,
             *(mark(format_interval(cell.mean, cell.half, plus_minus), cell.best) for cell in row.cells),
         ]
         for row in table.rows
     ]
-    return pd.DataFrame(lines, columns=[*table.parameters, "objective", *names], dtype=object)
+    return pd.DataFrame(lines, columns=[*table.words, *names], dtype=object)
 
 
 def _plain_name(column: Panel) -> str:
@@ -330,4 +350,4 @@ def notebook(table: pd.DataFrame, axis_groups: Sequence[Sequence[str]], director
     rows = [row for row in captured.rows if row.point in shown]
     note = f"<p>{len(shown)} of {len(points)} points</p>" if len(shown) < len(points) else ""
     about = "<p>Captured information, mean ± half the 95 % t-interval over seeds:</p>"
-    return head + about + to_html(CapturedTable(captured.columns, rows)) + note
+    return head + about + to_html(replace(captured, rows=rows)) + note

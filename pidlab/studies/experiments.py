@@ -15,7 +15,7 @@ from pidlab import defaults
 from pidlab.decomposition import TERMS
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.registry import parse
-from pidlab.results.means import READING, RUN, STEP
+from pidlab.results.means import READING, RUN, STEP, TRAINED
 from pidlab.studies.resumable import Parts
 from pidlab.studies.settings import AxisText, ByProfile, Profile, Settings, Strict, name_field
 from pidlab.sweeps.axes import axis_values, spread
@@ -163,7 +163,7 @@ def _is_close(one: Any, other: Any) -> bool:
 
 
 # Columns of the table of every sweep.
-SWEEP_COLUMNS = (*RUN[1:], *READING, STEP, *TERMS)
+SWEEP_COLUMNS = (*RUN[1:], *READING, STEP, *TERMS, TRAINED)
 
 
 class SweepSettings(Settings):

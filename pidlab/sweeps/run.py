@@ -19,7 +19,7 @@ from pidlab.decomposition import TERMS
 from pidlab.errors import InvalidRequest
 from pidlab.io import atomic_write, ensure_writable, lock_folder
 from pidlab.results.folder import RECORD, TABLE, seal
-from pidlab.results.means import ACCURACIES, RUN
+from pidlab.results.means import ACCURACIES, RUN, TRAINED
 from pidlab.sweeps import checkpoint_files
 from pidlab.sweeps.engines import Processes
 from pidlab.sweeps.execute import (
@@ -34,7 +34,7 @@ from pidlab.sweeps.execute import (
 from pidlab.sweeps.plan import Runs, RunSubset, filter_runs, plan
 from pidlab.sweeps.provenance import outcome_record, provenance
 from pidlab.sweeps.request import Request
-from pidlab.sweeps.store import FLAGS, ROW_COLUMNS, Store, total_seconds
+from pidlab.sweeps.store import FLAGS, ROW_COLUMNS, Store, as_flag, total_seconds
 
 STORE = "results.sqlite"
 # Largest number of runs that a figure, a page and a terminal table are made from.
@@ -274,29 +274,31 @@ def write_results(text: IO[str], request: Request, runs: Runs, subset: Runs | Ru
 
 def read_rows(source: Path | IO[str]) -> pd.DataFrame:
     """Read rows that `write_results` wrote."""
-    kinds: dict[str, Any] = {"run": str, "headline": bool, "converged": "boolean", "step": "Int64"}
-    return pd.read_csv(source, dtype=kinds)
+    kinds: dict[str, Any] = {"run": str, "headline": bool, "step": "Int64"}
+    return pd.read_csv(source, dtype=kinds | dict.fromkeys(("converged", TRAINED), "boolean"))
 
 
 def read_losses(store: Store) -> pd.DataFrame:
     """Return the loss curves of all trained runs.
 
-    The columns are `run`, `objective`, `seed`, `step`, `loss` and the parameters of the sweep.
+    The columns are `run`, `objective`, `seed`, `step`, `loss`, `trained` (of the run) and the parameters of
+    the sweep.
 
     Args:
         store: The store of a sweep.
     """
     parts, parameters = [], store.parameters()
-    points = {run[0]: run[len(RUN) + len(TERMS) :] for run in store.runs(parameters)}
-    for key, objective, seed, steps, curve in store.losses():
+    points = {run[0]: run[-len(parameters) :] if parameters else () for run in store.runs(parameters)}
+    for key, objective, seed, steps, curve, trained in store.losses():
         at, losses = unpack_losses(curve, steps)
-        about = {"run": key, "objective": objective, "seed": seed}
+        about = {"run": key, "objective": objective, "seed": seed, TRAINED: as_flag(trained)}
         about |= zip(parameters, points[key], strict=True)
         parts.append(
             pd.DataFrame({"step": at, "loss": losses} | {k: [v] * len(at) for k, v in about.items()})
         )
-    columns = ["run", "objective", "seed", "step", "loss", *parameters]
-    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+    columns = ["run", "objective", "seed", "step", "loss", TRAINED, *parameters]
+    table = pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+    return table.astype({TRAINED: "boolean"})
 
 
 def csv_header(columns: Sequence[str], parameters: Sequence[str]) -> tuple[str, ...]:
@@ -306,7 +308,7 @@ def csv_header(columns: Sequence[str], parameters: Sequence[str]) -> tuple[str, 
         columns: Columns of a run's rows.
         parameters: Columns of the parameters that vary.
     """
-    return (*RUN, *columns, *TERMS, *parameters)
+    return (*RUN, *columns, *TERMS, TRAINED, *parameters)
 
 
 def sql_expression(column: str) -> str:
@@ -325,7 +327,8 @@ def write_rows(
     Args:
         text: Text file to write to.
         names: Column names.
-        runs: Values that all rows of a run share, for every run: `RUN`, then terms and parameters.
+        runs: Values that all rows of a run share, for every run: `RUN`, then terms, `trained` and
+            parameters.
         rows: Values of each row of every run, to be written between `RUN` and the terms.
 
     Returns:

@@ -12,8 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from pidlab.decomposition import TERMS
 from pidlab.errors import InvalidRequest
+from pidlab.results.loss_curves import chance_of, is_trained
 from pidlab.results.means import READING, STEP
 
 if TYPE_CHECKING:
@@ -123,6 +126,7 @@ def connect(path: Path, *, reading: bool = False) -> sqlite3.Connection:
         try:
             db = _newest(db, path, reading)
             db.create_function("checksum", -1, _checksum, deterministic=True)
+            db.create_function("trained", 3, _trained, deterministic=True)
             _check(db)
             return db
         except BaseException:
@@ -150,6 +154,13 @@ def _open_for_reading(path: Path) -> sqlite3.Connection:
 def _checksum(*values: Any) -> int:
     """Return the CRC-32 of values as SQLite holds them."""
     return zlib.crc32(repr(values).encode("utf-8", "backslashreplace"))
+
+
+def _trained(losses: bytes | None, objective: str, batch: int | None) -> bool | None:
+    """Return whether training changed the loss of a run; None without a loss curve."""
+    if losses is None:
+        return None
+    return is_trained(np.frombuffer(losses, "<f4"), chance_of(objective, batch) if batch else None)
 
 
 def _check(db: sqlite3.Connection) -> None:
@@ -254,6 +265,11 @@ def _identity(db: sqlite3.Connection) -> tuple[int, int, int]:
 # The runs of the request, in its order.
 _ASKED_RUNS = "asked CROSS JOIN runs USING (key)"
 _ASKED = f"{_ASKED_RUNS} ORDER BY place"
+# Whether training changed the loss of a run, as SQL.
+_TRAINED = (
+    "trained(losses, json_extract(specification, '$.objective'), "
+    "json_extract(specification, '$.training.batch'))"
+)
 # Columns of a run that `plan` sets; `commit` sets the others.
 _PLANNED = ("key", "specification", "objective", "seed", "point", *TERMS)
 
@@ -439,11 +455,11 @@ class Store:
         with self._clearly():
             return dict(self._db.execute(query))
 
-    def losses(self) -> Iterator[tuple[str, str, int, int, bytes]]:
-        """Yield key, objective, seed, number of training steps and loss curve of every trained run."""
+    def losses(self) -> Iterator[tuple[str, str, int, int, bytes, int | None]]:
+        """Yield key, objective, seed, number of steps, loss curve and flag `trained` of every trained run."""
         query = (
-            "SELECT key, objective, seed, json_extract(specification, '$.training.steps'), losses FROM runs "
-            "WHERE losses IS NOT NULL ORDER BY rowid"
+            "SELECT key, objective, seed, json_extract(specification, '$.training.steps'), losses, "
+            f"{_TRAINED} FROM runs WHERE losses IS NOT NULL ORDER BY rowid"
         )
         # `yield from` would close the cursor of a generator that is dropped after the store is closed.
         with self._clearly():
@@ -465,11 +481,11 @@ class Store:
                 yield self._db.execute(query, (key,)).fetchall()
 
     def asked(self) -> Iterator[tuple[Any, ...]]:
-        """Yield key, objective, seed and terms of every requested run, in order."""
-        query = f"SELECT key, objective, seed, {', '.join(TERMS)} FROM {_ASKED}"
+        """Yield key, objective, seed, terms and flag `trained` of every requested run, in order."""
+        query = f"SELECT key, objective, seed, {', '.join(TERMS)}, {_TRAINED} FROM {_ASKED}"
         with self._clearly():
-            for run in self._db.execute(query):  # noqa: UP028 - as in `losses`
-                yield run
+            for *run, trained in self._db.execute(query):
+                yield (*run, as_flag(trained))
 
     def any_asked(self, condition: str) -> bool:
         """Return whether any row of a requested run meets a condition.
@@ -488,18 +504,18 @@ class Store:
             return [name for (name,) in self._db.execute(query) if name not in TERMS]
 
     def runs(self, parameters: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-        """Yield key, objective, seed, terms and parameters of every run.
+        """Yield key, objective, seed, terms, flag `trained` and parameters of every run.
 
         Args:
             parameters: Columns of the parameters.
         """
-        query = f"SELECT key, objective, seed, {', '.join(TERMS)}, point FROM runs ORDER BY rowid"
+        query = f"SELECT key, objective, seed, {', '.join(TERMS)}, {_TRAINED}, point FROM runs ORDER BY rowid"
         with self._clearly():
             last, values = None, {}
-            for *run, point in self._db.execute(query):
+            for *run, trained, point in self._db.execute(query):
                 if point != last:  # runs of one point follow each other
                     last, values = point, json.loads(point or "{}")
-                yield (*run, *(values.get(name) for name in parameters))
+                yield (*run, as_flag(trained), *(values.get(name) for name in parameters))
 
     def tracked(self) -> bool:
         """Return whether any row belongs to a checkpoint during training."""
@@ -533,6 +549,11 @@ def _planned(runs: Iterable[Run]) -> Iterator[tuple[Any, ...]]:
             last, point = run.point, json.dumps(run.point)
         text = run.text
         yield (run.key, text, run.label or run.objective, run.seed, point, *run.truth.values())
+
+
+def as_flag(value: int | None) -> bool | None:
+    """Return a truth value that SQLite stores as 1, 0 or NULL."""
+    return None if value is None else bool(value)
 
 
 def total_seconds(cohorts: Iterable[Mapping[str, Any]]) -> dict[str, float]:

@@ -23,7 +23,7 @@ from pidlab.objectives.objective import (
     needs_of,
     phases_of,
 )
-from pidlab.results.loss_curves import has_moved
+from pidlab.results.loss_curves import is_trained
 from pidlab.seeds import child, temporary_seed
 from pidlab.threads import one_thread
 from pidlab.training.choose import (
@@ -88,11 +88,11 @@ class FittedCohort:
     guard: AbstractContextManager[Any] = field(default_factory=nullcontext)
 
     @property
-    def has_moved(self) -> list[bool]:
-        """Mask of members whose final loss differs from the initial one by more than noise."""
+    def trained(self) -> list[bool | None]:
+        """Whether the final loss of each member differs from the initial one (see `is_trained`)."""
         if not len(self.losses):
-            return [True] * self.members  # nothing is trained
-        return [has_moved(curve.numpy()) for curve in self.losses.T]
+            return [None] * self.members
+        return [is_trained(curve.numpy()) for curve in self.losses.T]
 
     def at(self, step: int) -> "FittedCohort":
         """Return the models after `step` steps; untrained models are the same at every step."""

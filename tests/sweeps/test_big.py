@@ -70,7 +70,7 @@ def frame(runs, how):
         about = {"run": run.key, "objective": run.objective, "seed": run.seed}
         point = {name: value for name, value in run.point.items() if name not in TERMS}
         records += [about | {"step": None, **row} | run.truth | point for row in rows(run, **how)]
-    columns = [*RUN, *ROW_COLUMNS, *TERMS, *(name for name in runs.point(0) if name not in TERMS)]
+    columns = [*RUN, *ROW_COLUMNS, *TERMS, "trained", *(name for name in runs.point(0) if name not in TERMS)]
     table = pd.DataFrame(records, columns=columns).astype({"truth": float, "step": "Int64"})
     # Values of an axis have one type, also where only some of them are left.
     for name in runs.point(0):

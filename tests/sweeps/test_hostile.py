@@ -1,14 +1,21 @@
 """An objective that disturbs the process fails at most its own runs and changes no number of another one."""
 
+import json
+import sys
+
 import pandas as pd
 import pytest
 
+from pidlab.cli import main
 from pidlab.defaults import Training
 from pidlab.sweeps import Request, run_sweep
 
 HOSTILE = """
+import locale
 import os
 import random
+import resource
+import signal
 import sys
 import tempfile
 import threading
@@ -159,6 +166,84 @@ class StartsThread(Plain):
     def __init__(self, encoders):
         super().__init__(encoders)
         threading.Thread(target=time.sleep, args=(60,)).start()
+
+
+class EndsProcess(Plain):
+    def forward(self, batch):
+        os._exit(0)
+
+
+class ReturnsInteger(Plain):
+    def forward(self, batch):
+        return super().forward(batch).long()
+
+
+class ReturnsComplex(Plain):
+    def forward(self, batch):
+        return super().forward(batch).to(torch.complex64)
+
+
+class ReturnsDouble(Plain):
+    def forward(self, batch):
+        return super().forward(batch).double()
+
+
+class DifferentiatesInputs(Plain):
+    def forward(self, batch):
+        x = batch.x1.requires_grad_()
+        (slope,) = torch.autograd.grad(self.encoders[0](x).sum(), x, create_graph=True)
+        return super().forward(batch) + slope.square().mean()
+
+
+class ChangesInputs(Plain):
+    def forward(self, batch):
+        batch.x1.mul_(0.5)
+        return super().forward(batch)
+
+    def represent(self, x1, x2):
+        x1.zero_()
+        return {"z12": self.encoders[1](x2)}
+
+
+class LazyLayer(Plain):
+    def __init__(self, encoders):
+        super().__init__(encoders)
+        self.head = torch.nn.LazyLinear(8)
+
+    def forward(self, batch):
+        return super().forward(batch) + self.head(self.encoders[0](batch.x1)).square().mean()
+
+
+class ReadsClock(Plain):
+    def forward(self, batch):
+        return super().forward(batch) * (1.0 + time.time() % 1.0)
+
+
+class IgnoresSignals(Plain):
+    def __init__(self, encoders):
+        super().__init__(encoders)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        locale.setlocale(locale.LC_ALL, "C")
+
+
+class HidesFiles(Plain):
+    def __init__(self, encoders):
+        super().__init__(encoders)
+        os.umask(0o777)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
+
+class StartsProcess(Plain):
+    def __init__(self, encoders):
+        super().__init__(encoders)
+        os.posix_spawnp("sleep", ["sleep", "1"], os.environ)
+
+
+class DeletesItsFile(Plain):
+    def __init__(self, encoders):
+        super().__init__(encoders)
+        if os.path.exists(__file__):
+            os.remove(__file__)
 """
 
 AT_IMPORT = {
@@ -189,6 +274,23 @@ TRAIN = [
     "Prints",
     "StartsThread",
 ]
+# Objectives that are swept together.
+TRAIN_TOGETHER = [
+    "ReturnsDouble",
+    "DifferentiatesInputs",
+    "ChangesInputs",
+    "LazyLayer",
+    "ReadsClock",
+    "IgnoresSignals",
+    "HidesFiles",
+    "StartsProcess",
+    "DeletesItsFile",
+]
+FAIL_TOGETHER = {
+    "EndsProcess": "SystemExit: 0",
+    "ReturnsInteger": "the loss has no gradient",
+    "ReturnsComplex": "real scalar outputs",
+}
 SETTINGS = {"axes": (), "seeds": 2, "training": Training(steps=4, batch=16, hidden=16), "probes": "quick"}
 
 
@@ -205,8 +307,8 @@ def sweep(tmp_path, monkeypatch):
     for name, text in AT_IMPORT.items():
         (tmp_path / name).write_text(text)
 
-    def sweep(reference):
-        return run_sweep(Request(objectives=(reference, "cross"), **SETTINGS), tmp_path / "out")
+    def sweep(*references):
+        return run_sweep(Request(objectives=(*references, "cross"), **SETTINGS), tmp_path / "out")
 
     return sweep
 
@@ -263,3 +365,27 @@ def test_a_changed_argument_is_not_shared_by_seeds(sweep, alone, tmp_path):
     )
     rows = both.table[(both.table["objective"] != "cross") & (both.table["seed"] == 0)]
     pd.testing.assert_frame_equal(rows.reset_index(drop=True), one.table, check_exact=True)
+
+
+def test_many_hostile_objectives_in_one_sweep(sweep, alone, tmp_path):
+    names = [*FAIL_TOGETHER, *TRAIN_TOGETHER]
+    result = sweep(*(f"hostile.py:{name}" for name in names))
+    assert_unchanged(result, alone)
+    failed = {f["objective"].partition(":")[2]: f["reason"] for f in result.record["failures"]}
+    assert set(failed) == set(FAIL_TOGETHER)
+    assert all(FAIL_TOGETHER[name] in why for name, why in failed.items())
+    assert (tmp_path / "out" / "results.csv").stat().st_mode & 0o400
+    assert not (tmp_path / "hostile.py").exists()
+
+
+def test_the_command_names_the_failure_and_exits_with_1(sweep, tmp_path, monkeypatch, capsys):
+    request = "sweep --objective hostile.py:EndsProcess --objective cross --redundant 1 --seeds 1 --steps 2"
+    options = "--batch 16 --probes quick --out there --json"
+    monkeypatch.setattr(sys, "argv", ["pidlab", *request.split(), *options.split()])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    assert exit_.value.code == 1
+    out, err = capsys.readouterr()
+    assert "failed: hostile.py:EndsProcess" in err
+    assert "SystemExit: 0" in err
+    assert {row["objective"] for row in json.loads(out)["rows"]} == {"cross"}

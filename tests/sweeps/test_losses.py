@@ -1,6 +1,9 @@
 """Loss curves, row counts and environments in the store."""
 
 import dataclasses
+import io
+import json
+import math
 import shutil
 import sqlite3
 import sys
@@ -15,8 +18,9 @@ from pidlab import InvalidRequest, fit
 from pidlab.cli import main
 from pidlab.defaults import Training
 from pidlab.plots.kinds import draw
+from pidlab.report import write_report
 from pidlab.results.folder import read_results
-from pidlab.results.loss_curves import has_moved, moved_runs
+from pidlab.results.tables import captured_table, to_markdown
 from pidlab.sweeps import Axis, Request, run_sweep
 from pidlab.sweeps import execute as cohort_module
 from pidlab.sweeps import run as run_module
@@ -86,16 +90,96 @@ def test_losses_have_the_parameters_of_the_sweep_and_can_be_drawn(tmp_path):
     figure, shown = draw("loss", table)
     assert len(figure.axes) == 2
     assert shown["mean"].to_numpy() == pytest.approx(table["loss"].to_numpy())
-    assert shown["trained"].all()
+    assert not shown["not_trained"].any()
 
 
-@pytest.mark.parametrize(
-    ("losses", "moved"),
-    [([3.0, 2.0, 1.0], True), ([1.0] * 40, False), ([1.0, 1.1, 0.9, 1.0] * 20, False)],
-)
-def test_a_loss_that_ends_within_noise_of_its_first_value_has_not_moved(losses, moved):
-    assert has_moved(np.array(losses)) is moved
-    assert moved_runs(pd.DataFrame({"run": "a", "loss": losses})) == {"a": moved}
+def exported(folder, capsys, monkeypatch, *options):
+    monkeypatch.setattr(sys, "argv", ["pidlab", "export", str(folder), *options])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    assert exit_.value.code in (0, None)
+    return capsys.readouterr().out
+
+
+def flags(table):
+    """Return the flag of each run by objective and seed; it must be the same in all of its rows."""
+    assert (table.groupby("run")["trained"].nunique(dropna=False) == 1).all()
+    once = table.drop_duplicates("run")
+    values = [None if pd.isna(value) else bool(value) for value in once["trained"]]
+    return dict(zip(zip(once["objective"], once["seed"], strict=True), values, strict=True))
+
+
+# Loss curves of the runs of `cross` that a test writes into the store, and their flags.
+NOISE = np.random.default_rng(0).normal(scale=0.1, size=100)
+CURVES = {
+    "learns": (np.linspace(3.0, 1.0, 100) + NOISE, True),
+    "stays": (5.0 + NOISE, False),
+    "falls to chance": (np.maximum(np.linspace(6.0, 0.0, 100), math.log(16)) + NOISE, False),
+    "is too short": (np.linspace(3.0, 1.0, 6), None),
+}
+
+
+@pytest.mark.parametrize(("curve", "trained"), CURVES.values(), ids=CURVES)
+def test_every_table_flags_runs_that_are_not_trained(folder, capsys, monkeypatch, curve, trained):
+    keys = {run.seed: run.key for run in Runs(REQUEST) if run.objective == "cross"}
+    before = (folder / "results.csv").read_text()
+    steps = "json_set(specification, '$.training.steps', 100)"
+    change(folder, f"UPDATE runs SET checksum = NULL, specification = {steps} WHERE key = '{keys[1]}'")
+    change(folder, f"UPDATE runs SET losses = x'{pack_losses(curve).hex()}' WHERE key = '{keys[1]}'")
+    wanted = {("untrained", 0): None, ("untrained", 1): None, ("cross", 0): None, ("cross", 1): trained}
+    result = run_sweep(REQUEST, folder)
+    assert flags(result.table) == flags(read_results(folder).table) == wanted
+    rows = json.loads(exported(folder, capsys, monkeypatch, "--format", "json"))
+    assert flags(pd.DataFrame(rows)) == wanted
+    assert {row["trained"] for row in rows} == {None, trained}
+    assert exported(folder, capsys, monkeypatch) == (folder / "results.csv").read_text()
+    # No other number changes.
+    others = [pd.read_csv(io.StringIO(text)).drop(columns="trained") for text in (before, open_csv(folder))]
+    pd.testing.assert_frame_equal(*others)
+    page, table = report(folder), captured_table(result.table)
+    assert ('"1 of 1"' in page, '"0 of 1"' in page) == (trained is True, trained is False)
+    assert [row.trained for row in table.rows if row.objective == "cross"] == [
+        "" if trained is None else f"{int(trained)} of 1"
+    ]
+    assert ("trained" in to_markdown(table).split()) is (trained is False)
+
+
+def open_csv(folder):
+    return (folder / "results.csv").read_text()
+
+
+def report(folder):
+    """Return the text of the report page; its tables are JSON."""
+    return write_report(read_results(folder), folder).read_text()
+
+
+def test_losses_and_their_figure_flag_runs_that_are_not_trained(folder, capsys, monkeypatch):
+    key = next(run.key for run in Runs(REQUEST) if run.objective == "cross")
+    steps = "json_set(specification, '$.training.steps', 100)"
+    stuck = pack_losses(CURVES["stays"][0]).hex()
+    change(
+        folder,
+        f"UPDATE runs SET checksum = NULL, specification = {steps}, losses = x'{stuck}' WHERE key = '{key}'",
+    )
+    losses = pd.read_csv(io.StringIO(exported(folder, capsys, monkeypatch, "--losses")), dtype={"run": str})
+    assert flags(losses) == {("cross", 0): False, ("cross", 1): None}
+    with closing(Store(folder / "results.sqlite", reading=True)) as store:
+        figure, shown = draw("loss", read_losses(store))
+    assert figure.axes[0].get_title().endswith("not trained: 1 of 2 seeds")
+    assert shown["not_trained"].max() == 1
+
+
+def test_runs_without_losses_have_an_empty_flag(folder):
+    change(folder, "UPDATE runs SET checksum = NULL, losses = NULL")
+    assert set(flags(run_sweep(REQUEST, folder).table).values()) == {None}
+
+
+def test_an_older_table_without_the_flag_is_read(folder):
+    path, record = folder / "results.csv", json.loads((folder / "provenance.json").read_text())
+    pd.read_csv(path, dtype=str).drop(columns="trained").to_csv(path, index=False)
+    del record["checksums"]
+    (folder / "provenance.json").write_text(json.dumps(record))
+    assert set(flags(read_results(folder).table).values()) == {None}
 
 
 def test_an_interrupted_sweep_writes_what_is_finished(tmp_path):
@@ -115,7 +199,7 @@ def test_an_interrupted_sweep_writes_what_is_finished(tmp_path):
 
 def test_a_store_without_loss_curves_gives_an_empty_table(tmp_path):
     with closing(Store(tmp_path / "results.sqlite")) as store:
-        assert list(read_losses(store).columns) == ["run", "objective", "seed", "step", "loss"]
+        assert list(read_losses(store).columns) == ["run", "objective", "seed", "step", "loss", "trained"]
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ COLUMNS = [
     "unique1",
     "unique2",
     "synergy",
+    "trained",
 ]
 
 
