@@ -29,8 +29,8 @@ class Untrained(BuiltIn):
 class Supervised(BuiltIn):
     """Cross-entropy of every target from `encoders.joint(x1, x2)` with one linear head, in nats.
 
-    loss = sum over targets of -mean log softmax(head(z12))[target]. Separate encoders with late fusion do
-    not learn the XOR; the joint network does. The only readout is z12.
+    loss = sum over targets of -mean log softmax(head(z12))[target]. A linear head on two concatenated
+    embeddings cannot compute an XOR; on a joint network it can. The only readout is z12.
 
     Args:
         encoders: Encoders with a joint network.
