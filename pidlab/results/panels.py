@@ -155,11 +155,10 @@ def _in_formula(text: str) -> str:
 def headlines(table: pd.DataFrame, quantity: str = "mi") -> pd.DataFrame:
     """Return the rows of the probe with the best validation score for each (run, readout, target).
 
-    Their floors and ceilings are those of the best probe, too (`with_best_baselines`).
+    Floors and ceilings of mutual information are those of the best probe, too (`with_best_baselines`).
     """
-    is_headline = table["headline"].astype(bool)
-    rows = table[is_headline & (table["quantity"] == quantity)]
-    return with_best_baselines(rows, table)
+    rows = table[table["headline"].astype(bool) & (table["quantity"] == quantity)]
+    return with_best_baselines(rows, table) if quantity == "mi" else rows
 
 
 def read_by(table: pd.DataFrame, probe: str = BEST, quantity: str = BITS) -> pd.DataFrame:
