@@ -56,6 +56,7 @@ def sweep(
     clip: float | None = None,
     probes: str | None = None,
     track: int = 0,
+    baselines: bool = False,
     out: FolderPath | None = None,
     quick: bool = False,
     device: str = "auto",
@@ -100,6 +101,9 @@ def sweep(
         clip: Largest norm of the gradient of a model; no clipping if None.
         probes: Effort of the probes: quick, standard or thorough.
         track: Number of checkpoints during training at which each run is probed.
+        baselines: Measure the floor and the ceiling of every objective, too: its own model before training,
+            and trained with the labels (columns `floor` and `ceiling`). Objectives of equal architecture
+            share them.
         out: Folder of the results; `runs/NAME` by default, with a name made from the request.
         quick: Use fewer points, seeds and steps where these are not set.
         device: auto, cpu or cuda.
@@ -162,6 +166,7 @@ def sweep(
         clip=clip,
         probes=probes,
         track=track,
+        baselines=baselines,
     )
     kinds = [save] if isinstance(save, str) else save
     for kind in kinds:
@@ -298,7 +303,8 @@ class Results:
         r"""Return the table of captured bits in LaTeX, for the package booktabs.
 
         Args:
-            selection: `readout`, `objectives`, `terms`, `at`, `order` and `labels`, as for `plot`.
+            selection: `readout`, `objectives`, `terms`, `at`, `order` and `labels`, as for `plot`, and
+                `baselines=True` for floors and ceilings.
 
         Raises:
             InvalidRequest: If there is nothing to show.
@@ -309,7 +315,8 @@ class Results:
         """Return the table of captured bits in Markdown.
 
         Args:
-            selection: `readout`, `objectives`, `terms`, `at`, `order` and `labels`, as for `plot`.
+            selection: `readout`, `objectives`, `terms`, `at`, `order` and `labels`, as for `plot`, and
+                `baselines=True` for floors and ceilings.
 
         Raises:
             InvalidRequest: If there is nothing to show.
@@ -358,7 +365,7 @@ class Results:
 
 
 # Options that select the rows of a table, their order and their names.
-_SELECTION = ("readout", "objectives", "terms", "at", "order", "labels")
+_SELECTION = ("readout", "objectives", "terms", "at", "order", "labels", "baselines")
 
 
 def write_sweep_files(result: "SweepResult", *, figure: bool = True) -> None:

@@ -234,10 +234,17 @@ def table(
     quantity: Annotated[
         str, typer.Option(help="Quantity to show: bits, accuracy or balanced_accuracy of the probe.")
     ] = "bits",
+    baselines: Annotated[
+        bool,
+        typer.Option(
+            "--baselines",
+            help="Show the floor and the ceiling of each objective, which sweeps with --baselines measure.",
+        ),
+    ] = False,
 ) -> None:
     """Write a table of captured bits: mean ± half the 95 % t-interval over seeds.
 
-    The largest value of each column is bold if it lies above the untrained floor; floor and ceiling do not
+    The largest value of each column is bold if it lies above its floor; floor and ceiling do not
     compete. LaTeX tables need the package booktabs.
     """
     points, labels = values_of(at), labels_of(label)
@@ -257,6 +264,7 @@ def table(
         labels=labels,
         probes=probe or (),
         quantity=quantity,
+        baselines=baselines,
     )
     text = format_table(captured, format_)
     if out is None:

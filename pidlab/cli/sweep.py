@@ -144,6 +144,15 @@ def sweep(
             metavar="N",
         ),
     ] = 0,
+    baselines: Annotated[
+        bool,
+        _option(
+            SCOPE,
+            "--baselines",
+            help_="Measure the floor and the ceiling of every objective, too: its own model before training, "
+            "and trained with the labels. Objectives of equal architecture share them.",
+        ),
+    ] = False,
     out: Annotated[
         Path | None,
         _option(
@@ -225,6 +234,7 @@ def sweep(
         clip=clip,
         probes=probes,
         track=track,
+        baselines=baselines,
     )
     selected = select_engine(engine and engine.value, workers, scheduler, threads)
     if dry_run:
@@ -301,18 +311,22 @@ def _stuck_lines(result: "SweepResult") -> list[str]:
 
 
 def _print_plan(request: "Request", engine: "Engine", as_json: bool) -> None:
+    from pidlab.sweeps.baselines import Baselines
     from pidlab.sweeps.plan import Runs, estimate_seconds, plan
 
     engine.prepare(request.device)
     runs = Runs(request)
     cohorts = plan(runs, parts=engine.parts)
+    if request.baselines:
+        cohorts += plan(Baselines(request).missing_from(runs), parts=engine.parts)
     workers = min(engine.parts(sum(cohort.seconds for cohort in cohorts)), len(cohorts))
     seconds = estimate_seconds(cohorts) / workers
     listed = [{"objective": c.objective, "runs": len(c.runs)} for c in cohorts]
+    total = sum(len(c.runs) for c in cohorts)
     if as_json:
         document = {
             "name": request.name,
-            "runs": len(runs),
+            "runs": total,
             "cohorts": listed,
             "workers": workers,
             "estimated_seconds": seconds,
@@ -320,7 +334,7 @@ def _print_plan(request: "Request", engine: "Engine", as_json: bool) -> None:
         typer.echo(json.dumps(document))
         return
     places = "on this machine" if workers == 1 else f"with {workers} workers"
-    typer.echo(f"{len(runs)} runs in {len(cohorts)} cohorts, about {max(1, round(seconds))} s {places}")
+    typer.echo(f"{total} runs in {len(cohorts)} cohorts, about {max(1, round(seconds))} s {places}")
     for cohort in listed:
         typer.echo(f"  {cohort['objective']}: {cohort['runs']} runs")
 

@@ -17,8 +17,12 @@ from pidlab.errors import InvalidRequest
 from pidlab.objectives import session, source
 from pidlab.objectives.adapters import adapter_of, check_forward, data_arguments
 from pidlab.objectives.guard import Guard
+from pidlab.objectives.matched import Ceiling, Floor
 from pidlab.objectives.objective import MakeObjective
 from pidlab.registry import Reference, look_up, parse, scan
+
+# Baselines of another objective, such as `floor('comm')`.
+MATCHED = {"floor": Floor, "ceiling": Ceiling}
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,9 @@ def load_objective(reference: str, source: str | None = None) -> LoadedObjective
     class of losses of (z1, z2), such as those of lightly; of (embeddings, labels), such as those of
     pytorch-metric-learning; or of (image_features, text_features, logit_scale), such as those of open_clip.
 
+    `floor('comm')` is the untrained model of the objective `comm`, and `ceiling('comm')` is this model
+    trained with the labels (see `pidlab.objectives.matched`).
+
     Args:
         reference: Name with optional arguments.
         source: Digest of the code if it is known (`source_digest`). Code with this digest that was loaded
@@ -91,10 +98,39 @@ def _load_once(reference: str, digest: str, _folder: str) -> LoadedObjective:
 
 def _load(reference: str, digest: str | None) -> LoadedObjective:
     parsed = parse(reference)
+    if parsed.name in MATCHED:
+        inner = load_objective(_matched_objective(parsed), digest)
+        make = partial(MATCHED[parsed.name], make=inner.make)
+        return LoadedObjective(reference, make, inner.source, inner.guard)
     if not _is_foreign(parsed.name):
         return LoadedObjective(reference, _make(parsed, None))
     with Guard() as guard:
         return LoadedObjective(reference, _make(parsed, digest), digest, guard)
+
+
+def innermost(reference: str) -> str:
+    """Return the objective whose code a reference names: `comm` for `floor('comm')`, otherwise itself.
+
+    Args:
+        reference: Reference to an objective.
+
+    Raises:
+        InvalidRequest: If `floor` or `ceiling` has no objective.
+
+    Example:
+        >>> innermost("floor('comm')"), innermost("comm")
+        ('comm', 'comm')
+    """
+    parsed = parse(reference)
+    return innermost(_matched_objective(parsed)) if parsed.name in MATCHED else reference
+
+
+def _matched_objective(parsed: Reference) -> str:
+    """Return the argument of `floor` or `ceiling`."""
+    inner = parsed.bind(["objective"]).get("objective")
+    if not isinstance(inner, str):
+        raise InvalidRequest(f"objective {str(parsed)!r}: expected {parsed.name}('NAME'), such as 'comm'")
+    return inner
 
 
 def _make(parsed: Reference, digest: str | None) -> MakeObjective:
@@ -161,6 +197,8 @@ def parameters_of(reference: str) -> list[str]:
         ['temperature', 'head']
     """
     name = parse(reference).name
+    if name in MATCHED:
+        return ["objective"]
     with Guard() if _is_foreign(name) else nullcontext():
         target = _find(name, source_digest(reference))
         is_loss = not inspect.isclass(target) and not _takes_encoders(target)
@@ -184,7 +222,7 @@ def source_digest(reference: str) -> str | None:
     Returns:
         16 hexadecimal digits, or None for objectives of pidlab and for code without a file.
     """
-    name = parse(reference).name
+    name = parse(innermost(reference)).name
     if session.is_session_defined(name):
         return session.session_digest(session.session_objective(name))
     if not source.is_user_defined(name):

@@ -1,8 +1,10 @@
 """Baselines: an untrained network (floor) and a supervised network on both modalities (ceiling)."""
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from pidlab.encoders import Encoders, Linear
@@ -27,8 +29,8 @@ class Untrained(BuiltIn):
 class Supervised(BuiltIn):
     """Cross-entropy of every target from `encoders.joint(x1, x2)` with one linear head, in nats.
 
-    loss = sum over targets of -mean log softmax(head(z12))[target]. Separate encoders with late fusion do
-    not learn the XOR; the joint network does. The only readout is z12.
+    loss = sum over targets of -mean log softmax(head(z12))[target]. A linear head on two concatenated
+    embeddings cannot compute an XOR; on a joint network it can. The only readout is z12.
 
     Args:
         encoders: Encoders with a joint network.
@@ -46,13 +48,28 @@ class Supervised(BuiltIn):
 
     def forward(self, batch: Batch) -> Float[Tensor, "*member"]:
         """Compute the summed cross-entropy of a labeled batch."""
-        logits = self.head(self.joint(*batch.x)).split(list(self.classes.values()), dim=-1)
-        losses = [
-            -F.log_softmax(logit, dim=-1).gather(-1, batch.targets[name][..., None]).mean((-2, -1))
-            for name, logit in zip(self.classes, logits, strict=True)
-        ]
-        return torch.stack(losses).sum(0)
+        return summed_cross_entropy(self.head(self.joint(*batch.x)), self.classes, batch.targets)
 
     def represent(self, *x: Tensor) -> dict[str, Tensor]:
         """Return z12, the output of the joint network."""
         return {"z12": self.joint(*x)}
+
+
+def summed_cross_entropy(
+    logits: Float[Tensor, "*member n outputs"],
+    classes: Mapping[str, int],
+    targets: Mapping[str, Int[Tensor, "*member n"]],
+) -> Float[Tensor, "*member"]:
+    """Compute the cross-entropy of every target, summed over targets, in nats.
+
+    Args:
+        logits: Logits of all targets, one after the other, shape (n, sum of classes).
+        classes: Number of classes of every target, in the order of the logits.
+        targets: Label of each target, each (n,).
+    """
+    parts = logits.split(list(classes.values()), dim=-1)
+    losses = [
+        -F.log_softmax(logit, dim=-1).gather(-1, targets[name][..., None]).mean((-2, -1))
+        for name, logit in zip(classes, parts, strict=True)
+    ]
+    return torch.stack(losses).sum(0)

@@ -12,6 +12,8 @@ from pidlab.plots.drawing import (
     DOT_SPREAD,
     LINE_SPREAD,
     axis_label,
+    baseline_handles,
+    draw_baselines,
     draw_hollow,
     draw_objectives,
     hollow_handle,
@@ -26,6 +28,7 @@ from pidlab.plots.drawing import (
 )
 from pidlab.plots.style import TRUTH, TRUTH_BAND, Look, looks, style
 from pidlab.results.means import (
+    BASELINES,
     add_lower_bounds,
     add_single_seeds,
     list_points,
@@ -60,7 +63,8 @@ def capture_figure(
     axis adds a row of panels per value. Terms without information that no objective captures have no panel.
     By default the best probe on validation rows is shown, and panels of synergy show the linear probe as
     well, as hollow marks: papers report the linear probe, and it cannot read an XOR of two concatenated
-    representations.
+    representations. Hollow grey marks are the floor and the ceiling of each objective's own architecture, if
+    the sweep measured them.
 
     Args:
         table: Rows as in results.csv.
@@ -116,7 +120,8 @@ def capture_figure(
         if len(drawn) < len(points):
             figure.suptitle(f"{len(drawn)} of {len(points)} values; the table has all of them")
         hollow = [hollow_handle("linear probe")] if linear is not None else []
-        legend(figure, [*objective_handles(palette), *hollow, *truth_handles(shown)])
+        entries = [*objective_handles(palette), *hollow, *baseline_handles(shown), *truth_handles(shown)]
+        legend(figure, entries)
     return figure, shown
 
 
@@ -158,8 +163,9 @@ def _is_synergy(panel: Panel) -> bool:
 
 
 def bits_limits(shown: pd.DataFrame) -> tuple[float, float]:
-    """Return limits of an axis in bits that hold all truths and means."""
-    top = max(1.05 * float(shown[["truth", "mean"]].max().max()), 0.1)
+    """Return limits of an axis in bits that hold all truths, means, floors and ceilings."""
+    drawn = [name for name in ("truth", "mean", *BASELINES) if name in shown]
+    top = max(1.05 * float(shown[drawn].max().max()), 0.1)
     return -0.06 * top, 1.04 * top
 
 
@@ -195,17 +201,13 @@ def _draw_panel(
     # Bits keep a linear axis, so that the identity is a straight line.
     positions, labeled = value_positions(means[x], linear=is_own_axis or symbol_of(x) is not None)
     connected = len(positions) > 1 and pd.api.types.is_numeric_dtype(means[x])
-    draw_objectives(
-        panel,
-        seeds.assign(x=seeds[x].map(positions)),
-        "x",
-        palette,
-        spread=LINE_SPREAD if connected else DOT_SPREAD,
-        connected=connected,
-    )
+    spread = LINE_SPREAD if connected else DOT_SPREAD
+    positioned = seeds.assign(x=seeds[x].map(positions))
+    draw_objectives(panel, positioned, "x", palette, spread=spread, connected=connected)
+    draw_baselines(panel, means.assign(x=means[x].map(positions)), "x", palette, spread, connected)
     if compared is not None and len(compared):
-        positioned = compared.fillna({x: 0.0}).assign(x=lambda t: t[x].map(positions))
-        draw_hollow(panel, positioned, "x", palette, connected=connected)
+        others = compared.fillna({x: 0.0}).assign(x=lambda t: t[x].map(positions))
+        draw_hollow(panel, others, "x", palette, connected=connected)
     has_band = "truth_low" in means
     truths = means.drop_duplicates(x).assign(x=lambda t: t[x].map(positions)).sort_values("x")
     if connected:

@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from pidlab.plots.style import (
+    LOOKS,
     TEXT_WIDTH,
     TRUTH,
     TRUTH_BAND,
@@ -25,7 +26,7 @@ from pidlab.plots.style import (
     width_of,
 )
 from pidlab.results.formatting import format_parameter, format_value
-from pidlab.results.means import t_interval
+from pidlab.results.means import BASELINES, CEILING, FLOOR, is_reference, t_interval
 from pidlab.results.panels import symbol_of
 
 # Width in inches below which a panel is not legible.
@@ -211,6 +212,48 @@ def draw_hollow(
 def hollow_handle(label: str) -> Line2D:
     """Return the legend entry of hollow marks."""
     return Line2D([], [], **_hollow("0.4", "o"), label=label)
+
+
+def draw_baselines(
+    panel: Axes, means: pd.DataFrame, x: str, palette: Mapping[str, Look], spread: float, connected: bool
+) -> None:
+    """Draw the floor and the ceiling of each objective as grey marks, at the positions of its error bars.
+
+    Args:
+        panel: Panel to draw in.
+        means: One row per (objective, x), with mean floors and ceilings, if any are known.
+        x: Column of positions along the axis.
+        palette: Looks of all objectives of the figure, in drawing order.
+        spread: As for `draw_objectives`.
+        connected: As for `draw_objectives`.
+    """
+    shifts = _shifts(means[x], palette, spread, connected)
+    # The objectives that are baselines themselves are drawn already.
+    rows = means[~means["objective"].astype(str).map(is_reference)]
+    for name in BASELINES:
+        if name in rows:
+            panel.plot(rows[x] + rows["objective"].map(shifts), rows[name], **_baseline(name))
+
+
+def baseline_handles(shown: pd.DataFrame) -> list[Artist]:
+    """Return the legend entries of the floors and ceilings that a table has."""
+    return [
+        Line2D([], [], **_baseline(name), label=f"own {name}")
+        for name in BASELINES
+        if name in shown and shown[name].notna().any()
+    ]
+
+
+def _baseline(name: str) -> dict[str, Any]:
+    look = LOOKS[{"floor": FLOOR, "ceiling": CEILING}[name]]
+    size = 0.7 * mpl.rcParams["lines.markersize"]
+    marker: dict[str, Any] = {"marker": look.marker, "markersize": size, "markerfacecolor": "white"}
+    return marker | {
+        "markeredgecolor": look.color,
+        "markeredgewidth": 0.5,
+        "linestyle": "none",
+        "zorder": 2.2,
+    }
 
 
 def _hollow(color: Any, marker: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.plots.style import Page, on_page
 from pidlab.registry import look_up
-from pidlab.results.means import CEILING, FLOOR, find_axis_groups
+from pidlab.results.means import BASELINES, CEILING, FLOOR, find_axis_groups
 from pidlab.results.panels import BEST, describe_term, read_by, select, symbol_of
 
 
@@ -189,6 +189,11 @@ def caption(kind: str, shown: pd.DataFrame) -> str:
         grey = [about for name, about in references.items() if name in set(shown["objective"])]
         if grey and kind != "leakage":
             sentences.append(f"Grey markers: {' and '.join(grey)}.")
+    if kind == "capture" and any(name in shown and shown[name].notna().any() for name in BASELINES):
+        sentences.append(
+            "Hollow grey marks: floor and ceiling of each objective's own architecture, untrained and "
+            "trained with the labels."
+        )
     if "term" in shown:
         nuisance = [name for name in dict.fromkeys(shown["term"].astype(str)) if name.startswith("nuisance:")]
         if nuisance and (names := [symbol for name in nuisance if (symbol := symbol_of(name))]):

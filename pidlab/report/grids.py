@@ -16,6 +16,7 @@ from pidlab.results.folder import Results
 from pidlab.results.formatting import format_bits, format_objective, format_value
 from pidlab.results.means import (
     ACCURACIES,
+    BASELINES,
     FLOOR,
     READING,
     RUN,
@@ -308,8 +309,8 @@ def captured_grid(results: Results, points: Points, id_: str) -> Grid:
     means = _summary(_headline_first(heads), by)[:MOST_ROWS]
     linear = points.thin(rows[rows["probe"] == "linear"], most)[0]
     means["linear"] = _aligned_means(linear, by, means)
-    floor = heads[heads["objective"] == FLOOR]
-    means["floor"] = _aligned_means(floor, [*points.columns, "readout", "term"], means)
+    untrained = heads[heads["objective"] == FLOOR]
+    means["untrained"] = _aligned_means(untrained, [*points.columns, "readout", "term"], means)
     columns = [
         OBJECTIVE,
         *points.heads,
@@ -320,7 +321,9 @@ def captured_grid(results: Results, points: Points, id_: str) -> Grid:
         SEEDS,
         ROWS,
         Column("%\u00a0of planted" if has_bounds(results.table) else "%\u00a0of truth"),
-        Column("untrained", hint="floor: an untrained network at the same point, readout and term"),
+        Column("floor", hint="the objective's own architecture before training, best probe"),
+        Column("ceiling", hint="the objective's own architecture trained with the labels, best probe"),
+        Column("untrained", hint="two untrained encoders at the same point, readout and term"),
         Column("linear", hint="bits read by the linear probe"),
         Column("best probe", "text", hint="the best probe on validation rows, with the number of seeds"),
         CONVERGED,
@@ -340,8 +343,7 @@ def captured_grid(results: Results, points: Points, id_: str) -> Grid:
             str(row["term"]),
             *(_bits(row[name]) for name in ("truth", "mean", "seeds", "rows")),
             f"{100 * row['mean'] / row['truth']:.0f}" if row["truth"] > 0 else "",
-            _bits(row["floor"]),
-            _bits(row["linear"]),
+            *(_bits(row[name]) for name in (*BASELINES, "untrained", "linear")),
             probes[tuple(row[name] for name in by)],
             _converged(row),
             trained.get(point_key(row[name] for name in (*points.columns, "objective")), ""),
@@ -418,7 +420,7 @@ def _summary(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
         examined=rows["converged"].notna(),
         settled=rows["converged"].isin([True, "True"]).astype(int),
         chosen=rows["headline"].astype(int),
-        **{name: pd.to_numeric(rows.get(name, np.nan)) for name in ACCURACIES},
+        **{name: pd.to_numeric(rows.get(name, np.nan)) for name in (*ACCURACIES, *BASELINES)},
     )
     means = (
         rows.groupby(by, sort=False, dropna=False)
@@ -430,6 +432,8 @@ def _summary(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
             examined=("examined", "sum"),
             settled=("settled", "sum"),
             chosen=("chosen", "sum"),
+            floor=("floor", "mean"),
+            ceiling=("ceiling", "mean"),
             accuracy=("accuracy", "mean"),
             balanced_accuracy=("balanced_accuracy", "mean"),
             single=("captured", list),

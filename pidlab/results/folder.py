@@ -14,7 +14,7 @@ import pandas as pd
 from pidlab import defaults
 from pidlab.errors import InvalidRequest
 from pidlab.io import refuse_special
-from pidlab.results.means import ACCURACIES, READING, RUN, TRAINED
+from pidlab.results.means import ACCURACIES, BASELINES, READING, RUN, TRAINED
 from pidlab.results.record import check_record
 from pidlab.results.tables import notebook
 
@@ -136,8 +136,9 @@ def read_results(directory: Path) -> Results:
         table = pd.read_csv(path, dtype={"run": str, "converged": "boolean", TRAINED: "boolean"})
         check_record(record)
         _check_rows(table, record)
-        # Older versions did not write accuracies, and whether a run was trained.
-        table = table.assign(**{name: np.nan for name in ACCURACIES if name not in table})
+        # Older versions did not store accuracies and `trained`; floors and ceilings are optional.
+        absent = [name for name in (*ACCURACIES, *BASELINES) if name not in table]
+        table = table.assign(**dict.fromkeys(absent, np.nan))
         if TRAINED not in table:
             table[TRAINED] = pd.Series(pd.NA, table.index, "boolean")
         version = record["result_version"]

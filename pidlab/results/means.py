@@ -14,6 +14,8 @@ from pidlab.errors import InvalidRequest
 RUN = ("run", "objective", "seed")
 # Accuracies of a probe on test rows; empty in older results and in other rows.
 ACCURACIES = ("accuracy", "balanced_accuracy")
+# Bits that the same probe reads from the same architecture before training, and after training with labels.
+BASELINES = ("floor", "ceiling")
 # Columns of results.csv that state what a probe read: from which readout, about which target, in bits.
 READING = (
     *("readout", "term", "quantity", "truth", "captured", "low", "high"),
@@ -29,7 +31,7 @@ LOSS = "loss"
 # Whether training changed the loss of a run (`pidlab.results.loss_curves`); empty without a loss curve.
 TRAINED = "trained"
 # All columns that are not parameters of the sweep.
-FIXED = (*RUN, *READING, STEP, LOSS, TRAINED)
+FIXED = (*RUN, *READING, *BASELINES, STEP, LOSS, TRAINED)
 
 FLOOR, CEILING = "untrained", "supervised"
 CONFIDENCE = 0.95
@@ -51,8 +53,8 @@ def base_name(objective: str) -> str:
 
 
 def is_reference(objective: str) -> bool:
-    """Return whether an objective is the untrained floor or the supervised ceiling."""
-    return base_name(objective) in (FLOOR, CEILING)
+    """Return whether an objective is a floor or a ceiling."""
+    return base_name(objective) in (FLOOR, CEILING, *BASELINES)
 
 
 def half_width(values: np.ndarray) -> float:
@@ -145,7 +147,7 @@ def mean_over_seeds(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     Returns:
         One row per (point, objective, readout, term), in the order of `rows`, with the columns of `by`
         and `objective, readout, term, truth, mean, low, high, seeds`. Bits; `low` and `high` are NaN for
-        a single seed.
+        a single seed. Means of `floor` and `ceiling`, if the rows have any.
 
     Raises:
         InvalidRequest: If one seed occurs twice at a point, so that a mean would mix different settings.
@@ -162,6 +164,9 @@ def mean_over_seeds(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     means["low"] = means["mean"] - halves
     means["high"] = means["mean"] + halves
     means["seeds"] = np.array([len(values) for values in groups], dtype=int)
+    for name in BASELINES:
+        if name in rows and rows[name].notna().any():
+            means[name] = rows[name].groupby(numbers).mean().to_numpy()
     return means
 
 
@@ -219,25 +224,29 @@ def add_lower_bounds(means: pd.DataFrame, table: pd.DataFrame, by: Sequence[str]
 
 
 def above_floor(rows: pd.DataFrame, by: Sequence[str]) -> np.ndarray:
-    """Test whether each mean lies above the untrained network at its point.
+    """Test whether each mean lies above its floor at its point.
 
-    A mean lies above the floor if the one-sided 95 % t-bound of the mean difference, paired by seed, is
-    above 0. With a single seed the difference itself decides.
+    The floor is that of the objective's own architecture (column `floor`) where the rows have it, otherwise
+    the objective `untrained`. A mean lies above it if the one-sided 95 % t-bound of the mean difference,
+    paired by seed, is above 0. With a single seed the difference itself decides.
 
     Args:
         rows: Headline rows of results.csv.
         by: Columns that distinguish the points of the sweep.
 
     Returns:
-        One bool per row of `mean_over_seeds(rows, by)`; True where the table has no untrained network.
+        One bool per row of `mean_over_seeds(rows, by)`; True where the table has no floor.
     """
     keys = _group_columns(by)
     numbers = rows.groupby(keys, sort=False, dropna=False).ngroup().to_numpy()
     rows = rows.assign(seed=rows.get("seed", 0))
     pair = [*(name for name in keys if name != "objective"), "seed"]
     is_floor = rows["objective"].astype(str).map(base_name) == FLOOR
-    floor = rows["captured"].where(is_floor).groupby([rows[name] for name in pair], dropna=False)
-    differences = _split_groups(rows["captured"] - floor.transform("max"), numbers)
+    untrained = rows["captured"].where(is_floor).groupby([rows[name] for name in pair], dropna=False)
+    floor = untrained.transform("max")
+    if "floor" in rows:
+        floor = rows["floor"].fillna(floor)
+    differences = _split_groups(rows["captured"] - floor, numbers)
     known = [values[~np.isnan(values)] for values in differences]
     return np.array([not len(values) or lower_confidence_bound(values) > 0 for values in known], dtype=bool)
 

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from pidlab.errors import InvalidRequest, nearest
+from pidlab.results.baselines import with_best_baselines
 from pidlab.results.formatting import format_value
-from pidlab.results.means import ACCURACIES, parameters
+from pidlab.results.means import ACCURACIES, BASELINES, parameters
 
 SYMBOLS = {
     "redundant": "$R$",
@@ -152,8 +153,12 @@ def _in_formula(text: str) -> str:
 
 
 def headlines(table: pd.DataFrame, quantity: str = "mi") -> pd.DataFrame:
-    """Return the rows of the probe with the best validation score for each (run, readout, target)."""
-    return table[table["headline"].astype(bool) & (table["quantity"] == quantity)]
+    """Return the rows of the probe with the best validation score for each (run, readout, target).
+
+    Floors and ceilings of mutual information are those of the best probe, too (`with_best_baselines`).
+    """
+    rows = table[table["headline"].astype(bool) & (table["quantity"] == quantity)]
+    return with_best_baselines(rows, table) if quantity == "mi" else rows
 
 
 def read_by(table: pd.DataFrame, probe: str = BEST, quantity: str = BITS) -> pd.DataFrame:
@@ -184,7 +189,8 @@ def read_by(table: pd.DataFrame, probe: str = BEST, quantity: str = BITS) -> pd.
             "measure them"
         )
     measured = table[table[quantity].notna()]
-    return measured.assign(captured=measured[quantity], truth=np.nan, low=np.nan, high=np.nan)
+    in_bits = ("truth", "low", "high", *BASELINES)
+    return measured.assign(captured=measured[quantity], **dict.fromkeys(in_bits, np.nan))
 
 
 def is_auxiliary(table: pd.DataFrame) -> pd.Series:

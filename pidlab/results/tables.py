@@ -6,12 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from pidlab.errors import InvalidRequest
 from pidlab.registry import look_up
+from pidlab.results.baselines import has_baselines
 from pidlab.results.formatting import format_bits, format_interval, format_objective, format_value
 from pidlab.results.means import (
+    BASELINES,
     TRAINED,
     above_floor,
     count_trained,
@@ -105,6 +108,7 @@ def captured_table(
     labels: Mapping[str, str] | None = None,
     probes: Sequence[str] = (BEST,),
     quantity: str = BITS,
+    baselines: bool = False,
 ) -> CapturedTable:
     """Build the table of captured bits, with one row per point and objective.
 
@@ -125,22 +129,45 @@ def captured_table(
         labels: Names of objectives, by reference.
         probes: Probes to show side by side; `best` is the best one on validation rows.
         quantity: `bits`, or `accuracy` or `balanced_accuracy` of the probe; accuracies have no ground truth.
+        baselines: Whether to show the floor and the ceiling of each objective beside its bits.
 
     Raises:
-        InvalidRequest: If no row is left, or there is no such probe or quantity.
+        InvalidRequest: If no row is left, there is no such probe or quantity, or baselines cannot be shown.
     """
     selected = select(table, objectives, terms, at, order)
+    chosen = list(dict.fromkeys(probes or (BEST,)))
+    if baselines:
+        _check_baselines(selected, chosen, quantity)
     parts = [
         _table_of_probe(read_by(selected, probe, quantity), axis_groups, readout, terms, labels)
-        for probe in dict.fromkeys(probes or (BEST,))
+        for probe in chosen
     ]
-    joined = _side_by_side(parts, list(dict.fromkeys(probes))) if len(parts) > 1 else parts[0]
+    if baselines:
+        read = read_by(selected, chosen[0])
+        parts += [_table_of_probe(read, axis_groups, readout, terms, labels, name) for name in BASELINES]
+        chosen += BASELINES
+    joined = _side_by_side(parts, chosen) if len(parts) > 1 else parts[0]
     flagged = TRAINED in selected and bool(selected[TRAINED].eq(False).any())
     joined = replace(joined, shows_trained=flagged)
     if quantity == BITS:
         return joined
     measured = [row for row in joined.rows if row.objective != TRUTH]
     return replace(joined, rows=measured, unit=f"[{quantity.replace('_', ' ')}]")
+
+
+def _check_baselines(table: pd.DataFrame, probes: Sequence[str], quantity: str) -> None:
+    """Refuse floors and ceilings that a table does not have.
+
+    Raises:
+        InvalidRequest: If there are none, or several probes or accuracies are shown.
+    """
+    if not has_baselines(table):
+        raise InvalidRequest(
+            "--baselines: these results have no floors and ceilings; rerun the sweep with --baselines to add "
+            "them"
+        )
+    if len(probes) > 1 or quantity != BITS:
+        raise InvalidRequest("--baselines: shows bits of one probe; give one --probe, and no --quantity")
 
 
 def _side_by_side(parts: Sequence[CapturedTable], probes: Sequence[str]) -> CapturedTable:
@@ -166,10 +193,13 @@ def _table_of_probe(
     readout: str,
     terms: Sequence[str],
     labels: Mapping[str, str] | None,
+    value: str = "captured",
 ) -> CapturedTable:
-    """Return the table of the headlines of selected rows."""
+    """Return the table of the headlines of selected rows; `value` is the column to show."""
     rows, columns = panels(table, readout, terms)
     by = point_columns(rows, find_axis_groups(rows, axis_groups))
+    if value != "captured":
+        rows = rows.assign(captured=rows[value], floor=np.nan)
     means = mean_over_seeds(rows, by).assign(above=above_floor(rows, by))
     trained = count_trained(rows, [*by, "objective"])
     # means of each objective by (readout, term), at each point
@@ -188,7 +218,10 @@ def _table_of_probe(
             for key in ((column.readout, column.term) for column in columns)
         ]
         truths = [_first_known(record["truth"] for record in column.values()) for column in measured]
-        best = [_best(column) if truth else set() for column, truth in zip(measured, truths, strict=True)]
+        best = [
+            _best(column) if truth and value == "captured" else set()
+            for column, truth in zip(measured, truths, strict=True)
+        ]
         table_rows.append(TableRow(point, TRUTH, [Cell(truth) for truth in truths], label))
         for name in found:
             cells = [

@@ -10,6 +10,7 @@ from typing import Any
 from pidlab.errors import InvalidRequest
 from pidlab.io import machine_memory
 from pidlab.objectives import session
+from pidlab.objectives.load import innermost
 from pidlab.registry import parse
 from pidlab.sweeps.execute import CohortProgress, Engine, Local, OneCohort, Outcome, Progress, Work
 from pidlab.sweeps.plan import Cohort
@@ -183,7 +184,7 @@ class _Sweep:
         task = len(self._tasks)
         self._tasks.append((number, cohort))
         runs = tuple(cohort.runs)
-        name = parse(cohort.objective).name
+        name = parse(innermost(cohort.objective)).name
         carried = {name: session.session_objective(name)} if session.is_session_defined(name) else {}
         call = partial(_train, self._work, Cohort(runs, cohort.cost), carried)
         # User code may change its process, which must not change the numbers of others.

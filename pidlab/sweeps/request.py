@@ -173,6 +173,7 @@ class Request:
     zipped: bool = False
     first_seed: int = 0
     track: int = 0
+    baselines: bool = False
 
     def __post_init__(self) -> None:
         if self.seeds < 1:
@@ -411,6 +412,7 @@ class Request:
         """A folder name that is the same for equal requests."""
         fields = dataclasses.asdict(self) | {"version": defaults.RESULT_VERSION}
         fields["training"] = defaults.training_specification(self.training)
+        del fields["baselines"]  # they are added to the results of the same sweep without them
         for name in ("first_seed", "track"):
             if not fields[name]:
                 del fields[name]  # requests made before these fields existed keep their folder

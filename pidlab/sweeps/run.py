@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -18,9 +18,11 @@ import pandas as pd
 from pidlab.decomposition import TERMS
 from pidlab.errors import InvalidRequest
 from pidlab.io import atomic_write, ensure_writable, lock_folder
+from pidlab.results.baselines import join_baselines
 from pidlab.results.folder import RECORD, TABLE, seal
-from pidlab.results.means import ACCURACIES, RUN, TRAINED
+from pidlab.results.means import ACCURACIES, BASELINES, RUN, TRAINED
 from pidlab.sweeps import checkpoint_files
+from pidlab.sweeps.baselines import Baselines
 from pidlab.sweeps.engines import Processes
 from pidlab.sweeps.execute import (
     Engine,
@@ -31,7 +33,7 @@ from pidlab.sweeps.execute import (
     run_cohort,
     unpack_losses,
 )
-from pidlab.sweeps.plan import Runs, RunSubset, filter_runs, plan
+from pidlab.sweeps.plan import Run, Runs, RunSubset, filter_runs, plan
 from pidlab.sweeps.provenance import outcome_record, provenance
 from pidlab.sweeps.request import Request
 from pidlab.sweeps.store import FLAGS, ROW_COLUMNS, Store, as_flag, total_seconds
@@ -105,6 +107,7 @@ def run_sweep(
     started = time.perf_counter()
     request.validate()
     runs = Runs(request)
+    baselines = Baselines(request) if request.baselines else None
     engine, progress = engine or Processes(), progress or Silent()
     engine.prepare(request.device)
     directory = ensure_writable(directory or Path("runs") / request.name)
@@ -114,14 +117,24 @@ def run_sweep(
         if save:
             _note_missing_files(store, directory, save, progress)
         work = partial(run_cohort, keep=tuple(save))
+        about_baselines: dict[str, Any] = {}
 
         def write() -> SweepResult:
             measured = {"engine": engine.record, "seconds_of_this_command": time.perf_counter() - started}
             with _explain_disk_errors(directory):
-                return _write_files(request, runs, store, directory, command, measured)
+                return _write_files(
+                    request, runs, store, directory, command, measured | about_baselines, baselines
+                )
+
+        def train_missing(these: Sequence[Run]) -> None:
+            _train_missing(these, store, directory, engine, work, progress, retry_failed, fail_fast)
 
         try:
-            _train_missing(runs, store, directory, engine, work, progress, retry_failed, fail_fast)
+            train_missing(runs)
+            if baselines is not None and not (fail_fast and store.failures()):
+                about_baselines["baselines"] = _train_baselines(
+                    baselines, runs, store, train_missing, progress
+                )
         except KeyboardInterrupt:
             if store.any_asked("1"):
                 write()  # so that the finished runs can be plotted
@@ -158,8 +171,31 @@ def _note_other_environments(store: Store, device: str, progress: Progress) -> N
             )
 
 
-def _train_missing(
+def _train_baselines(
+    baselines: Baselines,
     runs: Runs,
+    store: Store,
+    train_missing: Callable[[Sequence[Run]], None],
+    progress: Progress,
+) -> dict[str, Any]:
+    """Train the floors and ceilings that are not in the store, and return their number and failures."""
+    these = baselines.missing_from(runs)
+    for name, why in baselines.absent.items():
+        progress.note(f"no {name}: {why}")
+    store.plan(these)
+    try:
+        train_missing(these)
+        failures = store.failures()
+    finally:
+        store.plan(runs)  # the table has the rows of these
+    failed = {run.objective: failures[run.key] for run in these if run.key in failures}
+    for objective, why in failed.items():
+        progress.note(f"failed: {objective}: {why}")
+    return {"runs": len(these), "failed": failed, "absent": baselines.absent}
+
+
+def _train_missing(
+    runs: Sequence[Run],
     store: Store,
     directory: Path,
     engine: Engine,
@@ -193,16 +229,17 @@ def _write_files(
     directory: Path,
     command: Sequence[str],
     measured: dict[str, Any],
+    baselines: Baselines | None,
 ) -> SweepResult:
     """Write results.csv and provenance.json from the store."""
     with atomic_write(directory / TABLE) as text:
-        written = write_results(text, request, runs, runs, store)
+        written = write_results(text, request, runs, runs, store, baselines)
     sample = runs.few(MOST_SHOWN)
     if isinstance(sample, Runs):
         shown, sampled = read_rows(directory / TABLE), 0
     else:
         text = io.StringIO()
-        write_results(text, request, runs, sample, store)
+        write_results(text, request, runs, sample, store, baselines)
         text.seek(0)
         shown, sampled = read_rows(text), len(sample) // runs.each
     failures = store.failures()
@@ -228,7 +265,14 @@ def _write_files(
 _NUMBERS = ("truth", "captured", "low", "high", *ACCURACIES)
 
 
-def write_results(text: IO[str], request: Request, runs: Runs, subset: Runs | RunSubset, store: Store) -> int:
+def write_results(
+    text: IO[str],
+    request: Request,
+    runs: Runs,
+    subset: Runs | RunSubset,
+    store: Store,
+    baselines: Baselines | None = None,
+) -> int:
     """Write the rows of runs as CSV: one row per (run, readout, target, probe).
 
     Args:
@@ -237,6 +281,7 @@ def write_results(text: IO[str], request: Request, runs: Runs, subset: Runs | Ru
         runs: Every run of the request, as planned in the store.
         subset: The runs to write; `runs` itself for all.
         store: The store with their rows.
+        baselines: The floors and ceilings of the runs, if the table has columns for them.
 
     Returns:
         The number of rows.
@@ -268,8 +313,28 @@ def write_results(text: IO[str], request: Request, runs: Runs, subset: Runs | Ru
             yield (*values, *(known[point[name]] for name, known in parameters.items()))
 
     keys = (run[0] for _, run in selected())
-    rows = store.rows(keys, [casts.get(name, name) for name in columns])
-    return write_rows(text, csv_header(columns, [*parameters]), described(), rows)
+    expressions = [casts.get(name, name) for name in columns]
+    rows: Iterator[Sequence[tuple[Any, ...]]] = store.rows(keys, expressions)
+    header = csv_header(columns, [*parameters])
+    if baselines is not None:
+        rows = _with_baselines(rows, subset, store, baselines, columns, expressions)
+        header = csv_header([*columns, *BASELINES], [*parameters])
+    return write_rows(text, header, described(), rows)
+
+
+def _with_baselines(
+    rows: Iterable[Sequence[tuple[Any, ...]]],
+    runs: Iterable[Run],
+    store: Store,
+    baselines: Baselines,
+    columns: Sequence[str],
+    expressions: Sequence[str],
+) -> Iterator[list[tuple[Any, ...]]]:
+    """Yield the rows of every run with the bits of its floor and ceiling."""
+    for run, own_rows in zip(runs, rows, strict=True):
+        found = baselines.of(run)
+        keys = (found[name].key if name in found else "" for name in BASELINES)
+        yield join_baselines(own_rows, [*store.rows(keys, expressions)], columns)
 
 
 def read_rows(source: Path | IO[str]) -> pd.DataFrame:

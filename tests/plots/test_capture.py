@@ -50,6 +50,30 @@ def truth_lines(panel):
     return [line for line in panel.lines if line.get_linewidth() == TRUTH["linewidth"]]
 
 
+def hollow_marks(panel, look):
+    """Bits of the floors or ceilings of a panel, by position along x."""
+    lines = [line for line in panel.lines if line.get_markeredgecolor() == look.color]
+    (marks,) = [line for line in lines if line.get_markerfacecolor() == "white"]
+    return marks.get_xdata(), marks.get_ydata()
+
+
+def test_floors_and_ceilings_of_their_own_architecture_are_grey_marks():
+    rows = table(points=(0.0, 1.0))
+    floors = rows["objective"].map({"comm": 0.1, "cross": 0.3}) + 0.01 * rows["seed"]
+    figure, shown = capture_figure(rows.assign(floor=floors, ceiling=0.9), [("unique1", "unique2")])
+    x, floor = hollow_marks(figure.axes[1], LOOKS["untrained"])
+    # Two points of cross and comm, next to each other; the baselines themselves have no marks.
+    assert np.allclose(sorted(floor), [0.11, 0.11, 0.31, 0.31])
+    assert np.allclose(sorted(np.round(x)), [0, 0, 1, 1])
+    assert (hollow_marks(figure.axes[1], LOOKS["supervised"])[1] == 0.9).all()
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert {"own floor", "own ceiling"} <= {*labels}
+    assert "own architecture" in caption("capture", shown)
+    bare, shown = capture_figure(rows, [("unique1", "unique2")])
+    assert "own floor" not in [text.get_text() for text in bare.legends[0].get_texts()]
+    assert "own architecture" not in caption("capture", shown)
+
+
 def test_marks_are_means_over_seeds_against_the_truth():
     figure, shown = capture_figure(table(), [("unique1", "unique2")])
     panels = {panel.get_title(): panel for panel in figure.axes}
