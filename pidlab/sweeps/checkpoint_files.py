@@ -214,11 +214,13 @@ def load(
         raise InvalidRequest(f"no {kind} of run {run} in {directory}: sweep with --save {kind} to keep them")
     try:
         with safe_open(path, framework="pt") as file:
-            about = dict(file.metadata() or {})
+            metadata = file.metadata() or {}
+            # Files of version 0.1.0 have one entry for each value.
+            about = {**json.loads(metadata["about"])} if "about" in metadata else metadata
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
         if about.get("digest") != _digest(run, tensors, about):
             raise ValueError("the digest in the file does not match its contents")
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, TypeError, ValueError) as error:
         raise InvalidRequest(
             f"cannot read {path} ({error}): restore it from a copy, or train the run again in a new folder"
         ) from None
@@ -238,7 +240,9 @@ def _packed(run: str, tensors: Mapping[str, Tensor], about: dict[str, str]) -> b
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()
     }
-    return save(plain, about | {"digest": _digest(run, plain, about)})
+    # A single entry, because safetensors writes several in random order.
+    described = json.dumps(about | {"digest": _digest(run, plain, about)}, sort_keys=True)
+    return save(plain, {"about": described})
 
 
 def _digest(run: str, tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> str:

@@ -1,5 +1,7 @@
 """What --save keeps: models come back bit for bit, and nothing damaged is taken for one."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ import pidlab
 from pidlab import InvalidRequest, fit
 from pidlab.defaults import Training
 from pidlab.sweeps import Request, run_sweep
-from pidlab.sweeps.checkpoint_files import load
+from pidlab.sweeps.checkpoint_files import _packed, load
 from pidlab.sweeps.plan import Runs
 
 pytestmark = pytest.mark.usefixtures("few_rows")
@@ -121,3 +123,12 @@ def test_weights_of_one_step_and_of_none_are_saved(tmp_path, objective, steps):
     assert not result.failures
     again = pidlab.load_run(tmp_path, Runs(request)[0].key)
     assert len(again.losses) == (0 if objective == "untrained" else steps)
+
+
+def test_equal_contents_are_equal_bytes():
+    def pack(_):
+        return _packed("run", {"params.weight": torch.zeros(2)}, {"program": ""})
+
+    # safetensors orders the entries of its header anew in every thread.
+    with ThreadPoolExecutor(20) as threads:
+        assert len(set(threads.map(pack, range(40)))) == 1
