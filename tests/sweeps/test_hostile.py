@@ -6,6 +6,8 @@ import pytest
 from pidlab.defaults import Training
 from pidlab.sweeps import Request, run_sweep
 
+pytestmark = pytest.mark.usefixtures("few_rows")
+
 HOSTILE = """
 import os
 import random
