@@ -13,6 +13,8 @@ import pidlab
 from pidlab import InvalidRequest
 from pidlab.cli.commands import app
 
+pytestmark = pytest.mark.usefixtures("few_rows")
+
 TINY = {"steps": 3, "batch": 16, "probes": "quick", "seeds": 1, "device": "cpu", "progress": False}
 
 

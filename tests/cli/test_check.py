@@ -12,6 +12,8 @@ from pidlab import load_objective
 from pidlab.cli import main
 from pidlab.defaults import Training
 
+pytestmark = pytest.mark.usefixtures("few_rows")
+
 # the package has a function of the same name
 profile_module = importlib.import_module("pidlab.check.profile")
 

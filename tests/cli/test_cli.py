@@ -10,6 +10,8 @@ import pytest
 from pidlab.cli import main
 from pidlab.cli.terminal import Terminated
 
+pytestmark = pytest.mark.usefixtures("few_rows")
+
 QUICK = ["--quick", "--steps", "5", "--batch", "32", "--objective", "untrained", "--objective", "cross"]
 
 

@@ -7,6 +7,8 @@ import pytest
 
 from pidlab.cli import main
 
+pytestmark = pytest.mark.usefixtures("few_rows")
+
 
 def run(monkeypatch, *arguments):
     monkeypatch.setattr("sys.argv", ["pidlab", *arguments])

@@ -12,6 +12,8 @@ from pidlab.studies import compare
 from pidlab.studies.folders import NamedStudy
 from pidlab.studies.schema import read_study
 
+pytestmark = pytest.mark.usefixtures("few_rows")
+
 STUDY = """
 title = "tiny"
 [[sweep]]

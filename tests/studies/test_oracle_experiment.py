@@ -12,6 +12,8 @@ from pidlab.studies.oracle_experiment import ORACLE_COLUMNS as COLUMNS
 from pidlab.studies.run_study import run_study
 from pidlab.studies.schema import read_study
 
+pytestmark = pytest.mark.usefixtures("few_rows")
+
 TINY = '''\
 title = "Does anything happen in two steps?"
 [profiles.quick]

@@ -11,11 +11,11 @@ import pytest
 from pidlab import InvalidRequest, defaults
 from pidlab.cli import main
 from pidlab.defaults import RESULT_VERSION
-from pidlab.probes.levels import LEVELS, Level
-from pidlab.probes.mlp import MLPProbe
 from pidlab.results.folder import read_results
 from pidlab.studies import folders, render
 from pidlab.studies.folders import rows_to_keep, write_table
+
+pytestmark = pytest.mark.usefixtures("few_rows")
 
 TINY = """\
 title = "Does anything happen in two steps?"
@@ -45,8 +45,6 @@ finding = "not after two steps"
 def command(tmp_path, monkeypatch, capsys):
     """Return a function that runs a command beside the study `tiny` and returns code, stdout, stderr."""
     monkeypatch.chdir(tmp_path)
-    few = Level(1024, 512, 1024, MLPProbe(epochs=1))  # fast probes
-    monkeypatch.setitem(LEVELS, "quick", few)
     (tmp_path / "studies").mkdir()
     (tmp_path / "studies" / "tiny.toml").write_text(TINY)
 

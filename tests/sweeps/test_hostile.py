@@ -10,6 +10,8 @@ from pidlab.cli import main
 from pidlab.defaults import Training
 from pidlab.sweeps import Request, run_sweep
 
+pytestmark = pytest.mark.usefixtures("few_rows")
+
 HOSTILE = """
 import locale
 import os
