@@ -1,6 +1,8 @@
 """Figure "estimation": estimates of mutual information against the truth and the Jeffreys divergence."""
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -16,8 +18,8 @@ from pidlab.results.panels import require_columns
 COLUMNS = ("dimension", "nats", "estimator", "critic", "truth", "jeffreys", "estimate")
 ESTIMATORS = {"nce": Look(BLUE, "o"), "club": Look(GREEN, "^"), "nce-club": Look(VERMILION, "s")}
 LABELS = {"nce": "NCE", "club": "CLUB", "nce-club": "NCE-CLUB"}
-JEFFREYS = {"color": BLACK, "linewidth": 0.9, "linestyle": (0, (4.0, 1.5)), "zorder": 1}
-NATS_PER_BIT = 0.6931471805599453
+JEFFREYS: dict[str, Any] = {"color": BLACK, "linewidth": 0.9, "linestyle": (0, (4.0, 1.5)), "zorder": 1}
+NATS_PER_BIT = math.log(2.0)
 
 
 def estimation_figure(
@@ -53,9 +55,7 @@ def estimation_figure(
             if dimension is not None:
                 panel.set_title(f"{dimension} dimensions")
         panels[0].set_ylabel("information [bits]")
-        right = panels[-1].secondary_yaxis(
-            "right", functions=(lambda bits: bits * NATS_PER_BIT, lambda nats: nats / NATS_PER_BIT)
-        )
+        right = panels[-1].secondary_yaxis("right", functions=(_to_nats, _to_bits))
         right.set_ylabel("[nats]")
         for scale in (panels[0].yaxis, right.yaxis):
             scale.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
@@ -65,17 +65,31 @@ def estimation_figure(
             Line2D([], [], color=ESTIMATORS[name].color, marker=ESTIMATORS[name].marker, label=LABELS[name])
             for name in ESTIMATORS
         ]
-        hollow = {"color": BLACK, "marker": "o", "markerfacecolor": "none", "linestyle": "none"}
+        hollow: dict[str, Any] = {
+            "color": BLACK,
+            "marker": "o",
+            "markerfacecolor": "none",
+            "linestyle": "none",
+        }
         handles += [Line2D([], [], **hollow, label="exact critic")]
         legend(figure, [truth_handle(), Line2D([], [], label="Jeffreys divergence", **JEFFREYS), *handles])
     return figure, shown
 
 
+def _to_nats(bits: Any) -> Any:
+    return bits * NATS_PER_BIT
+
+
+def _to_bits(nats: Any) -> Any:
+    return nats / NATS_PER_BIT
+
+
 def _summary(table: pd.DataFrame) -> pd.DataFrame:
     """Return means and t-intervals over seeds."""
     keys = ["dimension", "nats", "truth", "jeffreys", "estimator", "critic"]
-    rows: list[dict[str, object]] = []
-    for values, group in table.groupby(keys, sort=False):
+    rows: list[dict[str, Any]] = []
+    groups: Any = table.groupby(keys, sort=False)
+    for values, group in groups:
         low, high = t_interval(group["estimate"])
         numbers = {"mean": group["estimate"].mean(), "low": low, "high": high, "seeds": len(group)}
         rows.append(dict(zip(keys, values, strict=True)) | numbers)
@@ -86,7 +100,8 @@ def _draw_panel(panel: Axes, rows: pd.DataFrame, axis: str) -> None:
     places = rows.drop_duplicates(axis).sort_values(axis)
     panel.plot(places[axis], places["truth"], **TRUTH)
     panel.plot(places[axis], places["jeffreys"], **JEFFREYS)
-    for (name, critic), here in rows.groupby(["estimator", "critic"], sort=False):
+    groups: Any = rows.groupby(["estimator", "critic"], sort=False)
+    for (name, critic), here in groups:
         look, filled = ESTIMATORS[name], critic == "trained"
         x, mean, low, high = here[[axis, "mean", "low", "high"]].to_numpy(float).T
         panel.errorbar(
