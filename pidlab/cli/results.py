@@ -68,7 +68,7 @@ def plot(
         str,
         typer.Option(
             help="Kind of figure: capture, profile, leakage, tradeoff, learning, loss, decomposition; "
-            "readability, oracle and known-answers are drawn from the files of these commands."
+            "readability, oracle, known-answers and estimation are drawn from the files of these experiments."
         ),
     ] = "capture",
     venue: Annotated[str, typer.Option(help="Page format: neurips, iclr, icml or icml-column.")] = "neurips",

@@ -110,20 +110,6 @@ def _diagonal_mean(scores: Float[Tensor, "*member n n"]) -> Float[Tensor, "*memb
     return scores.diagonal(dim1=-2, dim2=-1).mean(-1)
 
 
-def nwj(scores: Float[Tensor, "*member n n"]) -> Float[Tensor, "*member"]:
-    """Compute NWJ, a lower bound on I(A;B) in nats: mean_i F_ii - mean_(i≠j) exp(F_ij - 1).
-
-    Source: Nguyen et al. 2010.
-
-    Args:
-        scores: Scores F of all pairs, shape (n, n). The bound is tight at F = 1 + log p(a, b) / p(a) p(b).
-    """
-    n = scores.shape[0]
-    joint = scores.diagonal()
-    product = torch.exp(scores - 1.0).sum() - torch.exp(joint - 1.0).sum()
-    return joint.mean() - product / (n * (n - 1))
-
-
 def same_class(y: Int[Tensor, "*member n"]) -> Bool[Tensor, "*member n n"]:
     """Return whether two rows have equal labels, for every pair of rows."""
     return y[..., :, None] == y[..., None, :]

@@ -97,6 +97,13 @@ KINDS = {
         "Captured against true bits of known representations, and coverage of the intervals.",
         ("table.csv", "coverage.csv"),
     ),
+    "estimation": Kind(
+        "estimation:estimation_figure",
+        "Estimates of mutual information on normal variables. The grey line is the truth, the dashed line "
+        "the Jeffreys divergence, to which CLUB and NCE-CLUB converge. The critic of hollow marks is the log "
+        "ratio of the densities; those of filled marks are trained.",
+        ("results.csv",),
+    ),
 }
 
 

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 # Columns of a table by name, with their values; None where the study file does not determine them.
 Columns = dict[str, Sequence[Any] | None]
 # Columns that hold words in the table of any experiment.
-WORDS = ("objective", "readout", "term", "quantity", "probe", "representation", "views", "case", "level")
+WORDS = (
+    *("objective", "readout", "term", "quantity", "probe", "representation", "views", "case", "level"),
+    *("estimator", "critic"),
+)
 
 
 @dataclass(frozen=True)

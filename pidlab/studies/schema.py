@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.io import refuse_special
 from pidlab.studies.claims import FLOOR, Claim, invalid_claim, parse_claim
+from pidlab.studies.estimation import Estimation
 from pidlab.studies.experiments import (
     Columns,
     Experiment,
@@ -33,7 +34,7 @@ from pidlab.studies.tune import Tune
 
 # Kinds of experiment by the name of their table.
 KINDS: dict[str, type[Experiment]] = {
-    cls.kind: cls for cls in (Sweep, Readability, OracleExperiment, KnownAnswers)
+    cls.kind: cls for cls in (Sweep, Readability, OracleExperiment, KnownAnswers, Estimation)
 }
 
 # Keys and, within arrays of tables, indices: ("sweep", 0, "axes").
@@ -84,6 +85,9 @@ class Study(Strict):
         default=[], description="Losses on representations made of the true symbols."
     )
     known_answers: list[KnownAnswers] = Field(default=[], description="Examinations of the probes.")
+    estimation: list[Estimation] = Field(
+        default=[], description="Estimators of mutual information on normal variables."
+    )
     tune: Tune | None = Field(
         default=None, description="Tuning of hyperparameters, with the same budget for every objective."
     )

@@ -72,6 +72,7 @@ def test_mutated_studies_are_accepted_or_refused_in_one_line(command, tmp_path, 
     for kind in ("experiments._run_sweep", "experiments._run_readability", "known_answers._examine"):
         monkeypatch.setattr(f"pidlab.studies.{kind}", stop)
     monkeypatch.setattr("pidlab.studies.oracle_experiment._run", stop)
+    monkeypatch.setattr("pidlab.studies.estimation._run", stop)
     draw, counts = random.Random(0), {"accepted": 0, "refused": 0}
     for number in range(MUTATIONS):
         path = tmp_path / "mutated.toml"

@@ -1,116 +1,88 @@
-"""Estimators of continuous information: known answers and refused requests."""
+"""Estimators of the information of normal variables: closed forms, exact critics and trained ones."""
 
-import dataclasses
 import math
 
-import numpy as np
 import pytest
 import torch
+from torch.distributions import MultivariateNormal, Normal
 
-from pidlab import InvalidRequest
-from pidlab.validation.estimators import (
-    ESTIMATORS,
-    CanonicalCorrelation,
-    CriticTraining,
-    mutual_information,
-)
+from pidlab.seeds import temporary_seed, torch_generator
+from pidlab.validation.estimators import CRITICS, Channel, NormalDensity, PairCritic, estimate
 
-SHORT = CriticTraining(batch=256, steps=100, hidden=32, width=16, checks=4)
+NCE, NCE_CLUB = CRITICS[PairCritic][1].values()
 
 
-def estimate(x, y, name="infonce", training=SHORT):
-    return mutual_information(x, y, (name,), training=training)[name]
+def mean_value(channel, value, batches=400, n=64):
+    generator = torch_generator(0)
+    values = [value(channel.log_ratio(*channel.draw(n, generator))) for _ in range(batches)]
+    stacked = torch.stack(values).double()
+    return float(stacked.mean()), float(stacked.std() / batches**0.5)
 
 
-def normal(rho, n=8000, d=2, members=1, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    x, z = torch.randn(2, members, n, d, generator=generator)
-    y = z.clone()
-    y[..., 0] = rho * x[..., 0] + math.sqrt(1 - rho**2) * z[..., 0]
-    return x, y
+@pytest.mark.parametrize("channel", [Channel(3, 1.0), Channel(3, 1.0, conditional=True)])
+def test_the_log_ratio_is_that_of_the_densities(channel):
+    a, b = (part.double() for part in channel.draw(5, torch_generator(0)))
+    pairs, rho = channel.pairs, channel.rho
+    x, y = a[:, :pairs], b - a[:, [pairs]] if channel.conditional else b
+    identity = torch.eye(pairs).double()
+    covariance = torch.cat(
+        [torch.cat([identity, rho * identity], 1), torch.cat([rho * identity, identity], 1)]
+    )
+    joint = MultivariateNormal(torch.zeros(2 * pairs).double(), covariance)
+    normal = MultivariateNormal(torch.zeros(pairs).double(), identity)
+    rows = torch.cat([x[:, None].expand(-1, 5, -1), y[None].expand(5, -1, -1)], -1)
+    expected = joint.log_prob(rows) - normal.log_prob(x)[:, None] - normal.log_prob(y)[None, :]
+    torch.testing.assert_close(channel.log_ratio(a, b), expected)
 
 
-@pytest.mark.parametrize("name", sorted(ESTIMATORS))
-def test_estimates_the_information_of_correlated_normals(name):
-    truth = -0.5 * math.log2(1 - 0.8**2)
-    x, y = normal(0.8)
-    bits = float(estimate(x, y, name).bits[0])
-    if (
-        ESTIMATORS[name].kind == "upper"
-    ):  # CLUB of the true ratio is the Jeffreys divergence rho^2 / (1 - rho^2)
-        assert truth < bits < 0.8**2 / (1 - 0.8**2) / math.log(2) + 0.2
-    else:
-        # 8,000 rows: deviation of the log ratio rho / sqrt n over 1,600 to 8,000 rows, five of them
-        assert bits == pytest.approx(truth, abs=0.15)
+@pytest.mark.parametrize("channel", [Channel(20, 2.0), Channel(4, 0.5), Channel(3, 0.5, conditional=True)])
+def test_nce_club_of_the_exact_critic_is_the_jeffreys_divergence(channel):
+    mean, error = mean_value(channel, NCE_CLUB)
+    # A share 1 / 64 of the pairs of the second mean are true pairs.
+    assert mean == pytest.approx(63 / 64 * channel.jeffreys, abs=5 * error)
+    assert 5 * error < 0.1 * channel.jeffreys
+    assert channel.jeffreys >= 2 * channel.nats
 
 
-@pytest.mark.parametrize("name", sorted(ESTIMATORS))
-def test_estimates_zero_for_independent_variables(name):
-    x, y = normal(0.0)
-    assert abs(float(estimate(x, y, name).bits[0])) < 0.05
+def test_the_jeffreys_divergence_has_its_closed_form():
+    rho = 0.6
+    channel = Channel(2, -math.log(1 - rho**2))
+    assert channel.rho == pytest.approx(rho)
+    # The sum over coordinates of rho^2 / (1 - rho^2).
+    assert channel.jeffreys == pytest.approx(2 * rho**2 / (1 - rho**2))
 
 
-def test_estimators_share_rows_and_critics():
-    x, y = normal(0.7, n=2000)
-    together = mutual_information(x, y, tuple(ESTIMATORS), training=SHORT)
-    assert list(together) == list(ESTIMATORS)
-    for name in ESTIMATORS:
-        np.testing.assert_allclose(together[name].bits, estimate(x, y, name).bits, rtol=1e-6)
+def test_nce_of_the_exact_critic_is_below_the_information_and_the_log_of_the_batch():
+    for nats, low, high in ((1.0, 0.9, 1.0), (10.0, 4.0, math.log(64))):
+        mean, error = mean_value(Channel(20, nats), NCE)
+        assert low < mean <= high + 5 * error
 
 
-def test_a_batch_gives_the_same_values_as_a_loop():
-    x, y = normal(0.7, n=2000, members=3)
-    training = dataclasses.replace(SHORT, steps=40)
-    together = estimate(x, y, training=training).bits
-    pairs = [estimate(x[i : i + 2], y[i : i + 2], training=training).bits for i in (0, 1)]
-    np.testing.assert_allclose(together[:2], pairs[0], atol=1e-5)
-    np.testing.assert_allclose(together[1:], pairs[1], atol=1e-5)
+def test_rows_have_the_stated_correlation_and_one_z_per_batch():
+    channel = Channel(4, 0.3, conditional=True)
+    a, b = channel.draw(50_000, torch_generator(0))
+    assert a.shape == (50_000, 5)
+    assert len(a[:, 1:].unique(dim=0)) == 1
+    assert float((a[:, 0] * (b[:, 0] - a[:, 1])).mean()) == pytest.approx(channel.rho, abs=0.03)
 
 
-def test_the_critic_finds_nonlinear_dependence():
-    # Y = X^2 plus noise has no correlation
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(1, 12_000, 1, generator=generator)
-    y = x**2 + 0.3 * torch.randn(1, 12_000, 1, generator=generator)
-    assert float(estimate(x, y, "cca").bits[0]) < 0.05
-    assert float(estimate(x, y, training=dataclasses.replace(SHORT, steps=400)).bits[0]) > 0.8
+def test_the_density_is_that_of_a_normal_variable():
+    with temporary_seed(0):
+        density, a, b = NormalDensity(3, 2, hidden=8), torch.randn(5, 3), torch.randn(5, 2)
+    normal = Normal(density.mean(a)[:, None], (0.5 * density.log_variance(a).tanh()).exp()[:, None])
+    expected = normal.log_prob(b).sum(-1) + math.log(2 * math.pi)
+    torch.testing.assert_close(density(a, b), expected)
 
 
-@pytest.mark.parametrize("transform", [torch.asinh, torch.special.ndtr, lambda z: z * z.abs().sqrt()])
-def test_increasing_transforms_preserve_the_estimate(transform):
-    x, y = normal(0.8)
-    before, after = (float(estimate(*pair, "cca").bits[0]) for pair in ((x, y), (transform(x), transform(y))))
-    assert after == pytest.approx(before, abs=1e-3)
-
-
-def test_canonical_coordinates_are_white_and_correlated_in_pairs_only():
-    x, y = normal(0.8, d=3)
-    mixed = x @ torch.randn(3, 3, generator=torch.Generator().manual_seed(1))
-    canonical = CanonicalCorrelation(mixed, y)
-    a, b = canonical(mixed, y)
-    n = x.shape[1]
-    torch.testing.assert_close((a.mT @ a / n)[0], torch.eye(3), atol=1e-3, rtol=0)
-    cross = (a.mT @ b / n)[0]
-    assert float((cross - torch.diag(cross.diagonal())).abs().max()) < 1e-3
-    # a standard error of a correlation is (1 - 0.64) / sqrt(8000) = 0.004
-    assert float(canonical.correlations[0, 0]) == pytest.approx(0.8, abs=0.02)
-
-
-def test_invalid_requests_are_refused():
-    x, y = normal(0.5)
-    with pytest.raises(InvalidRequest, match="did you mean 'infonce'"):
-        estimate(x, y, "infonec")
-    with pytest.raises(InvalidRequest, match="infinite"):
-        estimate(x, torch.cat([y, x[..., :1]], -1))
-    with pytest.raises(InvalidRequest, match="continuous"):
-        estimate(x, (y > 0).float(), "cca")
-    with pytest.raises(InvalidRequest, match="2000"):
-        estimate(x[:, :50], y[:, :50])
-    with pytest.raises(InvalidRequest, match="not finite"):
-        estimate(x * math.nan, y)
-
-
-def test_an_estimate_near_the_cap_is_flagged():
-    x, y = normal(0.999999, n=4000, d=1)  # 9.5 bits
-    result = estimate(x, y, training=dataclasses.replace(SHORT, batch=32, steps=10))
-    assert result.capped.all()
+def test_trained_critics_approach_the_exact_one_and_repeat(monkeypatch):
+    monkeypatch.setattr("pidlab.validation.estimators.BATCHES", 50)
+    channels = [Channel(2, 0.5), Channel(2, 1.0)]
+    rows = estimate(channels, 0, steps=150, hidden=32)
+    values = {(r["nats"], r["estimator"], r["critic"]): r["estimate"] for r in rows}
+    assert len(values) == 2 * (2 + 3)
+    for nats in (0.5, 1.0):
+        exact, trained = (values[nats, "nce", critic] for critic in ("exact", "trained"))
+        assert exact - 0.15 < trained < exact + 0.05
+        assert values[nats, "nce-club", "trained"] > nats
+    assert rows == estimate(channels, 0, steps=150, hidden=32)
+    assert rows[:1] != estimate(channels[:1], 1, steps=1, hidden=32)[:1]
