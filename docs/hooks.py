@@ -128,7 +128,7 @@ def leaderboard_table(folder: Path) -> str:
     heads = "".join(f'<th scope="col">{label}</th>' for label, *_ in LEADERBOARD)
     counts = {data: sum(column[1] == data for column in LEADERBOARD) for data in ("together", "alone")}
     groups = "".join(f'<th colspan="{count}" scope="colgroup">{data}</th>' for data, count in counts.items())
-    options = "".join(f"<option>{policy}</option>" for policy in policies)
+    options = "".join(f"<option>{policy}</option>" for policy in policies)  # the first one is shown at first
     rows = []
     for name in names:
         for policy in policies:
@@ -142,10 +142,10 @@ def leaderboard_table(folder: Path) -> str:
                 + "</tr>"
             )
     return f"""<form id="leaderboard-filter" onsubmit="return false">
-<label>Views <select name="views"><option value="">all</option>{options}</select></label>
+<label>Views <select name="views">{options}<option value="">all</option></select></label>
 <label>Objective <input name="words" type="search" size="14"></label>
 </form>
-<div class="leaderboard"><table id="leaderboard">
+<div class="leaderboard"><table id="leaderboard-table" class="shares">
 <thead><tr><th colspan="2"></th>{groups}</tr>
 <tr><th scope="col">objective</th><th scope="col">views</th>{heads}</tr></thead>
 <tbody>

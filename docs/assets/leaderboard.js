@@ -1,7 +1,7 @@
 "use strict";
 // Sort and filter the leaderboard.
 document$.subscribe(() => {
-  const table = document.getElementById("leaderboard");
+  const table = document.getElementById("leaderboard-table");
   if (!table) return;
   const body = table.tBodies[0];
   const filters = [...document.querySelectorAll("#leaderboard-filter [name]")];
