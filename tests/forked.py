@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # A child is stopped after this many seconds of processor time, or of waiting without a line.
-BUSY, SILENT = 30, 45
+BUSY, SILENT = 60, 30
 # Memory that a child believes to have, and the address space beyond the parent's that it gets.
 MEMORY, ADDRESSES = 2 * 10**9, 6 * 10**9
 
