@@ -247,12 +247,15 @@ def available_cores() -> int:
     return 1 if multiprocessing.current_process().daemon else loky.cpu_count()
 
 
-def compute(calls: Sequence[Callable[[], Any]], workers: int) -> Generator[Finished, None, None]:
+def compute(
+    calls: Sequence[Callable[[], Any]], workers: int, owners: Sequence[str] = ()
+) -> Generator[Finished, None, None]:
     """Compute calls in worker processes, and yield each as it is finished.
 
     Args:
         calls: The calls; the longest should come first.
         workers: Number of processes; 1 computes in this process.
+        owners: Owner of each call, if they have any; calls of different owners do not share a process.
 
     Yields:
         The result or the exception of each call, with its index as number.
@@ -267,7 +270,7 @@ def compute(calls: Sequence[Callable[[], Any]], workers: int) -> Generator[Finis
         with Workers(count) as pool:
             for number, call in enumerate(calls):
                 try:
-                    pool.submit(number, partial(_call, call))
+                    pool.submit(number, partial(_call, call), owners[number] if owners else "")
                 except Exception:  # what cannot be pickled raises any exception
                     here.append(number)
             yield from pool.finished()
@@ -279,18 +282,19 @@ def compute(calls: Sequence[Callable[[], Any]], workers: int) -> Generator[Finis
         yield done
 
 
-def compute_all(calls: Sequence[Callable[[], Any]], workers: int) -> list[Any]:
+def compute_all(calls: Sequence[Callable[[], Any]], workers: int, owners: Sequence[str] = ()) -> list[Any]:
     """Return the results of calls, in their order.
 
     Args:
         calls: The calls; the longest should come first.
         workers: Number of processes; 1 computes in this process.
+        owners: Owner of each call, as in `compute`.
 
     Raises:
         Exception: The exception of a call.
     """
     results: dict[int, Any] = {}
-    for done in compute(calls, workers):
+    for done in compute(calls, workers, owners):
         if done.error is not None:
             raise done.error
         results[done.number] = done.value

@@ -16,11 +16,13 @@ from pidlab.generators import Atoms, Generator
 from pidlab.generators.parameters import default_policy
 from pidlab.generators.three import Three
 from pidlab.objectives import load_objective
+from pidlab.objectives.load import LoadedObjective, guard_of
 from pidlab.objectives.objective import MakeObjective, needs_of
 from pidlab.probes.capture import capture_cohort
 from pidlab.results.means import half_width
 from pidlab.seeds import child
-from pidlab.training import FittedCohort, Member, train
+from pidlab.training import Member, train
+from pidlab.training.cohort import build
 from pidlab.workers import available_cores, compute_all
 
 FLOOR, CEILING = "untrained", "supervised"
@@ -69,6 +71,19 @@ class Profile:
         return {str(row["term"]): {key: float(row[key]) for key in keys} for _, row in rows.iterrows()}
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What was read from an objective.
+
+    Args:
+        rows: Its rows in `Profile.table`.
+        trained: Whether the loss of every member left its initial value.
+    """
+
+    rows: pd.DataFrame
+    trained: bool
+
+
 def profile(
     make: MakeObjective,
     name: str,
@@ -94,7 +109,7 @@ def profile(
         probes: Effort of the probes: quick, standard or thorough.
         budget: Limit of the time of each training of the objective, in seconds. With fewer steps than the
             others the verdict is "undecided".
-        on_objective: Called with the name of each objective before it is trained.
+        on_objective: Called with the names of the objectives before they are trained.
 
     Returns:
         The table and the verdict.
@@ -111,39 +126,43 @@ def profile(
         )
     left_out = {name} if len(world.modalities) == 2 else {name, *TWO_MODALITIES}
     others = [other for other in baselines if other not in left_out]
-    on_objective(", ".join(others))
-    calls = [partial(_measure_reference, other, world, training, probes) for other in others]
-    frames = compute_all(calls, min(available_cores(), len(calls)))
-    on_objective(name)
     steps = training.steps if budget is None else _affordable_steps(make, world, training, budget)
     cut = replace(training, steps=steps)
-    fitted = _fit(make, name, world, cut)
-    frames.append(_measure(make, name, world, cut, probes, fitted))
-    table = pd.concat(frames, ignore_index=True)
-    uses_views = bool(set(needs_of(fitted.program.objective)) & {"views", "view"})
+    with guard_of(make):
+        model = build(make, _members(world)[0], cut, "cpu")
+    uses_views = bool({"views", "view"} & {*needs_of(model)})
+    # Data and settings for the objective: those of the table, other views, and nothing but synergy.
+    trials = {"table": (world, cut)}
+    for views in (policy for policy in VIEWS if uses_views and policy != training.views):
+        if views in world.policies:
+            trials[views] = world, replace(cut, views=views)
+    if generator is None:
+        trials["alone"] = SYNERGY_ONLY[len(world.modalities)], cut
+    on_objective(", ".join([name, *others]))
+    loaded, source = (make.reference, make.source) if isinstance(make, LoadedObjective) else (make, None)
+    calls = [partial(_measure, loaded, source, name, *trial, probes) for trial in trials.values()]
+    calls += [partial(_measure, other, None, other, world, training, probes) for other in others]
+    # A user's code has processes of its own.
+    owner = "" if isinstance(loaded, str) and source is None else name
+    owners = [owner] * len(trials) + [""] * len(others)
+    measured: list[Measured] = compute_all(calls, min(available_cores(), len(calls)), owners)
+    own = dict(zip(trials, measured, strict=False))
+    frames = [one.rows for one in measured[len(trials) :]]
+    table = pd.concat([*frames, own["table"].rows], ignore_index=True)
     verdict = _verdict(table, name)
     if uses_views:
         verdict[0] = f"with {training.views} views: {verdict[0]}"
     if steps < training.steps:
         verdict.insert(0, f"undecided: {steps} of {training.steps} steps within {budget:g} s")
-    if False in fitted.trained:
+    if not own["table"].trained:
         verdict.insert(0, "the loss never left its initial value")
-    for views in (policy for policy in VIEWS if uses_views and policy != training.views):
-        if views in world.policies:
-            on_objective(f"{name}, views: {views}")
-            other = _measure(make, name, world, replace(cut, views=views), probes)
-            parts = _verdict(pd.concat([*frames[:-1], other], ignore_index=True), name)
-            verdict.append(f"with {views} views: {', '.join(parts)}")
-    if generator is None:
-        only = SYNERGY_ONLY[len(world.modalities)]
-        alone = _measure(make, name, only, cut, probes).set_index("term").loc["synergy"]
-        verdict.append(f"{alone['captured']:.2f} of 1 bit of synergy if the data contain nothing else")
+    for views in (policy for policy in VIEWS if policy in own):
+        parts = _verdict(pd.concat([*frames, own[views].rows], ignore_index=True), name)
+        verdict.append(f"with {views} views: {', '.join(parts)}")
+    if "alone" in own:
+        synergy = own["alone"].rows.set_index("term").loc["synergy"]
+        verdict.append(f"{synergy['captured']:.2f} of 1 bit of synergy if the data contain nothing else")
     return Profile(table, "; ".join(verdict), steps)
-
-
-def _measure_reference(reference: str, generator: Generator, training: Training, probes: str) -> pd.DataFrame:
-    """Return the rows of a registered objective in `Profile.table`."""
-    return _measure(load_objective(reference), reference, generator, training, probes)
 
 
 def _affordable_steps(make: MakeObjective, generator: Generator, training: Training, budget: float) -> int:
@@ -154,29 +173,37 @@ def _affordable_steps(make: MakeObjective, generator: Generator, training: Train
     return min(training.steps, max(TIMED_STEPS, int(budget / per_step)))
 
 
-def _fit(make: MakeObjective, name: str, generator: Generator, training: Training) -> FittedCohort:
-    fitted = train(make, _members(generator), training)
-    if fitted.failed:
-        raise ValueError(f"{name}: the loss is not finite from step {min(fitted.failed.values())} on")
-    return fitted
-
-
 def _members(generator: Generator) -> list[Member]:
     worlds = [generator.in_world(child(seed, "world")) for seed in range(SEEDS)]  # type: ignore[type-var]
     return [Member(world, seed) for seed, world in enumerate(worlds)]
 
 
 def _measure(
-    make: MakeObjective,
+    make: str | MakeObjective,
+    source: str | None,
     name: str,
     generator: Generator,
     training: Training,
     probes: str,
-    fitted: FittedCohort | None = None,
-) -> pd.DataFrame:
-    """Return the rows of an objective in `Profile.table`, which is trained unless it is given."""
+) -> Measured:
+    """Train an objective and probe it.
+
+    Args:
+        make: The objective, or its reference.
+        source: Digest of the user's code, if `make` is a reference to such code.
+        name: Name for the table.
+        generator: The data.
+        training: Training settings.
+        probes: Effort of the probes.
+
+    Raises:
+        ValueError: If a loss is not finite or a readout cannot be probed.
+    """
+    objective = load_objective(make, source) if isinstance(make, str) else make
     members = _members(generator)
-    fitted = fitted or _fit(make, name, generator, training)
+    fitted = train(objective, members, training)
+    if fitted.failed:
+        raise ValueError(f"{name}: the loss is not finite from step {min(fitted.failed.values())} on")
     try:
         found = capture_cohort(
             fitted.represent, [m.generator for m in members], [m.seed for m in members], probes
@@ -203,7 +230,7 @@ def _measure(
                 "linear": plain[term, "linear"] if (term, "linear") in plain.index else captured.mean(),
             }
         )
-    return pd.DataFrame(records)
+    return Measured(pd.DataFrame(records), trained=False not in fitted.trained)
 
 
 def _verdict(table: pd.DataFrame, name: str) -> list[str]:

@@ -56,7 +56,9 @@ def check_seal(record: Mapping[str, Any], directory: Path, ignored: Collection[s
     """
     if CHECKSUMS not in record:
         return
-    sums: Mapping[str, str] = record[CHECKSUMS]
+    sums = record[CHECKSUMS]
+    if not isinstance(sums, dict):
+        raise ValueError(f"{CHECKSUMS}: expected a dictionary")
     if sums.get(RECORD) != _record_digest(record):
         raise ValueError(f"{RECORD} does not match its checksum")
     for name in sums.keys() - {RECORD, *ignored}:

@@ -154,6 +154,13 @@ def test_an_edited_record_is_refused(sealed):
         check_files(sealed)
 
 
+@pytest.mark.parametrize("value", ["results.csv", ["results.csv"], None, 3])
+def test_checksums_of_another_type_are_refused(sealed, value):
+    edit(sealed, checksums=value)
+    with pytest.raises(InvalidRequest, match="checksums: expected a dictionary"):
+        read_results(sealed)
+
+
 def test_a_table_that_its_record_does_not_name_is_refused(sealed):
     edit(sealed, checksums={**seal({}, sealed, []), "results.csv.gz": ""})
     with pytest.raises(InvalidRequest, match="cannot be used"):
