@@ -1,6 +1,7 @@
 """Style of figures: colors, markers and dashes of objectives and terms, and page sizes of venues."""
 
 import hashlib
+import io
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -276,16 +277,18 @@ def save(figure: Figure, path: Path) -> None:
     # Dates would make the bytes differ.
     metadata = {"pdf": {"CreationDate": None, "ModDate": None}, "svg": {"Date": None}}
     canvas, dpi = figure.canvas, figure.dpi
+    drawn = io.BytesIO()  # because the PDF writer hides the error of a full disk behind one of its own
     with style():
         figure.dpi = mpl.rcParams["savefig.dpi"]
         # `Figure.savefig` would draw the figure twice.
         writer: Any = get_registered_canvas_class(form)(figure)
         try:
-            with atomic_write(path, "wb") as file:
-                getattr(writer, f"print_{form}")(file, metadata=metadata.get(form, {}))
+            getattr(writer, f"print_{form}")(drawn, metadata=metadata.get(form, {}))
         finally:
             figure.dpi = dpi
             figure.set_canvas(canvas)
+    with atomic_write(path, "wb") as file:
+        file.write(drawn.getbuffer())
 
 
 def escape_math(text: str) -> str:

@@ -102,8 +102,8 @@ class Fuzzer:
                 problems |= {f"{how}, again: {line}" for line in self.again(work, self.folder)}
         for _ in range(max(1, faults // 4) if mounted else 0):
             self.renew(name, self.small)
-            before = sum(path.stat().st_size for path in self.small.rglob("*") if path.is_file())
-            room = 4096 * draw.randint(2, 2 + (3 * size // 2 - before) // 4096) + before
+            before = shutil.disk_usage(self.small).used  # whole pages
+            room = 4096 * draw.randint(2, 2 + max(0, 3 * size // 2 - before) // 4096) + before
             subprocess.run(["mount", "-o", f"remount,size={room}", self.small], check=True)
             ended = children.run(work, self.small)
             hit += ended.code != 0
