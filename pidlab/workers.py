@@ -2,6 +2,7 @@
 
 import contextlib
 import multiprocessing
+import multiprocessing.resource_tracker
 import os
 import pickle
 import signal
@@ -18,6 +19,7 @@ from types import TracebackType
 from typing import Any
 
 import cloudpickle
+import loky.backend.resource_tracker
 from loky.backend.process import LokyProcess
 
 from pidlab.errors import InvalidRequest, reason
@@ -241,8 +243,6 @@ class Workers:
 
 def available_cores() -> int:
     """Return the number of cores that this process may use."""
-    import loky
-
     # A daemonic process, such as one of a multiprocessing pool, may not start others.
     return 1 if multiprocessing.current_process().daemon else loky.cpu_count()
 
@@ -321,6 +321,9 @@ def _interrupts_blocked() -> Generator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # not on Windows
         yield
         return
+    # The processes that track resources start with the first worker, and would end the block.
+    for tracker in (multiprocessing.resource_tracker, loky.backend.resource_tracker):
+        tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -138,3 +140,25 @@ def test_calls_are_computed_in_this_process_or_in_workers():
         assert (done[0].value != os.getpid()) == elsewhere
         assert isinstance(done[1].error, ZeroDivisionError)
         assert done[2].value == (False, os.getpid())
+
+
+BLOCKED = """
+import signal
+import subprocess
+import sys
+from pidlab.workers import Workers
+
+def blocked(_):
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+with Workers(2) as workers:
+    for number in range(2):
+        workers.submit(number, blocked)
+    print([done.value for done in workers.finished()])
+"""
+
+
+def test_ctrl_c_is_left_to_the_driver_from_the_first_worker_on():
+    # In a fresh process, where no tracker of resources runs yet: it ends a block of signals when it starts.
+    done = subprocess.run([sys.executable, "-c", BLOCKED], capture_output=True, text=True, check=True)
+    assert done.stdout == "[True, True]\n"
