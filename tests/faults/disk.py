@@ -93,7 +93,8 @@ class Fuzzer:
                 (f"operation {place}, {errno.errorcode[number]}, {lasting=}", operations.install, not lasting)
             )
         for _ in range(max(1, faults // 4)):
-            limit = draw.randint(0, max(len(data) for data in self.wanted.values() if data) + 40_000)
+            # Not below 4,096 bytes: the child's messages are files, too.
+            limit = draw.randint(4096, max(len(data) for data in self.wanted.values() if data) + 40_000)
             trials.append((f"files of at most {limit} bytes", limited(limit), False))
         for how, fault, single in trials:
             self.renew(name, self.folder)
