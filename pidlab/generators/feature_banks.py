@@ -128,16 +128,16 @@ def make_bank(x: np.ndarray, c: np.ndarray, where: str, m: int) -> Bank:
             f"{where}: class {names[counts.argmin()]} of c{m} has {counts.min()} rows; expected {LEAST_ROWS} "
             "or more per class: add rows or remove the class"
         )
-    copies = len(features) - len(np.unique(features.reshape(len(features), -1), axis=0))
-    if copies:
+    distinct = len(np.unique(features.reshape(len(features), -1), axis=0))
+    if distinct == 1:
+        raise InvalidRequest(f"{where}: x{m} has equal rows in float32; expected features that vary")
+    if distinct < len(features):
         raise InvalidRequest(
-            f"{where}: x{m} has {copies} exact copies of other rows, which would be in training and in test "
-            "rows; remove them"
+            f"{where}: x{m} has {len(features) - distinct} exact copies of other rows, which would be in "
+            "training and in test rows; remove them, or rescale features that are equal in float32 only"
         )
     features = features - features.mean(0, dtype=np.float64).astype(np.float32)
     scale = float(np.sqrt(np.mean(np.square(features, dtype=np.float64))))
-    if not scale > 0.0:
-        raise InvalidRequest(f"{where}: x{m} has equal rows; expected features that vary")
     order = np.argsort(classes, kind="stable")
     features, classes = (features / np.float32(scale))[order], classes[order]
     digest = sha256(repr(features.shape).encode() + features.tobytes() + classes.tobytes())

@@ -20,6 +20,7 @@ from pidlab.generators.generator import Generator, Sample, Target, ViewInformati
 from pidlab.generators.parameters import check_policy, check_whole
 from pidlab.generators.planted_stack import SPLITS, PlantedStack
 from pidlab.generators.planted_truth import Coding, bound_terms, with_lower_bounds
+from pidlab.generators.shifted import Shifted
 from pidlab.seeds import child, torch_generator
 
 # Fractions of the rows of a class; "eval" is everything but "train".
@@ -255,10 +256,16 @@ class PlantedFeatures(Generator):
 def _symbol_generator(law: str, *bits: float | None) -> Generator:
     given = {term: value for term, value in zip(TERMS, bits, strict=True) if value is not None}
     generator = load_generator(law, **given)
-    if isinstance(generator, PlantedFeatures) or not generator.cell_laws:
+    if isinstance(generator, Shifted):
         raise InvalidRequest(
-            f"law = {law!r}: expected a generator of two modalities with few symbols, such as atoms or "
-            "\"gate('and')\""
+            f"law = {law!r}: planted rows of training and examination have one law; leave train_* parameters "
+            "out"
+        )
+    if isinstance(generator, PlantedFeatures) or not generator.cell_laws:
+        asked = "".join(f", {term} = {value:g}" for term, value in given.items())
+        raise InvalidRequest(
+            f"law = {law!r}{asked}: expected a generator of two modalities with few symbols, such as atoms "
+            "or \"gate('and')\"; ask for fewer bits if it has too many symbols"
         )
     if getattr(generator, "shared_nuisance", 0.0):
         raise InvalidRequest(f"law = {law!r}: shared_nuisance cannot be planted; leave it out")

@@ -227,6 +227,7 @@ def _rows(m, change):
         (lambda x, c: (x[:-1], c), "x1 has 809 rows but c1 has 810; they must be equal"),
         (lambda x, c: (x, np.stack([c, c], axis=1)), "c1 has 2 columns; expected one class index per row"),
         (lambda x, c: (np.r_[x, x[:2]], np.r_[c, c[:2]]), "x1 has 2 exact copies of other rows"),
+        (lambda x, c: (x * 1e-300, c), "x1 has equal rows in float32"),
         (lambda x, c: (x, c + 0.5), "c1 has values that are not whole numbers"),
         (lambda x, c: (x.astype(str), c), "x1 is"),
         (lambda x, c: (x, None), "has no array 'c1'"),
@@ -246,6 +247,8 @@ def test_banks_that_do_not_fit_are_refused_in_one_line(tmp_path, change, message
     [
         ({"law": "arrays('x.npz')"}, "cannot read x.npz"),
         ({"law": "modular"}, "expected a generator of two modalities with few symbols"),
+        ({"redundant": 5}, "redundant = 5: expected a generator of two modalities with few symbols"),
+        ({"law": "atoms(train_label_noise=0.3)"}, "leave train_* parameters out"),
         ({"law": "three"}, "expected a generator of two modalities with few symbols"),
         ({"law": "atoms(shared_nuisance=1)"}, "shared_nuisance cannot be planted"),
         ({"law": "gate('and')", "unique1": 1}, "gate has no parameter 'unique1'"),
