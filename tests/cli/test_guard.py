@@ -187,3 +187,40 @@ def test_a_list_of_studies_skips_pipes(typed, tmp_path, monkeypatch):
     code, out, err = typed("study", "list", "--figures", ".", "--json")
     assert (code, err) == (0, "")
     assert "pipe" not in out
+
+
+EXITS = """
+import sys
+import torch
+
+
+class Exits(torch.nn.Module):
+    def __init__(self, encoders):
+        super().__init__()
+        self.encoders = encoders
+
+    def forward(self, batch):
+        sys.exit(0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("readability", "--unique", "1", "--steps", "5", "--probes", "quick", "--out", "out"), 1),
+        (("bench",), 1),
+        (("sweep", "--unique", "0,1", "--quick", "--dry-run"), 0),
+    ],
+)
+def test_an_objective_that_exits_ends_no_command(tmp_path, monkeypatch, capsys, few_rows, arguments, code):
+    (tmp_path / "exits.py").write_text(EXITS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["pidlab", *arguments, "--objective", "exits.py:Exits"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    captured = capsys.readouterr()
+    assert (caught.value.code or 0) == code
+    if code:
+        assert "failed: exits.py:Exits: UserCodeError: user code raised SystemExit: 0" in captured.err
+    else:
+        assert "exits.py:Exits: 2 runs" in captured.out
