@@ -10,7 +10,7 @@ from pidlab.results.means import base_name
 
 # A shorter curve has too few points to tell a change from noise.
 LEAST_POINTS = 20
-# The mean at the end is taken over this share of the curve, and over so many points at least.
+# Share of the curve that counts as its end, and its least number of points.
 END, LEAST_END_POINTS = 0.1, 5
 # Probability that a loss that does not change differs from its initial value by more than noise.
 FALSE_ALARM = 0.01
