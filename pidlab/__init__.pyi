@@ -13,6 +13,7 @@ from .objectives import load_objective as load_objective
 from .probes import capture as capture
 from .probes.cross_fit import estimate as estimate
 from .results.leaderboard import leaderboard as leaderboard
+from .results.stored import study_results as study_results
 from .studies.oracle import oracle as oracle
 from .sweeps import load_run as load_run
 from .training import fit as fit

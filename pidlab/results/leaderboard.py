@@ -1,21 +1,19 @@
 """Leaderboard: what every objective captures on the data of the study `profiles`."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from pidlab.decomposition import TERMS
-from pidlab.errors import InvalidRequest
-from pidlab.results.folder import Results, merge_results, read_results
+from pidlab.results.folder import Results, merge_results
 from pidlab.results.means import count_successes, half_width
+from pidlab.results.stored import add_views, stored_results
 
 STUDY = "profiles"
 # Probes of the leaderboard: the best one on validation rows, and the linear one, as papers report.
 PROBES = ("best", "linear")
-_PACKAGE = Path(__file__).parents[1]
 
 
 def leaderboard(folder: Path | str | None = None) -> pd.DataFrame:
@@ -34,29 +32,7 @@ def leaderboard(folder: Path | str | None = None) -> pd.DataFrame:
         >>> import pidlab
         >>> pidlab.leaderboard().query("term == 'synergy' and probe == 'linear'")  # doctest: +SKIP
     """
-    return summarize(stored_results(folder))
-
-
-def stored_results(folder: Path | str | None = None) -> list[Results]:
-    """Return the results of every sweep of the study `profiles`.
-
-    Args:
-        folder: Folder of the study's results; by default the results that come with pidlab.
-
-    Raises:
-        InvalidRequest: If there are none.
-    """
-    # An installed package has the results in `studies/shipped_results`, a checkout in `figures`.
-    places = (_PACKAGE / "studies" / "shipped_results", _PACKAGE.parent / "figures")
-    chosen = [Path(folder)] if folder is not None else [place / STUDY for place in places]
-    for place in chosen:
-        sweeps = sorted(path.parent for path in place.glob("*/provenance.json"))
-        if sweeps:
-            return [read_results(sweep) for sweep in sweeps]
-    raise InvalidRequest(
-        f"leaderboard: no results in {' or '.join(map(str, chosen))}; "
-        f"run `pidlab study run {STUDY} --profile laptop`"
-    )
+    return summarize(stored_results(STUDY, folder))
 
 
 def summarize(results: Sequence[Results]) -> pd.DataFrame:
@@ -74,7 +50,7 @@ def summarize(results: Sequence[Results]) -> pd.DataFrame:
         `reached_low` and `reached_high` (95 % Clopper-Pearson interval of the probability to reach it) and
         `seeds`. `probe` is `best` (chosen on validation rows) or `linear`.
     """
-    table = merge_results([_with_views(part) for part in results])
+    table = merge_results([add_views(part) for part in results])
     table = table[(table["readout"] == "z12") & (table["quantity"] == "mi") & table["term"].isin(TERMS)]
     table = table[table["truth"] > 0]
     together = (table[list(TERMS)] > 0).all(axis=1)
@@ -92,9 +68,3 @@ def summarize(results: Sequence[Results]) -> pd.DataFrame:
         captured, truth = (group[name].to_numpy(dtype=float) for name in ("captured", "truth"))
         rows.append(record | count_successes(captured, truth))
     return pd.DataFrame(rows)
-
-
-def _with_views(results: Results) -> Results:
-    """Add the column of the view policy, which a sweep with a single policy has in its record only."""
-    views = results.record["request"]["training"]["views"]
-    return replace(results, table=results.table.assign(views=results.table.get("views", views)))

@@ -10,7 +10,8 @@ from pidlab import defaults
 from pidlab.errors import InvalidRequest
 from pidlab.registry import parse
 from pidlab.results.folder import RECORD, Results
-from pidlab.results.leaderboard import STUDY, stored_results, summarize
+from pidlab.results.leaderboard import STUDY, summarize
+from pidlab.results.stored import stored_results
 from pidlab.studies.folders import load_study
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def comparable_results() -> list[Results]:
     Raises:
         InvalidRequest: If pidlab comes without them, or they are of another result version.
     """
-    stored = stored_results()
+    stored = stored_results(STUDY)
     version = stored[0].record["result_version"]
     if version != defaults.RESULT_VERSION:
         raise InvalidRequest(

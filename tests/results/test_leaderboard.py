@@ -9,6 +9,7 @@ from pidlab import InvalidRequest
 from pidlab.results.folder import read_results
 from pidlab.results.leaderboard import leaderboard, summarize
 from pidlab.results.means import half_width
+from pidlab.results.stored import study_results
 
 
 @pytest.fixture
@@ -54,3 +55,16 @@ def test_the_summary_does_not_depend_on_the_order_of_the_sweeps(folder):
 def test_a_folder_without_results_is_named(tmp_path):
     with pytest.raises(InvalidRequest, match=r"no results in .*; run `pidlab study run profiles"):
         leaderboard(tmp_path / "none")
+
+
+def test_the_results_of_a_study_are_one_table_with_views_and_experiment(folder, monkeypatch):
+    monkeypatch.setattr("pidlab.results.stored.PLACES", (folder.parent / "absent", folder.parent))
+    rows = study_results("profiles")
+    stored = {path.name: read_results(path) for path in folder.iterdir()}
+    assert len(rows) == sum(len(results.table) for results in stored.values())
+    assert set(zip(rows["experiment"], rows["views"], strict=True)) == {
+        ("together", "noise"),
+        ("alone-synergy", "task"),
+    }
+    with pytest.raises(InvalidRequest, match="study 'profile' come with pidlab: did you mean 'profiles'"):
+        study_results("profile")

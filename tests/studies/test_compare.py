@@ -6,8 +6,8 @@ from swept import table, write
 
 from pidlab import InvalidRequest
 from pidlab.registry import parse
-from pidlab.results import leaderboard
 from pidlab.results.folder import read_results
+from pidlab.results.stored import stored_results
 from pidlab.studies import compare
 from pidlab.studies.folders import NamedStudy
 from pidlab.studies.schema import read_study
@@ -36,7 +36,7 @@ def stored(tmp_path, monkeypatch):
     write(folder / "together", table(points=(1.0,), objectives=("cross",)), views="noise")
     (folder / "provenance.json").write_text('{"profile": "laptop"}')
     monkeypatch.setattr(compare, "load_study", lambda name: NamedStudy(name, path, read_study(path)))
-    monkeypatch.setattr(compare, "stored_results", lambda: leaderboard.stored_results(folder))
+    monkeypatch.setattr(compare, "stored_results", lambda study: stored_results(study, folder))
     return folder
 
 

@@ -1,0 +1,27 @@
+"""Add the studies, their results and the citation to the wheel; pictures stay in the repository."""
+
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+
+class Shipped(BuildHookInterface):
+    """Build hook of the wheel."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """List the files to add.
+
+        Args:
+            version: Kind of the wheel; an editable one reads the files of the checkout.
+            build_data: Settings of the build, changed in place.
+        """
+        if version == "editable":
+            return
+        root, included = Path(self.root), build_data["force_include"]
+        included[str(root / "CITATION.cff")] = "pidlab/report/CITATION.cff"
+        included[str(root / "studies")] = "pidlab/studies/shipped"
+        results = root / "figures"
+        for record in results.glob("*/*/provenance.json"):
+            for path in (record, *record.parent.glob("results.csv*"), record.parents[1] / "provenance.json"):
+                included[str(path)] = f"pidlab/studies/shipped_results/{path.relative_to(results).as_posix()}"
