@@ -20,8 +20,8 @@ def study_results(study: str) -> pd.DataFrame:
         study: Name of a study, such as `unique`.
 
     Returns:
-        The rows of all its experiments, in bits, with the columns `experiment` and, where objectives are trained
-        under a view policy, `views`.
+        The rows of all its experiments, in bits, with the column `experiment`. The column `views` is the view
+        policy, where there is one.
 
     Raises:
         InvalidRequest: If pidlab has no results of this study.
