@@ -127,7 +127,8 @@ class Reading:
         A row is classified as its most probable class. Balanced accuracy is the mean recall over the classes
         that occur in the test rows.
         """
-        is_right = torch.stack([log_q.argmax(1) == self.y_test for log_q in self.test]).double()
+        # `max` gives the first of equal classes, and is several times as fast as `argmax` here.
+        is_right = torch.stack([log_q.max(1).indices == self.y_test for log_q in self.test]).double()
         shape = (*self.y_test.shape[:-1], self.log_prior.shape[1])
         counts = torch.zeros(shape, dtype=torch.float64, device=is_right.device)
         counts.scatter_add_(-1, self.y_test, torch.ones_like(is_right[0]))

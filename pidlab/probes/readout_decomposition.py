@@ -212,7 +212,7 @@ def _cell_law(reading: Reading, cells: int, groups: int) -> Float[np.ndarray, "p
         inner = max(2, cells // classes)
         edges = _edges(validation.amax(1).exp(), inner)
         within = torch.searchsorted(edges, test.amax(1).exp().contiguous(), right=True)
-        cell, cells = test.argmax(1) * inner + within, inner * classes
+        cell, cells = test.max(1).indices * inner + within, inner * classes
     members, n = y.shape
     parts = max(1, groups)
     group = _group_indices(n, groups).to(y.device)
