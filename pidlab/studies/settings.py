@@ -13,7 +13,7 @@ from pidlab.sweeps.axes import PLAIN
 # The settings of each profile, before the study and the experiment override them.
 PROFILES: dict[str, dict[str, Any]] = {
     "quick": dict(QUICK),
-    "laptop": dict(PLAIN),
+    "laptop": PLAIN | {"seeds": 10},
     "paper": PLAIN | {"seeds": 10, "probes": "thorough"},
 }
 

@@ -120,7 +120,7 @@ def test_the_most_specific_setting_is_used(tmp_path):
         **{"seeds": 2, "steps": 2, "probes": "quick", "batch": 16, "hidden": 8, "views": "task"},
     }
     assert specification("laptop")["task"]["fitting"] is None
-    assert specification("laptop")["task"]["seeds"] == 3
+    assert specification("laptop")["task"]["seeds"] == 10
     assert specification("quick")["noise"]["views"] == "noise"
 
 

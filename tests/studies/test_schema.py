@@ -156,7 +156,7 @@ def test_the_most_specific_setting_is_used(written):
     assert specification["plain"]["settings"] == {"points": 5, "seeds": 2, "steps": 7, "probes": "quick"}
     specification = study.specification("laptop")
     assert specification["main"]["axes"][1] == [["synergy"], "1"]
-    assert specification["main"]["settings"] == {"points": 11, "seeds": 3, "probes": "standard", "steps": 9}
+    assert specification["main"]["settings"] == {"points": 11, "seeds": 10, "probes": "standard", "steps": 9}
 
 
 def test_a_sweep_and_the_command_build_the_same_request(written):
