@@ -31,7 +31,7 @@ Call = Callable[[Report], Any]
 
 # Deaths of the worker of a task after which the task is given up. One death can be an accident.
 DEATHS = 3
-# Workers that may die while they start, one after the other, before the machine is blamed.
+# Workers that may end in a row while they start, before an error is raised.
 START_DEATHS = 10
 
 # The guard around user code replaces `os._exit`.
@@ -176,7 +176,7 @@ class Workers:
                 if worker.connection in ready:
                     done = self._receive(worker)
                 elif worker.process.sentinel in ready:
-                    done = self._bury(worker)
+                    done = self._after_death(worker)
                 else:
                     continue
                 if done is not None:
@@ -209,7 +209,7 @@ class Workers:
         try:
             kind, value = worker.connection.recv()
         except (EOFError, OSError, pickle.UnpicklingError):  # it died, perhaps in the middle of a message
-            return self._bury(worker)
+            return self._after_death(worker)
         task = worker.task
         if kind == "ready":
             worker.ready, self._start_deaths = True, 0
@@ -220,7 +220,7 @@ class Workers:
             return Finished(task.number, error=value) if kind == "error" else Finished(task.number, value)
         return None
 
-    def _bury(self, worker: _Worker) -> Finished | None:
+    def _after_death(self, worker: _Worker) -> Finished | None:
         """Remove a dead worker; its task is computed again, before the others."""
         assert worker.task is not None
         worker.kill()

@@ -29,6 +29,12 @@ def few_rows():
         yield
 
 
+@pytest.fixture
+def few_rows_here(monkeypatch):
+    """As `few_rows`, for a single test of a module whose other tests start workers or read the probes."""
+    monkeypatch.setitem(LEVELS, "quick", FEW_ROWS)
+
+
 @pytest.fixture(autouse=True)
 def untouched_global_randomness():
     """Nothing in pidlab draws from or seeds the global generator."""

@@ -36,6 +36,23 @@ class Answer:
     was_stopped: bool
 
 
+def fork(work):
+    """Call a function in a forked process and return the process id; its exit code is 1 if it raises."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python warns of forks in a process with threads
+        child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    return child
+
+
 def ask(arguments, folder, prepare=lambda: None):
     """Run `pidlab ARGUMENTS` in `folder` and return the answer.
 
@@ -46,11 +63,7 @@ def ask(arguments, folder, prepare=lambda: None):
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         start = time.monotonic()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Python warns of forks in a process with threads
-            child = os.fork()
-        if child == 0:
-            _run(arguments, folder, prepare, out.fileno(), err.fileno())
+        child = fork(lambda: _run(arguments, folder, prepare, out.fileno(), err.fileno()))
         was_stopped, seen, since = False, (0, 0), start
         while True:
             pid, status, usage = os.wait4(child, os.WNOHANG)

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import pidlab
+from pidlab.probes import finite_probes
 
 ROOT = Path(__file__).parents[1]
 OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
@@ -73,6 +74,8 @@ def pages():
 @pytest.fixture(autouse=True)
 def _temporary_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    # Examples show bits to one decimal, which MLPs with a tenth of the steps give, too.
+    monkeypatch.setattr(finite_probes, "MIN_STEPS", 60)
     # Examples may draw from the global generator, as a user's code does.
     with torch.random.fork_rng(devices=[]):
         yield

@@ -141,7 +141,7 @@ def _source_text(value: Any) -> str:
 
 
 def _text_of_cell(value: Any) -> str | None:
-    """Return the source of a class of a notebook, which has no file; its methods know the cell."""
+    """Return the source of a class of a notebook, which has no file, from the cell of its methods."""
     for member in vars(value).values() if inspect.isclass(value) else ():
         if inspect.isfunction(member):
             text = "".join(linecache.getlines(member.__code__.co_filename))

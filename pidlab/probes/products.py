@@ -16,7 +16,7 @@ from pidlab.seeds import torch_generator
 
 # Rows of the search, its bins, and the bins of the fitted probe.
 SEARCH_ROWS, SEARCH_BINS, BINS = 2048, 64, 128
-# Products of three and of four are searched among at most so many coordinates, to bound time and memory.
+# Maximum number of coordinates in the search for products of three and of four. They bound time and memory.
 MAX_TRIPLE, MAX_QUADRUPLE = 64, 32
 # Multiply-adds of the search for products of four; it uses fewer rows for more pairs.
 MAX_WORK, MIN_ROWS = 3e7, 512

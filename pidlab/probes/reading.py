@@ -57,7 +57,8 @@ class Reading:
             probes: Posteriors of each probe by name.
             no_headline: Probes that are reported but never the headline.
         """
-        # Labels are padded to one number of classes; keep those that every probe scores.
+        # Targets have different numbers of classes, and the tensors of labels are padded to the largest one.
+        # Drop the padding: every probe scores the classes of this target only.
         classes = min(validation.shape[1] for validation, _ in probes.values())
         return cls(
             tuple(probes),

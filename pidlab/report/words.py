@@ -54,7 +54,7 @@ def settings(results: Results) -> list[tuple[str, str]]:
     if probes := request.get("probes"):
         items.append(("Probes", f"{probes}{_describe_rows(record.get('probe_rows'))}"))
     if track := request.get("track"):
-        items.append(("Checkpoints", f"{track} during training, read by quick probes"))
+        items.append(("Checkpoints", f"{track} during training, with quick probes"))
     if "runs" in record:
         items.append(("Runs", f"{record['runs']}, of which {len(results.failures) or 'none'} failed"))
     return [(name, text) for name, text in items if text]

@@ -7,10 +7,10 @@
     pairs   = column "=" value {"," column "=" value}
     value   = number | "-" number | string | word
 
-The column `unique` stands for both unique terms, `unique1` and `unique2`.
+The column `unique` selects both unique terms, `unique1` and `unique2`.
 
-A claim is parsed as a Python expression of which only these node types are accepted. It is never executed.
-`pidlab.studies.evaluate` defines the functions.
+A claim is parsed as a Python expression, restricted to the syntax above, and is never executed.
+`pidlab.studies.evaluate` computes the functions.
 """
 
 import ast

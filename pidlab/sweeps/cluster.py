@@ -270,7 +270,7 @@ class _Tasks:
             yield outcome
 
     def cancel(self) -> None:
-        """Cancel all unfinished cohorts; those that run end at their next step."""
+        """Cancel all unfinished cohorts; a running cohort stops at its next training step."""
         if self._open and self._client.status == "running":
             self._client.cancel([*self._open], force=True)
 

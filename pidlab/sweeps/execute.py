@@ -138,7 +138,11 @@ class Engine(Protocol):
         """Check that the engine can train on a device, before anything is written."""
 
     def parts(self, seconds: float) -> int:
-        """Return the number of cohorts to train at the same time, if all take so many seconds of one core."""
+        """Return the number of cohorts to train at the same time.
+
+        Args:
+            seconds: Predicted duration of all cohorts on one core.
+        """
         ...
 
     def outcomes(

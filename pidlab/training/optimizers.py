@@ -45,7 +45,7 @@ class PhaseOptimizer:
         self._optimizer = _make_optimizer([*self._trained.values()], training, device)
 
     def visible(self, params: State) -> State:
-        """Return the parameters, with those that other phases train as constants."""
+        """Return all parameters; those that this phase does not train are detached."""
         return {name: p if name in self._trained else p.detach() for name, p in params.items()}
 
     def step(self, loss: Tensor, step: int) -> None:

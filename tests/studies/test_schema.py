@@ -14,6 +14,8 @@ from pidlab.studies.schema import Study, line_of, read_study
 from pidlab.studies.settings import PROFILES, Settings
 from pidlab.sweeps import Axis, Request
 from pidlab.sweeps.request import build_request
+from pidlab.training import cohort
+from pidlab.training.cohort import Trial
 
 SHIPPED = sorted(Path("studies").glob("*.toml"))
 GOOD = '''\
@@ -54,7 +56,10 @@ def good(*changes):
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=[path.stem for path in SHIPPED])
-def test_every_shipped_study_is_valid(path):
+def test_every_shipped_study_is_valid(path, monkeypatch):
+    # Objectives are built for every profile. Their losses are not computed: that takes a minute for large
+    # images, and a loss that raises an exception does not make a study invalid.
+    monkeypatch.setattr(cohort, "_measure", lambda *_: Trial(0, 0))
     study = read_study(path)
     if any("planted('digits')" in getattr(experiment, "generator", "") for experiment in study.experiments):
         pytest.importorskip("sklearn")

@@ -128,6 +128,7 @@ def test_the_ceiling_of_comm_reads_an_xor_that_its_floor_does_not():
     assert min(headlines("ceiling('comm')")) > 0.9
 
 
+@pytest.mark.usefixtures("few_rows_here")
 def test_every_probe_of_every_row_has_a_floor_and_a_ceiling(tmp_path):
     table = run_sweep(small("untrained", "cross"), tmp_path).table
     information = table[table["quantity"] == "mi"]
@@ -141,6 +142,7 @@ def test_every_probe_of_every_row_has_a_floor_and_a_ceiling(tmp_path):
     assert (joined["floor"] == joined["captured_untrained"]).all()
 
 
+@pytest.mark.usefixtures("few_rows_here")
 def test_baselines_are_added_to_a_finished_sweep_without_training_its_runs_again(tmp_path):
     objectives = ("untrained", "comm")
     request = small(*objectives, baselines=False)
@@ -157,13 +159,14 @@ def test_baselines_are_added_to_a_finished_sweep_without_training_its_runs_again
     pd.testing.assert_frame_equal(again, before)
 
 
+@pytest.mark.usefixtures("few_rows_here")
 def test_a_sweep_that_was_stopped_among_its_baselines_resumes(tmp_path, monkeypatch):
     request = small("comm")
     whole = run_sweep(request, tmp_path / "whole", engine=Local())
-    monkeypatch.setattr(run_module, "run_cohort", _StopsAtBaselines(run_module.run_cohort))
-    with pytest.raises(KeyboardInterrupt):
-        run_sweep(request, tmp_path / "stopped", engine=Local())
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "run_cohort", _StopsAtBaselines(run_module.run_cohort))
+        with pytest.raises(KeyboardInterrupt):
+            run_sweep(request, tmp_path / "stopped", engine=Local())
     partial = read_results(tmp_path / "stopped").table
     assert partial["captured"].equals(whole.table["captured"])
     assert partial["ceiling"].isna().all()
@@ -194,6 +197,7 @@ def test_workers_give_the_same_bytes(tmp_path):
     assert _bytes(tmp_path / "one") == _bytes(tmp_path / "two")
 
 
+@pytest.mark.usefixtures("few_rows_here")
 def test_an_objective_without_a_joint_readout_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(USER)
@@ -211,12 +215,14 @@ def test_an_objective_without_a_joint_readout_is_named(tmp_path, monkeypatch):
     assert rows[~is_apart]["ceiling"].notna().all()
 
 
+@pytest.mark.usefixtures("few_rows_here")
 def test_tables_without_baselines_load_with_empty_columns(tmp_path):
     run_sweep(small("cross", baselines=False), tmp_path)
     table = read_results(tmp_path).table
     assert table[["floor", "ceiling"]].isna().all(axis=None)
 
 
+@pytest.mark.usefixtures("few_rows_here")
 def test_a_baseline_can_be_an_objective_of_a_sweep(tmp_path):
     request = small("floor('comm')", "comm", baselines=False)
     assert set(run_sweep(request, tmp_path).table["objective"]) == {"floor('comm')", "comm"}

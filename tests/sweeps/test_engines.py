@@ -133,6 +133,7 @@ def test_what_cannot_be_sent_to_a_worker_is_trained_in_this_process():
     assert sorted(recorded.finished) == [0, 1]
 
 
+@pytest.mark.usefixtures("few_rows_here")
 def test_probing_in_blocks_gives_the_numbers_of_the_whole_cohort(monkeypatch):
     """Three runs in a block of two and one of a single run."""
     runs = [*Runs(asked(seeds=3, objectives=("cross",)))]
@@ -158,7 +159,14 @@ def test_few_workers_are_started_where_memory_is_small(monkeypatch):
     assert Processes()._count(cohorts) == 3
 
 
-COMMAND = "import sys; from pidlab.cli import main; sys.argv[0] = 'pidlab'; main()"
+# A background job of a shell ignores SIGINT, and so would its children.
+COMMAND = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from pidlab.cli import main
+sys.argv[0] = 'pidlab'
+main()
+"""
 SWEEP = (
     *("sweep", "--unique", "0,1", "--objective", "cross", "--objective", "simclr", "--seeds", "2"),
     *("--steps", "40", "--batch", "32", "--probes", "quick", "--workers", "2"),

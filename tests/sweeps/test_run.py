@@ -3,15 +3,15 @@
 import dataclasses
 import json
 import os
+import random
 import signal
 import sqlite3
-import subprocess
-import sys
+import time
 from contextlib import closing
-from pathlib import Path
 
 import pandas as pd
 import pytest
+from forked import fork
 from swept import run_and_draw
 
 from pidlab import InvalidRequest
@@ -22,6 +22,7 @@ from pidlab.results.folder import read_results
 from pidlab.sweeps import Axis, Request, run_sweep
 from pidlab.sweeps import execute as cohort_module
 from pidlab.sweeps import run as run_module
+from pidlab.sweeps.execute import Silent
 from pidlab.sweeps.plan import plan
 from pidlab.sweeps.store import Store
 
@@ -146,20 +147,41 @@ def test_more_seeds_points_and_objectives_train_only_what_is_missing(finished, t
     pd.testing.assert_frame_equal(grown, whole, check_exact=True)
 
 
-KILLED = Path(__file__).with_name("killed.py")
+# Seconds until a kill: from before the store is there to several cohorts later. Moments cannot be repeated,
+# since the clock cannot be seeded.
+BETWEEN_KILLS = (0.0, 0.6)
+
+
+class Log(Silent):
+    """Writes a line for each cohort that starts: number of the process, keys of the runs."""
+
+    def __init__(self, child, path):
+        self.child, self.path = child, path
+
+    def start(self, cohorts, finished, total):
+        self.cohorts = cohorts
+
+    def cohort(self, number):
+        with self.path.open("a") as log:
+            print(self.child, *(run.key for run in self.cohorts[number].runs), file=log)
 
 
 @pytest.mark.parametrize("kills", [4, pytest.param(30, marks=pytest.mark.slow)])
-def test_a_killed_sweep_resumes_to_the_same_bytes(finished, tmp_path, kills):
+def test_a_killed_sweep_resumes_to_the_same_bytes(finished, tmp_path, monkeypatch, kills):
     directory, log = tmp_path / "sweep", tmp_path / "log"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path])}
-    arguments = [sys.executable, str(KILLED), str(directory), str(log), str(kills)]
-    done = subprocess.run(arguments, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    *killed_, last = map(int, done.stdout.split())
-    assert last == 0
-    assert killed_.count(-signal.SIGKILL) >= min(kills, 4), "the sweep was over before most kills"
-    assert set(killed_) <= {-signal.SIGKILL, 0}
+    # a cohort per run, so that there are many
+    monkeypatch.setattr(run_module, "plan", lambda runs, **_: plan(runs, budget=1))
+    killed = 0
+    for child in range(kills + 1):
+        # A fork, because a new process would import torch again.
+        pid = fork(lambda child=child: run_and_draw(small(), directory, progress=Log(child, log)))
+        if child < kills:  # the last one is left alone
+            time.sleep(random.uniform(*BETWEEN_KILLS))
+            os.kill(pid, signal.SIGKILL)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        assert code in ((-signal.SIGKILL, 0) if child < kills else (0,))
+        killed += code != 0
+    assert killed >= 4, "the sweep was over before most kills"
     starts = [line.split() for line in log.read_text().splitlines()]
     order = [key for _, *keys in starts for key in keys]
     with closing(Store(directory / "results.sqlite")) as store:

@@ -148,7 +148,9 @@ def test_a_full_disk_is_reported_and_stored_rows_are_kept(stored):
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_a_sweep_with_a_line_within_5_seconds(tmp_path, sent, code):
     arguments = ["sweep", "--unique", "0..1", "--objective", "simclr", "--steps", "100000", "--device", "cpu"]
-    program = "from pidlab.cli import main; main()"
+    # A background job of a shell ignores SIGINT, and so would its children.
+    program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    program += "from pidlab.cli import main; main()"
     process = subprocess.Popen(
         [sys.executable, "-c", program, *arguments, "--out", str(tmp_path)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},

@@ -6,13 +6,7 @@ import pytest
 import torch
 from training_by_hand import MEMBER, members, modalities_of, parameters, plain
 
-from pidlab import (
-    Atoms,
-    InvalidRequest,
-    fit,
-    load_objective,
-)
-from pidlab.bench import compare
+from pidlab import Atoms, InvalidRequest, bench, defaults, fit, load_objective
 from pidlab.defaults import Training
 from pidlab.objectives import objectives
 from pidlab.objectives.cross import Cross
@@ -190,7 +184,12 @@ def test_settings_are_whole_numbers_however_written():
     assert dataclasses.astuple(Training(steps=10.0, batch=32.0))[1:3] == (10, 32)
 
 
-def test_the_benchmark_compares_like_with_like():
-    row = compare("simclr", steps=20)
+def test_the_benchmark_compares_like_with_like(monkeypatch):
+    monkeypatch.setattr(defaults, "RANGE_POINTS", 2)
+    monkeypatch.setattr(bench, "ROUNDS", 1)
+    monkeypatch.setattr(bench, "SIZES", (2,))
+    row = bench.compare("simclr", steps=20)
+    assert row["members"] == 2 * defaults.SEEDS
+    assert [*row["growth"]] == [2, row["members"]]
     assert row["loss_difference"] < 1e-5
     assert min(row[key] for key in ("cohort_ms", "single_ms", "data_ms", "gflops")) > 0
