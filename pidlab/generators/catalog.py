@@ -1,8 +1,9 @@
 """Generators by name, with their parameters, stress dials and training parameters."""
 
+import copy
 import importlib
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from pidlab.errors import InvalidRequest, nearest
@@ -75,31 +76,47 @@ def load_generator(reference: str, **parameters: Any) -> Generator:
         >>> round(load_generator("atoms", label_noise=0.1).truth.synergy, 3)
         0.531
     """
+    cls, own, fixed = _parsed(reference)
+    accepted = accepted_parameters(cls)
+    for key in parameters:
+        if key not in accepted:
+            name = parse(reference).name
+            raise InvalidRequest(f"{name} has no parameter {key!r}: {parameter_hint(key, cls)}")
+    # Copied, so that generators never share a list or a dictionary.
+    arguments = copy.deepcopy(fixed) | parameters if fixed else parameters
+    for name in required_parameters_of(cls):
+        if name not in arguments:
+            parsed = parse(reference)
+            raise InvalidRequest(f"{parsed} lacks {name!r}: write {parsed.name}({name}=...)")
+    shifts = [key for key in arguments if key not in own and key.startswith(TRAIN)]
+    if not shifts:
+        return _build(cls, arguments)
+    plain = {key: value for key, value in arguments.items() if key not in shifts}
+    examination = _build(cls, plain)
+    training = _build(cls, plain | {key.removeprefix(TRAIN): arguments[key] for key in shifts}, False)
+    return examination if training == examination else Shifted(examination, training)
+
+
+@lru_cache(maxsize=256)  # a sweep builds the same reference at every point
+def _parsed(reference: str) -> tuple[type[Generator], tuple[str, ...], dict[str, Any]]:
+    """Return the class that a reference names, its parameters, and the arguments of the reference by name."""
     parsed = parse(reference)
     cls = look_up("generator", parsed.name, generators())
     own, accepted = parameters_of(cls), accepted_parameters(cls)
-    for kind, given in (("argument", parsed.arguments), ("parameter", parameters)):
-        for key in given:
-            if key not in accepted:
-                raise InvalidRequest(f"{parsed.name} has no {kind} {key!r}: {parameter_hint(key, cls)}")
+    for key in parsed.arguments:
+        if key not in accepted:
+            raise InvalidRequest(f"{parsed.name} has no argument {key!r}: {parameter_hint(key, cls)}")
     named = {key: value for key, value in parsed.arguments.items() if key in own}
     arguments = Reference(parsed.name, named, parsed.positional).bind(own)
-    arguments |= {key: value for key, value in parsed.arguments.items() if key not in own} | parameters
-    for name in required_parameters_of(cls):
-        if name not in arguments:
-            raise InvalidRequest(f"{parsed} lacks {name!r}: write {parsed.name}({name}=...)")
-    shifts = {key: value for key, value in arguments.items() if key not in own and key.startswith(TRAIN)}
-    plain = {key: value for key, value in arguments.items() if key not in shifts}
-    examination = _build(cls, plain)
-    if not shifts:
-        return examination
-    training = _build(cls, plain | {key.removeprefix(TRAIN): value for key, value in shifts.items()}, False)
-    return examination if training == examination else Shifted(examination, training)
+    return cls, tuple(own), arguments | {k: v for k, v in parsed.arguments.items() if k not in own}
 
 
 def _build(cls: type[Generator], arguments: Mapping[str, Any], needs_truth: bool = True) -> Generator:
     own = parameters_of(cls)
+    stress = {key: value for key, value in arguments.items() if key not in own}
+    if not stress:
+        return cls(**arguments)
     base = cls(**{key: value for key, value in arguments.items() if key in own})
-    dials = Dials(**{key: value for key, value in arguments.items() if key not in own})
+    dials = Dials(**stress)
     # A dial that is off changes nothing, so that numbers equal those of the plain generator.
     return Stressed(base, dials, needs_truth) if dials.active else base

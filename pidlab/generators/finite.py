@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -67,7 +67,8 @@ class Finite(Rendered):
 
     @cached_property
     def _solver_truth(self) -> Decomposition:
-        return decompose(self.law())
+        law = np.ascontiguousarray(self.law(), dtype=np.float64)
+        return _decompose_once(law.tobytes(), law.shape)
 
     def symbol_law(self) -> Float[np.ndarray, "n1 n2 ny"]:
         return self.law()
@@ -154,3 +155,9 @@ def _draw_cells(u: Float[Tensor, " n"], law: Float[np.ndarray, "..."]) -> Tensor
     cell = torch.searchsorted(cumulative, u.double(), right=True)
     # The first cell that reaches 1; cells after it have probability 0.
     return cell.clamp(max=int((cumulative < cumulative[-1]).sum()))
+
+
+@lru_cache(maxsize=256)  # points of a sweep that differ in noise or in stress dials have one law
+def _decompose_once(law: bytes, shape: tuple[int, ...]) -> Decomposition:
+    """Decompose a pmf that is given as the bytes of its float64 array."""
+    return decompose(np.frombuffer(law).reshape(shape))

@@ -185,6 +185,18 @@ class Runs(Sequence[Run]):
         points = np.ravel_multi_index(np.ix_(*thin_grid(lengths, most // self.each)), lengths).ravel()
         return RunSubset(self, np.add.outer(points * self.each, np.arange(self.each)).ravel().tolist())
 
+    def groups(self) -> list[array[int]]:
+        """Return the places of the runs that can be trained as one program, without making the runs."""
+        groups: dict[tuple[str, int], array[int]] = {}
+        seeds = len(self._seeds)
+        place = 0
+        for shape, point in zip(self._request.shapes, self._request.points(), strict=True):
+            for label, _ in self._objectives:
+                reference, _ = self._request.objective_at(label, point)
+                groups.setdefault((reference, shape), array("q")).extend(range(place, place + seeds))
+                place += seeds
+        return [*groups.values()]
+
     def point(self, number: int) -> dict[str, Any]:
         """Return the values of the parameters that vary at a point, by column of results.csv."""
         point, columns = self._request.point(number), self._request.columns
@@ -267,7 +279,8 @@ def plan(
         The cohorts; their runs are `RunSubset` of `runs`. If one is trained at once, they are in the order of
         the runs. Otherwise they become shorter from the first to the last, so that all workers end together.
     """
-    needs = [(group, needs_of_run(runs[group[0]])) for group in _groups(runs)]
+    groups = runs.groups() if isinstance(runs, Runs) else _groups(runs)
+    needs = [*zip(groups, _needs_of_groups(runs, groups), strict=True)]
     remaining = sum(len(group) * need.seconds for group, need in needs)
     at_once = parts(remaining)
     if at_once > 1:
@@ -296,6 +309,19 @@ def _groups(runs: Sequence[Run]) -> list[array[int]]:
         shape = (run.objective, run.training, run.generator.name, shape_key)
         groups.setdefault(shape, array("q")).append(place)
     return [*groups.values()]
+
+
+def _needs_of_groups(runs: Sequence[Run], groups: Sequence[Sequence[int]]) -> Iterator[Needs]:
+    """Yield the needs of a run of every group; those of runs of equal sizes are measured once."""
+    measured: dict[Any, Needs] = {}
+    for group in groups:
+        run = runs[group[0]]
+        classes = tuple(target.classes for target in run.generator.target_specs.values())
+        # Not the shape key, which has the values of parameters that change no size, such as noise.
+        sizes = (run.objective, run.training, run.generator.name, run.generator.modalities, classes)
+        if sizes not in measured:
+            measured[sizes] = needs_of_run(run)
+        yield measured[sizes]
 
 
 def _cohort_size(left: int, most: int) -> int:

@@ -1,12 +1,15 @@
 """A sweep's request: its axes, objectives and settings, checked before anything is trained."""
 
+from __future__ import annotations
+
 import dataclasses
 import hashlib
 import itertools
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -16,6 +19,7 @@ import numpy as np
 from pidlab import defaults
 from pidlab.decomposition import TERMS
 from pidlab.defaults import Training
+from pidlab.encoders import Modality
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.generators import (
     Generator,
@@ -55,7 +59,7 @@ def build_request(
     quick: bool = False,
     recipe: str | None = None,
     **settings: Any,
-) -> "Request":
+) -> Request:
     """Build a request from a user's words and check that all of it can be run.
 
     Args:
@@ -218,11 +222,7 @@ class Request:
         """
         if self.__dict__.get("_is_valid"):
             return
-        for point in self.points():
-            generator, training = self.at(point, world=0)
-            check_policy(generator, training.views)
-            checkpoint_steps(training.steps, self.track)
-            _check_memory(generator, training)
+        _ = self._survey  # checks every point
         for objective in self.objectives:
             for reference in {
                 self.objective_at(objective, point)[0]: None for point in self._objective_points()
@@ -328,6 +328,45 @@ class Request:
         return [tuple(itertools.chain(*columns))] if self.zipped and columns else columns
 
     @cached_property
+    def _survey(self) -> _Survey:
+        """Everything that is needed of all points, so that the generator of each is built once for it.
+
+        Raises:
+            InvalidRequest: If a point is not possible.
+        """
+        terms = {name for axis in self.varied for name in axis.names} & set(TERMS)
+        prefixed: dict[str, str] = {}
+        shapes, numbers = array("l"), dict[Any, int]()
+        checked, steps = set[Any](), set[int]()
+        for point in self.points():
+            generator, training = self.at(point, world=0)
+            check_policy(generator, training.views)
+            if training.steps not in steps:
+                checkpoint_steps(training.steps, self.track)
+                steps.add(training.steps)
+            # Equal for most points, so that the check is made for few.
+            sizes = (generator.modalities, training)
+            if sizes not in checked:
+                _check_memory(*sizes)
+                checked.add(sizes)
+            shape = (generator.name, generator.shape_key, training)
+            shapes.append(numbers.setdefault(shape, len(numbers)))
+            if terms:
+                truth = generator.truth
+                different = {n for n in terms if not math.isclose(getattr(truth, n), point[n], abs_tol=1e-12)}
+                prefixed |= {name: f"{generator.name}.{name}" for name in different}
+                terms -= different
+        return _Survey(prefixed, shapes)
+
+    @property
+    def shapes(self) -> Sequence[int]:
+        """A number for every point; runs of one objective at points of equal numbers share a cohort.
+
+        Their generators have equal names and shape keys, and their training settings are equal.
+        """
+        return self._survey.shapes
+
+    @cached_property
     def columns(self) -> dict[str, str]:
         """Column of results.csv of every parameter that varies, by parameter.
 
@@ -335,17 +374,7 @@ class Request:
         such as the numbers of features of `factorcl`, gets the generator's name in front, because the
         term's column holds the ground truth.
         """
-        named = {name: name for axis in self.varied for name in axis.names}
-        terms = named.keys() & set(TERMS)
-        for point in self.points():
-            if not terms:
-                break
-            generator, _ = self.at(point, world=0)
-            truth = generator.truth
-            different = {n for n in terms if not math.isclose(getattr(truth, n), point[n], abs_tol=1e-12)}
-            named |= {name: f"{generator.name}.{name}" for name in different}
-            terms -= different
-        return named
+        return {name: name for axis in self.varied for name in axis.names} | self._survey.prefixed
 
     @property
     def lengths(self) -> tuple[int, ...]:
@@ -374,7 +403,17 @@ class Request:
 
     def points(self) -> Iterator[dict[str, Any]]:
         """Yield the parameter values of every point."""
-        return map(self.point, range(self.size))
+        names = [axis.names for axis in self.axes]
+        for values in self._value_tuples():
+            yield {n: value for ns, value in zip(names, values, strict=True) for n in ns}
+
+    def _value_tuples(self) -> Iterator[tuple[Any, ...]]:
+        """Yield the value of every axis at every point."""
+        if not self.zipped:
+            return itertools.product(*(axis.values for axis in self.axes))
+        fixed = [itertools.repeat(axis.values[0], self.size) for axis in self.axes]
+        values = zip(self.axes, fixed, strict=True)
+        return zip(*(axis.values if len(axis.values) > 1 else one for axis, one in values), strict=True)
 
     def at(self, point: dict[str, Any], world: int | None) -> tuple[Generator, Training]:
         """Return the generator and the training settings of a point.
@@ -386,7 +425,8 @@ class Request:
         Raises:
             InvalidRequest: If the generator has no such parameter or refuses its value.
         """
-        parameters = {k: v for k, v in point.items() if k not in (*_TRAINING_FIELDS, *self.objective_axes)}
+        others = self.objective_axes
+        parameters = {k: v for k, v in point.items() if k not in _TRAINING_FIELDS and k not in others}
         known = self._generator_parameters
         for name in parameters:
             if known and name not in known:
@@ -426,7 +466,20 @@ class Request:
         return f"{slug}-{digest(fields)[:8]}"
 
 
-def _check_memory(generator: Generator, training: Training) -> None:
+@dataclass(frozen=True)
+class _Survey:
+    """What a request needs of all of its points.
+
+    Args:
+        prefixed: Column of every parameter that has the name of a term but does not set the term's bits.
+        shapes: A number for every point; equal for points whose runs can share a cohort.
+    """
+
+    prefixed: dict[str, str]
+    shapes: Sequence[int]
+
+
+def _check_memory(modalities: Sequence[Modality], training: Training) -> None:
     """Refuse settings that need more memory than this machine has.
 
     The estimate is a lower bound, in float32: the minibatch with two views, a finite training set, the loss
@@ -436,9 +489,9 @@ def _check_memory(generator: Generator, training: Training) -> None:
     Raises:
         InvalidRequest: If the estimate exceeds the physical memory.
     """
-    widths = [math.prod(modality.shape) for modality in generator.modalities]
+    widths = [math.prod(modality.shape) for modality in modalities]
     sizes = [training.hidden] * training.layers + [training.dim]
-    vectors = [[math.prod(m.shape), *sizes] for m in generator.modalities if len(m.shape) == 1]
+    vectors = [[math.prod(m.shape), *sizes] for m in modalities if len(m.shape) == 1]
     weights = sum(n * m for widths_ in vectors for n, m in itertools.pairwise(widths_))
     needs = {
         f"batch {training.batch} of {sum(widths)} values": 4 * 3 * training.batch * sum(widths),
