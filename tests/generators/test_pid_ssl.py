@@ -9,7 +9,7 @@ from plugin import assert_holds
 from pidlab import InvalidRequest, capture, decompose, fit
 from pidlab.generators import load_generator
 from pidlab.generators.pid_ssl import ATOMS, PAIR_REDUNDANT, PIDSSL
-from pidlab.info import mutual_information
+from pidlab.info import binary_entropy, mutual_information
 
 EVERYTHING = PIDSSL(" ".join(ATOMS), values=3, width=32)
 COMBINED = [name for name in ATOMS if name.startswith("synergy") or name in PAIR_REDUNDANT]
@@ -121,6 +121,12 @@ def test_truth_of_every_readout_is_that_of_its_modalities():
     truth = rows.groupby(["readout", "term"])["truth"].first()
     assert truth["z3", "redundant12_3"] == truth["z12", "redundant12_3"] == pytest.approx(math.log2(7))
     assert truth["z1", "redundant12_3"] == truth["z3", "synergy"] == 0.0
+
+
+def test_label_noise_is_a_symmetric_channel_of_seven_classes():
+    target = load_generator("pid_ssl('redundant12_3', label_noise=0.1)").target_specs["redundant12_3"]
+    bits = math.log2(7) - binary_entropy(0.1) - 0.1 * math.log2(6)
+    assert list(target.information.values()) == pytest.approx([0, 0, bits, bits, bits, bits, bits])
 
 
 @pytest.mark.parametrize(
