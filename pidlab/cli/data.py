@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from pidlab.generators import Generator
+    from pidlab.generators.generator import Target
 
 # Informations of two sources that are shown besides the terms.
 PAIR = ("mi1", "mi2", "co_information")
@@ -69,9 +70,8 @@ def truth(
     screen = console()
     screen.print(_target_table(made))
     if not isinstance(made.truth, Decomposition):
-        screen.print(
-            f"{made.truth.total:.6g} bits in all; a column per set of modalities, its I(set;T)",
-        )
+        which = "each set" if len(made.modalities) <= 3 else "each set that has more than its subsets"
+        screen.print(f"{made.truth.total:.6g} bits in all; columns: I(set;T) of {which} of modalities")
         return
     screen.print(_truth_table(made.truth, solved, made.bounds))
     if note:
@@ -103,6 +103,8 @@ def _target_table(made: "Generator") -> "Table":
     )
     modalities = range(len(made.modalities))
     sets = [s for size in modalities for s in combinations(modalities, size + 1)]
+    if len(modalities) > 3:  # too many columns: only sets that add to what their subsets have
+        sets = [s for s in sets if any(_adds(target, s) for target in made.target_specs.values())]
     names = [",".join(f"X{m + 1}" for m in key) for key in sets]
     if len(modalities) == 2:
         names = [f"I({name};T)" for name in names]
@@ -115,6 +117,12 @@ def _target_table(made: "Generator") -> "Table":
         ]
         table.add_row(target.name, f"{target.entropy:.6g}", *values)
     return table
+
+
+def _adds(target: "Target", held: tuple[int, ...]) -> bool:
+    """Return whether a set of modalities has more information than each set with one modality less."""
+    fewer = [target.information[part] for part in combinations(held, len(held) - 1) if part]
+    return target.information[held] > max(fewer, default=0.0) + 1e-12
 
 
 def _truth_table(

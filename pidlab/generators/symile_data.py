@@ -32,8 +32,8 @@ class Symile(Finite):
         unique1 = I(X1;Y) = d + (1 - (2^d - 1) r) log2(1 - (2^d - 1) r) + (2^d - 1) r log2 r,
         unique1 + synergy = d - (1 - 2^-d) h(p_hat).
 
-    Y is uniform given b, so redundant = unique2 = 0. In the paper Y is a third modality. Views: `task`,
-    `noise`, `generic`.
+    Y is uniform given b, so redundant = unique2 = 0. In the paper Y is a third modality, as in `parity`.
+    Views: `task`, `noise`, `generic`.
 
     Args:
         p_hat: Probability that Y is the XOR.

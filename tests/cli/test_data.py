@@ -146,3 +146,11 @@ def test_truth_shows_the_bounds(tmp_path, run):
     assert 0 <= low < high == document["redundant"] == 1.0
     code, out, _ = run(*truth)
     assert (code, "bounds" in out) == (0, True)
+
+
+def test_truth_of_many_modalities_shows_the_sets_that_add_information(run):
+    code, out, _ = run("truth", "--generator", "parity(4, reliability1=0.5, reliability=0.9)")
+    assert code == 0
+    header = next(line for line in out.splitlines() if "target" in line)
+    assert [name.strip() for name in header.split("┃")[3:-1]] == ["X1", "X2,X3,X4", "X1,X2,X3,X4"]
+    assert "each set that has more than its subsets" in " ".join(out.split())
