@@ -57,6 +57,11 @@ class Figure(Strict, extra="allow"):
 class StatedClaim(Strict):
     """A claim and its source."""
 
+    name: str | None = Field(
+        default=None,
+        pattern=r"^[a-z0-9][a-z0-9-]*$",
+        description="Name of a headline claim, which is a row of docs/claims.md.",
+    )
     claim: str = Field(description="captured(objective='comm', term='synergy') >= 0.9 at unique1=1")
     source: str = Field(description="Paper, equation or section that makes the claim.")
     sweep: str | None = Field(
@@ -161,7 +166,11 @@ class Study(Strict):
                 if name not in names:
                     problem = f"no experiment {name!r}: {nearest(name, names)}"
                     raise MisplacedKeyError(("figure", i, "sweeps"), problem)
+        headlines = [stated.name for stated in self.claim]
         for i, stated in enumerate(self.claim):
+            if stated.name and headlines.index(stated.name) < i:
+                problem = f"name {stated.name!r} is taken; give each claim another name"
+                raise MisplacedKeyError(("claim", i, "name"), problem)
             with _at("claim", i, "sweep"):
                 self.experiment(stated.sweep)
             for profile in PROFILES:
