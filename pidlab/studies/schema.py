@@ -29,12 +29,13 @@ from pidlab.studies.experiments import (
 )
 from pidlab.studies.known_answers import KnownAnswers
 from pidlab.studies.oracle_experiment import OracleExperiment
+from pidlab.studies.retention import Retention
 from pidlab.studies.settings import PROFILES, Profiles, Strict
 from pidlab.studies.tune import Tune
 
 # Kinds of experiment by the name of their table.
 KINDS: dict[str, type[Experiment]] = {
-    cls.kind: cls for cls in (Sweep, Readability, OracleExperiment, KnownAnswers, Estimation)
+    cls.kind: cls for cls in (Sweep, Readability, OracleExperiment, Retention, KnownAnswers, Estimation)
 }
 
 # Keys and, within arrays of tables, indices: ("sweep", 0, "axes").
@@ -88,6 +89,9 @@ class Study(Strict):
     )
     oracle: list[OracleExperiment] = Field(
         default=[], description="Losses on representations made of the true symbols."
+    )
+    retention: list[Retention] = Field(
+        default=[], description="Captured bits along the training from a start that holds every term."
     )
     known_answers: list[KnownAnswers] = Field(default=[], description="Examinations of the probes.")
     estimation: list[Estimation] = Field(
