@@ -231,18 +231,32 @@ class OraclePlan:
         return self._fit(self.make, units, members, self.training)
 
     def _train_from_warm_start(self, units: list[Unit]) -> list[Row]:
-        """Regress networks onto an oracle, fit heads, then train everything."""
-        members = [
-            Member(self.generators[seed], seed, paired_with(Oracle(self.generators[seed], WHOLE)))
-            for _, seed in units
-        ]
-        regression = dataclasses.replace(self.training, steps=self.regression)
-        regressed = self._train(partial(Regression, make=self.make), members, regression)
-        start = Regression.objective_states(regressed.states)
-        warm = self._train(heads_only(self.make), members, self.heads, start)
-        trained = self._train(self.make, members, self.training, warm.states)
+        """Train everything from a warm start."""
+        members, warm = self.warm_start([seed for _, seed in units])
+        trained = self.train(self.make, members, self.training, warm.states)
         rows = self._score(warm, members, [WARM] * len(units))
         return rows + self._score(trained, members, [TRAINED] * len(units))
+
+    def warm_start(self, seeds: Sequence[int]) -> tuple[list[Member], FittedCohort]:
+        """Regress networks onto the oracle R+U+S, then fit heads.
+
+        Args:
+            seeds: Seeds of the members.
+
+        Returns:
+            The members, and their models.
+
+        Raises:
+            FloatingPointError: If a loss is not finite.
+        """
+        members = [
+            Member(self.generators[seed], seed, paired_with(Oracle(self.generators[seed], WHOLE)))
+            for seed in seeds
+        ]
+        regression = dataclasses.replace(self.training, steps=self.regression)
+        regressed = self.train(partial(Regression, make=self.make), members, regression)
+        start = Regression.objective_states(regressed.states)
+        return members, self.train(heads_only(self.make), members, self.heads, start)
 
     def _oracles(self, units: list[Unit]) -> list[Member]:
         return [
@@ -252,12 +266,22 @@ class OraclePlan:
     def _fit(
         self, make: MakeObjective, units: list[Unit], members: list[Member], training: Training
     ) -> list[Row]:
-        return self._score(self._train(make, members, training), members, [name for name, _ in units])
+        return self._score(self.train(make, members, training), members, [name for name, _ in units])
 
-    def _train(
-        self, make: MakeObjective, members: list[Member], training: Training, start: Any = ()
+    def train(
+        self,
+        make: MakeObjective,
+        members: list[Member],
+        training: Training,
+        start: Any = (),
+        snapshots: Sequence[int] = (),
     ) -> FittedCohort:
-        fitted = train(make, members, training, self.scoring[2], start=start)
+        """Train the members, see `pidlab.training.train`.
+
+        Raises:
+            FloatingPointError: If a loss is not finite.
+        """
+        fitted = train(make, members, training, self.scoring[2], start=start, snapshots=snapshots)
         if fitted.failed:
             step = min(fitted.failed.values())
             raise FloatingPointError(f"{self.objective}: the loss is not finite from step {step} on")

@@ -29,12 +29,13 @@ from pidlab.studies.experiments import (
 )
 from pidlab.studies.known_answers import KnownAnswers
 from pidlab.studies.oracle_experiment import OracleExperiment
+from pidlab.studies.retention import Retention
 from pidlab.studies.settings import PROFILES, Profiles, Strict
 from pidlab.studies.tune import Tune
 
 # Kinds of experiment by the name of their table.
 KINDS: dict[str, type[Experiment]] = {
-    cls.kind: cls for cls in (Sweep, Readability, OracleExperiment, KnownAnswers, Estimation)
+    cls.kind: cls for cls in (Sweep, Readability, OracleExperiment, Retention, KnownAnswers, Estimation)
 }
 
 # Keys and, within arrays of tables, indices: ("sweep", 0, "axes").
@@ -57,6 +58,11 @@ class Figure(Strict, extra="allow"):
 class StatedClaim(Strict):
     """A claim and its source."""
 
+    name: str | None = Field(
+        default=None,
+        pattern=r"^[a-z0-9][a-z0-9-]*$",
+        description="Name of a headline claim, which is a row of docs/claims.md.",
+    )
     claim: str = Field(description="captured(objective='comm', term='synergy') >= 0.9 at unique1=1")
     source: str = Field(description="Paper, equation or section that makes the claim.")
     sweep: str | None = Field(
@@ -83,6 +89,9 @@ class Study(Strict):
     )
     oracle: list[OracleExperiment] = Field(
         default=[], description="Losses on representations made of the true symbols."
+    )
+    retention: list[Retention] = Field(
+        default=[], description="Captured bits along the training from a start that holds every term."
     )
     known_answers: list[KnownAnswers] = Field(default=[], description="Examinations of the probes.")
     estimation: list[Estimation] = Field(
@@ -161,7 +170,11 @@ class Study(Strict):
                 if name not in names:
                     problem = f"no experiment {name!r}: {nearest(name, names)}"
                     raise MisplacedKeyError(("figure", i, "sweeps"), problem)
+        headlines = [stated.name for stated in self.claim]
         for i, stated in enumerate(self.claim):
+            if stated.name and headlines.index(stated.name) < i:
+                problem = f"name {stated.name!r} is taken; give each claim another name"
+                raise MisplacedKeyError(("claim", i, "name"), problem)
             with _at("claim", i, "sweep"):
                 self.experiment(stated.sweep)
             for profile in PROFILES:

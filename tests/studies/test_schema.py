@@ -143,6 +143,13 @@ def test_a_valid_study_is_read(written):
         read_study(written(two))
     with pytest.raises(InvalidRequest, match="no experiment; add a"):
         read_study(written("title = 'Nothing'"))
+    claim = (
+        "[[claim]]\nname = 'floor'\nclaim = 'captured(objective=untrained, term=unique1) <= 1 at unique1=0'\n"
+    )
+    one = good().replace("[[claim]]\n", claim.partition("claim =")[0], 1)
+    read_study(written(one))
+    with pytest.raises(InvalidRequest, match="name 'floor' is taken; give each claim another name"):
+        read_study(written(one + claim + "source = 'none'\n"))
     with pytest.raises(InvalidRequest, match=r"cannot be read \(No such file"):
         read_study(Path("nowhere.toml"))
 
