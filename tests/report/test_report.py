@@ -1,9 +1,12 @@
 """Structure and text of the report page."""
 
+import base64
 import dataclasses
 import json
 import math
+import re
 import shutil
+import zlib
 from html.parser import HTMLParser
 
 import numpy as np
@@ -55,6 +58,12 @@ class Page(HTMLParser):
 
     def all(self, *tags):
         return [attributes for tag, attributes in self.tags if tag in tags]
+
+    @property
+    def data(self):
+        """The contents of the tables."""
+        ends = (d for tag, d in self.texts if tag == "script" and re.fullmatch(r"[A-Za-z0-9+/=]+", d))
+        return [json.loads(zlib.decompress(base64.b64decode(d))) for d in ends]
 
     @property
     def text(self):
@@ -244,7 +253,7 @@ def test_markup_in_names_is_escaped(tmp_path):
     assert shown.all("img") == []
     assert len(shown.all("script")) == 4 + 1  # the data of four tables, and one that runs
     assert "<img src=x onerror=alert(1)>" in shown.text
-    data = [json.loads(d) for tag, d in shown.texts if tag == "script" and d.startswith("{")]
+    data = shown.data
     assert {row[0] for table in data for row in table["rows"]} == {format_objective(HOSTILE), "CoMM"}
 
 
@@ -260,7 +269,8 @@ def test_scripts_and_external_links_of_a_figure_are_removed(tmp_path):
     (svg,) = shown.all("svg")
     assert "onload" not in svg
     assert shown.all("foreignobject") == []
-    assert {"clip-path": "url(#figure0-c)"} in shown.all("text")
+    assert {"clip-path": "url(#figure0-0)"} in shown.all("text")
+    assert [clip["id"] for clip in shown.all("clippath")] == ["figure0-0"]
     assert ("text", "R") in shown.texts
 
 
@@ -273,7 +283,7 @@ def test_a_file_that_is_not_an_svg_is_refused(tmp_path):
 
 
 def test_a_large_figure_is_replaced_by_its_png(found, folder, monkeypatch):
-    monkeypatch.setattr("pidlab.report.page.MOST_BYTES", 1000)
+    monkeypatch.setattr("pidlab.report.svg.MOST_BYTES", 1000)
     shown = page(found, folder)
     (image,) = shown.all("img")
     assert image["src"].startswith("data:image/png;base64,")
@@ -337,7 +347,7 @@ def test_a_table_that_is_not_a_sweep_is_shown_unchanged(tmp_path):
     }
     found = Results(exam, made, tmp_path)
     shown = page({"exam": found, "sweep": results()}, tmp_path)
-    data = [json.loads(d) for tag, d in shown.texts if tag == "script" and d.startswith("{")]
+    data = shown.data
     assert data[0]["rows"] == [["half", "synergy", "-0.0123", "True"], ["<b>", "redundant", "", "False"]]
     assert [column["filter"] for column in data[0]["columns"]] == ["", "term", "", ""]
     assert "Levels quick" in shown.text
@@ -360,7 +370,7 @@ def test_shares_of_each_term_are_stated_with_the_floor(tmp_path):
 def test_objectives_have_the_names_of_the_user(tmp_path):
     shown = page(results(), tmp_path, labels={"comm": "Ours"})
     assert "Ours" in shown.text
-    data = [json.loads(d) for tag, d in shown.texts if tag == "script" and d.startswith("{")]
+    data = shown.data
     assert {row[0] for row in data[0]["rows"]} == {"Ours", "untrained (floor)", "supervised (ceiling)"}
 
 
