@@ -3,7 +3,6 @@
 import base64
 import json
 import math
-import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import pandas as pd
 
 from pidlab.decomposition import TERMS
 from pidlab.errors import InvalidRequest
+from pidlab.report.words import plain
 from pidlab.results.folder import Results
 from pidlab.results.formatting import format_bits, format_objective, format_value
 from pidlab.results.means import (
@@ -33,10 +33,10 @@ from pidlab.results.means import (
     point_key,
     thin_grid,
 )
-from pidlab.results.panels import Panel, headlines, is_auxiliary, panels
+from pidlab.results.panels import headlines, is_auxiliary, panels
 
 # Rows that the page contains as HTML. The script adds the others from JSON.
-STATIC_ROWS = 120
+STATIC_ROWS = 60
 # A page with more rows opens slowly; fewer points of the sweep are shown then.
 MOST_ROWS = 10_000
 # Number of seeds up to which bits are listed seed by seed.
@@ -254,7 +254,8 @@ class Verdict:
 
     Args:
         share: Share of the true information over all points, in percent.
-        kind: `above` or `within` the floor at all points, `mixed`, or `reference` for floor and ceiling.
+        kind: `above` or `within` the floor at all points, `mixed`, or `reference` for floor and ceiling. A
+            single seed is never `above`.
         hint: Number of points above the floor.
     """
 
@@ -285,21 +286,18 @@ def verdicts(results: Results, points: Points) -> tuple[list[str], list[tuple[st
     for objective, group in means.groupby("objective", sort=False):
         cells = [_verdict(panel.rows(group), is_reference(str(objective))) for panel in divided]
         table.append((points.label(str(objective)), cells))
-    return [_plain_title(panel) for panel in divided], table
+    return [plain(panel.title) for panel in divided], table
 
 
 def _verdict(means: pd.DataFrame, reference: bool) -> Verdict:
     if means.empty:
         return Verdict("", "reference", "")
     above, n = int(means["above"].sum()), len(means)
-    kind = "above" if above == n else "mixed" if above else "within"
+    certain = above == n and means["seeds"].min() > 1
+    kind = "above" if certain else "mixed" if above else "within"
     share = max(means["mean"].sum() / means["truth"].sum(), 0.0)
     hint = "" if reference else f"above the floor at {above} of {n} points"
     return Verdict(f"{100 * share:.0f} %", "reference" if reference else kind, hint)
-
-
-def _plain_title(panel: Panel) -> str:
-    return re.sub(r"[${}_\\]", "", panel.title)
 
 
 def captured_grid(results: Results, points: Points, id_: str) -> Grid:

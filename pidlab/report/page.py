@@ -4,16 +4,18 @@ import base64
 import hashlib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import pandas as pd
 from markupsafe import Markup
 
 from pidlab.io import atomic_write
+from pidlab.plots.kinds import KINDS, caption
 from pidlab.report import words
 from pidlab.report.grids import (
     DECIMALS,
@@ -44,15 +46,9 @@ FILES = (
     RECORD,
     "results.sqlite",
 )
-CAPTION = (
-    "Captured against true information in bits. Means over seeds with 95 % t-intervals; dots are single "
-    "seeds, the grey line is the truth (with a band, if it is known up to bounds), and grey markers are the "
-    "untrained floor and the supervised ceiling."
-)
-
 LOSS_CAPTION = (
     "Training loss by objective at the last point of the sweep, in the unit of each loss. Thin lines are "
-    "single seeds, thick lines their means. `pidlab plot DIR --kind loss` draws other points as well."
+    "single seeds, thick lines their means. The command pidlab plot DIR --kind loss draws other points, too."
 )
 
 
@@ -128,8 +124,8 @@ def write_report(
     """
     sweeps = _name_sweeps(found)
     if pictures is None:
-        shown = _pictures(sweeps, "captured.svg", CAPTION, "Captured against true information")
-        losses = _pictures(sweeps, "loss.svg", LOSS_CAPTION, "Training loss")
+        shown = _pictures(sweeps, "captured.svg", _caption, "Captured against true information")
+        losses = _pictures(sweeps, "loss.svg", lambda _: LOSS_CAPTION, "Training loss")
     else:
         shown, losses = list(pictures), []
     style, script = _asset("style.css"), _asset("script.js")
@@ -172,14 +168,26 @@ def _title(sweeps: Mapping[str, Results]) -> str:
     return f"Captured information in {len(sweeps)} sweeps"
 
 
-def _pictures(sweeps: Mapping[str, Results], file: str, caption: str, title: str) -> list[Picture]:
+def _pictures(
+    sweeps: Mapping[str, Results], file: str, caption: Callable[[Results], str], title: str
+) -> list[Picture]:
     paths = {name: sweep.directory / file for name, sweep in sweeps.items()}
     # The figure in the folder of a sweep without results shows older results.
     return [
-        Picture(path, caption, f"{title}{f' of {name}' if name else ''}")
+        Picture(path, caption(sweeps[name]), f"{title}{f' of {name}' if name else ''}")
         for name, path in paths.items()
         if len(sweeps[name].table) and path.is_file()
     ]
+
+
+def _caption(results: Results) -> str:
+    """Return the caption of the figure of a sweep, from the numbers in captured.csv."""
+    try:
+        about = caption("capture", pd.read_csv(results.directory / "captured.csv"))
+    except (OSError, ValueError, KeyError):  # no file of numbers, or not one of a figure
+        about = KINDS["capture"].about
+    views = results.record.get("request", {}).get("training", {}).get("views")
+    return f"{about} Views: {views}." if views else about
 
 
 def _figure(number: int, picture: Picture, directory: Path) -> dict[str, Any]:
@@ -188,7 +196,7 @@ def _figure(number: int, picture: Picture, directory: Path) -> dict[str, Any]:
     return {
         "title": title,
         "caption": picture.caption,
-        "markup": Markup(inline(picture.path, f"figure{number}-", title)),
+        "markup": Markup(inline(picture.path, f"f{number}-", title)),
         "files": _links(files, directory),
     }
 

@@ -10,13 +10,14 @@ from pidlab.errors import InvalidRequest
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 # A larger SVG is replaced by the PNG of the same name, if there is one.
 MOST_BYTES = 1_500_000
+# A path of more lines is a curve, such as a loss.
+MANY_POINTS = 50
 # CSS pixels per point: a screen is read from a larger distance than paper, where a point is 4/3 pixels.
 MAGNIFIED = 3.2
 # Elements that a figure does not need: metadata that name other hosts, and everything that can run.
 _REMOVED = {f"{{{SVG}}}{name}" for name in ("metadata", "script", "style", "foreignObject", "title")}
 _COORDINATES = {"d", "x", "y", "transform", "width", "height"}
 _CONTAINERS = {f"{{{SVG}}}{name}" for name in ("svg", "g", "defs", "clipPath")}
-_MORE_DIGITS = re.compile(r"(\.\d\d)\d+")
 _HREFS = ("href", f"{{{XLINK}}}href")
 
 ElementTree.register_namespace("", SVG)
@@ -91,8 +92,8 @@ def _shrink(root: ElementTree.Element, prefix: str) -> None:
                     element.set(name, short[value])
                 else:
                     del element.attrib[name]
-            elif name in _COORDINATES:  # to a hundredth of a point
-                element.set(name, _MORE_DIGITS.sub(r"\1", " ".join(value.split())))
+            elif name in _COORDINATES:
+                element.set(name, _round(" ".join(value.split())))
             elif name in _HREFS:
                 element.set(name, f"#{short[value[1:]]}" if value[1:] in short else value)
             else:
@@ -113,6 +114,14 @@ def _shrink(root: ElementTree.Element, prefix: str) -> None:
                 element.set("style", style)
                 for child in element:
                     del child.attrib["style"]
+
+
+def _round(coordinates: str) -> str:
+    """Round coordinates to a hundredth of a point, and those of a curve of many points to a tenth."""
+    if coordinates.count(" L ") > MANY_POINTS and not re.search("[A-KN-Za-z]", coordinates):
+        # After "M x y", further pairs of coordinates are the ends of lines.
+        return re.sub(r"(\.\d)\d+", r"\1", coordinates.replace(" L ", " "))
+    return re.sub(r"(\.\d\d)\d+", r"\1", coordinates)
 
 
 def _embed_image(path: Path, title: str) -> str:

@@ -155,9 +155,11 @@ def test_only_tables_scroll_on_a_phone(shown):
     shown.size(390, 844)
     try:
         wide = shown.run("return [document.documentElement.scrollWidth, window.innerWidth]")
+        matrix = shown.run("return document.querySelector('.verdicts').getBoundingClientRect().right")
     finally:
         shown.devtools("Emulation.clearDeviceMetricsOverride")
     assert wide == [390, 390]
+    assert matrix <= 390
 
 
 def test_print_hides_controls_and_long_tables(shown):

@@ -15,9 +15,12 @@ import pytest
 from made_results import drawn, results
 from scipy import stats
 
-from pidlab import InvalidRequest
+from pidlab import InvalidRequest, defaults
 from pidlab.decomposition import TERMS
 from pidlab.defaults import RESULT_VERSION
+from pidlab.plots.capture import capture_figure
+from pidlab.plots.loss import loss_figure
+from pidlab.plots.style import save
 from pidlab.report import Claim, Picture, grids, write_report
 from pidlab.report.grids import (
     Points,
@@ -28,6 +31,7 @@ from pidlab.report.grids import (
 )
 from pidlab.results.folder import Results
 from pidlab.results.formatting import format_objective
+from pidlab.sweeps.execute import CURVE_POINTS
 
 EMPTY = {"input", "meta", "br", "img", "link", "hr"}
 
@@ -269,8 +273,8 @@ def test_scripts_and_external_links_of_a_figure_are_removed(tmp_path):
     (svg,) = shown.all("svg")
     assert "onload" not in svg
     assert shown.all("foreignobject") == []
-    assert {"clip-path": "url(#figure0-0)"} in shown.all("text")
-    assert [clip["id"] for clip in shown.all("clippath")] == ["figure0-0"]
+    assert {"clip-path": "url(#f0-0)"} in shown.all("text")
+    assert [clip["id"] for clip in shown.all("clippath")] == ["f0-0"]
     assert ("text", "R") in shown.texts
 
 
@@ -365,6 +369,30 @@ def test_shares_of_each_term_are_stated_with_the_floor(tmp_path):
     assert by_name["untrained (floor)"] == [("60 %", "reference")] * 4
     assert dict(table)["CoMM"][1].hint == "above the floor at 0 of 2 points"
     assert "99 %" in page(found, tmp_path).text
+
+
+def test_a_single_seed_is_never_certainly_above_the_floor():
+    found = results(seeds=(0,))
+    found.table.loc[found.table["objective"] == "comm", "captured"] = 0.99
+    _, table = verdicts(found, Points(found))
+    assert {cell.kind for cell in dict(table)["CoMM"]} == {"mixed"}
+
+
+def test_a_default_sweep_has_a_page_of_at_most_300_kilobytes(tmp_path):
+    found = results(tmp_path, points=tuple(np.linspace(0, 1, 11)), objectives=defaults.OBJECTIVES)
+    table = pd.concat([found.table.assign(readout=readout) for readout in ("z12", "z1", "z2")])
+    noise = np.random.default_rng(0).normal(0, 0.05, len(table))
+    table = table.assign(captured=table["captured"] + noise, low=table["low"] + 1.1 * noise)
+    found = dataclasses.replace(found, table=table.reset_index(drop=True))
+    save(capture_figure(found.table, found.axis_groups)[0], tmp_path / "captured.svg")
+    curves = found.table[["run", "objective", "seed", "unique1"]].drop_duplicates().query("unique1 == 1")
+    curves = curves.merge(pd.DataFrame({"step": range(CURVE_POINTS)}), how="cross").assign(trained=True)
+    curves = curves[curves["objective"] != "untrained"]
+    curves["loss"] = np.exp(-curves["step"] / 20) + np.random.default_rng(0).normal(0, 0.02, len(curves))
+    save(loss_figure(curves, [["unique1"]])[0], tmp_path / "loss.svg")
+    page = write_report(found, tmp_path).read_text()
+    assert page.count("<svg") == 2
+    assert len(page.encode()) <= 300_000
 
 
 def test_objectives_have_the_names_of_the_user(tmp_path):
