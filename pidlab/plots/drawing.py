@@ -150,18 +150,20 @@ def draw_objectives(
             mine[x] + shifts[name], mine[y], s=4, color=look.color, alpha=0.55, linewidth=0, zorder=2
         )
         means = mine.groupby(x)[y].mean()
-        bars = [
-            (float(at) + shifts[name], *t_interval(values))  # pyright: ignore[reportArgumentType]
-            for at, values in mine.groupby(x)[y]
-            if len(values) >= LEAST_SEEDS
-        ]
-        if bars:
-            panel.vlines(*zip(*bars, strict=True), colors=look.color, linewidth=0.6, zorder=2.5)
+        low, high = zip(*mine.groupby(x)[y].agg(_error_bar), strict=True)
+        if np.isfinite(low).any():
+            panel.vlines(means.index + shifts[name], low, high, colors=look.color, linewidth=0.6, zorder=2.5)
         if connected:
             line: dict[str, Any] = look.line | {"marker": "none", "zorder": 3.5 if look.dash else 3}
             panel.plot(means.index, means, **line)
         places = means.index.to_numpy(dtype=float) + (0.0 if connected else shifts[name])
         _draw_marks(panel, places, means.to_numpy(), palette, name, 4, marker=look.marker, color=look.color)
+
+
+def _error_bar(values: Iterable[float]) -> tuple[float, float]:
+    """Return the t-interval over seeds; NaN for fewer than `LEAST_SEEDS`."""
+    seeds = np.asarray(values, dtype=float)
+    return t_interval(seeds) if len(seeds) >= LEAST_SEEDS else (math.nan, math.nan)
 
 
 def _draw_marks(
@@ -298,7 +300,7 @@ def draw_rows(
             group,
             **shared,
             **face,
-            errorbar=t_interval,
+            errorbar=_error_bar,
             linestyle="none",
             markers=[look.marker for look in palette.values()],
             markersize=mpl.rcParams["lines.markersize"],

@@ -86,8 +86,8 @@ KINDS = {
     "oracle": Kind(
         "oracle:oracle_figure",
         "Losses of representations made of the true symbols (filled) and of trained representations "
-        "(hollow, with the synergy S in bits read from them). The grey line is the lowest mean loss of an "
-        "oracle; training did not find it where marks lie to its right.",
+        "(hollow; at the right, the bits of synergy S that a probe reads from them). The grey line is the "
+        "lowest mean loss of an oracle; training did not find it where marks lie to its right.",
         ("oracle.csv",),
     ),
     "readability": Kind(
