@@ -3,7 +3,7 @@
 import inspect
 import io
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from functools import cached_property, partial
 from numbers import Real
 from os import PathLike
@@ -369,11 +369,11 @@ _SELECTION = ("readout", "objectives", "terms", "at", "order", "labels", "baseli
 
 
 def write_sweep_files(result: "SweepResult", *, figure: bool = True) -> None:
-    """Write captured.{pdf,svg,png,csv} and report.html of a finished sweep into its folder.
+    """Write captured.{pdf,svg,png,csv}, loss.svg and report.html of a finished sweep into its folder.
 
     Args:
         result: The sweep.
-        figure: Whether to draw the figure; the page is always written.
+        figure: Whether to draw the figures; the page is always written.
 
     Raises:
         InvalidRequest: If the folder cannot be written to.
@@ -384,9 +384,10 @@ def write_sweep_files(result: "SweepResult", *, figure: bool = True) -> None:
 
     points = result.request.size if result.sampled else 0
     results = FolderResults(result.shown, result.record, result.directory, points)
-    failures = _draw_captured(result) if figure and len(result.shown) else {}
+    failures = _draw_captured(result) | _draw_losses(result) if figure and len(result.shown) else {}
     # A figure that could not be drawn would be that of an older run.
-    pictures = () if result.directory / "captured.svg" in failures else None
+    drawn = {result.directory / name for name in ("captured.svg", "loss.svg")}
+    pictures = () if drawn & failures.keys() else None
     page = result.directory / "report.html"
     failures |= write_independently(
         {page: lambda path: write_report(results, path.parent, pictures=pictures)}
@@ -426,6 +427,35 @@ def _draw_captured(result: "SweepResult") -> dict[Path, str]:
 
     pictures = dict.fromkeys(paths[:-1], partial(save, figure))
     return write_independently({**pictures, paths[-1]: partial(write_csv, numbers)})
+
+
+def _draw_losses(result: "SweepResult") -> dict[Path, str]:
+    """Write the training losses at the last point of a sweep; return the reason if they were not written.
+
+    Sweeps that are too large to show all their points have no figure of losses.
+    """
+    from pidlab.io import write_independently
+    from pidlab.plots.loss import loss_figure
+    from pidlab.plots.style import save
+    from pidlab.results.means import find_axis_groups, list_points, point_columns, rows_at
+    from pidlab.sweeps.run import read_losses
+    from pidlab.sweeps.store import Store
+
+    path, stored = result.directory / "loss.svg", result.directory / "results.sqlite"
+    if result.sampled or not stored.is_file():
+        return {}
+    with closing(Store(stored, reading=True)) as store:
+        losses = read_losses(store)
+    losses = losses[losses["run"].isin(result.shown["run"])]
+    if losses.empty:
+        return {}
+    groups = find_axis_groups(losses, result.request.axis_groups)
+
+    def draw(place: Path) -> None:
+        last = list_points(losses, point_columns(losses, groups))[-1]
+        save(loss_figure(rows_at(losses, last), groups)[0], place)
+
+    return write_independently({path: draw})
 
 
 def write_readability_files(table: "pd.DataFrame", directory: Path) -> None:

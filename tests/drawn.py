@@ -6,7 +6,7 @@ from pidlab.plots.style import looks
 
 
 def mean_line(panel, objective):
-    """The line through the means of an objective; error bars have a line without style."""
+    """The line through the means of an objective; marks have no line."""
     color = looks([objective])[objective].color
     (line,) = [
         line for line in panel.lines if line.get_color() == color and line.get_linestyle() not in ("None", "")
@@ -19,6 +19,22 @@ def assert_line(panel, objective, x, y):
     line = mean_line(panel, objective)
     np.testing.assert_array_equal(line.get_xdata(), x)
     np.testing.assert_allclose(line.get_ydata(), y)
+
+
+def marks(panel, objective, hollow=False):
+    """Positions and z-orders of the marks of an objective, sorted by x, shape (marks, 3)."""
+    look = looks([objective])[objective]
+    face = "white" if hollow else look.color
+    found = [
+        (x, y, line.get_zorder())
+        for line in panel.lines
+        if line.get_marker() == look.marker
+        and line.get_markerfacecolor() == face
+        and line.get_linestyle() == "None"
+        if hollow is (line.get_markeredgecolor() == look.color)
+        for x, y in line.get_xydata()
+    ]
+    return np.array(sorted(found))
 
 
 def dots(panel):

@@ -35,6 +35,8 @@ NARROWEST = 1.3
 LINE_SPREAD, DOT_SPREAD = 0.4, 0.7
 # Largest shift of an error bar from its point on a connected line, as a share of the axis.
 MOST_SHIFT = 0.03
+# Fewer seeds have no error bar: a t-interval of two is 13 standard errors wide.
+LEAST_SEEDS = 3
 CAPTURED = "captured information [bits]"
 
 
@@ -125,9 +127,10 @@ def draw_objectives(
 ) -> None:
     """Draw means over seeds with 95 % t-intervals as error bars, and single seeds as small dots.
 
-    Lines connect the means at their true positions. Error bars and dots are shifted slightly along x, and
-    dashed lines are drawn over solid ones, so that objectives with equal values do not hide each other.
-    Means that are not connected are shifted as well.
+    Lines connect the means at their true positions; error bars and dots are shifted slightly along x. Means
+    that are not connected are shifted as well. Objectives with equal values do not hide each other: dashed
+    lines are drawn over solid ones, and the mark on top alternates from point to point. Fewer than
+    `LEAST_SEEDS` seeds have no error bar.
 
     Args:
         panel: Panel to draw in.
@@ -138,45 +141,47 @@ def draw_objectives(
         spread: Share of the smallest distance between two positions over which objectives are spread.
         connected: Whether lines connect the means.
     """
-    import seaborn as sns  # here, because importing it takes a second
+    shifts = _shifts(rows[x], palette, spread, connected)
+    for name, look in palette.items():
+        mine = rows[rows["objective"] == name].dropna(subset=[x, y])
+        if mine.empty:
+            continue
+        panel.scatter(
+            mine[x] + shifts[name], mine[y], s=4, color=look.color, alpha=0.55, linewidth=0, zorder=2
+        )
+        means = mine.groupby(x)[y].mean()
+        low, high = zip(*mine.groupby(x)[y].agg(_error_bar), strict=True)
+        if np.isfinite(low).any():
+            panel.vlines(means.index + shifts[name], low, high, colors=look.color, linewidth=0.6, zorder=2.5)
+        if connected:
+            line: dict[str, Any] = look.line | {"marker": "none", "zorder": 3.5 if look.dash else 3}
+            panel.plot(means.index, means, **line)
+        places = means.index.to_numpy(dtype=float) + (0.0 if connected else shifts[name])
+        _draw_marks(panel, places, means.to_numpy(), palette, name, 4, marker=look.marker, color=look.color)
 
-    rows = rows.assign(position=rows[x] + rows["objective"].map(_shifts(rows[x], palette, spread, connected)))
-    colors = {name: look.color for name, look in palette.items()}
-    shared: dict[str, Any] = {"y": y, "hue": "objective", "palette": colors}
-    shared |= {"hue_order": list(palette), "legend": False, "ax": panel}
-    # seaborn's name of a solid line is an empty string
-    dashes: dict[str, Any] = {name: look.dash or "" for name, look in palette.items()}
-    sns.scatterplot(rows, x="position", **shared, s=4, alpha=0.55, linewidth=0, zorder=2)
-    sns.lineplot(
-        rows,
-        x="position",
-        **shared,
-        linestyle="none",
-        errorbar=t_interval,
-        err_style="bars",
-        err_kws={"elinewidth": 0.6},
-        zorder=2.5,
-    )
-    bars = len(panel.lines)
-    sns.lineplot(
-        rows,
-        x=x if connected else "position",
-        **shared,
-        style="objective",
-        style_order=list(palette),
-        markers={name: look.marker for name, look in palette.items()},
-        dashes=dashes,
-        errorbar=None,
-        linewidth=mpl.rcParams["lines.linewidth"] if connected else 0.0,
-        markersize=mpl.rcParams["lines.markersize"],
-        markeredgewidth=0.3,
-        zorder=4,
-    )
-    for line in panel.lines[bars:]:
-        if connected and not line.is_dashed():
-            # Beneath the dashed lines and with a larger marker, so that both show where they coincide.
-            line.set(zorder=3, markersize=1.4 * mpl.rcParams["lines.markersize"])
-    panel.set(xlabel="", ylabel="")
+
+def _error_bar(values: Iterable[float]) -> tuple[float, float]:
+    """Return the t-interval over seeds; NaN for fewer than `LEAST_SEEDS`."""
+    seeds = np.asarray(values, dtype=float)
+    return t_interval(seeds) if len(seeds) >= LEAST_SEEDS else (math.nan, math.nan)
+
+
+def _draw_marks(
+    panel: Axes,
+    x: np.ndarray,
+    y: np.ndarray,
+    palette: Mapping[str, Look],
+    name: str,
+    zorder: float,
+    **mark: Any,
+) -> None:
+    """Draw the marks of one objective so that, from point to point, another objective is on top."""
+    turns, turn = len(palette), list(palette).index(name)
+    levels = (np.arange(len(x)) + turn) % turns
+    style: dict[str, Any] = {"linestyle": "none", "markeredgewidth": 0.3, "markeredgecolor": "white"} | mark
+    for level in dict.fromkeys(levels.tolist()):
+        chosen = levels == level
+        panel.plot(x[chosen], y[chosen], **style, zorder=zorder + 0.5 * level / turns)
 
 
 def _shifts(
@@ -206,7 +211,14 @@ def draw_hollow(
     shifts = dict.fromkeys(palette, 0.0) if connected else _shifts(rows[x], palette, DOT_SPREAD, connected)
     for name, look in palette.items():
         means = rows[rows["objective"] == name].groupby(x)["captured"].mean()
-        panel.plot(means.index + shifts[name], means, **_hollow(look.color, look.marker))
+        places = means.index.to_numpy(dtype=float) + shifts[name]
+        hollow = _hollow(look.color, look.marker)
+        if connected:
+            line: dict[str, Any] = hollow | {"marker": "none", "zorder": 3.8}
+            panel.plot(places, means, **line)
+        # Just above the filled mark of the same objective, so that both show if they coincide.
+        mark = hollow | {"linestyle": "none", "markeredgecolor": look.color}
+        _draw_marks(panel, places, means.to_numpy(), palette, name, 4.01, **mark)
 
 
 def hollow_handle(label: str) -> Line2D:
@@ -288,7 +300,7 @@ def draw_rows(
             group,
             **shared,
             **face,
-            errorbar=t_interval,
+            errorbar=_error_bar,
             linestyle="none",
             markers=[look.marker for look in palette.values()],
             markersize=mpl.rcParams["lines.markersize"],

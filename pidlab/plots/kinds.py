@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from pidlab.errors import InvalidRequest, nearest
+from pidlab.plots.drawing import LEAST_SEEDS
 from pidlab.plots.style import Page, on_page
 from pidlab.registry import look_up
 from pidlab.results.means import BASELINES, CEILING, FLOOR, find_axis_groups
@@ -52,7 +53,8 @@ class Kind:
 KINDS = {
     "capture": Kind(
         "capture:capture_figure",
-        "Captured against true information, term by term; dots are single seeds, grey lines are the truth.",
+        "Captured against true information, term by term; dots are single seeds, grey lines are the truth. "
+        "Where objectives coincide, the mark on top alternates.",
     ),
     "profile": Kind(
         "profile:profile_figure",
@@ -70,7 +72,8 @@ KINDS = {
     ),
     "learning": Kind(
         "learning:learning_figure",
-        "Captured information during training; dots are single seeds, grey lines are the truth.",
+        "Captured information during training; dots are single seeds, grey lines are the truth. Where "
+        "objectives coincide, the mark on top alternates.",
     ),
     "loss": Kind(
         "loss:loss_figure",
@@ -83,8 +86,8 @@ KINDS = {
     "oracle": Kind(
         "oracle:oracle_figure",
         "Losses of representations made of the true symbols (filled) and of trained representations "
-        "(hollow, with the synergy S in bits read from them). The grey line is the lowest mean loss of an "
-        "oracle; training did not find it where marks lie to its right.",
+        "(hollow; at the right, the bits of synergy S that a probe reads from them). The grey line is the "
+        "lowest mean loss of an oracle; training did not find it where marks lie to its right.",
         ("oracle.csv",),
     ),
     "readability": Kind(
@@ -178,7 +181,8 @@ def caption(kind: str, shown: pd.DataFrame) -> str:
     if "seeds" in shown and len(shown):
         least, most = int(shown["seeds"].min()), int(shown["seeds"].max())
         n = f"{least}" if least == most else f"{least} to {most}"
-        interval = "" if kind in ("leakage", "tradeoff") else " with 95 % t-intervals"
+        has_interval = most >= LEAST_SEEDS and kind not in ("leakage", "tradeoff")
+        interval = " with 95 % t-intervals" if has_interval else ""
         sentences.append(
             f"Means over n = {n} seeds{interval}." if most > 1 else "A single seed, hence no interval."
         )

@@ -1,13 +1,14 @@
 """Figure "oracle": the loss of an objective on known representations and on trained ones."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pidlab.plots.drawing import draw_rows, panel_grid
-from pidlab.plots.style import TRUTH, Look, looks, objective_label, style
+from pidlab.plots.style import SMALLEST_FONT, TRUTH, Look, looks, objective_label, style
 from pidlab.results.formatting import format_bits
 from pidlab.results.means import half_width
 from pidlab.results.panels import FITTED, OWN_FUSION, SCRATCH, TRAINED, WARM, require_columns
@@ -29,8 +30,8 @@ def oracle_figure(
     """Draw mean losses, with panels by view policy and objective and a row per representation.
 
     Marks are means over seeds with 95 % t-intervals, dots are single seeds. Trained representations are
-    hollow and labeled with the synergy in bits that a probe reads from z12. A grey line marks the lowest
-    mean loss of an oracle; marks to its right show that training did not find it.
+    hollow; the numbers at the right are the synergy in bits that a probe reads from z12. A grey line marks
+    the lowest mean loss of an oracle; marks to its right show that training did not find it.
 
     Args:
         table: Rows of `pidlab.studies.oracle.oracle`.
@@ -85,13 +86,14 @@ def _draw_panel(panel: Axes, means: pd.DataFrame, seeds: pd.DataFrame, names: li
     draw_rows(panel, seeds, "loss", "representation", dict.fromkeys(names, look), hollow=FITTED)
     oracles = means[~means["representation"].isin(FITTED)]
     panel.axvline(oracles["mean"].min(), **TRUTH)
-    if "captured_synergy" in means:
-        for row in means[means["representation"].isin(FITTED)].to_dict("records"):
-            # A lower bound below zero is due to chance.
-            bits = format_bits(max(row["captured_synergy"], 0.0))
-            place = (1.0, names.index(str(row["representation"])))
-            where = ("axes fraction", "data")
-            panel.annotate(f"$S$ = {bits}", place, xycoords=where, ha="right", va="center", fontsize=7)
+    trained = means[means["representation"].isin(FITTED)]
+    if "captured_synergy" in means and len(trained):
+        # A lower bound below zero is due to chance.
+        bits = trained["captured_synergy"].clip(lower=0.0).map(format_bits)
+        rows = [names.index(str(name)) for name in trained["representation"]]
+        where: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "center"}
+        for row, text in [(min(rows) - 1, "$S$ read"), *zip(rows, bits, strict=True)]:
+            panel.annotate(text, (1.0, row), **where, fontsize=SMALLEST_FONT)
     panel.set_yticks(range(len(names)), [ROW_NAMES.get(name, f"oracle: {name}") for name in names])
     low, high = panel.get_xlim()
     panel.set_xlim(low, high + 0.45 * (high - low))  # room for the labels

@@ -15,7 +15,7 @@ from pidlab.plots.drawing import (
     point_title,
     truth_handles,
 )
-from pidlab.plots.style import TRUTH, TRUTH_BAND, looks, objective_label, style
+from pidlab.plots.style import SMALLEST_FONT, TRUTH, TRUTH_BAND, looks, objective_label, style
 from pidlab.results.means import (
     add_lower_bounds,
     list_points,
@@ -25,6 +25,9 @@ from pidlab.results.means import (
     thin_points,
 )
 from pidlab.results.panels import panels
+
+# Height in inches of the text block of a page.
+TALLEST = 9.0
 
 
 def profile_figure(
@@ -67,7 +70,8 @@ def profile_figure(
     shown = pd.concat([rows_at(means, point) for point in points], ignore_index=True)
     palette = looks(shown["objective"])
     with style(venue):
-        height = 0.3 + 0.13 * len(palette)
+        # A row needs 0.13 inches; a figure that would be taller than a page has lower ones.
+        height = min(0.45 + 0.13 * len(palette), (TALLEST - 0.65) / len(points))
         figure, grid = panel_grid(venue, len(points), len(divided), height, sharey=True)
         for strip, point in zip(grid, points, strict=True):
             seeds, here = rows_at(rows, point), rows_at(shown, point)
@@ -81,9 +85,13 @@ def profile_figure(
                 panel.set_xlim(bits_limits(shown))
             if point:
                 label_row(strip[-1], point_title(point, "\n"))
-            strip[0].set_yticks(range(len(palette)), [objective_label(name) for name in palette])
+            names = [objective_label(name) for name in palette]
+            strip[0].set_yticks(
+                range(len(names)), names, fontsize=min(SMALLEST_FONT, 60 * height / len(names))
+            )
         for part, panel in zip(divided, grid[0], strict=True):
-            panel.set_title(part.title)
+            # The names of objectives leave narrow panels: the symbol has a line of its own.
+            panel.set_title(part.title.replace(" $", "\n$"))
         for panel in grid[-1]:
             panel.set_xlabel("captured [bits]")
         legend(figure, truth_handles(shown))

@@ -117,7 +117,9 @@ def _draw_arrow(panel: Axes, curve: np.ndarray, color: str) -> None:
     visible = np.flatnonzero(lengths > 0.03)
     if len(visible):
         start, end = curve[visible[-1]], curve[visible[-1] + 1]
-        arrow: dict[str, Any] = {"arrowstyle": "-|>", "color": color, "linewidth": 0.6, "mutation_scale": 7}
+        # The head ends at the edge of the mark, so that it is not hidden.
+        arrow: dict[str, Any] = {"arrowstyle": "-|>", "color": color, "linewidth": 0.0, "mutation_scale": 9}
+        arrow |= {"shrinkA": 0.0, "shrinkB": 2.5}
         panel.annotate("", tuple(end), tuple(start), arrowprops=arrow, zorder=4)
 
 

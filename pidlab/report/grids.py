@@ -1,7 +1,9 @@
 """Tables of the report page: captured bits as means over seeds, every probe, and the truth."""
 
+import base64
+import json
 import math
-import re
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +14,7 @@ import pandas as pd
 
 from pidlab.decomposition import TERMS
 from pidlab.errors import InvalidRequest
+from pidlab.report.words import plain
 from pidlab.results.folder import Results
 from pidlab.results.formatting import format_bits, format_objective, format_value
 from pidlab.results.means import (
@@ -30,10 +33,10 @@ from pidlab.results.means import (
     point_key,
     thin_grid,
 )
-from pidlab.results.panels import Panel, headlines, is_auxiliary, panels
+from pidlab.results.panels import headlines, is_auxiliary, panels
 
 # Rows that the page contains as HTML. The script adds the others from JSON.
-STATIC_ROWS = 120
+STATIC_ROWS = 60
 # A page with more rows opens slowly; fewer points of the sweep are shown then.
 MOST_ROWS = 10_000
 # Number of seeds up to which bits are listed seed by seed.
@@ -87,10 +90,11 @@ class Grid:
         return self.rows[:STATIC_ROWS]
 
     @property
-    def data(self) -> dict[str, Any]:
-        """Content for the script of the page."""
+    def data(self) -> str:
+        """Content for the script of the page: JSON, compressed to an eighth and written in base64."""
         columns = [{"kind": c.kind, "filter": c.filter, "names": list(c.names)} for c in self.columns]
-        return {"columns": columns, "rows": self.rows}
+        text = json.dumps({"columns": columns, "rows": self.rows}, separators=(",", ":"))
+        return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
 
 
 SEEDS = Column("±\u00a0seeds", hint="half the 95 % t-interval over seeds; empty for a single seed")
@@ -250,7 +254,8 @@ class Verdict:
 
     Args:
         share: Share of the true information over all points, in percent.
-        kind: `above` or `within` the floor at all points, `mixed`, or `reference` for floor and ceiling.
+        kind: `above` or `within` the floor at all points, `mixed`, or `reference` for floor and ceiling. A
+            single seed is never `above`.
         hint: Number of points above the floor.
     """
 
@@ -281,21 +286,18 @@ def verdicts(results: Results, points: Points) -> tuple[list[str], list[tuple[st
     for objective, group in means.groupby("objective", sort=False):
         cells = [_verdict(panel.rows(group), is_reference(str(objective))) for panel in divided]
         table.append((points.label(str(objective)), cells))
-    return [_plain_title(panel) for panel in divided], table
+    return [plain(panel.title) for panel in divided], table
 
 
 def _verdict(means: pd.DataFrame, reference: bool) -> Verdict:
     if means.empty:
         return Verdict("", "reference", "")
     above, n = int(means["above"].sum()), len(means)
-    kind = "above" if above == n else "mixed" if above else "within"
+    certain = above == n and means["seeds"].min() > 1
+    kind = "above" if certain else "mixed" if above else "within"
     share = max(means["mean"].sum() / means["truth"].sum(), 0.0)
     hint = "" if reference else f"above the floor at {above} of {n} points"
     return Verdict(f"{100 * share:.0f} %", "reference" if reference else kind, hint)
-
-
-def _plain_title(panel: Panel) -> str:
-    return re.sub(r"[${}_\\]", "", panel.title)
 
 
 def captured_grid(results: Results, points: Points, id_: str) -> Grid:

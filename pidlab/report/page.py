@@ -4,18 +4,18 @@ import base64
 import hashlib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import jinja2
+import pandas as pd
 from markupsafe import Markup
 
-from pidlab.errors import InvalidRequest
 from pidlab.io import atomic_write
+from pidlab.plots.kinds import KINDS, caption
 from pidlab.report import words
 from pidlab.report.grids import (
     DECIMALS,
@@ -29,6 +29,7 @@ from pidlab.report.grids import (
     truth_grid,
     verdicts,
 )
+from pidlab.report.svg import inline
 from pidlab.results.folder import RECORD, TABLE, Results
 from pidlab.results.formatting import format_bits
 
@@ -41,13 +42,13 @@ FILES = (
     "captured.svg",
     "captured.png",
     "captured.csv",
+    "loss.svg",
     RECORD,
     "results.sqlite",
 )
-CAPTION = (
-    "Captured against true information in bits. Means over seeds with 95 % t-intervals; dots are single "
-    "seeds, the grey line is the truth (with a band, if it is known up to bounds), and grey markers are the "
-    "untrained floor and the supervised ceiling."
+LOSS_CAPTION = (
+    "Training loss by objective at the last point of the sweep, in the unit of each loss. Thin lines are "
+    "single seeds, thick lines their means. The command pidlab plot DIR --kind loss draws other points, too."
 )
 
 
@@ -111,7 +112,7 @@ def write_report(
         about: Introduction; an empty line separates paragraphs.
         sources: Sources of a study.
         claims: Claims of a study with their outcomes.
-        pictures: Figures to show; by default captured.svg of each sweep, if it exists.
+        pictures: Figures to show; by default captured.svg and loss.svg of each sweep, if they exist.
         labels: Names of objectives, by reference.
 
     Returns:
@@ -122,7 +123,11 @@ def write_report(
         OSError: If the folder cannot be written to.
     """
     sweeps = _name_sweeps(found)
-    shown = _default_pictures(sweeps) if pictures is None else list(pictures)
+    if pictures is None:
+        shown = _pictures(sweeps, "captured.svg", _caption, "Captured against true information")
+        losses = _pictures(sweeps, "loss.svg", lambda _: LOSS_CAPTION, "Training loss")
+    else:
+        shown, losses = list(pictures), []
     style, script = _asset("style.css"), _asset("script.js")
     text = _template().render(
         title=title or _title(sweeps),
@@ -131,6 +136,7 @@ def write_report(
         claims=[(claim, *map(_optional_bits, (claim.left, claim.right, claim.by))) for claim in claims],
         met=sum(claim.met is True for claim in claims),
         figures=[_figure(i, picture, directory) for i, picture in enumerate(shown)],
+        losses=[_figure(i, picture, directory) for i, picture in enumerate(losses, len(shown))],
         sweeps=[_sweep(i, name, sweep, directory, labels) for i, (name, sweep) in enumerate(sweeps.items())],
         citation=bibtex(),
         style=Markup(style),
@@ -162,14 +168,26 @@ def _title(sweeps: Mapping[str, Results]) -> str:
     return f"Captured information in {len(sweeps)} sweeps"
 
 
-def _default_pictures(sweeps: Mapping[str, Results]) -> list[Picture]:
-    paths = {name: sweep.directory / "captured.svg" for name, sweep in sweeps.items()}
+def _pictures(
+    sweeps: Mapping[str, Results], file: str, caption: Callable[[Results], str], title: str
+) -> list[Picture]:
+    paths = {name: sweep.directory / file for name, sweep in sweeps.items()}
     # The figure in the folder of a sweep without results shows older results.
     return [
-        Picture(path, CAPTION, f"Captured against true information{f' of {name}' if name else ''}")
+        Picture(path, caption(sweeps[name]), f"{title}{f' of {name}' if name else ''}")
         for name, path in paths.items()
         if len(sweeps[name].table) and path.is_file()
     ]
+
+
+def _caption(results: Results) -> str:
+    """Return the caption of the figure of a sweep, from the numbers in captured.csv."""
+    try:
+        about = caption("capture", pd.read_csv(results.directory / "captured.csv"))
+    except (OSError, ValueError, KeyError):  # no file of numbers, or not one of a figure
+        about = KINDS["capture"].about
+    views = results.record.get("request", {}).get("training", {}).get("views")
+    return f"{about} Views: {views}." if views else about
 
 
 def _figure(number: int, picture: Picture, directory: Path) -> dict[str, Any]:
@@ -178,7 +196,7 @@ def _figure(number: int, picture: Picture, directory: Path) -> dict[str, Any]:
     return {
         "title": title,
         "caption": picture.caption,
-        "markup": Markup(inline(picture.path, f"figure{number}-", title)),
+        "markup": Markup(inline(picture.path, f"f{number}-", title)),
         "files": _links(files, directory),
     }
 
@@ -305,77 +323,3 @@ def _template() -> jinja2.Template:
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     return environment.from_string(_asset("template.html"))
-
-
-SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
-# A larger SVG is replaced by the PNG of the same name, if there is one.
-MOST_BYTES = 1_500_000
-# CSS pixels per point: a screen is read from a larger distance than paper, where a point is 4/3 pixels.
-MAGNIFIED = 3.2
-# Elements that a figure does not need: metadata that name other hosts, and everything that can run.
-_REMOVED = {f"{{{SVG}}}{name}" for name in ("metadata", "script", "style", "foreignObject", "title")}
-_HREFS = ("href", f"{{{XLINK}}}href")
-
-ElementTree.register_namespace("", SVG)
-ElementTree.register_namespace("xlink", XLINK)
-
-
-def inline(path: Path, prefix: str, title: str) -> str:
-    """Return markup that shows a figure without any other file.
-
-    Args:
-        path: SVG file.
-        prefix: Prefix of all ids, which keeps the ids of several figures apart.
-        title: Text for screen readers.
-
-    Raises:
-        InvalidRequest: If the file cannot be read, or is not an SVG file.
-    """
-    png = path.with_suffix(".png")
-    try:
-        if path.stat().st_size > MOST_BYTES and png.is_file():
-            return _embed_image(png, title)
-        root = ElementTree.parse(path).getroot()
-    except OSError as error:
-        raise InvalidRequest(f"{path}: cannot be read ({error.strerror}); draw the figure again") from None
-    except ElementTree.ParseError as error:
-        raise InvalidRequest(f"{path}: not an SVG file ({error}); draw the figure again") from None
-    if root.tag != f"{{{SVG}}}svg":
-        raise InvalidRequest(f"{path}: not an SVG file; draw the figure again")
-    _clean(root, prefix)
-    width = root.attrib.pop("width", "").removesuffix("pt")
-    root.attrib.pop("height", None)
-    if re.fullmatch(r"[\d.]+", width):
-        root.set("style", f"width: {float(width) * MAGNIFIED:.0f}px")
-    root.set("role", "img")
-    root.set("aria-labelledby", f"{prefix}title")
-    label = ElementTree.Element(f"{{{SVG}}}title", {"id": f"{prefix}title"})
-    label.text = title
-    root.insert(0, label)
-    return ElementTree.tostring(root, encoding="unicode")
-
-
-def _clean(element: ElementTree.Element, prefix: str) -> None:
-    """Remove everything that runs or loads other files, and prefix all ids."""
-    for child in [child for child in element if child.tag in _REMOVED]:
-        element.remove(child)
-    for name, value in list(element.attrib.items()):
-        if name == "id":
-            element.set(name, prefix + value)
-        elif name in _HREFS:
-            if value.startswith("#"):
-                element.set(name, f"#{prefix}{value[1:]}")
-            elif not value.startswith("data:image/"):
-                del element.attrib[name]
-        elif name.lower().startswith("on"):
-            del element.attrib[name]
-        elif "url(" in value:
-            element.set(name, re.sub(r"url\(#", f"url(#{prefix}", value))
-    for child in element:
-        _clean(child, prefix)
-
-
-def _embed_image(path: Path, title: str) -> str:
-    image = ElementTree.Element("img", {"alt": title})
-    image.set("src", "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode())
-    return ElementTree.tostring(image, encoding="unicode", method="html")

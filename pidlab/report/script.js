@@ -1,6 +1,6 @@
 "use strict";
 // Filter and sort the tables. The state is part of the address, so that a view can be linked.
-(() => {
+(async () => {
   const PAGE = 500;
   const CHOICES = ["objective", "term", "readout"];
   const form = document.getElementById("filter");
@@ -8,8 +8,14 @@
   const order = new Intl.Collator("en", { numeric: true });
   let state = {};
 
-  const views = [...document.querySelectorAll("table[data-rows]")].map((table) => {
-    const { columns, rows } = JSON.parse(document.getElementById(`${table.id}-data`).textContent);
+  // The rows are JSON, compressed and in base64.
+  function unpack(text) {
+    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).json();
+  }
+
+  const views = await Promise.all([...document.querySelectorAll("table[data-rows]")].map(async (table) => {
+    const { columns, rows } = await unpack(document.getElementById(`${table.id}-data`).textContent);
     const details = table.closest("details.probes");
     const view = { table, columns, rows, details, words: null, shown: PAGE, found: rows, fresh: false };
     columns.forEach((column, i) => {
@@ -23,7 +29,7 @@
     });
     view.count = document.getElementById(`${table.id}-count`);
     return view;
-  });
+  }));
 
   function wordsOf(view) {
     view.words ??= view.rows.map((row) => row.map((cell, i) => {

@@ -1,11 +1,13 @@
 """Request, settings and truth of a sweep in words, from its provenance."""
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pidlab.results.folder import Results
-from pidlab.results.formatting import format_objective, format_value
+from pidlab.results.formatting import format_objective, format_parameter, format_value
+from pidlab.results.panels import describe_term, symbol_of
 
 # An axis with more values is abbreviated.
 MOST_VALUES = 12
@@ -13,8 +15,27 @@ MOST_VALUES = 12
 
 def heading(results: Results) -> str:
     """Return the title of a sweep."""
-    along = " and ".join(", ".join(group) for group in results.axis_groups)
+    along = " and ".join(_name(group) for group in results.axis_groups)
     return f"Captured information along {along}" if along else "Captured information"
+
+
+def _name(group: Sequence[str]) -> str:
+    """Return the name of parameters that vary together, in words."""
+    if set(group) == {"unique1", "unique2"}:
+        return "unique information"
+    return ", ".join(
+        plain(describe_term(name)) if symbol_of(name) else format_parameter(name) for name in group
+    )
+
+
+def plain(text: str) -> str:
+    """Return text without the marks of a formula.
+
+    Example:
+        >>> plain("unique information $U_1$")
+        'unique information U1'
+    """
+    return re.sub(r"[${}_\\]", "", text)
 
 
 def command(results: Results) -> str:

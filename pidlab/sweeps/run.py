@@ -36,7 +36,7 @@ from pidlab.sweeps.execute import (
 from pidlab.sweeps.plan import Run, Runs, RunSubset, filter_runs, plan
 from pidlab.sweeps.provenance import outcome_record, provenance
 from pidlab.sweeps.request import Request
-from pidlab.sweeps.store import FLAGS, ROW_COLUMNS, Store, as_flag, total_seconds
+from pidlab.sweeps.store import FLAGS, ROW_COLUMNS, Store, total_seconds
 
 STORE = "results.sqlite"
 # Largest number of runs that a figure, a page and a terminal table are made from.
@@ -346,22 +346,22 @@ def read_rows(source: Path | IO[str]) -> pd.DataFrame:
 def read_losses(store: Store) -> pd.DataFrame:
     """Return the loss curves of all trained runs.
 
-    The columns are `run`, `objective`, `seed`, `step`, `loss`, `trained` (of the run) and the parameters of
-    the sweep.
+    The columns are `run`, `objective`, `seed`, `step`, `loss`, the four terms, `trained` (of the run) and the
+    parameters of the sweep.
 
     Args:
         store: The store of a sweep.
     """
     parts, parameters = [], store.parameters()
-    points = {run[0]: run[-len(parameters) :] if parameters else () for run in store.runs(parameters)}
-    for key, objective, seed, steps, curve, trained in store.losses():
+    names = [*TERMS, TRAINED, *parameters]
+    runs = {run[0]: run[len(RUN) :] for run in store.runs(parameters)}
+    for key, objective, seed, steps, curve, _ in store.losses():
         at, losses = unpack_losses(curve, steps)
-        about = {"run": key, "objective": objective, "seed": seed, TRAINED: as_flag(trained)}
-        about |= zip(parameters, points[key], strict=True)
+        about = {"run": key, "objective": objective, "seed": seed} | dict(zip(names, runs[key], strict=True))
         parts.append(
             pd.DataFrame({"step": at, "loss": losses} | {k: [v] * len(at) for k, v in about.items()})
         )
-    columns = ["run", "objective", "seed", "step", "loss", TRAINED, *parameters]
+    columns = [*RUN, "step", "loss", *names]
     table = pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
     return table.astype({TRAINED: "boolean"})
 

@@ -33,7 +33,7 @@ COMMANDS: dict[str, tuple[list[object], bool]] = {
     "report": (["report", "out"], True),
 }
 # Files that are written whatever became of each other.
-INDEPENDENT = ("captured.", "capture.", "report.html", "readability.p", "readability.s")
+INDEPENDENT = ("captured.", "capture.", "loss.", "report.html", "readability.p", "readability.s")
 REASONS = ("No space", "I/O error", "Input/output error", "too large", "is full")
 # Files in which SQLite keeps committed rows when it cannot write them to the database.
 LOG = ("results.sqlite-wal", "results.sqlite-shm")

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
-from drawn import assert_line, dots, intervals, mean_line
+from drawn import assert_line, dots, intervals, marks, mean_line
 
 from pidlab import InvalidRequest
 from pidlab.decomposition import TERMS
@@ -102,6 +102,18 @@ def test_error_bars_are_shifted_apart_but_lines_are_not():
     assert all(mean_line(panel, name).get_xdata()[0] == 0.0 for name in OBJECTIVES)
 
 
+def test_each_of_several_equal_objectives_is_on_top_at_some_point():
+    figure, _ = capture_figure(table(points=(0.0, 0.2, 0.4, 0.6, 0.8, 1.0)), [("unique1", "unique2")])
+    heights = [marks(figure.axes[0], name)[:, 2] for name in OBJECTIVES]
+    assert set(np.argmax(heights, axis=0)) == set(range(len(OBJECTIVES)))
+    sizes = {line.get_markersize() for line in figure.axes[0].lines if line.get_marker() != "None"}
+    assert len(sizes) == 1
+
+
+def test_two_seeds_have_no_error_bar():
+    assert not intervals(capture_figure(table(seeds=(0, 1)), [("unique1", "unique2")])[0].axes[0])
+
+
 def test_a_term_without_information_has_no_panel_and_the_caption_states_it():
     rows = table()
     rows.loc[rows["term"] == "synergy", ["truth", "captured", "synergy"]] = 0.0
@@ -144,7 +156,9 @@ def test_a_single_seed_has_no_interval_and_a_single_point_no_line():
     _, shown = capture_figure(table(seeds=(0,)), [("unique1", "unique2")])
     assert shown["low"].isna().all()
     figure, _ = capture_figure(table(points=(1.0,)), [])
-    assert {mean_line(figure.axes[0], name).get_linewidth() for name in OBJECTIVES} == {0.0}
+    panel = figure.axes[0]
+    assert {line.get_linestyle() for line in panel.lines} == {"None"}
+    assert [marks(panel, name)[:, 1].tolist() for name in OBJECTIVES] == [pytest.approx([0.6])] * 4
     assert len(figure.axes[0].get_xticks()) == 0
 
 
@@ -230,15 +244,13 @@ def with_linear():
 def test_the_panel_of_synergy_shows_the_linear_probe_as_well():
     figure, shown = capture_figure(with_linear(), [["unique1", "unique2"]])
     assert set(shown[shown["probe"] == "linear"]["term"]) == {"synergy"}
-    hollow = {
-        panel.get_title(): [line for line in panel.lines if line.get_markerfacecolor() == "white"]
-        for panel in figure.axes
-    }
-    assert {title for title, lines in hollow.items() if lines} == {describe_term("synergy")}
-    lines = hollow[describe_term("synergy")]
-    assert len(lines) == len(OBJECTIVES)
-    for line in lines:
-        assert line.get_ydata() == pytest.approx([0.15] * 3)
+    for panel in figure.axes:
+        for name in OBJECTIVES:
+            found = marks(panel, name, hollow=True)
+            if panel.get_title() == describe_term("synergy"):
+                assert found[:, 1] == pytest.approx([0.15] * 3)
+            else:
+                assert len(found) == 0
     assert "linear probe" in [text.get_text() for text in figure.legends[0].get_texts()]
 
 

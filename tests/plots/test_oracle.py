@@ -44,7 +44,7 @@ def test_rows_are_oracles_first_and_the_line_is_the_lowest_of_them():
     (line,) = [line for line in panel.lines if line.get_linewidth() == TRUTH["linewidth"]]
     assert line.get_xdata()[0] == 4.0  # 3 and the mean of the seeds, 1
     assert panel.get_title() == "CoMM\ntask views"
-    assert [text.get_text() for text in panel.texts] == ["$S$ = 0.25"]
+    assert [text.get_text() for text in panel.texts] == ["$S$ read", "0.25"]
 
 
 def test_there_is_a_panel_per_objective_and_view_policy():

@@ -11,6 +11,8 @@ from pidlab.report import write_report
 
 pytestmark = pytest.mark.skipif(browser.MISSING, reason="needs chromium and chromedriver")
 
+# The script has read the tables.
+READY = "return document.getElementById('matches').textContent !== ''"
 # The cells of a table by its head, as they stand on the page.
 TABLE = """
 const [table] = document.querySelectorAll(arguments[0]);
@@ -38,6 +40,7 @@ def page(tmp_path_factory):
 def shown(opened, page):
     opened.open("about:blank")
     opened.open(page)
+    assert opened.until(READY)
     assert opened.run("return document.querySelector('details.long').open") is False
     opened.run("document.querySelector('details.long').open = true")
     yield opened
@@ -91,6 +94,7 @@ def test_a_view_can_be_linked(shown, page):
     assert address.startswith(f"{page}#")
     shown.open("about:blank")
     shown.open(address)
+    assert shown.until(READY)
     assert shown.run(
         "return [document.getElementById('by-term').value, document.getElementById('by-text').value]"
     ) == [
@@ -99,6 +103,7 @@ def test_a_view_can_be_linked(shown, page):
     ]
     shown.open("about:blank")
     shown.open(f"{page}#objective=unheard-of&term=redundant")
+    assert shown.until(READY)
     assert {r["term"] for r in shown.run(TABLE, MAIN)} == {"redundant"}
 
 
@@ -115,6 +120,7 @@ def test_columns_are_sorted_in_both_directions(shown):
     address = shown.run("return location.href")
     shown.open("about:blank")
     shown.open(address)
+    assert shown.until(READY)
     assert shown.run(head) == "descending"
 
 
@@ -149,9 +155,11 @@ def test_only_tables_scroll_on_a_phone(shown):
     shown.size(390, 844)
     try:
         wide = shown.run("return [document.documentElement.scrollWidth, window.innerWidth]")
+        matrix = shown.run("return document.querySelector('.verdicts').getBoundingClientRect().right")
     finally:
         shown.devtools("Emulation.clearDeviceMetricsOverride")
     assert wide == [390, 390]
+    assert matrix <= 390
 
 
 def test_print_hides_controls_and_long_tables(shown):
@@ -169,6 +177,7 @@ def test_the_headline_readout_is_the_default_filter(opened, tmp_path):
     found = drawn(tmp_path)
     more = pd.concat([found.table, found.table.assign(readout="z1")], ignore_index=True)
     opened.open(write_report(dataclasses.replace(found, table=more), tmp_path).as_uri())
+    assert opened.until(READY)
     assert status(opened) == "36 of 72 rows"
     opened.run("document.querySelector('form button').click()")
     assert status(opened) == "72 of 72 rows"
@@ -177,6 +186,7 @@ def test_the_headline_readout_is_the_default_filter(opened, tmp_path):
 def test_many_rows_are_shown_in_parts(opened, tmp_path):
     found = drawn(tmp_path, points=tuple(i / 99 for i in range(100)), seeds=(0,))
     opened.open(write_report(found, tmp_path).as_uri())
+    assert opened.until(READY)
     opened.run("document.querySelector('details.long').open = true")
     count = "return document.querySelector('#sweep0-captured').tBodies[0].rows.length"
     assert opened.run(count) == 500

@@ -1,9 +1,12 @@
 """Structure and text of the report page."""
 
+import base64
 import dataclasses
 import json
 import math
+import re
 import shutil
+import zlib
 from html.parser import HTMLParser
 
 import numpy as np
@@ -12,9 +15,12 @@ import pytest
 from made_results import drawn, results
 from scipy import stats
 
-from pidlab import InvalidRequest
+from pidlab import InvalidRequest, defaults
 from pidlab.decomposition import TERMS
 from pidlab.defaults import RESULT_VERSION
+from pidlab.plots.capture import capture_figure
+from pidlab.plots.loss import loss_figure
+from pidlab.plots.style import save
 from pidlab.report import Claim, Picture, grids, write_report
 from pidlab.report.grids import (
     Points,
@@ -25,6 +31,7 @@ from pidlab.report.grids import (
 )
 from pidlab.results.folder import Results
 from pidlab.results.formatting import format_objective
+from pidlab.sweeps.execute import CURVE_POINTS
 
 EMPTY = {"input", "meta", "br", "img", "link", "hr"}
 
@@ -55,6 +62,12 @@ class Page(HTMLParser):
 
     def all(self, *tags):
         return [attributes for tag, attributes in self.tags if tag in tags]
+
+    @property
+    def data(self):
+        """The contents of the tables."""
+        ends = (d for tag, d in self.texts if tag == "script" and re.fullmatch(r"[A-Za-z0-9+/=]+", d))
+        return [json.loads(zlib.decompress(base64.b64decode(d))) for d in ends]
 
     @property
     def text(self):
@@ -244,7 +257,7 @@ def test_markup_in_names_is_escaped(tmp_path):
     assert shown.all("img") == []
     assert len(shown.all("script")) == 4 + 1  # the data of four tables, and one that runs
     assert "<img src=x onerror=alert(1)>" in shown.text
-    data = [json.loads(d) for tag, d in shown.texts if tag == "script" and d.startswith("{")]
+    data = shown.data
     assert {row[0] for table in data for row in table["rows"]} == {format_objective(HOSTILE), "CoMM"}
 
 
@@ -260,7 +273,8 @@ def test_scripts_and_external_links_of_a_figure_are_removed(tmp_path):
     (svg,) = shown.all("svg")
     assert "onload" not in svg
     assert shown.all("foreignobject") == []
-    assert {"clip-path": "url(#figure0-c)"} in shown.all("text")
+    assert {"clip-path": "url(#f0-0)"} in shown.all("text")
+    assert [clip["id"] for clip in shown.all("clippath")] == ["f0-0"]
     assert ("text", "R") in shown.texts
 
 
@@ -273,7 +287,7 @@ def test_a_file_that_is_not_an_svg_is_refused(tmp_path):
 
 
 def test_a_large_figure_is_replaced_by_its_png(found, folder, monkeypatch):
-    monkeypatch.setattr("pidlab.report.page.MOST_BYTES", 1000)
+    monkeypatch.setattr("pidlab.report.svg.MOST_BYTES", 1000)
     shown = page(found, folder)
     (image,) = shown.all("img")
     assert image["src"].startswith("data:image/png;base64,")
@@ -337,7 +351,7 @@ def test_a_table_that_is_not_a_sweep_is_shown_unchanged(tmp_path):
     }
     found = Results(exam, made, tmp_path)
     shown = page({"exam": found, "sweep": results()}, tmp_path)
-    data = [json.loads(d) for tag, d in shown.texts if tag == "script" and d.startswith("{")]
+    data = shown.data
     assert data[0]["rows"] == [["half", "synergy", "-0.0123", "True"], ["<b>", "redundant", "", "False"]]
     assert [column["filter"] for column in data[0]["columns"]] == ["", "term", "", ""]
     assert "Levels quick" in shown.text
@@ -357,10 +371,34 @@ def test_shares_of_each_term_are_stated_with_the_floor(tmp_path):
     assert "99 %" in page(found, tmp_path).text
 
 
+def test_a_single_seed_is_never_certainly_above_the_floor():
+    found = results(seeds=(0,))
+    found.table.loc[found.table["objective"] == "comm", "captured"] = 0.99
+    _, table = verdicts(found, Points(found))
+    assert {cell.kind for cell in dict(table)["CoMM"]} == {"mixed"}
+
+
+def test_a_default_sweep_has_a_page_of_at_most_300_kilobytes(tmp_path):
+    found = results(tmp_path, points=tuple(np.linspace(0, 1, 11)), objectives=defaults.OBJECTIVES)
+    table = pd.concat([found.table.assign(readout=readout) for readout in ("z12", "z1", "z2")])
+    noise = np.random.default_rng(0).normal(0, 0.05, len(table))
+    table = table.assign(captured=table["captured"] + noise, low=table["low"] + 1.1 * noise)
+    found = dataclasses.replace(found, table=table.reset_index(drop=True))
+    save(capture_figure(found.table, found.axis_groups)[0], tmp_path / "captured.svg")
+    curves = found.table[["run", "objective", "seed", "unique1"]].drop_duplicates().query("unique1 == 1")
+    curves = curves.merge(pd.DataFrame({"step": range(CURVE_POINTS)}), how="cross").assign(trained=True)
+    curves = curves[curves["objective"] != "untrained"]
+    curves["loss"] = np.exp(-curves["step"] / 20) + np.random.default_rng(0).normal(0, 0.02, len(curves))
+    save(loss_figure(curves, [["unique1"]])[0], tmp_path / "loss.svg")
+    page = write_report(found, tmp_path).read_text()
+    assert page.count("<svg") == 2
+    assert len(page.encode()) <= 300_000
+
+
 def test_objectives_have_the_names_of_the_user(tmp_path):
     shown = page(results(), tmp_path, labels={"comm": "Ours"})
     assert "Ours" in shown.text
-    data = [json.loads(d) for tag, d in shown.texts if tag == "script" and d.startswith("{")]
+    data = shown.data
     assert {row[0] for row in data[0]["rows"]} == {"Ours", "untrained (floor)", "supervised (ceiling)"}
 
 

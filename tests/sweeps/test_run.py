@@ -86,6 +86,7 @@ def test_the_table_is_tidy_and_complete(finished):
 def test_every_file_exists_and_is_not_empty(finished):
     names = {f"captured.{suffix}" for suffix in FORMATS} | {
         "captured.csv",
+        "loss.svg",
         "results.csv",
         "results.sqlite",
         "provenance.json",
