@@ -9,11 +9,10 @@ from typer.core import TyperCommand, TyperGroup
 
 from pidlab.cli.benchmark import bench
 from pidlab.cli.check import check
-from pidlab.cli.data import catalogue, generate, picture, truth
+from pidlab.cli.data import catalogue, generate, picture, plant, truth
 from pidlab.cli.decompose import EPILOG as FILES
 from pidlab.cli.decompose import ESTIMATE_EPILOG as ARRAYS
 from pidlab.cli.decompose import decompose, estimate
-from pidlab.cli.plant import plant
 from pidlab.cli.results import export, plot, report, status, table
 from pidlab.cli.study import study
 from pidlab.cli.sweep import EPILOG, sweep

@@ -1,4 +1,4 @@
-"""Commands on generators and catalogs: `pidlab truth`, `generate`, `picture` and `list`."""
+"""Commands on generators and catalogs: `pidlab truth`, `generate`, `plant`, `picture` and `list`."""
 
 import json
 import shlex
@@ -41,6 +41,7 @@ PAIR = ("mi1", "mi2", "co_information")
 MOST_PANELS = 64
 
 GENERATED_SPLIT = "Distribution to draw from: train, or eval, whose truth is reported."
+PLANTED_SPLIT = "Part of the rows: train, probe, validation, test, or eval (all but train)."
 
 
 def truth(
@@ -166,6 +167,46 @@ def generate(
     from pidlab.generators import load_generator
 
     write_samples(load_generator(generator), samples, out, seed, split, as_json)
+
+
+def plant(
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE", help="Feature banks x1, c1, x2, c2; or digits, those of scikit-learn."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE.npz", help="File to write; it must not exist.")],
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            help="Number of pairs. Default: those of part test that share no row.", show_default=False
+        ),
+    ] = None,
+    redundant: Redundant = None,
+    unique: Unique = None,
+    unique1: Unique1 = None,
+    unique2: Unique2 = None,
+    synergy: Synergy = None,
+    law: Annotated[
+        str | None, typer.Option(help="Generator of the symbols, such as \"gate('and')\". Default: atoms.")
+    ] = None,
+    split: Annotated[str, typer.Option(help=PLANTED_SPLIT)] = "train",
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    world: Annotated[int, typer.Option(help="Seed of the parts and of the classes of symbols.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Pair rows of feature banks so that their classes have planted information.
+
+    The file has x1, x2, y, factors (symbols and row numbers), truth with its bounds, and seed. Parts of one
+    world share no rows.
+    """
+    from pidlab.generators.planted import PlantedFeatures
+
+    sizes = term_values("plant", redundant, unique, unique1, unique2, synergy)
+    given = {} if law is None else {"law": law}
+    made = PlantedFeatures(file, **sizes, **given, world=world)  # type: ignore[arg-type]
+    write_samples(made, made.rows("test") if samples is None else samples, out, seed, split, as_json)
 
 
 def write_samples(made: "Generator", samples: int, out: Path, seed: int, split: str, as_json: bool) -> None:

@@ -13,9 +13,8 @@ FEW_PER_CLASS = 100
 # A score below this, and below 0 by three standard errors, is that of a posterior that does not hold.
 MIN_SCORE = -0.05
 
-# A share of rows with exact copies above MAX_COPIES is reported, unless there are at most MAX_CODES
-# different rows: a discrete code.
-MAX_COPIES, MAX_CODES = 0.01, 64
+# Rows with exact copies are reported, unless there are at most this many different rows: a discrete code.
+MAX_CODES = 64
 # Lag-1 autocorrelation above which rows are reported as a time series.
 MAX_AUTOCORRELATION = 0.2
 # Shift of class means, in within-class standard deviations, above which test rows are reported.

@@ -65,8 +65,9 @@ def run(tmp_path, monkeypatch, capsys):
 
 @pytest.fixture
 def short(monkeypatch):
-    """A profile of few steps beside the floor."""
+    """A profile of few steps beside the floor, in this process: worker processes take seconds to start."""
     monkeypatch.setattr(profile_module, "SEEDS", 2)
+    monkeypatch.setattr(profile_module, "available_cores", lambda: 1)
     whole = profile_module.profile
     monkeypatch.setattr(
         "pidlab.check.profile",
@@ -76,7 +77,8 @@ def short(monkeypatch):
     )
 
 
-def test_check_prints_contract_profile_and_verdict(run, short):
+def test_check_prints_contract_profile_and_verdict(run, short, monkeypatch):
+    monkeypatch.setattr(profile_module, "available_cores", lambda: 2)  # in worker processes
     code, out, _ = run("check", "mine.py:Mine(weight=2)")
     assert code == 0
     assert out.count("ok  ") == 10

@@ -50,21 +50,31 @@ def test_units_and_origin_do_not_change_the_estimate(short, bit, offset, scale, 
         assert headline(moved, y, test)["captured"] == pytest.approx(1.0, abs=0.02)
 
 
-def test_noise_with_as_many_columns_as_training_rows_reads_zero(bit):
+def test_noise_with_as_many_columns_as_training_rows_reads_zero(short, bit):
     # A linear probe on 180 rows of 180 columns is confident and wrong without a temperature. A posterior
     # within 1/8 of a fair coin has a standard error below 0.02 bit over 300 rows.
     z = np.random.default_rng(1).normal(size=(300, 180))
     assert abs(headline(z, bit[1][:300])["captured"]) < 0.05
 
 
-@pytest.mark.parametrize("share", [0.5, 0.9])
-def test_scored_rows_may_have_other_class_frequencies(bit, share):
-    z, y = bit
-    rare = np.concatenate([np.flatnonzero(y == 0), np.flatnonzero(y == 1)[:10]])
+def rare_and_held(y, share):
+    """Rows with 10 of class 1, and 100 rows with the given share of class 0."""
     last = round(100 * share)
-    held = np.concatenate([np.flatnonzero(y == 0)[:last], np.flatnonzero(y == 1)[: 100 - last]])
+    rare = np.concatenate([np.flatnonzero(y == 0), np.flatnonzero(y == 1)[:10]])
+    return rare, np.concatenate([np.flatnonzero(y == 0)[:last], np.flatnonzero(y == 1)[: 100 - last]])
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_scored_rows_may_have_other_class_frequencies(short, bit, share):
+    z, y = bit
+    rare, held = rare_and_held(y, share)
     entropy = -share * np.log2(share) - (1 - share) * np.log2(1 - share)
     assert headline(z[rare], y[rare], (z[held], y[held]))["captured"] == pytest.approx(entropy, abs=0.02)
+
+
+def test_noise_reads_zero_where_scored_rows_have_other_class_frequencies(bit):
+    y = bit[1]
+    rare, held = rare_and_held(y, 0.5)
     noise = np.random.default_rng(2).normal(size=(2, 400, 2))
     # The probe overfits its 10 rows of the rare class.
     null = headline(noise[0][rare], y[rare], (noise[1][held], y[held]))
