@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,8 +22,13 @@ from pidlab.probes.row import Row
 from pidlab.probes.trajectory import moved_rows, tracked_rows
 from pidlab.sweeps import checkpoint_files
 from pidlab.sweeps.plan import Cohort, Run, needs_of_run
+from pidlab.sweeps.request import digest_text
 from pidlab.threads import one_thread
 from pidlab.training import FittedCohort, Member, train
+from pidlab.training.resume import ResumeFile
+
+# Folder, in that of a sweep, of the states of unfinished trainings.
+UNFINISHED = "unfinished"
 
 
 class CohortProgress(Protocol):
@@ -178,8 +184,20 @@ class Local:
             yield outcome
 
 
+def resume_path(folder: Path, keys: Sequence[str]) -> Path:
+    """Return the file that keeps the unfinished training of a cohort.
+
+    Args:
+        folder: Folder of the sweep.
+        keys: Keys of all runs of the cohort.
+    """
+    return folder / UNFINISHED / f"{digest_text(' '.join(keys))}.pt"
+
+
 @one_thread()
-def run_cohort(cohort: Cohort, progress: CohortProgress, keep: Sequence[str] = ()) -> Outcome:
+def run_cohort(
+    cohort: Cohort, progress: CohortProgress, keep: Sequence[str] = (), folder: Path | None = None
+) -> Outcome:
     """Train and probe a cohort; if an exception fails it, try its halves, so that only its cause fails.
 
     Halves need less memory and give the same numbers.
@@ -188,9 +206,11 @@ def run_cohort(cohort: Cohort, progress: CohortProgress, keep: Sequence[str] = (
         cohort: Runs to train.
         progress: Receiver of progress reports.
         keep: Files to keep: `"weights"`, `"representations"`.
+        folder: Folder of the sweep, in which a long training saves its state; None to save none. A machine
+            without this folder saves none.
     """
     runs = tuple(cohort.runs)  # runs are made on access, so they are made once here
-    outcome = _run_cohort(Cohort(runs), progress, keep)
+    outcome = _run_cohort(Cohort(runs), progress, keep, folder)
     if outcome.whole or len(runs) == 1:
         return outcome
     why = outcome.failed[runs[0].key].splitlines()[0]
@@ -198,7 +218,8 @@ def run_cohort(cohort: Cohort, progress: CohortProgress, keep: Sequence[str] = (
     if runs[0].device == "cuda":
         torch.cuda.empty_cache()
     middle = len(runs) // 2
-    return _joined([run_cohort(Cohort(half), progress, keep) for half in (runs[:middle], runs[middle:])])
+    halves = (runs[:middle], runs[middle:])
+    return _joined([run_cohort(Cohort(half), progress, keep, folder) for half in halves])
 
 
 def _joined(parts: Sequence[Outcome]) -> Outcome:
@@ -220,7 +241,9 @@ def _joined(parts: Sequence[Outcome]) -> Outcome:
     )
 
 
-def _run_cohort(cohort: Cohort, progress: CohortProgress, keep: Sequence[str] = ()) -> Outcome:
+def _run_cohort(
+    cohort: Cohort, progress: CohortProgress, keep: Sequence[str] = (), folder: Path | None = None
+) -> Outcome:
     """Train and probe a cohort; an exception fails all of its runs."""
     clock, runs = Stopwatch(), cohort.runs
     device = runs[0].device
@@ -232,6 +255,9 @@ def _run_cohort(cohort: Cohort, progress: CohortProgress, keep: Sequence[str] = 
     # The control compares the representation after half of the steps with the final one.
     halfway = [_half(cohort.training)] * get_level(runs[0].probes).controls
     try:
+        resume = None
+        if folder is not None:
+            resume = ResumeFile(resume_path(folder, [run.key for run in runs]), environment(device))
         fitted = train(
             load_objective(cohort.objective, runs[0].source),
             [Member(run.generator, run.seed) for run in runs],
@@ -241,6 +267,7 @@ def _run_cohort(cohort: Cohort, progress: CohortProgress, keep: Sequence[str] = 
             on_step=progress.advance,
             say=lambda text: progress.note(f"{cohort.objective}: {text}"),
             snapshots=[*runs[0].checkpoints, *halfway],
+            resume=resume,
         )
         program = fitted.program.name
         if len(fitted.losses):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -25,11 +26,13 @@ from pidlab.sweeps import checkpoint_files
 from pidlab.sweeps.baselines import Baselines
 from pidlab.sweeps.engines import Processes
 from pidlab.sweeps.execute import (
+    UNFINISHED,
     Engine,
     Progress,
     Silent,
     Work,
     environment,
+    resume_path,
     run_cohort,
     unpack_losses,
 )
@@ -116,7 +119,8 @@ def run_sweep(
         store.check_rows()
         if save:
             _note_missing_files(store, directory, save, progress)
-        work = partial(run_cohort, keep=tuple(save))
+        # Workers may have another working directory.
+        work = partial(run_cohort, keep=tuple(save), folder=directory.resolve())
         about_baselines: dict[str, Any] = {}
 
         def write() -> SweepResult:
@@ -139,6 +143,9 @@ def run_sweep(
             if store.any_asked("1"):
                 write()  # so that the finished runs can be plotted
             raise
+        if not any(store.open()):
+            # Earlier commands may have left states of cohorts of other runs.
+            shutil.rmtree(directory / UNFINISHED, ignore_errors=True)
         return write()
 
 
@@ -218,6 +225,7 @@ def _train_missing(
             with _explain_disk_errors(directory):
                 checkpoint_files.write(directory, outcome.files)
             store.commit(outcome)
+            resume_path(directory, outcome.keys).unlink(missing_ok=True)
             if outcome.failed and fail_fast:
                 break
 

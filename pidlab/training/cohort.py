@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -43,6 +44,7 @@ from pidlab.training.program import (
     stacked_state,
     with_numbers,
 )
+from pidlab.training.resume import ResumeFile
 from pidlab.training.stream import Stream, tree_map
 
 States = tuple[State, State]
@@ -156,6 +158,7 @@ class _Plan:
     device: torch.device
     clock: Stopwatch
     snapshots: frozenset[int]
+    resume: ResumeFile | None = None
 
 
 @one_thread()
@@ -170,6 +173,7 @@ def train(
     say: Callable[[str], None] = lambda _: None,
     snapshots: Sequence[int] = (),
     start: Sequence[tuple[State, State]] = (),
+    resume: ResumeFile | None = None,
 ) -> FittedCohort:
     """Train one model of an objective for every member.
 
@@ -187,6 +191,8 @@ def train(
         snapshots: Steps after which the models are copied (see `FittedCohort.at`).
         start: Initial states, as `FittedCohort.states` of as many members. Tensors are matched by name;
             the others are drawn.
+        resume: File that keeps the state of an unfinished training, from which it goes on. It is used for
+            code of pidlab that is trained by vmap, because code of users can have state that no file holds.
 
     Returns:
         The trained models and their losses.
@@ -202,7 +208,7 @@ def train(
     """
     disable_malloc_trimming()
     device = torch.device(device)
-    plan = _Plan(training, device, clock or Stopwatch(), frozenset(snapshots))
+    plan = _Plan(training, device, clock or Stopwatch(), frozenset(snapshots), resume)
     with guard_of(make):
         return _train(make, members, plan, on_step, say, start)
 
@@ -225,6 +231,8 @@ def _train(
     if program.vectorised:
         ahead, reason = _Ahead(on_step), None
         may_differ = not is_tested(models[0]) and not start
+        if start or may_differ:
+            plan = replace(plan, resume=None)
         try:
             with temporary_seed(child(members[0].seed, "loss"), device):
                 took = lambda n: ahead.together(min(n, count))  # noqa: E731 - padding is not progress
@@ -424,8 +432,36 @@ def _train_together(
     seeds = [member.seed for member in members]
     stream = Stream([m.generator for m in members], seeds, training, needs_of(template), device)
     losses = torch.zeros(steps, len(members), device=device)
-    copies = {}
-    for step in range(steps):
+    copies: dict[int, States] = {}
+    done = 0
+
+    def state_before(step: int) -> dict[str, Any]:
+        return {
+            "step": step,
+            "states": (params, buffers),
+            "optimizers": [optimizer.state for optimizer in phases],
+            "drawn": stream.drawn,
+            "losses": losses[:step],
+            "copies": copies,
+            "random": _random_states(device),
+        }
+
+    if plan.resume is not None and (saved := plan.resume.load()) is not None:
+        done, copies = saved["step"], saved["copies"]
+        saved_params, buffers = saved["states"]
+        with torch.no_grad():
+            for name, param in params.items():
+                param.copy_(saved_params[name])
+        for optimizer, earlier in zip(phases, saved["optimizers"], strict=True):
+            optimizer.load(earlier)
+        stream.skip(saved["drawn"])
+        losses[:done] = saved["losses"]
+        _set_random_states(saved["random"], device)
+        for _ in range(done):
+            on_step(len(members))
+    for step in range(done, steps):
+        if plan.resume is not None:
+            plan.resume.save_if_due(partial(state_before, step))
         if step in plan.snapshots:
             copies[step] = _copied((params, buffers))
         with clock("data"):
@@ -444,6 +480,18 @@ def _train_together(
                     losses[step] = loss.detach()
         on_step(len(members))
     return (params, buffers), copies, losses.cpu()
+
+
+def _random_states(device: torch.device) -> list[Tensor]:
+    """Return the states of torch's global generators, from which dropout and losses may draw."""
+    states = [torch.get_rng_state()]
+    return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
+
+
+def _set_random_states(states: Sequence[Tensor], device: torch.device) -> None:
+    torch.set_rng_state(states[0])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states[1], device)
 
 
 def _train_alone(

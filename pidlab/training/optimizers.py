@@ -1,6 +1,7 @@
 """Optimizers of the phases of an objective, for one model or for stacked models."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,6 +48,19 @@ class PhaseOptimizer:
     def visible(self, params: State) -> State:
         """Return all parameters; those that this phase does not train are detached."""
         return {name: p if name in self._trained else p.detach() for name, p in params.items()}
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """State of the optimizer, such as the moments of Adam."""
+        return self._optimizer.state_dict()
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from an earlier state.
+
+        Args:
+            state: Value of `state` of an optimizer of the same parameters.
+        """
+        self._optimizer.load_state_dict(state)
 
     def step(self, loss: Tensor, step: int) -> None:
         """Make one optimizer step.

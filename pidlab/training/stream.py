@@ -58,6 +58,21 @@ class Stream:
         rows = slice(place * self._training.batch, (place + 1) * self._training.batch)
         return tree_map(lambda t: t[:, rows], self._chunk)
 
+    @property
+    def drawn(self) -> int:
+        """Number of minibatches that were drawn."""
+        return self._step
+
+    def skip(self, drawn: int) -> None:
+        """Go on as after so many minibatches of a new stream, without drawing them.
+
+        Args:
+            drawn: Number of minibatches.
+        """
+        self._step = drawn
+        if drawn % self._per_chunk:
+            self._chunk = self._make_chunk(drawn // self._per_chunk)
+
     def _make_chunk(self, c: int) -> dict[str, Any]:
         if self._set is None:
             sample = self._draw(self._per_chunk * self._training.batch, "data", c)

@@ -180,10 +180,10 @@ class _StopsAtBaselines:
     def __init__(self, run_cohort):
         self._run_cohort = run_cohort
 
-    def __call__(self, cohort, progress, keep=()):
+    def __call__(self, cohort, progress, **more):
         if cohort.objective.startswith("ceiling"):
             raise KeyboardInterrupt
-        return self._run_cohort(cohort, progress, keep)
+        return self._run_cohort(cohort, progress, **more)
 
 
 def _bytes(directory):

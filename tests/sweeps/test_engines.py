@@ -57,15 +57,16 @@ def asked(**changes):
 def test_results_are_the_same_bytes_for_any_workers_after_a_kill(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mortal.py").write_text(MORTAL)
-    run_sweep(asked(), tmp_path / "one")
+    request = asked(seeds=4)  # two cohorts of two runs of each objective for four workers
+    run_sweep(request, tmp_path / "one", engine=Local())
     recorded = RecordedProgress()
-    disturbed = run_sweep(asked(), tmp_path / "two", engine=Processes(2), progress=recorded)
+    disturbed = run_sweep(request, tmp_path / "four", engine=Processes(4), progress=recorded)
     assert (tmp_path / "dead").exists()
     assert not disturbed.failures
-    assert (tmp_path / "two" / "results.csv").read_bytes() == (tmp_path / "one" / "results.csv").read_bytes()
-    assert disturbed.record["engine"] == {"name": "local", "workers": 2}
-    assert sorted(recorded.finished) == [0, 1]
-    assert len(recorded.started) == 3
+    assert (tmp_path / "four" / "results.csv").read_bytes() == (tmp_path / "one" / "results.csv").read_bytes()
+    assert disturbed.record["engine"] == {"name": "local", "workers": 4}
+    assert sorted(recorded.finished) == [0, 1, 2, 3]
+    assert len(recorded.started) > 4
 
 
 def work_of(action):
