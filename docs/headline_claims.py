@@ -8,6 +8,7 @@ tests/docs/test_headline_claims.py checks them.
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 MARKER = "<!-- headline claims -->"
+# The comment of a sentence; the link leads to the first of its claims.
+COMMENT = re.compile(r"<!-- (supported|undecided|refuted): ([\w-]+)/([\w-]+)[^>]*-->")
 HEADER = (
     "| claim | study, sweep | views | probe | data and training | seeds | verdict |",
     "|---|---|---|---|---|---:|---|",
@@ -137,7 +140,8 @@ def read_json(path: Path, default: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Insert the table of headline claims."""
+    """Insert the table of headline claims, and show comments of sentences as links to its rows."""
+    markdown = COMMENT.sub(r"<sup>[\1](claims.md#\2-\3)</sup>", markdown)
     if MARKER not in markdown:
         return markdown
     rows = [headline.row() for headline in headline_claims().values()]

@@ -154,4 +154,7 @@ def test_the_page_shows_the_table():
     page = (ROOT / "docs" / "claims.md").read_text()
     shown = HOOK.on_page_markdown(page, None, None, None)
     assert HOOK.MARKER not in shown
+    sentence = "CoMM captures it. <!-- supported: unique/comm-synergy comm-redundant -->"
+    linked = HOOK.on_page_markdown(sentence, None, None, None)
+    assert linked == "CoMM captures it. <sup>[supported](claims.md#unique-comm-synergy)</sup>"
     assert all(f'<a id="{reference.replace("/", "-")}"></a>' in shown for reference in HEADLINES)
