@@ -28,8 +28,8 @@ MARKER = "<!-- headline claims -->"
 # The comment of a sentence; the link leads to the first of its claims.
 COMMENT = re.compile(r"<!-- (supported|undecided|refuted): ([\w-]+)/([\w-]+)[^>]*-->")
 HEADER = (
-    "| claim | study, sweep | views | probe | data and training | seeds | verdict |",
-    "|---|---|---|---|---|---:|---|",
+    "| claim | verdict | seeds | views | probe | study, sweep | data and training |",
+    "|---|---|---:|---|---|---|---|",
 )
 # Settings of a sweep that are shown if it sets them; views and steps are always shown.
 SHOWN = ("batch", "dim", "hidden", "layers", "rate", "optimizer")
@@ -99,15 +99,15 @@ class Headline:
             parts.append(f"{settings.get('steps', Training.steps)} steps")
         parts += [f"{name} {settings[name]}" for name in SHOWN if name in settings]
         sweep = self.result.get("sweep", self.stated.get("sweep"))
+        older = "" if self.version in (None, RESULT_VERSION) else f" (version {self.version})"
         cells = [
             f'<a id="{self.reference.replace("/", "-")}"></a>`{self.stated["claim"]}`',
-            f"[{self.study}](gallery/{self.study}.md)" + (f", `{sweep}`" if sweep else ""),
+            self.verdict + older,
+            str(self.seeds or ""),
             ", ".join(f"`{view}`" for view in views if view) if probed else "",
             ", ".join(self.selected("probe") or ["best"]) if probed else "",
+            f"[{self.study}](gallery/{self.study}.md)" + (f", `{sweep}`" if sweep else ""),
             "; ".join(parts),
-            str(self.seeds or ""),
-            self.verdict
-            + (f" (version {self.version})" if self.version not in (None, RESULT_VERSION) else ""),
         ]
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
