@@ -8,6 +8,7 @@ tests/docs/test_headline_claims.py checks them.
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,9 +25,11 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 MARKER = "<!-- headline claims -->"
+# The comment of a sentence; the link leads to the first of its claims.
+COMMENT = re.compile(r"<!-- (supported|undecided|refuted): ([\w-]+)/([\w-]+)[^>]*-->")
 HEADER = (
-    "| claim | study, sweep | views | probe | data and training | seeds | verdict |",
-    "|---|---|---|---|---|---:|---|",
+    "| claim | verdict | seeds | views | probe | study, sweep | data and training |",
+    "|---|---|---:|---|---|---|---|",
 )
 # Settings of a sweep that are shown if it sets them; views and steps are always shown.
 SHOWN = ("batch", "dim", "hidden", "layers", "rate", "optimizer")
@@ -96,15 +99,15 @@ class Headline:
             parts.append(f"{settings.get('steps', Training.steps)} steps")
         parts += [f"{name} {settings[name]}" for name in SHOWN if name in settings]
         sweep = self.result.get("sweep", self.stated.get("sweep"))
+        older = "" if self.version in (None, RESULT_VERSION) else f" (version {self.version})"
         cells = [
             f'<a id="{self.reference.replace("/", "-")}"></a>`{self.stated["claim"]}`',
-            f"[{self.study}](gallery/{self.study}.md)" + (f", `{sweep}`" if sweep else ""),
+            self.verdict + older,
+            str(self.seeds or ""),
             ", ".join(f"`{view}`" for view in views if view) if probed else "",
             ", ".join(self.selected("probe") or ["best"]) if probed else "",
+            f"[{self.study}](gallery/{self.study}.md)" + (f", `{sweep}`" if sweep else ""),
             "; ".join(parts),
-            str(self.seeds or ""),
-            self.verdict
-            + (f" (version {self.version})" if self.version not in (None, RESULT_VERSION) else ""),
         ]
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
@@ -137,7 +140,8 @@ def read_json(path: Path, default: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Insert the table of headline claims."""
+    """Insert the table of headline claims, and show comments of sentences as links to its rows."""
+    markdown = COMMENT.sub(r"<sup>[\1](claims.md#\2-\3)</sup>", markdown)
     if MARKER not in markdown:
         return markdown
     rows = [headline.row() for headline in headline_claims().values()]

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pidlab.errors import InvalidRequest, nearest
 
 FUNCTIONS = ("captured", "truth", "floor", "value", "reached")
-# The objective that `floor` reads.
+# The objective that `floor` reads if it names none.
 FLOOR = "untrained"
 # Arguments that do not select rows, by function.
 _OPTIONS = {"value": "column", "reached": "share"}
@@ -56,8 +56,11 @@ class Call:
 
     @property
     def column(self) -> str | None:
-        """Column that `value` reads, empty if it is not given; None for other functions."""
-        return str(dict(self.arguments).get("column", "")) if self.function == "value" else None
+        """Column that `value` reads, empty if not given; `floor` for the floor of an objective; else None."""
+        arguments = dict(self.arguments)
+        if self.function == "floor" and "objective" in arguments:
+            return "floor"
+        return str(arguments.get("column", "")) if self.function == "value" else None
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pidlab import defaults
 from pidlab.decomposition import TERMS
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.registry import parse
-from pidlab.results.means import READING, RUN, STEP, TRAINED
+from pidlab.results.means import BASELINES, READING, RUN, STEP, TRAINED
 from pidlab.studies.resumable import Parts
 from pidlab.studies.settings import AxisText, ByProfile, Profile, Settings, Strict, name_field
 from pidlab.sweeps.axes import axis_values, spread
@@ -158,6 +158,8 @@ def column_problem(column: str, columns: Columns) -> str | None:
     }
     if column in numeric:
         return None
+    if column in BASELINES:
+        return f"the {column} of an objective is not measured; add baselines = true to the sweep"
     return f"value has no numeric column={column!r}: {nearest(column, numeric)}"
 
 
@@ -187,6 +189,9 @@ class Sweep(SweepSettings, Experiment):
 
     generator: str = Field(default=defaults.GENERATOR, description="Reference to the generator.")
     zip: bool = Field(default=False, description="Vary the axes together instead of in all combinations.")
+    baselines: bool = Field(
+        default=False, description="Measure the floor and the ceiling of every objective, as --baselines."
+    )
     profiles: ByProfile[SweepSettings] = ByProfile()
 
     def specification(self, profile: Profile) -> dict[str, Any]:
@@ -199,7 +204,9 @@ class Sweep(SweepSettings, Experiment):
             "axes": [[list(names), text] for names, text in axes],
             "objectives": [str(parse(o)) for o in merged.get("objectives", defaults.OBJECTIVES)],
             "zip": self.zip,
-            "settings": profile.settings | {k: v for k, v in merged.items() if k in Settings.model_fields},
+            "settings": profile.settings
+            | {k: v for k, v in merged.items() if k in Settings.model_fields}
+            | ({"baselines": True} if self.baselines else {}),
         }
 
     def columns(self, specification: Mapping[str, Any]) -> Columns:
@@ -207,6 +214,7 @@ class Sweep(SweepSettings, Experiment):
         points = specification["settings"]["points"]
         columns: Columns = dict.fromkeys(SWEEP_COLUMNS)
         columns["objective"] = specification["objectives"]
+        columns |= dict.fromkeys(BASELINES if specification["settings"].get("baselines") else ())
         for names, text in specification["axes"]:
             varied = axis_values(tuple(names), text, points)
             # Parameters with one value have no column, except terms.
@@ -272,6 +280,7 @@ def _run_sweep(
     request: "Request", names: Mapping[str, str], directory: Path, progress: "Progress | None"
 ) -> ExperimentResult:
     from pidlab.api import write_sweep_files
+    from pidlab.results.baselines import has_baselines, with_best_baselines
     from pidlab.sweeps import run_sweep
     from pidlab.sweeps.plan import Runs
     from pidlab.sweeps.provenance import outcome_record
@@ -281,7 +290,12 @@ def _run_sweep(
     runs = Runs(request)
     objectives = {run.key: run.objective for run in runs} if result.failures else {}
     failures = {names[objectives[key]]: reason.splitlines()[0] for key, reason in result.failures.items()}
-    table = result.table.assign(objective=result.table["objective"].map(names))
+    table = result.table
+    if has_baselines(table):
+        # The table in figures/ lacks the rows of most probes: headlines get the best floor and ceiling here.
+        best = table["headline"].astype(bool) & (table["quantity"] == "mi")
+        table.loc[best, [*BASELINES]] = with_best_baselines(table[best], table)[[*BASELINES]]
+    table = table.assign(objective=table["objective"].map(names))
     details = outcome_record(runs, result.failures)
     details = {name: value for name, value in details.items() if name not in ("runs", "failed")}
     request_record = dataclasses.asdict(request)
@@ -314,6 +328,8 @@ class Readability(ReadabilitySettings, Sweep):
         specification = super().specification(profile)
         if specification["settings"].pop("track", None):
             raise InvalidRequest("track: noise is added after training only; remove it")
+        if self.baselines:
+            raise InvalidRequest("baselines: are measured without noise only; remove it")
         return specification | {"sigmas": self.merged(profile).get("sigmas", [*defaults.SIGMAS])}
 
     def columns(self, specification: Mapping[str, Any]) -> Columns:

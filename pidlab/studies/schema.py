@@ -203,7 +203,7 @@ class Study(Strict):
         selected = [(name, value, 0) for name, value in claim.at]
         for call in claim.calls:
             selected += [(name, value, call.place) for name, value in call.rows]
-            if call.function == "floor":
+            if call.function == "floor" and call.column is None:
                 selected.append(("objective", FLOOR, call.place))
         problems = [(selection_problem(name, value, known), place) for name, value, place in selected]
         problems += [

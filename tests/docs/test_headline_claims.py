@@ -146,7 +146,7 @@ def test_every_row_of_the_table_has_its_setting():
     rows = [headline.row() for headline in HEADLINES.values() if headline.study == "suppression"]
     assert rows
     assert all("| `task` | best |" in row or "| `noise` | best |" in row for row in rows)
-    assert all("synergy = 1; 600 steps | 10 |" in row for row in rows)
+    assert all("| 10 |" in row and row.endswith("synergy = 1; 600 steps |") for row in rows)
     assert len({row.split("</a>")[0] for row in rows}) == len(rows)
 
 
@@ -154,4 +154,7 @@ def test_the_page_shows_the_table():
     page = (ROOT / "docs" / "claims.md").read_text()
     shown = HOOK.on_page_markdown(page, None, None, None)
     assert HOOK.MARKER not in shown
+    sentence = "CoMM captures it. <!-- supported: unique/comm-synergy comm-redundant -->"
+    linked = HOOK.on_page_markdown(sentence, None, None, None)
+    assert linked == "CoMM captures it. <sup>[supported](claims.md#unique-comm-synergy)</sup>"
     assert all(f'<a id="{reference.replace("/", "-")}"></a>' in shown for reference in HEADLINES)

@@ -69,6 +69,30 @@ def change(folder, old, new):
     path.write_text(text.replace(old, new))
 
 
+def test_the_floor_of_an_objective_is_that_of_its_own_architecture(command, tmp_path):
+    change(
+        tmp_path,
+        TINY[TINY.index('objectives = ["untrained"') :],
+        """objectives = ["cross", "floor('cross')"]
+baselines = true
+[[claim]]
+claim = '''floor(objective="cross", term="unique1", probe="linear") ==
+  captured(objective="floor('cross')", term="unique1", probe="linear") within 1e-12 everywhere'''
+source = "definition"
+[[claim]]
+claim = '''floor(objective="cross", term="unique1") >=
+  floor(objective="cross", term="unique1", probe="linear") everywhere'''
+source = "definition: the best probe"
+""",
+    )
+    code, out, err = command("study", "run", "tiny")
+    assert (code, out.count("supported: ")) == (0, 2), out + err
+    change(tmp_path, "baselines = true\n", "")
+    code, _, err = command("study", "check", "tiny")
+    assert code == 2
+    assert "the floor of an objective is not measured; add baselines = true to the sweep" in err
+
+
 def test_a_study_runs_resumes_and_is_checked(command, tmp_path, monkeypatch):
     def listed():
         return next(row for row in json.loads(command("study", "list", "--json")[1]) if row["name"] == "tiny")

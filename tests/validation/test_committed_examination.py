@@ -40,6 +40,20 @@ def test_the_summary_is_that_of_the_table(table):
     pd.testing.assert_frame_equal(stored, made, check_dtype=False)
 
 
+def test_documented_shortfalls_are_those_of_the_table(table):
+    page = (ROOT / "docs" / "probes.md").read_text()
+    for level in ("quick", "standard", "thorough"):
+        rows = table[(table["level"] == level) & table["probe"].isin(["linear", "mlp"])]
+        best = rows.loc[rows.groupby(["case", "readout", "term"])["captured"].idxmax()]
+        short = best["truth"] - best["captured"]
+        xor = (best["term"] == "synergy") & (best["readout"] == "z12") & (best["truth"] > 0)
+        (line,) = [line for line in page.splitlines() if line.startswith(f"| `{level}`")]
+        assert line.endswith(f"| {short.mean():.3f} | {short[xor].mean():.2f} |")
+    structured = table[(table["level"] == "thorough") & table["headline"] & (table["term"] == "synergy")]
+    rows = structured[(structured["readout"] == "z12") & (structured["truth"] > 0)]
+    assert f"fall short by {(rows['truth'] - rows['captured']).mean():.2f} bits at `thorough`" in page
+
+
 def test_intervals_of_the_exact_posterior_cover_the_truth_in_93_to_97_of_100_cases():
     coverage = pd.read_csv(FOLDER / "coverage.csv")
     exact = coverage[coverage["probe"] == "exact posterior"]
