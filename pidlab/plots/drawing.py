@@ -37,6 +37,8 @@ LINE_SPREAD, DOT_SPREAD = 0.4, 0.7
 MOST_SHIFT = 0.03
 # Fewer seeds have no error bar: a t-interval of two is 13 standard errors wide.
 LEAST_SEEDS = 3
+# Labels of axes along parameters that are information.
+IN_BITS = {"missing": "missing from each view [bits]", "shared_nuisance": "shared nuisance [bits]"}
 CAPTURED = "captured information [bits]"
 
 
@@ -345,7 +347,7 @@ def axis_label(name: str, known: str = "true") -> str:
         known: How the bits of a term are known: true, or planted if they are an upper bound.
     """
     symbol = _parameter_symbol(name)
-    return f"{known} {symbol} [bits]" if symbol_of(name) else symbol
+    return f"{known} {symbol} [bits]" if symbol_of(name) else IN_BITS.get(name, symbol)
 
 
 def point_title(point: Mapping[str, Any], separator: str = ", ") -> str:
