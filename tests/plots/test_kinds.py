@@ -134,7 +134,7 @@ def test_leakage_has_the_truth_in_the_first_row_and_nuisance_in_the_last_column(
     # The half-width of .5, .6, .7 is 4.3027 * .1 / sqrt(3) = .2484; nuisance is the same in all seeds.
     assert cells(panel) == ["1.00"] * 5 + [*["0.60 ± 0.25"] * 4, "0.50 ± 0.00"] * 2
     narrow, _ = draw(
-        "leakage", table(), DIRECTIONS, at={"unique": 1}, objectives=["comm"], venue="icml-column"
+        "leakage", table(), DIRECTIONS, at={"unique": 1}, objectives=["untrained"], venue="icml-column"
     )
     assert cells(narrow.axes[0]) == ["1.00"] * 5 + ["0.60"] * 4 + ["0.50"]
 
