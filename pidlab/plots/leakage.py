@@ -38,8 +38,8 @@ def leakage_figure(
 
     If rows are objectives, there is a panel per point of a sweep (of more than three points the first, the
     middle and the last), with the truth in its first row. If rows are readouts or values of a parameter,
-    there is a panel per objective and point, and the truth is in parentheses below each number. Cells with
-    room for it state half of the 95 % t-interval over seeds.
+    there is a panel per objective and point, and the truth is in parentheses below each number. In rows of
+    objectives, cells with room for it state half of the 95 % t-interval over seeds.
 
     Args:
         table: Rows as in results.csv.
@@ -151,7 +151,7 @@ def _draw_heatmap(
         for name in ("mean", "truth", "half")
     )
     words = captured.map(format_bits)
-    if roomy:
+    if roomy and rows == "objective":
         words += half.map(lambda bits: f" ± {format_bits(bits)}" if bits == bits else "")
     labels = [_row_label(rows, value) for value in values]
     if rows == "objective":
