@@ -386,11 +386,11 @@ def write_sweep_files(result: "SweepResult", *, figure: bool = True) -> None:
     results = FolderResults(result.shown, result.record, result.directory, points)
     failures = _draw_captured(result) | _draw_losses(result) if figure and len(result.shown) else {}
     # A figure that could not be drawn would be that of an older run.
-    drawn = {result.directory / name for name in ("captured.svg", "loss.svg")}
-    pictures = () if drawn & failures.keys() else None
+    pictures = () if result.directory / "captured.svg" in failures else None
+    losses = result.directory / "loss.svg" not in failures
     page = result.directory / "report.html"
     failures |= write_independently(
-        {page: lambda path: write_report(results, path.parent, pictures=pictures)}
+        {page: lambda path: write_report(results, path.parent, pictures=pictures, losses=losses)}
     )
     _require_written(result.directory, failures)
 

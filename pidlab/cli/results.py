@@ -4,13 +4,14 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from enum import StrEnum
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pidlab.plots.kinds import Kind
+    from pidlab.report import Picture
+    from pidlab.results.folder import Results
     from pidlab.sweeps.store import Store
 
 
@@ -305,12 +308,39 @@ def report(
     folder = out or directories[0]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        page = write_report(results[0] if len(results) == 1 else results, folder, title=title, labels=labels)
+        with TemporaryDirectory() as scratch:
+            # The figures in the folders have other names and another order, and so have those of losses.
+            redrawn = _draw_again(results, Path(scratch), labels) if labels or order else None
+            page = write_report(
+                results[0] if len(results) == 1 else results,
+                folder,
+                title=title,
+                labels=labels,
+                pictures=redrawn,
+                losses=redrawn is None,
+            )
     except OSError as error:
         raise InvalidRequest(
             f"{folder}: cannot be written ({error.strerror}); choose another --out"
         ) from None
     typer.echo(json.dumps({"report": str(page)}) if as_json else str(page))
+
+
+def _draw_again(results: Sequence["Results"], directory: Path, labels: Mapping[str, str]) -> list["Picture"]:
+    """Draw the figures of sweeps with the names and the order of a user."""
+    from pidlab.plots.kinds import caption, draw
+    from pidlab.plots.style import Page, save
+    from pidlab.report import Picture
+
+    pictures: list[Picture] = []
+    for i, sweep in enumerate(results):
+        if (sweep.directory / "captured.svg").is_file() and len(sweep.table):
+            figure, numbers = draw("capture", sweep.table, sweep.axis_groups, page=Page(labels=labels))
+            path = directory / f"{i}.svg"
+            save(figure, path)
+            title = f"Captured against true information of {sweep.directory.resolve().name}"
+            pictures.append(Picture(path, caption("capture", numbers), title, linked=False))
+    return pictures
 
 
 MOST_REASONS = 20

@@ -346,8 +346,9 @@ def print_captured(result: "SweepResult") -> None:
         screen.print(_captured_table(result))
     failed = f"; {len(result.failures)} runs failed" if result.failures else ""
     screen.print(f"{result.runs} runs{failed}. Files in {result.directory}:", soft_wrap=True)
-    files = "  report.html   captured.pdf .svg .png   results.csv   provenance.json   results.sqlite"
-    screen.print(files, soft_wrap=True)
+    screen.print("  report.html   captured.pdf .svg .png   results.csv   provenance.json")
+    screen.print("Open report.html in a browser; its last section states how to cite.")
+    screen.print("More figures: pidlab plot DIR --kind profile. All points: pidlab table DIR.")
 
 
 def _captured_table(result: "SweepResult") -> "Table":
@@ -360,19 +361,22 @@ def _captured_table(result: "SweepResult") -> "Table":
 
     captured = captured_table(result.shown, result.request.axis_groups)
     has_terms = all(symbol_of(column.term) for column in captured.columns)
-    table = Table(
-        title=f"Captured bits{' of z12' if has_terms else ''}, best probe by validation: mean ± half-width "
-        "of the 95 % t-interval over seeds",
-        title_justify="left",
-    )
+    points = list({tuple(row.point.items()): row.point for row in captured.rows}.values())
+    drawn = thin_points(points)
+    what = f"Captured bits{' of z12' if has_terms else ''}, best probe by validation"
+    has_intervals = any(cell.half == cell.half for row in captured.rows for cell in row.cells)
+    numbers = "mean ± half-width of the 95 % t-interval over seeds" if has_intervals else "mean over seeds"
+    if result.shown["seed"].nunique() == 1:
+        numbers = "a single seed"
+    part = f"; {len(drawn)} of {len(points)} points" if len(drawn) < len(points) else ""
+    table = Table(title=f"{what}: {numbers}{part}", title_justify="left")
     for name in captured.parameters:
         table.add_column(name, justify="right")
-    table.add_column("objective")
+    table.add_column("objective", overflow="fold")
     for column in captured.columns:
         label = column.term if has_terms else f"I({column.readout};{column.term.upper()})"
         table.add_column(label, justify="right")
-    points = list({tuple(row.point.items()): row.point for row in captured.rows}.values())
-    for point in thin_points(points):
+    for point in drawn:
         rows = [row for row in captured.rows if row.point == point]
         texts = [[format_interval(cell.mean, cell.half, " ±") for cell in row.cells] for row in rows]
         is_measured = [any(column) for column in zip(*texts, strict=True)]
@@ -381,7 +385,9 @@ def _captured_table(result: "SweepResult") -> "Table":
                 truths = [cell or "unknown" * known for cell, known in zip(cells, is_measured, strict=True)]
                 table.add_row(*map(_value, point.values()), row.label, *truths, style="bold")
             else:
-                table.add_row(*("" for _ in point), row.objective, *cells)
+                # The class and arguments of a user-defined objective, without the path of its file.
+                name = row.label if ":" in row.objective else row.objective
+                table.add_row(*("" for _ in point), name, *cells)
         table.add_section()
     return table
 

@@ -37,6 +37,8 @@ LINE_SPREAD, DOT_SPREAD = 0.4, 0.7
 MOST_SHIFT = 0.03
 # Fewer seeds have no error bar: a t-interval of two is 13 standard errors wide.
 LEAST_SEEDS = 3
+# Labels of axes along parameters that are information.
+IN_BITS = {"missing": "missing from each view [bits]", "shared_nuisance": "shared nuisance [bits]"}
 CAPTURED = "captured information [bits]"
 
 
@@ -128,8 +130,8 @@ def draw_objectives(
     """Draw means over seeds with 95 % t-intervals as error bars, and single seeds as small dots.
 
     Lines connect the means at their true positions; error bars and dots are shifted slightly along x. Means
-    that are not connected are shifted as well. Objectives with equal values do not hide each other: dashed
-    lines are drawn over solid ones, and the mark on top alternates from point to point. Fewer than
+    that are not connected are shifted as well. Objectives with equal values do not hide each other: lines
+    with gaps are drawn over others, and the mark on top alternates from point to point. Fewer than
     `LEAST_SEEDS` seeds have no error bar.
 
     Args:
@@ -154,7 +156,9 @@ def draw_objectives(
         if np.isfinite(low).any():
             panel.vlines(means.index + shifts[name], low, high, colors=look.color, linewidth=0.6, zorder=2.5)
         if connected:
-            line: dict[str, Any] = look.line | {"marker": "none", "zorder": 3.5 if look.dash else 3}
+            # The larger the gaps of a line, the higher it lies, so that lines beneath it show.
+            gaps = sum(look.dash[1::2]) / sum(look.dash) if look.dash else 0.0
+            line: dict[str, Any] = look.line | {"marker": "none", "zorder": 3.0 + gaps}
             panel.plot(means.index, means, **line)
         places = means.index.to_numpy(dtype=float) + (0.0 if connected else shifts[name])
         _draw_marks(panel, places, means.to_numpy(), palette, name, 4, marker=look.marker, color=look.color)
@@ -345,7 +349,7 @@ def axis_label(name: str, known: str = "true") -> str:
         known: How the bits of a term are known: true, or planted if they are an upper bound.
     """
     symbol = _parameter_symbol(name)
-    return f"{known} {symbol} [bits]" if symbol_of(name) else symbol
+    return f"{known} {symbol} [bits]" if symbol_of(name) else IN_BITS.get(name, symbol)
 
 
 def point_title(point: Mapping[str, Any], separator: str = ", ") -> str:

@@ -50,6 +50,12 @@ class Kind:
         ]
 
 
+NUISANCE = {
+    "nuisance:1": "N1 of modality 1",
+    "nuisance:2": "N2 of modality 2",
+    "nuisance:shared": "N12 shared by both modalities",
+}
+
 KINDS = {
     "capture": Kind(
         "capture:capture_figure",
@@ -63,7 +69,7 @@ KINDS = {
     "leakage": Kind(
         "leakage:leakage_figure",
         "Information about each term and each nuisance variable in bits; the truth is in the first row or "
-        "in parentheses.",
+        "in parentheses. Where there is room, ± is half of the 95 % t-interval over seeds.",
     ),
     "tradeoff": Kind(
         "tradeoff:tradeoff_figure",
@@ -207,8 +213,8 @@ def caption(kind: str, shown: pd.DataFrame) -> str:
         )
     if "term" in shown:
         nuisance = [name for name in dict.fromkeys(shown["term"].astype(str)) if name.startswith("nuisance:")]
-        if nuisance and (names := [symbol for name in nuisance if (symbol := symbol_of(name))]):
-            sentences.append(f"Nuisance variables: {', '.join(names).replace('$', '')}.")
+        if names := [NUISANCE.get(name) or symbol_of(name) for name in nuisance]:
+            sentences.append(f"Nuisance variables: {', '.join(filter(None, names)).replace('$', '')}.")
     if kind == "capture" and (omitted := _omitted(shown)):
         sentences.append(f"Not drawn, since truth and captured bits are 0: {omitted}.")
     return " ".join(sentences)

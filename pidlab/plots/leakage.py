@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pidlab.errors import InvalidRequest, nearest
-from pidlab.plots.drawing import fix_ticks, point_title
+from pidlab.plots.drawing import LEAST_SEEDS, fix_ticks, point_title
 from pidlab.plots.style import escape_math, objective_label, style, width_of
 from pidlab.results.formatting import format_bits, format_parameter, format_value
 from pidlab.results.means import list_points, mean_over_seeds, parameters, point_columns, rows_at, thin_points
@@ -21,6 +21,8 @@ TRUTH_ROW = "truth"
 CELL, LINE, LETTER = 0.27, 0.19, 0.055
 MOST_PANELS = 12
 NUMBER_FONT = 6.5
+# Width in inches of a cell that has room for a mean with its interval.
+ROOMY = 0.55
 
 
 def leakage_figure(
@@ -36,7 +38,8 @@ def leakage_figure(
 
     If rows are objectives, there is a panel per point of a sweep (of more than three points the first, the
     middle and the last), with the truth in its first row. If rows are readouts or values of a parameter,
-    there is a panel per objective and point, and the truth is in parentheses below each number.
+    there is a panel per objective and point, and the truth is in parentheses below each number. In rows of
+    objectives, cells with room for it state half of the 95 % t-interval over seeds.
 
     Args:
         table: Rows as in results.csv.
@@ -80,9 +83,11 @@ def leakage_figure(
         float(shown[["truth", "mean"]].to_numpy(dtype=float)[~shown[["truth", "mean"]].isna()].max()), 0.1
     )
     with style(venue):
-        figure, grid = _grid(venue, len(parts), len(columns), [_row_label(rows, v) for v in values], rows)
+        figure, grid, cell = _grid(
+            venue, len(parts), len(columns), [_row_label(rows, v) for v in values], rows
+        )
         for panel, part, point in zip(grid, parts, points, strict=True):
-            _draw_heatmap(panel, part, rows, values, columns, top)
+            _draw_heatmap(panel, part, rows, values, columns, top, cell >= ROOMY)
             point = dict(point)
             objective = [objective_label(str(point.pop("objective")))] if "objective" in point else []
             panel.set_title("\n".join([*objective, *([point_title(point)] if point else [])]))
@@ -112,8 +117,10 @@ def _row_label(rows: str, value: Any) -> str:
     return objective_label(str(value)) if rows == "objective" else escape_math(format_value(value))
 
 
-def _grid(venue: str, count: int, columns: int, labels: list[str], rows: str) -> tuple[Figure, list[Axes]]:
-    """Create as many panels per line as leave room for the numbers."""
+def _grid(
+    venue: str, count: int, columns: int, labels: list[str], rows: str
+) -> tuple[Figure, list[Axes], float]:
+    """Create as many panels per line as leave room for the numbers; return also the width of a cell."""
     width = width_of(venue)
     margin = 0.15 + LETTER * max(map(len, labels))
     across = min(max(int((width - margin) / (CELL * columns + 0.05)), 1), count)
@@ -124,19 +131,28 @@ def _grid(venue: str, count: int, columns: int, labels: list[str], rows: str) ->
     grid = figure.subplots(down, across, squeeze=False, sharey=True)
     for unused in grid.flat[count:]:
         unused.remove()
-    return figure, list(grid.flat[:count])
+    return figure, list(grid.flat[:count]), (width - margin) / (across * columns)
 
 
 def _draw_heatmap(
-    panel: Axes, part: pd.DataFrame, rows: str, values: list[Any], columns: list[str], top: float
+    panel: Axes,
+    part: pd.DataFrame,
+    rows: str,
+    values: list[Any],
+    columns: list[str],
+    top: float,
+    roomy: bool,
 ) -> None:
     import seaborn as sns  # here, because importing it takes a second
 
-    captured, truth = (
-        part.pivot(index=rows, columns="term", values=name).reindex(index=values, columns=columns)
-        for name in ("mean", "truth")
+    half = ((part["high"] - part["low"]) / 2).where(part["seeds"] >= LEAST_SEEDS)
+    captured, truth, half = (
+        part.assign(half=half).pivot(index=rows, columns="term", values=name).reindex(values, columns=columns)
+        for name in ("mean", "truth", "half")
     )
     words = captured.map(format_bits)
+    if roomy and rows == "objective":
+        words += half.map(lambda bits: f" ± {format_bits(bits)}" if bits == bits else "")
     labels = [_row_label(rows, value) for value in values]
     if rows == "objective":
         known = truth.bfill().iloc[:1]

@@ -63,13 +63,14 @@ class Look:
         return {"color": self.color, "linestyle": style, "marker": self.marker}
 
 
-_DASHED, _DOTTED, _DASH_DOTTED = (4.0, 1.5), (1.2, 1.2), (5.0, 1.5, 1.2, 1.5)
-# The default objectives differ in lightness by at least 6 of 100, so that a greyscale print shows them apart.
+_DASHED, _DOTTED, _DASH_DOTTED, _LONG = (4.0, 1.5), (1.2, 1.2), (5.0, 1.5, 1.2, 1.5), (9.0, 1.5)
+# The default objectives differ in lightness by at least 6 of 100, and by 12 or in their dashes, so that a
+# greyscale print shows them apart.
 LOOKS = {
     FLOOR: Look(LIGHT_GREY, "v", _DOTTED),
     CEILING: Look(DARK_GREY, "^", _DASHED),
     "cross": Look(BLUE, "o"),
-    "comm": Look(VERMILION, "s"),
+    "comm": Look(VERMILION, "s", _LONG),
     "factorcl-ssl": Look(PURPLE, "D", _DASHED),
     "cross+self": Look(ORANGE, "P", _DASH_DOTTED),
     "simclr": Look(GREEN, "X", _DASHED),

@@ -83,11 +83,13 @@ class Picture:
         path: SVG file; files of the same name in other formats are linked.
         caption: What it shows, with method and number of seeds.
         title: Text for screen readers; by default the name of the file.
+        linked: Whether the page links the files.
     """
 
     path: Path
     caption: str = ""
     title: str = ""
+    linked: bool = True
 
 
 def write_report(
@@ -99,6 +101,7 @@ def write_report(
     sources: Sequence[str] = (),
     claims: Sequence[Claim] = (),
     pictures: Sequence[Picture] | None = None,
+    losses: bool = True,
     labels: Mapping[str, str] | None = None,
 ) -> Path:
     """Write report.html, a page that needs no other file.
@@ -112,7 +115,8 @@ def write_report(
         about: Introduction; an empty line separates paragraphs.
         sources: Sources of a study.
         claims: Claims of a study with their outcomes.
-        pictures: Figures to show; by default captured.svg and loss.svg of each sweep, if they exist.
+        pictures: Figures to show; by default captured.svg of each sweep, if it exists.
+        losses: Whether to show loss.svg of each sweep, if it exists.
         labels: Names of objectives, by reference.
 
     Returns:
@@ -123,11 +127,12 @@ def write_report(
         OSError: If the folder cannot be written to.
     """
     sweeps = _name_sweeps(found)
-    if pictures is None:
-        shown = _pictures(sweeps, "captured.svg", _caption, "Captured against true information")
-        losses = _pictures(sweeps, "loss.svg", lambda _: LOSS_CAPTION, "Training loss")
-    else:
-        shown, losses = list(pictures), []
+    shown = (
+        _pictures(sweeps, "captured.svg", _caption, "Captured against true information")
+        if pictures is None
+        else list(pictures)
+    )
+    curves = _pictures(sweeps, "loss.svg", lambda _: LOSS_CAPTION, "Training loss") if losses else []
     style, script = _asset("style.css"), _asset("script.js")
     text = _template().render(
         title=title or _title(sweeps),
@@ -136,7 +141,7 @@ def write_report(
         claims=[(claim, *map(_optional_bits, (claim.left, claim.right, claim.by))) for claim in claims],
         met=sum(claim.met is True for claim in claims),
         figures=[_figure(i, picture, directory) for i, picture in enumerate(shown)],
-        losses=[_figure(i, picture, directory) for i, picture in enumerate(losses, len(shown))],
+        losses=[_figure(i, picture, directory) for i, picture in enumerate(curves, len(shown))],
         sweeps=[_sweep(i, name, sweep, directory, labels) for i, (name, sweep) in enumerate(sweeps.items())],
         citation=bibtex(),
         style=Markup(style),
@@ -197,7 +202,7 @@ def _figure(number: int, picture: Picture, directory: Path) -> dict[str, Any]:
         "title": title,
         "caption": picture.caption,
         "markup": Markup(inline(picture.path, f"f{number}-", title)),
-        "files": _links(files, directory),
+        "files": _links(files, directory) if picture.linked else [],
     }
 
 

@@ -226,3 +226,7 @@ def test_names_order_width_and_font_are_options(pidlab, tmp_path):
     assert pd.read_csv(folder / "capture.csv")["objective"].iloc[0] == reference
     lines = pidlab("table", folder, *options, "--at", "unique=1")[1].splitlines()
     assert lines[3].split("|")[1].strip() == "Ours"
+    (folder / "captured.svg").write_text("drawn with the names of the references")
+    assert pidlab("report", folder, *options)[0] == 0
+    figure = (folder / "report.html").read_text().partition("<svg")[2].partition("</svg>")[0]
+    assert figure.index(">Ours<") < figure.index(">untrained (floor)<")

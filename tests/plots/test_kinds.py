@@ -87,6 +87,8 @@ def test_captions_state_the_seeds_and_the_intervals():
     assert "n = 3 seeds with 95 % t-intervals" in words
     assert "untrained floor and supervised ceiling" in words
     assert "no interval" in caption("capture", draw("capture", table(seeds=(0,)), DIRECTIONS)[1])
+    assert "95 %" not in caption("capture", draw("capture", table(seeds=(0, 1)), DIRECTIONS)[1])
+    assert "N1 of modality 1." in caption("leakage", draw("leakage", table(), DIRECTIONS)[1])
 
 
 def test_a_profile_has_a_panel_per_term_with_means_and_intervals():
@@ -129,7 +131,12 @@ def test_leakage_has_the_truth_in_the_first_row_and_nuisance_in_the_last_column(
     (panel,) = figure.axes
     assert [t.get_text() for t in panel.get_xticklabels()] == ["$R$", "$U_1$", "$U_2$", "$S$", "$N_1$"]
     assert [t.get_text() for t in panel.get_yticklabels()] == ["truth", "CLIP (cross)", "CoMM"]
-    assert cells(panel) == ["1.00"] * 5 + ["0.60", "0.60", "0.60", "0.60", "0.50"] * 2
+    # The half-width of .5, .6, .7 is 4.3027 * .1 / sqrt(3) = .2484; nuisance is the same in all seeds.
+    assert cells(panel) == ["1.00"] * 5 + [*["0.60 ± 0.25"] * 4, "0.50 ± 0.00"] * 2
+    narrow, _ = draw(
+        "leakage", table(), DIRECTIONS, at={"unique": 1}, objectives=["untrained"], venue="icml-column"
+    )
+    assert cells(narrow.axes[0]) == ["1.00"] * 5 + ["0.60"] * 4 + ["0.50"]
 
 
 def test_leakage_by_readout_has_the_truth_in_parentheses():

@@ -1,6 +1,7 @@
 """Layout of the figures at the size of a venue: legible, inside the page, without overlapping text."""
 
 import itertools
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -10,8 +11,11 @@ from swept import DIRECTIONS, table, tracked
 
 from pidlab import defaults
 from pidlab.plots.kinds import draw
-from pidlab.plots.style import looks, style
+from pidlab.plots.style import LOOKS, looks, style
+from pidlab.studies import render
+from pidlab.studies.folders import load_study, study_files
 
+FIGURES = Path(__file__).parents[2] / "figures"
 SMALLEST = 6.0
 OBJECTIVES = [*defaults.OBJECTIVES, "comm(terms='joint')", "losses.py:MyLoss(weight=2.0)"]
 
@@ -83,6 +87,27 @@ def test_texts_of_two_axes_do_not_overlap(kind):
     check(figure, "neurips")
 
 
+def committed_figures():
+    """The figures of the studies with committed results: one of each kind, the others marked as slow."""
+    kinds = set()
+    for name in sorted(study_files()):
+        study = load_study(name).study
+        experiments = [one.name for one in study.experiments]
+        for figure in study.figure:
+            needed = figure.sweeps or experiments
+            if all((FIGURES / name / sweep / "provenance.json").is_file() for sweep in needed):
+                marks = [pytest.mark.slow] if figure.kind in kinds else []
+                kinds.add(figure.kind)
+                yield pytest.param(name, figure, needed, marks=marks, id=f"{name}-{figure.name}")
+
+
+@pytest.mark.parametrize(("study", "figure", "sweeps"), list(committed_figures()))
+def test_figures_of_committed_results_are_legible(study, figure, sweeps):
+    drawn, _ = render._draw(figure, sweeps, FIGURES / study)
+    check(drawn, figure.options.get("venue", "neurips"))
+    assert drawn.get_figheight() <= 9.0  # inches of a page
+
+
 def test_text_values_do_not_overlap():
     rows = pd.concat([table(points=(1.0,), views=v) for v in ("task", "noise", "unique", "independent")])
     check(draw("capture", rows, [["views"]])[0], "neurips")
@@ -100,6 +125,13 @@ def test_default_objectives_differ_in_a_greyscale_print():
     for a, b in itertools.combinations(chosen.values(), 2):
         assert abs(lightness(a.color) - lightness(b.color)) >= 6
         assert a.marker != b.marker
+
+
+def test_lines_of_similar_lightness_differ_in_their_dashes():
+    for a, b in itertools.combinations(looks(defaults.OBJECTIVES).values(), 2):
+        assert abs(lightness(a.color) - lightness(b.color)) >= 12 or a.dash != b.dash
+    lines = [(look.color, look.dash) for look in LOOKS.values()]
+    assert len(set(lines)) == len(lines)
 
 
 @pytest.mark.parametrize("name", ["mine.py:Loss", "losses:A(weight=2)", "my_loss.py:MyLoss(temperature=0.2)"])
