@@ -50,7 +50,7 @@ def test_units_and_origin_do_not_change_the_estimate(short, bit, offset, scale, 
         assert headline(moved, y, test)["captured"] == pytest.approx(1.0, abs=0.02)
 
 
-def test_noise_with_as_many_columns_as_training_rows_reads_zero(short, bit):
+def test_noise_with_as_many_columns_as_training_rows_reads_zero(bit):
     # A linear probe on 180 rows of 180 columns is confident and wrong without a temperature. A posterior
     # within 1/8 of a fair coin has a standard error below 0.02 bit over 300 rows.
     z = np.random.default_rng(1).normal(size=(300, 180))
