@@ -395,19 +395,23 @@ def needs_of_run(run: Run) -> Needs:
 
 # Numbers of steps that are timed; their difference cancels the cost of setting up.
 _FEW, _MORE = 3, 13
+# Largest number of runs that are timed together; building the models of hundreds would take seconds.
+_TIMED = 32
 
 
 def estimate_seconds(cohorts: Sequence[Cohort]) -> float:
     """Estimate the seconds for training and probing cohorts on this machine.
 
-    The largest cohort of each objective is trained for a few steps, and two of its members are probed.
+    Up to 32 runs of the largest cohort of each objective are trained for a few steps, and two of them are
+    probed.
 
     Args:
         cohorts: The cohorts of a sweep.
     """
     total = 0.0
     largest = {c.objective: c for c in sorted(cohorts, key=lambda c: len(c.runs))}
-    for objective, cohort in largest.items():
+    for objective, whole in largest.items():
+        cohort = Cohort(whole.runs[:_TIMED])
         runs = sum(len(c.runs) for c in cohorts if c.objective == objective)
         steps = sum(len(c.runs) * c.training.steps for c in cohorts if c.objective == objective)
         try:

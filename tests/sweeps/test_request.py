@@ -5,7 +5,7 @@ import pytest
 
 from pidlab import InvalidRequest
 from pidlab.defaults import Training
-from pidlab.generators import Atoms
+from pidlab.generators import Atoms, finite, load_generator
 from pidlab.objectives import load_objective
 from pidlab.sweeps import Axis, Request
 from pidlab.sweeps import request as request_module
@@ -227,3 +227,30 @@ def test_an_unknown_parameter_of_an_objective_is_refused(name, objectives, says)
 def test_every_value_of_a_parameter_of_an_objective_is_checked():
     with pytest.raises(InvalidRequest, match=r"comm\(temperature=-1.0\)"):
         with_axes("comm.temperature", values=(0.1, -1.0)).validate()
+
+
+def test_a_plan_builds_the_generator_of_each_point_once(monkeypatch):
+    built, load = [], request_module.load_generator
+    monkeypatch.setattr(
+        request_module, "load_generator", lambda *args, **more: (built.append(more), load(*args, **more))[1]
+    )
+    request = build_request(
+        [(("unique1", "unique2"), "0.1..0.9:20"), (("noise",), "0.1,0.2")],
+        objectives=["untrained", "cross"],
+        quick=True,
+    )
+    cohorts = plan(Runs(request))
+    assert sum(len(cohort.runs) for cohort in cohorts) == 80
+    # Once more for the trial of each objective and for a run of each group: two objectives, two noises.
+    assert 40 <= len(built) <= 40 + 2 + 4
+
+
+def test_points_of_one_law_are_decomposed_once(monkeypatch):
+    laws, solve = [], finite.decompose
+    monkeypatch.setattr(finite, "decompose", lambda law: (laws.append(law), solve(law))[1])
+    finite._decompose_once.cache_clear()
+    generators = [load_generator("gate('and')", noise=noise) for noise in (0.1, 0.2, 0.3)]
+    assert len({generator.truth.redundant for generator in generators}) == 1
+    assert len(laws) == 1
+    assert load_generator("gate('xor')").truth.redundant != generators[0].truth.redundant
+    assert len(laws) == 2
