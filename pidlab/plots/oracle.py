@@ -49,22 +49,18 @@ def oracle_figure(
     names = list(dict.fromkeys(shown["representation"].astype(str)))
     # Oracles come first, then trained representations.
     names.sort(key=lambda name: (name in FITTED, FITTED.index(name) if name in FITTED else 0))
-    palette, policies = looks(shown["objective"]), list(dict.fromkeys(shown["views"]))
+    palette = looks(shown["objective"])
+    # Experiments differ in their policies, so only pairs that exist have a panel.
+    pairs = list(dict.fromkeys(zip(shown["views"], shown["objective"], strict=True)))
     with style(venue):
-        height = FRAME + ROW * len(names)
-        figure, blocks = panel_grid(venue, len(policies), len(palette), height, beneath=0, sharey=True)
-        for views, strip in zip(policies, blocks, strict=True):
-            for panel, (objective, look) in zip(strip, palette.items(), strict=True):
-                here, seeds = (
-                    rows[(rows["objective"] == objective) & (rows["views"] == views)]
-                    for rows in (shown, table)
-                )
-                if here.empty:
-                    panel.remove()
-                    continue
-                _draw_panel(panel, here, seeds, names, look)
-                panel.set_title(f"{objective_label(objective)}\n{views} views")
-                panel.set_xlabel("loss [nats]")
+        figure, (panels,) = panel_grid(venue, 1, len(pairs), FRAME + ROW * len(names), beneath=0, sharey=True)
+        for (views, objective), panel in zip(pairs, panels, strict=True):
+            here, seeds = (
+                rows[(rows["objective"] == objective) & (rows["views"] == views)] for rows in (shown, table)
+            )
+            _draw_panel(panel, here, seeds, names, palette[objective])
+            panel.set_title(f"{objective_label(objective)}\n{views} views")
+            panel.set_xlabel("loss [nats]")
     return figure, shown
 
 
