@@ -144,5 +144,6 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     markdown = COMMENT.sub(r"<sup>[\1](claims.md#\2-\3)</sup>", markdown)
     if MARKER not in markdown:
         return markdown
-    rows = [headline.row() for headline in headline_claims().values()]
+    # Studies that were not run have no verdicts yet.
+    rows = [headline.row() for headline in headline_claims().values() if headline.result]
     return markdown.replace(MARKER, "\n".join([*HEADER, *rows]))
