@@ -98,10 +98,7 @@ class DisentangledSSL(BuiltIn):
         ]
 
     def _sample(self, mean: Tensor, batch: Batch) -> Tensor:
-        # Box-Muller; 1 - u keeps the argument of the logarithm above 0.
-        u, v = batch.uniform(2, mean.shape[1]).unbind(1)
-        normal = (-2 * (1 - u).log()).sqrt() * (2 * math.pi * v).cos()
-        return F.normalize(mean + self.spread * normal, dim=-1)
+        return F.normalize(mean + self.spread * batch.normal(mean.shape[1]), dim=-1)
 
     def represent(self, *x: Tensor) -> dict[str, Tensor]:
         """Compute z1, z2, z12, `shared` and `unique`."""

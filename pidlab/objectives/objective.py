@@ -121,6 +121,24 @@ class Batch:
         numbers = _shift(x, 40).float() * 2.0**-24
         return numbers.reshape(-1, *shape) if per_sample else numbers.reshape(shape)
 
+    def normal(self, *shape: int) -> Float[Tensor, "..."]:
+        """Draw standard normal numbers, shape (n, *shape), from those of `uniform` (Box-Muller).
+
+        Args:
+            shape: Shape of the numbers of one sample.
+
+        Raises:
+            UndeclaredNeedError: If `needs` does not contain `"random"`.
+
+        Example:
+            >>> batch = Batch((torch.zeros(2, 1),), keys=torch.tensor([3, 4]))
+            >>> batch.normal(5).shape
+            torch.Size([2, 5])
+        """
+        u, v = self.uniform(2, *shape).unbind(1)
+        # 1 - u keeps the argument of the logarithm above 0.
+        return (-2 * (1 - u).log()).sqrt() * (2 * math.pi * v).cos()
+
 
 def _shift(x: Int[Tensor, "n k"], bits: int) -> Int[Tensor, "n k"]:
     """Shift bits to the right and fill with zeros; torch fills with the sign."""
