@@ -157,4 +157,5 @@ def test_the_page_shows_the_table():
     sentence = "CoMM captures it. <!-- supported: unique/comm-synergy comm-redundant -->"
     linked = HOOK.on_page_markdown(sentence, None, None, None)
     assert linked == "CoMM captures it. <sup>[supported](claims.md#unique-comm-synergy)</sup>"
-    assert all(f'<a id="{reference.replace("/", "-")}"></a>' in shown for reference in HEADLINES)
+    for reference, headline in HEADLINES.items():
+        assert (f'<a id="{reference.replace("/", "-")}"></a>' in shown) == bool(headline.result)
