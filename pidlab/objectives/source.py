@@ -173,9 +173,15 @@ def _import_module(name: str) -> ModuleType:
 
 @contextmanager
 def _importable(folder: Path) -> Generator[None]:
-    """Put a folder first on the import path, as `python file.py` does."""
+    """Put a folder first on the import path, as `python file.py` does, and write no bytecode.
+
+    Python would use the bytecode of an earlier version of a file of equal length that was written in the same
+    second.
+    """
     sys.path.insert(0, str(folder))
+    writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         yield
     finally:
+        sys.dont_write_bytecode = writes
         sys.path.remove(str(folder))

@@ -153,7 +153,7 @@ def test_in_a_sweep_a_fault_harms_no_other(run):
     assert "failed: mine.py:Faulty (run " in err
     assert 'return {}["missing"]' in err
     assert "2 runs" not in err.split("failed:")[1]
-    assert out.count("mine.py:Mine") == 1
+    assert out.count("│ Mine ") == 1
 
 
 def test_an_edited_objective_is_trained_again(run, tmp_path):

@@ -155,7 +155,8 @@ def test_what_a_file_imports_from_its_own_folder_is_part_of_its_key(folder):
     assert source_digest("lone.py:loss") == hashlib.sha256((folder / "lone.py").read_bytes()).hexdigest()[:16]
 
 
-def test_an_edited_neighbour_is_read_again_and_each_folder_has_its_own(folder):
+def test_an_edited_neighbour_is_read_again_and_each_folder_has_its_own(folder, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)  # stale bytecode would hide the edit
     first = losses(load_objective("mine.py:Mine"))
     (folder / "neighbour.py").write_text("SCALE = 2.0\n")
     torch.testing.assert_close(losses(load_objective("mine.py:Mine"))[0], 2 * first[0])

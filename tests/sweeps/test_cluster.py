@@ -17,6 +17,7 @@ from pidlab.sweeps.checkpoint_files import restore
 from pidlab.sweeps.cluster import Message, answer, versions
 from pidlab.sweeps.execute import Outcome, Silent
 from pidlab.sweeps.plan import Runs, plan
+from pidlab.sweeps.request import build_request
 
 MINE = """
 import torch
@@ -138,7 +139,7 @@ def test_user_files_are_found_in_the_working_folder_of_the_driver(user_file, mon
     ["atoms(noise=0.2)", "gate('and')", "factorcl(chosen=(2, 1, 1))", "three", "gaussian", "trifeature"],
 )
 def test_a_run_is_restored_from_its_specification_as_json(generator):
-    for run in Runs(Request(generator=generator, objectives=("cross",), seeds=1)):
+    for run in Runs(build_request([], generator=generator, objectives=["cross"], seeds=1)):
         again = restore(json.loads(run.text))
         assert again.key == run.key
         assert (again.generator, again.training, again.seed) == (run.generator, run.training, run.seed)
