@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pidlab import defaults
-from pidlab.errors import InvalidRequest
+from pidlab.errors import InvalidRequest, suggest_keywords
 from pidlab.registry import look_up
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ SAVED = ("weights", "representations")
 Objective = str | Callable[..., Any]
 
 
+@suggest_keywords
 def sweep(
     *,
     redundant: "AxisValues | None" = None,
@@ -128,7 +129,10 @@ def sweep(
         >>> results = pidlab.sweep(unique="0..1", objectives=["cross", "comm"])  # doctest: +SKIP
         >>> results.plot("capture")  # doctest: +SKIP
     """
-    given = {name: value for name, value in locals().items() if value != _DEFAULTS[name]}
+    given = {name: value for name, value in locals().items() if not _is_default(name, value)}
+    for name, value in given.items():
+        if isinstance(_DEFAULTS[name], bool) and not isinstance(value, bool):
+            raise InvalidRequest(f"{name} {value!r}: expected True or False")
     from pidlab.sweeps import run_sweep
     from pidlab.sweeps.axes import spread
     from pidlab.sweeps.engines import select_engine
@@ -188,6 +192,13 @@ def sweep(
 
 # Defaults of `sweep`, to record a call without them.
 _DEFAULTS = {name: p.default for name, p in inspect.signature(sweep).parameters.items()}
+
+
+def _is_default(name: str, value: Any) -> bool:
+    # Arrays compare by element.
+    return value is _DEFAULTS[name] or (
+        isinstance(value, bool | int | str | tuple) and value == _DEFAULTS[name]
+    )
 
 
 def load_results(*folders: FolderPath | Sequence[FolderPath]) -> "Results":

@@ -1,10 +1,15 @@
 """Errors of invalid requests, hints and one-line reasons."""
 
 import difflib
+import inspect
 import sysconfig
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import wraps
 from pathlib import Path
+from typing import Any, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 # Longest message of an exception in a report.
 MOST_CHARACTERS = 1000
@@ -77,7 +82,7 @@ def nearest(name: str, known: Iterable[str], most: int = 1) -> str:
         close = [plain[_plain(name)]]
     else:
         # A lower cutoff suggests 'rate' for 'temperature'. Very long names would take quadratic time.
-        close = difflib.get_close_matches(name[:100], names, n=most, cutoff=0.6)
+        close = sorted(difflib.get_close_matches(name[:100], names, n=most, cutoff=0.6))
     if not close:
         return f"known: {', '.join(names)}"
     return f"did you mean {' or '.join(map(repr, close))}?"
@@ -85,6 +90,52 @@ def nearest(name: str, known: Iterable[str], most: int = 1) -> str:
 
 def _plain(name: str) -> str:
     return name.lower().replace("_", "").replace("-", "").replace(" ", "")
+
+
+def check_keywords(function: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Require that a function has all keywords of a call.
+
+    Args:
+        function: Name of the function or class, for the message.
+        given: Keywords of the call.
+        known: Keywords of the function.
+
+    Raises:
+        InvalidRequest: If a keyword is unknown; the message suggests the nearest two.
+
+    Example:
+        >>> check_keywords("sweep", ["objective"], ["objectives", "seeds"])
+        Traceback (most recent call last):
+        pidlab.errors.InvalidRequest: sweep has no keyword 'objective': did you mean 'objectives'?
+    """
+    names = set(known)
+    for name in given:
+        if name not in names:
+            raise InvalidRequest(f"{function} has no keyword {name!r}: {nearest(name, names, most=2)}")
+
+
+def suggest_keywords(target: F) -> F:
+    """Decorate a function or a class so that a call with an unknown keyword raises `InvalidRequest`.
+
+    Args:
+        target: Function without open-ended keywords, or a class with such a constructor.
+
+    Returns:
+        The function in a wrapper of the same signature, or the class with its constructor in one.
+    """
+    is_class = inspect.isclass(target)
+    function: Any = getattr(target, "__init__") if is_class else target  # noqa: B009 - for the type checker
+    known = frozenset(inspect.signature(function).parameters)
+
+    @wraps(function)
+    def checked(*args: Any, **keywords: Any) -> Any:
+        check_keywords(target.__name__, keywords, known)
+        return function(*args, **keywords)
+
+    if not is_class:
+        return checked  # type: ignore[return-value]
+    setattr(target, "__init__", checked)  # noqa: B010 - a type checker refuses the assignment
+    return target  # type: ignore[return-value]
 
 
 def printable(text: str) -> str:

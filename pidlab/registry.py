@@ -149,6 +149,10 @@ def parse(text: str) -> Reference:
         >>> str(parse(" comm( temperature = 0.1 ) "))
         'comm(temperature=0.1)'
     """
+    if not isinstance(text, str):
+        raise InvalidRequest(
+            f"cannot read {shorten(repr(text))}: expected text such as 'atoms' or 'comm(temperature=0.1)'"
+        )
     stripped = text.strip()
     name, parenthesis, rest = stripped.partition("(")
     name = name.strip()

@@ -8,9 +8,12 @@ import random
 import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
+from numbers import Integral
 
 import numpy as np
 import torch
+
+from pidlab.errors import InvalidRequest
 
 
 def child(seed: int, *path: str | int) -> int:
@@ -23,10 +26,15 @@ def child(seed: int, *path: str | int) -> int:
     Returns:
         A 63-bit integer.
 
+    Raises:
+        InvalidRequest: If the seed is not a whole number of at least 0.
+
     Example:
         >>> child(0, "data", 3)
         2431150562229390269
     """
+    if not isinstance(seed, Integral) or seed < 0:
+        raise InvalidRequest(f"seed {seed!r}: expected a whole number, 0 or more")
     key = tuple(zlib.crc32(part.encode()) if isinstance(part, str) else part for part in path)
     (state,) = np.random.SeedSequence(seed, spawn_key=key).generate_state(1, np.uint64)
     # torch takes signed 64-bit seeds.

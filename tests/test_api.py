@@ -146,3 +146,45 @@ def test_a_table_that_is_not_a_sweeps_is_refused(results, tmp_path):
     (tmp_path / "results.csv").write_text("a,b\n1,2\n")
     with pytest.raises(InvalidRequest, match="not the table of a sweep"):
         _ = pidlab.load_results(tmp_path).table
+
+
+# Calls with a value of another kind or an unknown keyword, and words of the message.
+REFUSED = {
+    "fit('comm', Atoms)": "generator Atoms: is a class; create a generator with Atoms()",
+    "fit('comm', 3)": "generator 3: expected a generator such as Atoms(), or a reference",
+    "fit(3, Atoms())": "objective 3: expected a reference such as 'comm', a class or function",
+    "fit('comm', Atoms(), seed=1.5)": "seed 1.5: expected a whole number, 0 or more",
+    "fit('comm', Atoms(), step=20)": "fit has no keyword 'step': did you mean 'steps'?",
+    "Atoms(unique=1)": "Atoms has no keyword 'unique': did you mean 'unique1' or 'unique2'?",
+    "capture(Atoms(), Atoms())": "expected the result of fit(), or a function of (x1, x2)",
+    "pidlab.sweep(seeds='3')": "seeds '3': expected a whole number",
+    "pidlab.sweep(quick='yes')": "quick 'yes': expected True or False",
+    "pidlab.sweep(unique={'a': 1})": "{'a': 1}: expected a number, a range 0..1",
+    "pidlab.sweep(unique=np.zeros(3))": "[0. 0. 0.]: expected a number, a range 0..1",
+    "pidlab.sweep(generator=Atoms())": "expected text such as 'atoms'",
+    "pidlab.sweep(objective='comm')": "sweep has no keyword 'objective': did you mean 'objectives'?",
+    "pidlab.sweep(dry_run=True)": "sweep has no keyword 'dry_run': known: baselines, ",
+}
+
+
+@pytest.fixture(scope="module")
+def refusals():
+    """Messages of the calls, from a process whose arguments no type checker refuses first."""
+    code = (
+        "import json, numpy as np, pidlab\n"
+        "from pidlab import Atoms, InvalidRequest, capture, fit\n"
+        "messages = {}\n"
+        f"for call in {list(REFUSED)}:\n"
+        "    try: eval(call)\n"
+        "    except InvalidRequest as error: messages[call] = str(error)\n"
+        "    except Exception as error: messages[call] = repr(error)\n"
+        "print(json.dumps(messages))"
+    )
+    return json.loads(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout)
+
+
+@pytest.mark.parametrize(("call", "words"), REFUSED.items())
+def test_values_of_another_kind_are_refused_in_one_line(refusals, call, words):
+    assert words in refusals[call]
+    assert "Error" not in refusals[call]
+    assert len(refusals[call].splitlines()) == 1

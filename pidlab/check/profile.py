@@ -58,11 +58,13 @@ class Profile:
             linear and the MLP probe.
         verdict: The interpretation in words.
         steps: Number of training steps of the objective.
+        views: View policy of the table.
     """
 
     table: pd.DataFrame
     verdict: str
     steps: int
+    views: str
 
     def terms(self, objective: str) -> dict[str, dict[str, float]]:
         """Return captured bits, truth and interval per term of one objective."""
@@ -152,6 +154,8 @@ def profile(
     verdict = _verdict(table, name)
     if uses_views:
         verdict[0] = f"with {training.views} views: {verdict[0]}"
+    else:
+        verdict[0] = f"(views are not used) {verdict[0]}"
     if steps < training.steps:
         verdict.insert(0, f"undecided: {steps} of {training.steps} steps within {budget:g} s")
     if not own["table"].trained:
@@ -162,7 +166,7 @@ def profile(
     if "alone" in own:
         synergy = own["alone"].rows.set_index("term").loc["synergy"]
         verdict.append(f"{synergy['captured']:.2f} of 1 bit of synergy if the data contain nothing else")
-    return Profile(table, "; ".join(verdict), steps)
+    return Profile(table, "; ".join(verdict), steps, training.views)
 
 
 def _affordable_steps(make: MakeObjective, generator: Generator, training: Training, budget: float) -> int:

@@ -296,13 +296,15 @@ def report(
     """Write report.html, a self-contained page about one or several finished sweeps."""
     from pidlab.report import write_report
     from pidlab.results.folder import read_sweep
-    from pidlab.results.panels import select
+    from pidlab.results.panels import find_labels, objectives_of, select
 
     if out is None and len(directories) > 1:
         raise InvalidRequest(
             f"DIR: {len(directories)} folders have no common place for the page; choose one with --out DIR"
         )
-    labels, results = labels_of(label), [read_sweep(directory) for directory in directories]
+    results = [read_sweep(directory) for directory in directories]
+    known = [objective for sweep in results for objective in objectives_of(sweep.table)]
+    labels = find_labels(labels_of(label), list(dict.fromkeys(known)))
     if order:
         results = [replace(sweep, table=select(sweep.table, order=order)) for sweep in results]
     folder = out or directories[0]
@@ -331,11 +333,14 @@ def _draw_again(results: Sequence["Results"], directory: Path, labels: Mapping[s
     from pidlab.plots.kinds import caption, draw
     from pidlab.plots.style import Page, save
     from pidlab.report import Picture
+    from pidlab.results.panels import objectives_of
 
     pictures: list[Picture] = []
     for i, sweep in enumerate(results):
         if (sweep.directory / "captured.svg").is_file() and len(sweep.table):
-            figure, numbers = draw("capture", sweep.table, sweep.axis_groups, page=Page(labels=labels))
+            known = objectives_of(sweep.table)
+            page = Page(labels={name: label for name, label in labels.items() if name in known})
+            figure, numbers = draw("capture", sweep.table, sweep.axis_groups, page=page)
             path = directory / f"{i}.svg"
             save(figure, path)
             title = f"Captured against true information of {sweep.directory.resolve().name}"

@@ -2,7 +2,13 @@
 
 from pidlab.generators.arrays import dataset
 from pidlab.generators.atoms import Atoms
-from pidlab.generators.catalog import accepted_parameters, generators, load_generator, parameter_hint
+from pidlab.generators.catalog import (
+    accepted_parameters,
+    as_generator,
+    generators,
+    load_generator,
+    parameter_hint,
+)
 from pidlab.generators.gate import Gate
 from pidlab.generators.generator import (
     Generator,
@@ -21,6 +27,7 @@ __all__ = [
     "Target",
     "ViewInformation",
     "accepted_parameters",
+    "as_generator",
     "dataset",
     "generators",
     "load_generator",

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from pidlab.decomposition import TERMS, Decomposition
 from pidlab.defaults import ATOMS
 from pidlab.encoders import Vector
-from pidlab.errors import InvalidRequest
+from pidlab.errors import InvalidRequest, suggest_keywords
 from pidlab.generators.atoms_stack import (
     MOST_CELLS,
     AtomsStack,
@@ -46,6 +46,7 @@ from pidlab.info import binary_entropy, inverse_binary_entropy
 Tuning = Literal["entropy", "erasure", "channel"]
 
 
+@suggest_keywords
 @dataclass(frozen=True)
 class Atoms(Generator):
     """Data with any number of redundant, unique and synergistic bits, exact by design.

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from typing import Any
 
-from pidlab.errors import InvalidRequest, nearest
+from pidlab.errors import InvalidRequest, nearest, shorten
 from pidlab.generators.dials import DIALS, Dials
 from pidlab.generators.generator import Generator
 from pidlab.generators.parameters import parameters_of, required_parameters_of
@@ -95,6 +95,32 @@ def load_generator(reference: str, **parameters: Any) -> Generator:
     examination = _build(cls, plain)
     training = _build(cls, plain | {key.removeprefix(TRAIN): arguments[key] for key in shifts}, False)
     return examination if training == examination else Shifted(examination, training)
+
+
+def as_generator(generator: Generator | str) -> Generator:
+    """Return a generator, loaded if a reference is given.
+
+    Args:
+        generator: A generator, or a reference to one.
+
+    Raises:
+        InvalidRequest: If it is neither, or there is no such generator.
+
+    Example:
+        >>> as_generator("atoms").name
+        'atoms'
+    """
+    if isinstance(generator, str):
+        return load_generator(generator)
+    if isinstance(generator, type):
+        name = generator.__name__
+        raise InvalidRequest(f"generator {name}: is a class; create a generator with {name}()")
+    if not hasattr(type(generator), "sample"):
+        raise InvalidRequest(
+            f"generator {shorten(repr(generator))}: expected a generator such as Atoms(), or a reference "
+            "such as 'atoms'"
+        )
+    return generator
 
 
 @lru_cache(maxsize=256)  # a sweep builds the same reference at every point

@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from pidlab.encoders import Encoders
-from pidlab.errors import InvalidRequest
+from pidlab.errors import InvalidRequest, shorten
 from pidlab.objectives import session, source
 from pidlab.objectives.adapters import adapter_of, check_forward, data_arguments
 from pidlab.objectives.guard import Guard
@@ -256,8 +256,7 @@ def reference_of(objective: Any) -> str:
     """
     if isinstance(objective, str):
         return objective
-    if not callable(objective):
-        raise InvalidRequest(f"objective {objective!r}: expected a reference, a class or a callable")
+    _check_callable(objective)
     if isinstance(objective, LoadedObjective):
         return objective.reference
     for name, registered in objectives().items():
@@ -271,7 +270,11 @@ def as_objective(target: Callable[..., Any]) -> MakeObjective:
 
     Args:
         target: A class or function that takes encoders, or a loss of embeddings.
+
+    Raises:
+        InvalidRequest: If it is not callable.
     """
+    _check_callable(target)
     if isinstance(target, LoadedObjective):
         return target
     make, name = target, getattr(target, "__name__", type(target).__name__)
@@ -283,6 +286,15 @@ def as_objective(target: Callable[..., Any]) -> MakeObjective:
         make = lambda encoders: adapter(encoders, target() if is_class else target)  # noqa: E731
     foreign = not getattr(target, "__module__", "").startswith("pidlab.")
     return LoadedObjective(getattr(target, "__name__", "loss"), make, guard=Guard() if foreign else None)
+
+
+def _check_callable(objective: Any) -> None:
+    """Require that an objective can be called."""
+    if not callable(objective):
+        raise InvalidRequest(
+            f"objective {shorten(repr(objective))}: expected a reference such as 'comm', a class or function "
+            "that takes encoders, or a loss(z1, z2)"
+        )
 
 
 def _takes_encoders(target: Callable[..., Any]) -> bool:

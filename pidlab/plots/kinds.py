@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
@@ -14,7 +14,15 @@ from pidlab.plots.drawing import LEAST_SEEDS
 from pidlab.plots.style import Page, on_page
 from pidlab.registry import look_up
 from pidlab.results.means import BASELINES, CEILING, FLOOR, find_axis_groups
-from pidlab.results.panels import BEST, describe_term, read_by, select, symbol_of
+from pidlab.results.panels import (
+    BEST,
+    describe_term,
+    find_labels,
+    objectives_of,
+    read_by,
+    select,
+    symbol_of,
+)
 
 
 @dataclass(frozen=True)
@@ -162,6 +170,8 @@ def draw(
                 f"--{name}: a {kind} figure has no option {name!r}; {nearest(name, known + common)}"
             )
     rows = select(table, objectives, terms, at, order)
+    page = page or Page()
+    page = replace(page, labels=find_labels(page.labels, objectives_of(table)))
     if "terms" in inspect.signature(chosen.function).parameters:
         options["terms"] = tuple(terms)
     if chosen.files and probes:
@@ -172,7 +182,7 @@ def draw(
         raise InvalidRequest(f"--probe: a {kind} figure shows one probe; give one, or use --kind capture")
     elif probes:
         rows = read_by(rows, probes[0])
-    with on_page(page or Page()):
+    with on_page(page):
         return chosen.function(rows, find_axis_groups(rows, axis_groups), venue=venue, **options)
 
 

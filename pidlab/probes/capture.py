@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from pidlab.doubling import doubled, doubled_readouts
-from pidlab.errors import InvalidRequest
-from pidlab.generators import Generator, Target, load_generator
+from pidlab.errors import InvalidRequest, shorten
+from pidlab.generators import Generator, Target, as_generator
 from pidlab.io import Stopwatch
 from pidlab.probes.conditional import add_conditional_probes
 from pidlab.probes.controls import control_rows
@@ -78,8 +78,12 @@ def capture(
         >>> table["truth"].unique().tolist()
         [1.0]
     """
-    if isinstance(generator, str):
-        generator = load_generator(generator)
+    generator = as_generator(generator)
+    if not callable(getattr(fitted, "represent", fitted)):
+        raise InvalidRequest(
+            f"fitted {shorten(repr(fitted))}: expected the result of fit(), or a function of (x1, x2) that "
+            "returns readouts by name"
+        )
     represent: Any = getattr(fitted, "represent", fitted)
 
     def stacked(x: Sequence[Tensor]) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
 """Selection of result rows, and their division into the panels of a figure or the columns of a table."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.results.baselines import with_best_baselines
-from pidlab.results.formatting import format_value
+from pidlab.results.formatting import format_objective, format_value
 from pidlab.results.means import ACCURACIES, BASELINES, parameters
 
 SYMBOLS = {
@@ -221,13 +221,65 @@ def select(
         raise InvalidRequest("results: the table has no rows; run the sweep again to fill it")
     for name, value in (at or {}).items():
         table = table[_has_value(table, name, value)]
+    known = objectives_of(table)
+    objectives, order = find_objectives(objectives, known), find_objectives(order, known)
     if order and not objectives:
-        _select_names(table, "objective", order)  # refuses unknown names
-        objectives = list(dict.fromkeys([*order, *table["objective"].astype(str)]))
+        objectives = list(dict.fromkeys([*order, *known]))
     # Sorting by objective last makes objectives the outer order and terms the inner one.
     for column, names in (("term", terms), ("objective", objectives)):
         table = _select_names(table, column, names)
     return table.reset_index(drop=True)
+
+
+def objectives_of(table: pd.DataFrame) -> list[str]:
+    """Return the references of the objectives of a table, each once; none if it has no such column."""
+    return list(map(str, table["objective"].unique())) if "objective" in table else []
+
+
+def find_objectives(names: Iterable[str], known: Sequence[str], option: str = "") -> list[str]:
+    """Find objectives by their references, or by the names that tables and figures show.
+
+    Args:
+        names: References such as `my_loss.py:MyLoss`, or names such as `MyLoss`.
+        known: References of the objectives of the results.
+        option: Option that the names were given to, for the message.
+
+    Returns:
+        The reference of each name.
+
+    Raises:
+        InvalidRequest: If no objective or more than one has a name.
+
+    Example:
+        >>> find_objectives(["MyLoss", "comm"], ["comm", "losses/mine.py:MyLoss"])
+        ['losses/mine.py:MyLoss', 'comm']
+    """
+    found: list[str] = []
+    for name in names:
+        matches = [name] if name in known else [one for one in known if format_objective(one) == name]
+        if len(matches) > 1:
+            raise InvalidRequest(
+                f"{option}{name}: {len(matches)} objectives have this name; write {' or '.join(matches)}"
+            )
+        if not matches:
+            shown = [format_objective(one) for one in known if ":" in one]
+            hint = nearest(name, {*known, *shown}) if known else "the table has no column 'objective'"
+            raise InvalidRequest(f"{option}{name}: no such objective in the results; {hint}")
+        found += matches
+    return found
+
+
+def find_labels(labels: Mapping[str, str], known: Sequence[str]) -> dict[str, str]:
+    """Return labels of objectives by reference; see `find_objectives`.
+
+    Args:
+        labels: Labels by reference or by the name that tables show.
+        known: References of the objectives of the results.
+
+    Raises:
+        InvalidRequest: If no objective or more than one has a name.
+    """
+    return dict(zip(find_objectives(labels, known, "--label "), labels.values(), strict=True))
 
 
 def _has_value(table: pd.DataFrame, name: str, value: Any) -> np.ndarray:

@@ -26,7 +26,7 @@ from pidlab.results.means import (
     point_key,
     thin_points,
 )
-from pidlab.results.panels import BEST, BITS, Panel, panels, read_by, select
+from pidlab.results.panels import BEST, BITS, Panel, find_labels, objectives_of, panels, read_by, select
 
 TRUTH = "truth"
 NAN = float("nan")
@@ -135,6 +135,7 @@ def captured_table(
         InvalidRequest: If no row is left, there is no such probe or quantity, or baselines cannot be shown.
     """
     selected = select(table, objectives, terms, at, order)
+    labels = find_labels(labels or {}, objectives_of(table))
     chosen = list(dict.fromkeys(probes or (BEST,)))
     if baselines:
         _check_baselines(selected, chosen, quantity)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pidlab import defaults
 from pidlab.decomposition import TERMS
 from pidlab.defaults import QUICK
-from pidlab.errors import InvalidRequest
+from pidlab.errors import InvalidRequest, shorten
 
 # The values of an axis as a user gives them.
 AxisValues = str | float | Sequence[Any]
@@ -138,7 +138,11 @@ def _literal(text: str) -> Any:
 
 
 def _distinct(name: str, text: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
-    if len(set(values)) < len(values):
+    try:
+        count = len(set(values))
+    except TypeError:  # a dictionary, a set or an array
+        raise InvalidRequest(f"{name} {shorten(text)}: expected {_FORMS}") from None
+    if count < len(values):
         raise InvalidRequest(f"{name} {text!r}: a value occurs twice; give each value once")
     return values
 

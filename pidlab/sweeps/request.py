@@ -12,6 +12,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -180,6 +181,9 @@ class Request:
     baselines: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("seeds", "first_seed", "track"):
+            if not isinstance(getattr(self, name), Integral):
+                raise InvalidRequest(f"{name} {getattr(self, name)!r}: expected a whole number")
         if self.seeds < 1:
             raise InvalidRequest(f"--seeds {self.seeds}: must be at least 1")
         if self.seeds > MOST_RUNS:

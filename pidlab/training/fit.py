@@ -1,7 +1,7 @@
 """One run: an objective trained on a generator."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -10,7 +10,8 @@ from torch import Tensor
 
 from pidlab.defaults import Training, recipe_settings
 from pidlab.doubling import doubled
-from pidlab.generators import Generator, load_generator
+from pidlab.errors import check_keywords
+from pidlab.generators import Generator, as_generator
 from pidlab.generators.parameters import default_policy
 from pidlab.objectives import load_objective
 from pidlab.objectives.load import as_objective
@@ -81,15 +82,17 @@ def fit(
         The model with frozen parameters.
 
     Raises:
-        InvalidRequest: If a reference is unknown, or if the batch is larger than the training set.
-        TypeError: If a setting is unknown.
+        InvalidRequest: If a reference or a setting is unknown, or if the batch is larger than the training
+            set.
 
     Example:
         >>> fit("comm", "atoms", steps=3, batch=32).losses.shape
         torch.Size([3])
     """
     make = load_objective(objective) if isinstance(objective, str) else as_objective(objective)
-    law = load_generator(generator) if isinstance(generator, str) else generator
+    law = as_generator(generator)
+    known = [field.name for field in fields(Training)]
+    check_keywords("fit", settings, [*known, "seed", "device", "recipe"])
     chosen: dict[str, Any] = {"views": default_policy(law.policies)} | recipe_settings(recipe) | settings
     return Fitted(train(make, [Member(law, seed)], Training(**chosen), device), law)
 

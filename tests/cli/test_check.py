@@ -82,8 +82,9 @@ def test_check_prints_contract_profile_and_verdict(run, short, monkeypatch):
     code, out, _ = run("check", "mine.py:Mine(weight=2)")
     assert code == 0
     assert out.count("ok  ") == 10
-    for word in ("untrained", "mine.py:Mine(weight=2)", "synergy"):
+    for word in ("untrained", "mine.py:Mine(weight=2)", "synergy", "Captured bits of z12, noise views;"):
         assert word in out
+    assert "mine.py:Mine(weight=2) (views are not used) " in " ".join(out.split())
     assert "undecided" not in out
 
 
@@ -96,7 +97,7 @@ def test_with_a_limited_time_the_verdict_is_undecided(run, short):
 def test_a_rule_that_cannot_be_checked_is_not_a_failure(run, short):
     code, out, _ = run("check", "mine.py:Looped")
     assert code == 0
-    assert "n/a no device mistakes" in out
+    assert "n/a tensors are on the device of the batch" in out
     assert "not applicable: the loss needs numbers" in out
 
 

@@ -85,6 +85,7 @@ def test_kinds_drawn_from_other_files(pidlab, tmp_path):
         (["--rows", "readout"], "no option 'rows'"),
         (["--order", "com"], "did you mean 'comm'"),
         (["--label", "comm"], "expected REF=NAME"),
+        (["--label", "com=Ours"], "--label com: no such objective in the results; did you mean 'comm'?"),
         (["--width", "0"], "must be from 2.0 to 20.0 inches"),
         (["--font", "serf"], "did you mean 'serif'"),
         (["--name", "a/b"], "expected a name without a folder"),
@@ -230,3 +231,35 @@ def test_names_order_width_and_font_are_options(pidlab, tmp_path):
     assert pidlab("report", folder, *options)[0] == 0
     figure = (folder / "report.html").read_text().partition("<svg")[2].partition("</svg>")[0]
     assert figure.index(">Ours<") < figure.index(">untrained (floor)<")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--label", "nosuch=X"], "--label nosuch: no such objective in the results; known: "),
+        (["--label", "Margn=X"], "--label Margn: no such objective in the results; did you mean 'Margin'?"),
+        (
+            ["--label", "Twice=X"],
+            "--label Twice: 2 objectives have this name; write a.py:Twice or ",
+        ),
+        (["--order", "Twice"], "Twice: 2 objectives have this name; write a.py:Twice or b.py:Twice"),
+        (["--label", "Margin=Mine", "--order", "Margin"], ""),
+    ],
+)
+def test_an_objective_is_found_by_the_name_that_tables_show(pidlab, tmp_path, arguments, words):
+    references = ["my_loss.py:Margin", "a.py:Twice", "b.py:Twice"]
+    rows = pd.concat([table(), *(table(objectives=[one]) for one in references)])
+    folder = write(tmp_path / "a", rows)
+    (folder / "captured.svg").write_text("drawn with the names of the references")
+    shown = {"plot": "capture.svg", "report": "report.html"}
+    for command in ("plot", "table", "report"):
+        more = ["--format", "svg"] if command == "plot" else []
+        code, out, err = pidlab(command, folder, *arguments, *more)
+        if words:
+            assert code == 2
+            assert words in err
+            assert len(err.splitlines()) == 1
+            continue
+        assert code == 0
+        text = (folder / shown[command]).read_text() if command in shown else out
+        assert 0 < text.index("Mine") < text.index("untrained (floor)")

@@ -110,5 +110,5 @@ def test_class_of_a_notebook_cell_has_a_reference(monkeypatch):
 
 
 def test_what_is_not_callable_is_refused():
-    with pytest.raises(InvalidRequest, match="expected a reference, a class or a callable"):
+    with pytest.raises(InvalidRequest, match="a class or function"):
         reference_of(3)
