@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pidlab.errors import InvalidRequest, nearest
-from pidlab.results.baselines import with_best_baselines
+from pidlab.results.baseline_columns import with_best_baselines
 from pidlab.results.formatting import format_objective, format_value
 from pidlab.results.means import ACCURACIES, BASELINES, parameters
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from pidlab.errors import InvalidRequest
 from pidlab.registry import look_up
-from pidlab.results.baselines import has_baselines
+from pidlab.results.baseline_columns import has_baselines
 from pidlab.results.formatting import format_bits, format_interval, format_objective, format_value
 from pidlab.results.means import (
     BASELINES,

@@ -280,7 +280,7 @@ def _run_sweep(
     request: "Request", names: Mapping[str, str], directory: Path, progress: "Progress | None"
 ) -> ExperimentResult:
     from pidlab.api import write_sweep_files
-    from pidlab.results.baselines import has_baselines, with_best_baselines
+    from pidlab.results.baseline_columns import has_baselines, with_best_baselines
     from pidlab.sweeps import run_sweep
     from pidlab.sweeps.plan import Runs
     from pidlab.sweeps.provenance import outcome_record

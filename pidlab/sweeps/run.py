@@ -19,7 +19,7 @@ import pandas as pd
 from pidlab.decomposition import TERMS
 from pidlab.errors import InvalidRequest
 from pidlab.io import atomic_write, ensure_writable, lock_folder
-from pidlab.results.baselines import join_baselines
+from pidlab.results.baseline_columns import join_baselines
 from pidlab.results.folder import RECORD, TABLE, seal
 from pidlab.results.means import ACCURACIES, BASELINES, RUN, TRAINED
 from pidlab.sweeps import checkpoint_files

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from made_results import results
 
-from pidlab.results.baselines import join_baselines
+from pidlab.results.baseline_columns import join_baselines
 from pidlab.results.means import above_floor, mean_over_seeds
 from pidlab.results.panels import headlines, read_by
 
