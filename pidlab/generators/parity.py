@@ -1,4 +1,4 @@
-"""Modalities of which one is the XOR of all others: Symile's XOR and the XNOR of Gated Symile."""
+"""Modalities, one of which is the XOR of the others: Symile's XOR and the XNOR of Gated Symile."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property

@@ -191,7 +191,7 @@ def train(
         snapshots: Steps after which the models are copied (see `FittedCohort.at`).
         start: Initial states, as `FittedCohort.states` of as many members. Tensors are matched by name;
             the others are drawn.
-        resume: File that keeps the state of an unfinished training, from which it goes on. It is used for
+        resume: File that keeps the state of an unfinished training, which continues from it. It is used for
             code of pidlab that is trained by vmap, because code of users can have state that no file holds.
 
     Returns:

@@ -46,7 +46,7 @@ class PhaseOptimizer:
         self._optimizer = _make_optimizer([*self._trained.values()], training, device)
 
     def visible(self, params: State) -> State:
-        """Return all parameters; those that this phase does not train are detached."""
+        """Return all parameters, detached unless this phase trains them."""
         return {name: p if name in self._trained else p.detach() for name, p in params.items()}
 
     @property
@@ -55,7 +55,7 @@ class PhaseOptimizer:
         return self._optimizer.state_dict()
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from an earlier state.
+        """Continue from an earlier state.
 
         Args:
             state: Value of `state` of an optimizer of the same parameters.

@@ -64,7 +64,7 @@ class Stream:
         return self._step
 
     def skip(self, drawn: int) -> None:
-        """Go on as after so many minibatches of a new stream, without drawing them.
+        """Continue as if a new stream had drawn this many minibatches.
 
         Args:
             drawn: Number of minibatches.
