@@ -178,6 +178,8 @@ ATOMS = {
 }
 
 OBJECTIVES = ("untrained", "supervised", "cross", "cross+self", "factorcl-ssl", "comm")
+# The default objectives that training changes.
+TRAINED_OBJECTIVES = tuple(name for name in OBJECTIVES if name != "untrained")
 GENERATOR = "atoms"
 SEEDS = 3
 RANGE_POINTS = 11

@@ -42,7 +42,7 @@ def bench(
     runs = defaults.RANGE_POINTS * defaults.SEEDS
     # Two copies of the losses of every step and run, in float32.
     check_memory(f"--steps {steps}", 4 * 2 * steps * runs)
-    objectives = objective or [name for name in defaults.OBJECTIVES if name != "untrained"]
+    objectives = objective or [*defaults.TRAINED_OBJECTIVES]
     rate, memory, sampling, factorcl = matrix_rate(), memory_rate(), sampling_ms(), sampling_ratio()
     rows, failed = [], False
     for name in objectives:

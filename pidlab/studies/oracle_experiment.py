@@ -66,10 +66,9 @@ class OracleExperiment(OracleSettings, Experiment):
     def specification(self, profile: Profile) -> dict[str, Any]:
         """Return generator, objectives, representations and settings."""
         merged = self.merged(profile)
-        objectives = [name for name in defaults.OBJECTIVES if name != "untrained"]
         return {
             "generator": self.generator,
-            "objectives": [str(parse(o)) for o in merged.get("objectives", objectives)],
+            "objectives": [str(parse(o)) for o in merged.get("objectives", defaults.TRAINED_OBJECTIVES)],
             "representations": merged.get("representations", [*REPRESENTATIONS]),
             "regression": merged.get("regression", 400),
             "fitting": merged.get("fitting"),

@@ -1,6 +1,6 @@
 """Retention as an experiment: what an objective loses from a start that holds every term."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,12 +56,11 @@ class Retention(RetentionSettings, Experiment):
     def specification(self, profile: Profile) -> dict[str, Any]:
         """Return generator, objectives, checkpoints and settings."""
         merged = self.merged(profile)
-        objectives = [name for name in defaults.OBJECTIVES if name != "untrained"]
         settings = {k: v for k, v in (profile.settings | merged).items() if k in Effort.model_fields}
         settings.pop("probes", None)  # checkpoints are read by quick probes
         return {
             "generator": self.generator,
-            "objectives": [str(parse(o)) for o in merged.get("objectives", objectives)],
+            "objectives": [str(parse(o)) for o in merged.get("objectives", defaults.TRAINED_OBJECTIVES)],
             "regression": merged.get("regression", 400),
             "fitting": merged.get("fitting", 600),
             "track": merged.get("track", 8),
@@ -100,14 +99,11 @@ def _run(
     from pidlab.objectives.load import source_digest
     from pidlab.workers import available_cores
 
-    parts = [
-        (
-            "retention",
-            {**options, "objectives": [objective], "source": source_digest(objective), "steps": [*steps]},
-            partial(retain, {**options, "objectives": [objective]}, steps),
-        )
-        for objective in names
-    ]
+    parts: list[tuple[str, dict[str, Any], Callable[[], pd.DataFrame]]] = []
+    for objective in names:
+        alone = {**options, "objectives": [objective]}
+        key = {**alone, "source": source_digest(objective), "steps": [*steps]}
+        parts.append(("retention", key, partial(retain, alone, steps)))
     found = Parts(directory, progress).compute_all(parts, available_cores())
     tables: list[pd.DataFrame] = []
     failures: dict[str, str] = {}

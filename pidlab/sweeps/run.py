@@ -363,7 +363,7 @@ def read_losses(store: Store) -> pd.DataFrame:
     parts, parameters = [], store.parameters()
     names = [*TERMS, TRAINED, *parameters]
     runs = {run[0]: run[len(RUN) :] for run in store.runs(parameters)}
-    for key, objective, seed, steps, curve, _ in store.losses():
+    for key, objective, seed, steps, curve in store.losses():
         at, losses = unpack_losses(curve, steps)
         about = {"run": key, "objective": objective, "seed": seed} | dict(zip(names, runs[key], strict=True))
         parts.append(

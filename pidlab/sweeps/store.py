@@ -455,11 +455,11 @@ class Store:
         with self._clearly():
             return dict(self._db.execute(query))
 
-    def losses(self) -> Iterator[tuple[str, str, int, int, bytes, int | None]]:
-        """Yield key, objective, seed, number of steps, loss curve and flag `trained` of every trained run."""
+    def losses(self) -> Iterator[tuple[str, str, int, int, bytes]]:
+        """Yield key, objective, seed, number of steps and loss curve of every trained run."""
         query = (
-            "SELECT key, objective, seed, json_extract(specification, '$.training.steps'), losses, "
-            f"{_TRAINED} FROM runs WHERE losses IS NOT NULL ORDER BY rowid"
+            "SELECT key, objective, seed, json_extract(specification, '$.training.steps'), losses "
+            "FROM runs WHERE losses IS NOT NULL ORDER BY rowid"
         )
         # `yield from` would close the cursor of a generator that is dropped after the store is closed.
         with self._clearly():
