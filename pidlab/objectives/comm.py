@@ -25,7 +25,9 @@ class CoMM(BuiltIn):
 
     z_m = g(f(X; mask m)) for the masks m = e1, …, en (one modality) and P (all). With two views,
     loss = mean over m of ½ [NTXent(z′_m, z″_P) + NTXent(z″_m, z′_P)].
-    Only the term m = P rewards synergy; the terms m = e_i reward redundancy and uniqueness.
+    By the paper's lemmas the term m = P captures R + U1 + U2 + S, and a term m = e_i captures R + U_i. They
+    assume views that share only the label's information. Under `noise` views the terms m = e_i alone keep
+    both ingredients of the XOR, and the best probe reads it (study `comm-ablation`).
 
     Args:
         encoders: The encoders, whose embeddings are fused.
