@@ -156,10 +156,8 @@ class Study(Strict):
                         experiment.columns(experiment.specification(self.profiles.of(profile)))
         if self.tune is not None:
             settings = [self.profiles.of(profile) for profile in PROFILES]
-            objectives = {
-                o for one in self.sweep for s in settings for o in one.specification(s)["objectives"]
-            }
-            for path, problem in self.tune.problems(objectives):
+            sweeps = [(s, one.specification(s)) for s in settings for one in self.sweep]
+            for path, problem in self.tune.problems(sweeps):
                 raise MisplacedKeyError(("tune", *path), problem)
         stems = [figure.name for figure in self.figure]
         for i, figure in enumerate(self.figure):

@@ -1,21 +1,24 @@
 """Tuning of hyperparameters before the sweeps, with the same number of trials for every objective.
 
 The trials of an objective are all combinations of its grid, exactly `budget` of them. Each is trained on the
-seeds from `first_seed` on, which the study does not report, and probed at the level quick. The trial with the
-most captured bits in z12 is chosen: the sum over targets, averaged over points and seeds. Ties go to the
-first trial. The criterion uses labels, is the same for every objective, and is no objective's loss.
+seeds from `first_seed` on, which the study does not report, and probed at the level quick. Every seed has its
+own world of the data, so that trials see other worlds than the sweeps; generators with finitely many rows
+divide the same rows in another way. The trial with the most captured bits in z12 is chosen: of the headlines,
+or of one probe, summed over targets, averaged over points and seeds. Ties go to the first trial. The
+criterion uses labels, is the same for every objective, and is no objective's loss.
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from pidlab import defaults
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.registry import Reference, parse
+from pidlab.results.means import is_reference
 from pidlab.studies.experiments import build_request
 from pidlab.studies.settings import PROFILES, AxisText, ByProfile, Profile, Settings
 from pidlab.sweeps.axes import spread
@@ -43,6 +46,9 @@ class Tune(Settings):
     generator: str = Field(default=defaults.GENERATOR, description="Reference to the generator.")
     axes: dict[str, AxisText] = Field(default={}, description="Points of the trials; default: one point.")
     terms: list[str] | None = Field(default=None, description="Targets of the criterion; default: all.")
+    probe: Literal["linear", "mlp"] | None = Field(
+        default=None, description="Probe of the criterion; default: the headline of each target."
+    )
     profiles: ByProfile[Budget] = ByProfile()
 
     @property
@@ -77,20 +83,30 @@ class Tune(Settings):
             "settings": settings | own,
             "trials": {name: trials[: override.budget] for name, trials in self.trials.items()},
             "terms": self.terms,
-        }
+        } | ({"probe": self.probe} if self.probe else {})
 
-    def problems(self, objectives: Iterable[str]) -> Iterator[tuple[tuple[str, ...], str]]:
+    def problems(
+        self, sweeps: Sequence[tuple[Profile, Mapping[str, Any]]]
+    ) -> Iterator[tuple[tuple[str, ...], str]]:
         """Yield each problem with the path of its key.
 
         Args:
-            objectives: The objectives of the sweeps.
+            sweeps: Specification of every sweep in every profile, each with its profile.
         """
         for profile in PROFILES:
             override: Budget | None = getattr(self.profiles, profile)
             if override and override.budget and override.budget > self.budget:
                 problem = f"{override.budget} trials of {self.budget}; raise tune.budget and extend each grid"
                 yield ("profiles", profile, "budget"), problem
-        known = list(objectives)
+        for profile, sweep in sweeps:
+            trial_seeds = _seeds(self.specification(profile)["settings"])
+            if shared := sorted(trial_seeds & _seeds(sweep["settings"])):
+                problem = f"a sweep reports seed {shared[0]}, too (profile {profile.name}); choose others"
+                yield ("first_seed",), problem
+            world = parse(self.generator).arguments.get("world")
+            if world is not None and world == parse(sweep["generator"]).arguments.get("world"):
+                yield ("generator",), f"a sweep reports world {world}, too; choose another, or name none"
+        known = list(dict.fromkeys(o for _, sweep in sweeps for o in sweep["objectives"]))
         for name, trials in self.trials.items():
             if name not in known:
                 yield ("grid", name), f"no sweep has the objective {name!r}: {nearest(name, known)}"
@@ -99,6 +115,16 @@ class Tune(Settings):
                     f"{name} has {len(trials)} combinations and the budget is {self.budget}; make them equal"
                 )
                 yield ("grid", name), problem
+        for name in known:
+            if name not in self.trials and not is_reference(name):
+                problem = f"no values for {name}; every compared objective needs the same number of trials"
+                yield ("grid",), problem
+
+
+def _seeds(settings: Mapping[str, Any]) -> set[int]:
+    """Return the seeds of a sweep with these settings."""
+    first = settings.get("first_seed", 0)
+    return set(range(first, first + settings["seeds"]))
 
 
 def tune(
@@ -124,7 +150,9 @@ def tune(
     trials = list(dict.fromkeys(trial for listed in specification["trials"].values() for trial in listed))
     request = build_request(specification, trials, device)
     table = run_sweep(request, directory, progress=progress).table
-    rows = table[(table["quantity"] == "mi") & (table["readout"] == "z12") & table["headline"]]
+    probe = specification.get("probe")
+    scored = table["probe"] == probe if probe else table["headline"]
+    rows = table[(table["quantity"] == "mi") & (table["readout"] == "z12") & scored]
     terms = specification["terms"] or [term for term in dict.fromkeys(rows["term"]) if ":" not in term]
     for term in terms:
         if term not in set(rows["term"]):

@@ -175,6 +175,27 @@ def test_a_study_runs_resumes_and_is_checked(command, tmp_path, monkeypatch):
             "3 trials of 2",
         ),
         ("[[figure]]", "[tune]\nbudget = 2\ngrid.coss = {t = [1, 2]}\n[[figure]]", "did you mean 'cross'"),
+        (
+            "[[figure]]",
+            "[tune]\nbudget = 2\nfirst_seed = 1\ngrid.cross = {temperature = [0.1, 0.2]}\n[[figure]]",
+            "reports seed 1, too (profile quick)",
+        ),
+        (
+            "[[figure]]",
+            "[tune]\nbudget = 2\nprobe = 'best'\ngrid.cross = {temperature = [0.1, 0.2]}\n[[figure]]",
+            "'linear' or 'mlp'",
+        ),
+        (
+            '"cross"]',
+            "\"cross\"]\ngenerator = 'atoms(world=3)'\n"
+            "[tune]\nbudget = 2\ngenerator = 'atoms(world=3)'\ngrid.cross = {temperature = [0.1, 0.2]}",
+            "reports world 3, too",
+        ),
+        (
+            '"cross"]',
+            '"cross", "simclr"]\n[tune]\nbudget = 2\ngrid.cross = {temperature = [0.1, 0.2]}',
+            "tune.grid: no values for simclr",
+        ),
     ],
 )
 def test_invalid_studies_are_refused_before_training(command, tmp_path, old, new, says):
@@ -235,6 +256,23 @@ def test_tuned_objectives_keep_the_names_of_the_study(command, tmp_path):
     assert reported.objectives == ["untrained", "simclr-cross"]
     assert reported.record["request"]["objectives"] == ["untrained", tuned["chosen"]]
     assert set(reported.table["seed"]) == {0, 1}
+
+
+@pytest.mark.parametrize("probe", ["linear", "mlp"])
+def test_trials_are_judged_by_the_term_and_the_probe_of_the_claim(command, tmp_path, probe):
+    change(
+        tmp_path,
+        "[[figure]]",
+        f"[tune]\nbudget = 2\nsteps = 2\nbatch = 16\nhidden = 8\nterms = ['synergy']\nprobe = '{probe}'\n"
+        "grid.cross = { temperature = [0.1, 1.0] }\n[[figure]]",
+    )
+    assert command("study", "run", "tiny")[0] == 0
+    trials = read_results(tmp_path / "runs/studies/tiny/quick/tune").table
+    rows = trials[(trials["probe"] == probe) & (trials["term"] == "synergy") & (trials["readout"] == "z12")]
+    tuned = json.loads((tmp_path / "figures/tiny/tuned.json").read_text())["cross"]
+    assert tuned["bits"] == pytest.approx(dict(zip(rows["objective"], rows["captured"], strict=True)))
+    record = json.loads((tmp_path / "figures/tiny/provenance.json").read_text())
+    assert (record["asked"]["tune"]["terms"], record["asked"]["tune"]["probe"]) == (["synergy"], probe)
 
 
 def test_large_tables_are_compressed_and_read_back_unchanged(tmp_path, monkeypatch):
