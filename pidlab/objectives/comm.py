@@ -18,6 +18,9 @@ from pidlab.objectives.objective import (
 )
 
 TERMS = ("all", "joint", "unimodal")
+HEADS = ("batchnorm", "mlp")
+# Units of the hidden layers of the batchnorm head.
+HEAD_WIDTH = 64
 
 
 class CoMM(BuiltIn):
@@ -38,13 +41,16 @@ class CoMM(BuiltIn):
             masked.
         head: `"batchnorm"`: three layers with batch normalization (see `BatchNormHead`). `"mlp"`: two layers
             without it.
+        head_width: Units of the hidden layers of the `"batchnorm"` head; its output has half as many. The
+            released head has 512.
 
     Departures from the released code (github.com/Duplums/CoMM): the default fusion is an MLP instead of the
-    transformer block; a modality is one token, its embedding; the head has 64 and 32 units instead of 512 and
-    256, since the embeddings are narrower.
+    transformer block; a modality is one token, its embedding; the head has 64 and 32 units by default instead
+    of 512 and 256, since the embeddings are narrower.
 
     Raises:
-        ValueError: If `terms`, `fusion` or `head` is unknown.
+        ValueError: If `terms`, `fusion` or `head` is unknown, or `head_width` is not an even number above 0
+            or is set for another head.
 
     Example:
         >>> from pidlab import fit
@@ -64,15 +70,20 @@ class CoMM(BuiltIn):
         terms: str = "all",
         fusion: str = "mlp",
         head: str = "batchnorm",
+        head_width: int = HEAD_WIDTH,
     ) -> None:
         super().__init__(encoders)
         check_option("terms", terms, TERMS)
         check_option("fusion", fusion, FUSIONS)
         check_option("head", head, HEADS)
+        if not isinstance(head_width, int) or head_width < 2 or head_width % 2:
+            raise ValueError(f"head_width {head_width!r}: expected an even whole number above 0")
+        if head != "batchnorm" and head_width != HEAD_WIDTH:
+            raise ValueError(f"head_width {head_width}: applies to head 'batchnorm' only, not to {head!r}")
         self.temperature = checked_temperature(temperature)
         width = encoders.dim * len(encoders)
         self.fusion = FUSIONS[fusion](encoders.dim, len(encoders), encoders.hidden)
-        self.head = HEADS[head](width)
+        self.head = BatchNormHead(width, head_width) if head == "batchnorm" else MLPHead(width)
         everything = tuple(range(len(encoders)))
         single = [(i,) for i in everything]
         self.masks = {"all": [*single, everything], "joint": [everything], "unimodal": single}[terms]
@@ -226,18 +237,17 @@ class BatchNormHead(nn.Module):
 
     Args:
         inputs: Width of the fused embedding.
-        hidden: Width of both hidden layers.
-        outputs: Width of the output.
+        hidden: Width of both hidden layers; the output has half of it.
     """
 
     stackable: ClassVar[bool] = True
 
-    def __init__(self, inputs: int, hidden: int = 64, outputs: int = 32) -> None:
+    def __init__(self, inputs: int, hidden: int = HEAD_WIDTH) -> None:
         super().__init__()
         # A bias before batch normalization has no effect, but Adam would turn the rounding of its gradient,
         # which is 0, into steps.
         hidden_layers = [Linear(a, b, bias=False) for a, b in pairwise([inputs, hidden, hidden])]
-        self.layers = nn.ModuleList([*hidden_layers, Linear(hidden, outputs)])
+        self.layers = nn.ModuleList([*hidden_layers, Linear(hidden, hidden // 2)])
         self.norms = nn.ModuleList(BatchNorm(hidden) for _ in range(2))
 
     def forward(
@@ -293,6 +303,3 @@ class MLPHead(nn.Module):
     ) -> Float[Tensor, "*member groups n outputs"]:
         """Project groups of rows."""
         return self.network(z.flatten(-3, -2)).unflatten(-2, z.shape[-3:-1])
-
-
-HEADS = {"batchnorm": BatchNormHead, "mlp": MLPHead}

@@ -44,9 +44,11 @@ def plain_head(head):
     return nn.Sequential(*modules)
 
 
-def test_the_head_of_comm_normalizes_every_view_under_every_mask_on_its_own(encoders, batch):
-    model = CoMM(encoders)
+@pytest.mark.parametrize("width", [64, 20])
+def test_the_head_of_comm_normalizes_every_view_under_every_mask_on_its_own(encoders, batch, width):
+    model = CoMM(encoders, head_width=width)
     assert isinstance(model.head, BatchNormHead)
+    assert [layer.outputs for layer in model.head.layers] == [width, width, width // 2]
     head = plain_head(model.head)
     losses = []
     for mask in model.masks:
@@ -58,6 +60,12 @@ def test_the_head_of_comm_normalizes_every_view_under_every_mask_on_its_own(enco
         halves = [nt_xent(z[v, mask], z[1 - v, model.everything], 0.1) for v in (0, 1)]
         losses.append(sum(halves) / 2)
     torch.testing.assert_close(model(batch), sum(losses) / len(losses), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("options", [{"head_width": 5}, {"head_width": 0}, {"head_width": 8, "head": "mlp"}])
+def test_a_head_width_that_cannot_apply_is_refused(encoders, options):
+    with pytest.raises(ValueError, match=f"head_width {options['head_width']}"):
+        CoMM(encoders, **options)
 
 
 def test_clip_has_linear_heads_and_the_initial_scale_of_the_released_code(encoders, batch):
