@@ -82,7 +82,8 @@ KINDS = {
     "tradeoff": Kind(
         "tradeoff:tradeoff_figure",
         "Captured bits of one term against those of another; dots are single seeds, the grey line is the "
-        "truth, and arrows follow the sweep.",
+        "truth, and arrows follow the sweep. The shaded region holds the pairs of bits that the data allow "
+        "at some point of the sweep; on the dotted line both terms have equal bits.",
     ),
     "learning": Kind(
         "learning:learning_figure",

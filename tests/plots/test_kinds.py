@@ -168,9 +168,15 @@ def test_a_tradeoff_curve_follows_the_sweep():
     backwards = table().iloc[::-1]
     figure, _ = draw("tradeoff", backwards, DIRECTIONS, objectives=["comm"])
     (panel,) = figure.axes
-    curve, truth = panel.lines
+    curve, truth, identity = panel.lines
     np.testing.assert_allclose(curve.get_xydata(), [[0, 0.6], [0.3, 0.6], [0.6, 0.6]])
     np.testing.assert_allclose(truth.get_xydata(), [[0, 1], [0.5, 1], [1, 1]])
+    assert identity.get_xy1() == (0.0, 0.0)
+    assert identity.get_slope() == 1.0
+    region = [(patch.get_xy(), patch.get_width(), patch.get_height()) for patch in panel.patches]
+    assert region == [((0, 0), 0.0, 1.0), ((0, 0), 0.5, 1.0), ((0, 0), 1.0, 1.0)]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["CoMM", "truth", "identity", "feasible region"]
     assert len(dots(panel)) == 3 * 3
     arrow = panel.texts[0]  # an annotation without text, from the point before the last one to the last one
     np.testing.assert_allclose([arrow.xyann, arrow.xy], [[0.3, 0.6], [0.6, 0.6]])
