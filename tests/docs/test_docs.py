@@ -12,6 +12,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+import pidlab
+
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
@@ -32,6 +34,19 @@ def test_links_lead_to_files(page: Path):
     links = [link for link in LINK.findall(text) if not link.startswith("http")]
     missing = [link for link in links if not (page.parent / link).exists() and not GENERATED.match(link)]
     assert not missing
+
+
+def test_files_state_the_version_of_the_package():
+    stated = {
+        "CHANGELOG.md": r"^## (\d\S*) \(\d{4}-\d\d-\d\d\)$",
+        "CITATION.cff": r"^version: (\S+)$",
+        "README.md": r"^  version = \{(\S+)\},$",
+        "docs/citing.md": r"^  version = \{(\S+)\},$",
+    }
+    for name, pattern in stated.items():
+        found = re.search(pattern, (ROOT / name).read_text(), re.MULTILINE)
+        assert found, name
+        assert found[1] == pidlab.__version__, name
 
 
 def test_readme_is_short():
