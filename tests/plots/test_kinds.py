@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from drawn import assert_line, dots
+from seaborn.utils import relative_luminance
 from swept import DIRECTIONS, table, tracked
 
 from pidlab import InvalidRequest
@@ -137,6 +138,18 @@ def test_leakage_has_the_truth_in_the_first_row_and_nuisance_in_the_last_column(
         "leakage", table(), DIRECTIONS, at={"unique": 1}, objectives=["untrained"], venue="icml-column"
     )
     assert cells(narrow.axes[0]) == ["1.00"] * 5 + ["0.60"] * 4 + ["0.50"]
+
+
+def test_numbers_of_a_leakage_figure_contrast_with_their_cells():
+    figure, _ = draw("leakage", table(points=(0.0, 0.25, 0.5, 0.75, 1.0)), DIRECTIONS)
+    dark = set()
+    for panel in figure.axes:
+        faces = panel.collections[0].get_facecolor()
+        for number, face in zip(panel.texts, faces, strict=True):
+            lightness = sorted(relative_luminance(color) + 0.05 for color in (number.get_color(), face))
+            assert lightness[1] / lightness[0] >= 4.5  # contrast ratio of WCAG 2
+            dark.add(number.get_color())
+    assert len(dark) == 2
 
 
 def test_leakage_by_readout_has_the_truth_in_parentheses():
