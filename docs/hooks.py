@@ -7,6 +7,7 @@ import base64
 import json
 import posixpath
 import re
+import shlex
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,13 @@ ANSI = re.compile(r"\x1b\[[0-9;]*m")
 REPOSITORY_LINK = re.compile(r"\]\((?:\.\./)+((?:figures|studies)/[^)\s#]+|CHANGELOG\.md)")
 # Pages that are files of the repository.
 COPIES = {"changelog.md": "CHANGELOG.md", "studies.md": "studies/README.md"}
+
+# Figures that no study makes: folder, name, and the page that explains them.
+SINGLE = (
+    ("tutorial", "captured", "your-own-objective.md"),
+    ("three", "captured", "generators.md"),
+    ("examination", "known-answers", "probes.md"),
+)
 
 # Verdicts on claims, and the kind of block that shows them.
 VERDICTS = {"supported": "success", "undecided": "warning", "refuted": "failure"}
@@ -194,8 +202,33 @@ def gallery() -> dict[str, str]:
         page = study_page(path.stem, study, folder, source, claims, profile)
         pages[f"gallery/{path.stem}.md"] = note_version(page, version)
     table = "\n".join(index[2:])
-    pages["gallery/index.md"] = "\n\n".join([*index[:2], table]) + "\n"
+    pages["gallery/index.md"] = "\n\n".join([*index[:2], table, *pictures()]) + "\n"
     return pages
+
+
+def pictures() -> list[str]:
+    """Return every committed figure as Markdown, with links to its study and claims and with its command."""
+    parts = ["## All figures"]
+    for path in sorted((ROOT / "studies").glob("*.toml")):
+        name, folder = path.stem, ROOT / "figures" / path.stem
+        if not (folder / "claims.json").exists():
+            continue
+        study = tomllib.loads(path.read_text(encoding="utf-8"))
+        profile = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["profile"]
+        parts.append(f"### {name}")
+        for stem in (figure["name"] for figure in study.get("figure", [])):
+            if (folder / f"{stem}.png").exists():
+                parts.append(f"[![{name}: {stem}](../figures/{name}/{stem}.png)]({name}.md#{stem})")
+        command = f"pidlab study run {name} --profile {profile}"
+        parts.append(f"[study]({name}.md) · [claims]({name}.md#claims) · `{command}`")
+    parts.append("## Figures of single commands")
+    for name, stem, page in SINGLE:
+        record = json.loads((ROOT / "figures" / name / "provenance.json").read_text(encoding="utf-8"))
+        # Records of `known-answers` state no command.
+        command = shlex.join(record.get("command") or ["pidlab", "known-answers"])
+        parts.append(f"[![{name}: {stem}](../figures/{name}/{stem}.png)](../{page})")
+        parts.append(f"[page](../{page}) · `{command}`")
+    return parts
 
 
 def note_version(page: str, version: int) -> str:

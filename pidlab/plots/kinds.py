@@ -82,7 +82,8 @@ KINDS = {
     "tradeoff": Kind(
         "tradeoff:tradeoff_figure",
         "Captured bits of one term against those of another; dots are single seeds, the grey line is the "
-        "truth, and arrows follow the sweep.",
+        "truth, and arrows follow the sweep. The shaded region holds the pairs of bits that the data allow "
+        "at some point of the sweep; on the dotted line both terms have equal bits.",
     ),
     "learning": Kind(
         "learning:learning_figure",
@@ -101,7 +102,9 @@ KINDS = {
         "oracle:oracle_figure",
         "Losses of representations made of the true symbols (filled) and of trained representations "
         "(hollow; at the right, the bits of synergy S that a probe reads from them). The grey line is the "
-        "lowest mean loss of an oracle; training did not find it where marks lie to its right.",
+        "lowest mean loss of an oracle; training did not find it where marks lie to its right. Shaded rows "
+        "are the representations that papers predict: R for CLIP and R+U for FactorCL (arXiv 2306.05268), "
+        "R+U+S for CoMM (arXiv 2409.07402).",
         ("oracle.csv",),
     ),
     "readability": Kind(

@@ -21,6 +21,8 @@ TRUTH_ROW = "truth"
 CELL, LINE, LETTER = 0.27, 0.19, 0.055
 MOST_PANELS = 12
 NUMBER_FONT = 6.5
+# Luminance below which white has more contrast than black.
+DARK = 0.18
 # Width in inches of a cell that has room for a mean with its interval.
 ROOMY = 0.55
 
@@ -175,6 +177,12 @@ def _draw_heatmap(
         yticklabels=labels,
         ax=panel,
     )
+    # seaborn writes in white on medium blue, with a contrast below 3.
+    shades = panel.collections[0].to_rgba(captured.to_numpy(dtype=float))
+    for number in panel.texts:
+        column, row = (int(place) for place in number.get_position())
+        is_dark = sns.utils.relative_luminance(shades[row, column]) < DARK
+        number.set_color("white" if is_dark else "0.15")
     fix_ticks(panel)
     panel.tick_params(length=0, labelrotation=0)
     panel.set(xlabel="", ylabel="")

@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
-from pidlab.plots.drawing import draw_rows, panel_grid
-from pidlab.plots.style import SMALLEST_FONT, TRUTH, Look, looks, objective_label, style
+from pidlab.plots.drawing import draw_rows, legend, panel_grid, truth_handle
+from pidlab.plots.style import DARK_GREY, SMALLEST_FONT, TRUTH, Look, looks, objective_label, style
 from pidlab.results.formatting import format_bits
 from pidlab.results.means import half_width
 from pidlab.results.panels import FITTED, OWN_FUSION, SCRATCH, TRAINED, WARM, require_columns
@@ -16,6 +19,15 @@ from pidlab.results.panels import FITTED, OWN_FUSION, SCRATCH, TRAINED, WARM, re
 COLUMNS = ("objective", "views", "representation", "loss")
 # Height in inches of a row, and of the title and the axis of a panel.
 ROW, FRAME = 0.16, 0.72
+# Height in inches of the legend.
+LEGEND = 0.32
+# The representation that an objective captures according to a paper. FactorCL (arXiv 2306.05268): contrastive
+# learning between modalities captures shared information, and its own terms capture shared and unique
+# information. CoMM (arXiv 2409.07402): its loss and its joint term capture all terms. Other objectives have
+# no entry, because their papers make no statement about these terms.
+PREDICTED = {"cross": "R", "factorcl-ssl": "R+U", "comm": "R+U+S", "comm(terms='joint')": "R+U+S"}
+# Arguments of the band behind the row of the predicted representation.
+BAND: dict[str, Any] = {"color": "#E3E3E3", "linewidth": 0.0, "zorder": 0}
 ROW_NAMES = {
     OWN_FUSION: "oracle: R+U+S, own fusion",
     SCRATCH: "trained from scratch",
@@ -31,7 +43,8 @@ def oracle_figure(
 
     Marks are means over seeds with 95 % t-intervals, dots are single seeds. Trained representations are
     hollow; the numbers at the right are the synergy in bits that a probe reads from z12. A grey line marks
-    the lowest mean loss of an oracle; marks to its right show that training did not find it.
+    the lowest mean loss of an oracle; marks to its right show that training did not find it. The row of the
+    representation that the objective captures according to a paper (`PREDICTED`) is shaded.
 
     Args:
         table: Rows of `pidlab.studies.oracle.oracle`.
@@ -53,14 +66,26 @@ def oracle_figure(
     # Experiments differ in their policies, so only pairs that exist have a panel.
     pairs = list(dict.fromkeys(zip(shown["views"], shown["objective"], strict=True)))
     with style(venue):
-        figure, (panels,) = panel_grid(venue, 1, len(pairs), FRAME + ROW * len(names), beneath=0, sharey=True)
+        height = FRAME + ROW * len(names)
+        figure, (panels,) = panel_grid(venue, 1, len(pairs), height, beneath=LEGEND, sharey=True)
         for (views, objective), panel in zip(pairs, panels, strict=True):
             here, seeds = (
                 rows[(rows["objective"] == objective) & (rows["views"] == views)] for rows in (shown, table)
             )
             _draw_panel(panel, here, seeds, names, palette[objective])
+            if (row := PREDICTED.get(objective)) in names:
+                panel.axhspan(names.index(row) - 0.5, names.index(row) + 0.5, **BAND)
             panel.set_title(f"{objective_label(objective)}\n{views} views")
             panel.set_xlabel("loss [nats]")
+        mark: dict[str, Any] = {"color": DARK_GREY, "marker": "o", "markersize": 4, "linestyle": "none"}
+        handles: list[Artist] = [
+            Line2D([], [], label="oracle", **mark),
+            Line2D([], [], label="trained", markerfacecolor="none", **mark),
+            truth_handle("lowest oracle"),
+        ]
+        if set(PREDICTED) & set(palette):
+            handles.append(Patch(label="predicted by the paper", **BAND))
+        legend(figure, handles)
     return figure, shown
 
 

@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Rectangle
 
 from pidlab.errors import InvalidRequest
 from pidlab.plots.capture import bits_limits
 from pidlab.plots.drawing import legend, objective_handles, panel_grid, point_title, truth_handle
-from pidlab.plots.style import TRUTH, Look, looks, style, width_of
+from pidlab.plots.style import LIGHT_GREY, TRUTH, Look, looks, style, width_of
 from pidlab.results.formatting import format_value
 from pidlab.results.means import list_points, mean_over_seeds, point_columns, rows_at, thin_points
 from pidlab.results.panels import describe_term, panels
@@ -19,6 +21,9 @@ from pidlab.results.panels import describe_term, panels
 DEFAULT_TERMS = ("unique1", "synergy")
 # Width of a single panel with its labels, in inches.
 SINGLE_WIDTH = 3.25
+# Arguments of the region of pairs of bits that the data allow, and of the line of equal bits.
+FEASIBLE: dict[str, Any] = {"facecolor": "#EBEBEB", "edgecolor": "none", "zorder": 0}
+IDENTITY: dict[str, Any] = {"color": LIGHT_GREY, "linestyle": (0, (1, 2)), "linewidth": 0.9, "zorder": 0.5}
 
 
 def tradeoff_figure(
@@ -32,8 +37,9 @@ def tradeoff_figure(
     """Draw the captured bits of one term against those of another, with a curve per objective.
 
     A curve follows the first axis of the sweep; an arrow points to its last value. Dots are single seeds,
-    the grey curve is the truth. Each further axis adds a panel per value (of more than three values the
-    first, the middle and the last).
+    the grey curve is the truth. The shaded region is feasible: at some point of the sweep, neither term
+    exceeds its truth there. On the dotted identity line both terms have equal bits. Each further axis adds a
+    panel per value (of more than three values the first, the middle and the last).
 
     Args:
         table: Rows as in results.csv.
@@ -76,7 +82,9 @@ def tradeoff_figure(
             panel.set_aspect("equal")
             panel.set_xlabel(f"captured {describe_term(pair[0])} [bits]")
         drawn[0].set_ylabel(f"captured {describe_term(pair[1])} [bits]")
-        legend(figure, [*objective_handles(palette), truth_handle()])
+        region = Patch(label="feasible region", **FEASIBLE)
+        identity = Line2D([], [], label="identity", **IDENTITY)
+        legend(figure, [*objective_handles(palette), truth_handle(), identity, region])
     return figure, shown
 
 
@@ -100,6 +108,9 @@ def _draw_curves(
     truth = _curve(means.drop_duplicates([*([along] if along else []), "term"]), pair, along, "truth")
     panel.plot(truth[pair[0]], truth[pair[1]], marker=".", markersize=3, **TRUTH)
     _draw_arrow(panel, truth.to_numpy(), TRUTH["color"])
+    panel.axline((0.0, 0.0), slope=1.0, **IDENTITY)
+    for x, y in truth.to_numpy():
+        panel.add_patch(Rectangle((0.0, 0.0), x, y, **FEASIBLE))
 
 
 def _curve(means: pd.DataFrame, pair: list[str], along: str | None, value: str) -> pd.DataFrame:

@@ -389,7 +389,7 @@ def needs_of_run(run: Run) -> Needs:
     drawn = 4 * rows_at_once(modalities, DRAW_ROWS) * sum(math.prod(m.shape) for m in modalities)
     trained = max(step.step_bytes + run.track * step.parameter_bytes, drawn)
     budget = defaults.COHORT_BYTES if run.device == "cpu" else defaults.GPU_COHORT_BYTES
-    cost = estimate_cost(step.step_bytes, trained, run.probes, run.track)
+    cost = estimate_cost(step.traffic_bytes, trained, run.probes, run.track)
     return Needs(max(probed, drawn), budget, cost, cost.seconds(run.training.steps))
 
 

@@ -56,14 +56,14 @@ class _Shown:
 
     def start(self, cohorts: Sequence[Cohort], finished: int, total: int) -> None:
         """Reset the counts for the cohorts of a sweep."""
-        self._cohorts, self._forecast = cohorts, Forecast(cohorts)
+        self._cohorts, self._forecast = cohorts, Forecast(cohorts, time.monotonic)
         self._numbers, self._start = {}, time.monotonic()
         if finished:
             self.note(f"{finished} of {total} runs are done already")
 
     def cohort(self, number: int) -> None:
         """Show the name of the cohort that starts."""
-        self._forecast.restart(number)
+        self._forecast.start(number)
         # Cohorts are counted in the order in which they start.
         place = self._numbers.setdefault(number, len(self._numbers) + 1)
         cohort = self._cohorts[number]
@@ -94,7 +94,7 @@ class _Shown:
 
     def _left(self) -> str:
         """Return the time left in words; empty while nothing is done."""
-        seconds = self._forecast.seconds_left(self._elapsed())
+        seconds = self._forecast.seconds_left()
         return "" if math.isinf(seconds) else f"about {seconds:.0f} s left"
 
 

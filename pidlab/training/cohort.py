@@ -338,10 +338,13 @@ class Trial:
     Args:
         step_bytes: Bytes of one training step; 0 if the loss cannot be computed.
         parameter_bytes: Bytes of the parameters.
+        traffic_bytes: Bytes that the forward passes of all phases of a step make, and those of the
+            parameters, which grow as the time of a step does; 0 if nothing is trained.
     """
 
     step_bytes: int
     parameter_bytes: int
+    traffic_bytes: int = 0
 
 
 def run_trial(make: MakeObjective, member: Member, training: Training) -> Trial:
@@ -367,18 +370,22 @@ def run_trial(make: MakeObjective, member: Member, training: Training) -> Trial:
 
 
 def _measure(model: nn.Module, member: Member, training: Training) -> Trial:
+    weights = sum(p.nbytes for p in model.parameters())
     try:
         with temporary_seed(0):
             batch, _ = _first_batches(model, member, training, torch.device("cpu"))
-            used = _step_bytes(model, Batch(**batch))
+            used, traffic = _step_bytes(model, Batch(**batch))
     except Exception:
-        used = 0
-    return Trial(used, sum(p.nbytes for p in model.parameters()))
+        used, traffic = 0, 0
+    return Trial(used, weights, traffic + weights if traffic else 0)
 
 
-def _step_bytes(model: nn.Module, batch: Batch) -> int:
-    """Return the bytes of one training step: saved and temporary tensors, and the optimizer's state."""
-    most, temporary = 0, 0
+def _step_bytes(model: nn.Module, batch: Batch) -> tuple[int, int]:
+    """Return the bytes of one training step, and those that its forward passes make.
+
+    The former are saved and temporary tensors, and the optimizer's state.
+    """
+    most, temporary, traffic = 0, 0, 0
     for phase in phases_of(model):
         saved: dict[int, int] = {}
 
@@ -394,10 +401,11 @@ def _step_bytes(model: nn.Module, batch: Batch) -> int:
             loss = loss_of(model, phase.loss, batch)
         most = max(most, sum(saved.values()))
         temporary = max(temporary, 4 * max(sizes, default=0))
+        traffic += phase.repeat * (sum(saved.values()) + 4 * sum(sizes))
         del loss
     weights = sum(p.nbytes for p in model.parameters())
     # The backward pass makes about as much again; each weight has a gradient and two moments.
-    return 2 * most + temporary + 4 * weights
+    return 2 * most + temporary + 4 * weights, traffic
 
 
 def _first_batches(

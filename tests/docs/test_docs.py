@@ -5,11 +5,14 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
+
+import pidlab
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -31,6 +34,19 @@ def test_links_lead_to_files(page: Path):
     links = [link for link in LINK.findall(text) if not link.startswith("http")]
     missing = [link for link in links if not (page.parent / link).exists() and not GENERATED.match(link)]
     assert not missing
+
+
+def test_files_state_the_version_of_the_package():
+    stated = {
+        "CHANGELOG.md": r"^## (\d\S*) \(\d{4}-\d\d-\d\d\)$",
+        "CITATION.cff": r"^version: (\S+)$",
+        "README.md": r"^  version = \{(\S+)\},$",
+        "docs/citing.md": r"^  version = \{(\S+)\},$",
+    }
+    for name, pattern in stated.items():
+        found = re.search(pattern, (ROOT / name).read_text(), re.MULTILINE)
+        assert found, name
+        assert found[1] == pidlab.__version__, name
 
 
 def test_readme_is_short():
@@ -76,3 +92,25 @@ def test_the_leaderboard_is_rebuilt_with_the_same_bytes():
     )
     assert first.count(b"<tr data-views") > 40
     assert first == second
+
+
+GALLERY = REBUILD.replace(
+    'hooks.leaderboard_table(hooks.ROOT / "figures" / "profiles")', 'hooks.gallery()["gallery/index.md"]'
+)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("mkdocs") is None, reason="needs mkdocs")
+def test_the_gallery_shows_every_figure_with_its_study_claims_and_command():
+    page = subprocess.run(
+        [sys.executable, "-c", GALLERY], cwd=ROOT, capture_output=True, check=True, text=True
+    )
+    parts = re.split(r"^### ", page.stdout, flags=re.MULTILINE)[1:]
+    assert {part.splitlines()[0] for part in parts} == {
+        claims.parent.name for claims in (ROOT / "figures").glob("*/claims.json")
+    }
+    for part in parts:
+        name = part.splitlines()[0]
+        study = tomllib.loads((ROOT / "studies" / f"{name}.toml").read_text())
+        for figure in study.get("figure", []):
+            assert f"(../figures/{name}/{figure['name']}.png)]({name}.md#{figure['name']})" in part
+        assert f"[study]({name}.md) · [claims]({name}.md#claims) · `pidlab study run {name} " in part

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from drawn import assert_line, dots
+from seaborn.utils import relative_luminance
 from swept import DIRECTIONS, table, tracked
 
 from pidlab import InvalidRequest
@@ -139,6 +140,18 @@ def test_leakage_has_the_truth_in_the_first_row_and_nuisance_in_the_last_column(
     assert cells(narrow.axes[0]) == ["1.00"] * 5 + ["0.60"] * 4 + ["0.50"]
 
 
+def test_numbers_of_a_leakage_figure_contrast_with_their_cells():
+    figure, _ = draw("leakage", table(points=(0.0, 0.25, 0.5, 0.75, 1.0)), DIRECTIONS)
+    dark = set()
+    for panel in figure.axes:
+        faces = panel.collections[0].get_facecolor()
+        for number, face in zip(panel.texts, faces, strict=True):
+            lightness = sorted(relative_luminance(color) + 0.05 for color in (number.get_color(), face))
+            assert lightness[1] / lightness[0] >= 4.5  # contrast ratio of WCAG 2
+            dark.add(number.get_color())
+    assert len(dark) == 2
+
+
 def test_leakage_by_readout_has_the_truth_in_parentheses():
     rows = table(points=(0.5,), readouts=("z12", "z1", "shared"), objectives=["cross", "comm"])
     figure, shown = draw("leakage", rows, rows="readout", terms=["unique1"])
@@ -168,9 +181,15 @@ def test_a_tradeoff_curve_follows_the_sweep():
     backwards = table().iloc[::-1]
     figure, _ = draw("tradeoff", backwards, DIRECTIONS, objectives=["comm"])
     (panel,) = figure.axes
-    curve, truth = panel.lines
+    curve, truth, identity = panel.lines
     np.testing.assert_allclose(curve.get_xydata(), [[0, 0.6], [0.3, 0.6], [0.6, 0.6]])
     np.testing.assert_allclose(truth.get_xydata(), [[0, 1], [0.5, 1], [1, 1]])
+    assert identity.get_xy1() == (0.0, 0.0)
+    assert identity.get_slope() == 1.0
+    region = [(patch.get_xy(), patch.get_width(), patch.get_height()) for patch in panel.patches]
+    assert region == [((0, 0), 0.0, 1.0), ((0, 0), 0.5, 1.0), ((0, 0), 1.0, 1.0)]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["CoMM", "truth", "identity", "feasible region"]
     assert len(dots(panel)) == 3 * 3
     arrow = panel.texts[0]  # an annotation without text, from the point before the last one to the last one
     np.testing.assert_allclose([arrow.xyann, arrow.xy], [[0.3, 0.6], [0.6, 0.6]])

@@ -67,3 +67,19 @@ def test_one_seed_has_no_interval():
 def test_an_empty_table_is_refused():
     with pytest.raises(InvalidRequest, match="no rows"):
         oracle_figure(table().reindex(columns=["objective", "views", "representation", "loss"]))
+
+
+def test_the_prediction_of_the_paper_is_shaded():
+    figure, _ = oracle_figure(table(r=4.0, ru=3.0, scratch=3.5).assign(objective="factorcl-ssl"))
+    (panel,) = figure.axes
+    (band,) = panel.patches
+    rows = [label.get_text() for label in panel.get_yticklabels()]
+    assert band.get_y() + band.get_height() / 2 == rows.index("oracle: R+U")
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["oracle", "trained", "lowest oracle", "predicted by the paper"]
+
+
+def test_an_objective_without_a_prediction_has_no_shaded_row():
+    figure, _ = oracle_figure(table(r=4.0, ru=3.0).assign(objective="supervised"))
+    assert not figure.axes[0].patches
+    assert "predicted by the paper" not in [text.get_text() for text in figure.legends[0].get_texts()]
