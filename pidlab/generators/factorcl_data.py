@@ -1,16 +1,26 @@
 """Synthetic data of FactorCL."""
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import product
 from typing import Any, ClassVar, Literal, get_args
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from pidlab.decomposition import Decomposition
 from pidlab.errors import InvalidRequest
-from pidlab.generators.blocks import Blocks, check_injective, uniform_matrix
-from pidlab.generators.generator import Target, target_from_truth
+from pidlab.generators.blocks import VARIANCE, Blocks, check_injective, uniform_matrix
+from pidlab.generators.generator import Sample, Target, ViewInformation, target_from_truth
+from pidlab.generators.latent import (
+    CHOICES,
+    INDEPENDENT_DROP,
+    INDEPENDENT_NOISE,
+    draw_independent,
+    independent_view,
+)
 from pidlab.generators.parameters import check_choice, check_whole
 from pidlab.generators.planar import (
     Network,
@@ -19,6 +29,8 @@ from pidlab.generators.planar import (
     planar_network,
     planar_prior,
 )
+from pidlab.info.gaussian_decomposition import quantized_information
+from pidlab.seeds import child, torch_generator
 
 Label = Literal["linear", "nonlinear", "planar"]
 CLASSES = {"linear": 2, "nonlinear": 2, "planar": 20}  # as in the paper
@@ -29,7 +41,8 @@ class FactorCL(Blocks):
     """Synthetic data of FactorCL: shared and unique Gaussian features and a label from their mean.
 
     Distribution: X_m = [shared, unique_m] T_m with features from N(0, 1/2) and T_m uniform on [0, 1);
-    Y = 1[mean of the chosen features >= 0]. Views: `task`, `generic`, and `noise` if ``noise`` is above 0.
+    Y = 1[mean of the chosen features >= 0]. Views: `task`, `independent` (see `view_information`),
+    `generic`, and `noise` if ``noise`` is above 0.
 
     Truth, by quadrature. With s shared and a, b unique chosen features and without noise,
 
@@ -121,6 +134,67 @@ class FactorCL(Blocks):
             uniform_matrix(self.world, "transform", m, shared + unique[m], self.width) for m in (0, 1)
         )
         return first, second
+
+    @property
+    def policies(self) -> tuple[str, ...]:  # type: ignore[override]
+        """View policies; without noise a `noise` view would equal the sample."""
+        *others, generic = super().policies
+        return (*others, "independent", generic)
+
+    def view(self, sample: Sample, policy: str, seed: int) -> Sample:
+        if policy != "independent":
+            return super().view(sample, policy, seed)
+        x = []
+        for m, clean in enumerate(sample.x):
+            generator = torch_generator(child(seed, policy, m), clean.device)
+            rows, width = clean.shape
+            x.append(independent_view(clean, *draw_independent(rows, width, generator)))
+        return replace(sample, x=tuple(x))
+
+    def view_information(self, policy: str) -> dict[str, ViewInformation]:
+        """Return I(X;X') and I(X';Y) under a policy, in bits; None where they are not known exactly.
+
+        An `independent` view is FactorCL's released augmentation of the observation of each modality, with
+        one of four choices per row: swap the halves, add noise with standard deviation 0.01, set a tenth of
+        the numbers to 0, or keep all. The observations span fewer dimensions than they have numbers, so that
+        the view shows its choice almost surely. All choices but the noise keep all features, so I(X;X') is
+        infinite. I(X';Y) is the mean over the choices; under noise, the features and their estimates from
+        the view are jointly Gaussian, so that the quadrature of the truth gives it.
+        """
+        if policy != "independent":
+            return super().view_information(policy)
+        most = self.width - max(1, self.width // INDEPENDENT_DROP)
+        shows_choice = all(self.features[0] + unique <= most for unique in self.features[1:])
+        if self.label == "planar" or not shows_choice:
+            return {"y": ViewInformation(math.inf, None)}
+        share = 1.0 / len(CHOICES)
+        bits = 0.0
+        for noisy in product((False, True), repeat=2):
+            probability = math.prod(share if is_noisy else 1.0 - share for is_noisy in noisy)
+            bits += probability * quantized_information(self._explained(noisy), self.classes)
+        return {"y": ViewInformation(math.inf, bits)}
+
+    def _explained(self, noisy: tuple[bool, ...]) -> float:
+        """Return the share of the variance of the label's sum that two views explain.
+
+        Args:
+            noisy: Whether the view of each modality has the noise of `independent`.
+        """
+        shared, *unique = self.features
+        seen = torch.eye(sum(self.features), dtype=torch.float64).split([shared, *unique])
+        errors = []
+        for m, transform in enumerate(self._transforms):
+            error = self.noise**2 * torch.eye(len(transform), dtype=torch.float64)
+            if noisy[m]:  # of the least-squares estimate of the features
+                error += INDEPENDENT_NOISE**2 * torch.linalg.inv(transform.double() @ transform.double().mT)
+            errors.append(error)
+        maps = torch.cat([seen[0], seen[1], seen[0], seen[2]])
+        covariance = VARIANCE * maps @ maps.mT + torch.block_diag(*errors)
+        chosen = [block[:k].sum(0) for block, k in zip(seen, self.chosen_features, strict=True)]
+        common = VARIANCE * maps @ torch.stack(chosen).sum(0)
+        # Features that both modalities show without noise make the covariance singular.
+        explained = common @ torch.linalg.pinv(covariance, rtol=1e-12, hermitian=True) @ common
+        return min(1.0, float(explained) / (VARIANCE * sum(self.chosen_features)))
 
     @property
     def truth(self) -> Decomposition:

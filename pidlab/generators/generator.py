@@ -144,7 +144,8 @@ class ViewInformation:
     """Information that a view keeps about the symbols of one term, in bits; None if not known exactly.
 
     Args:
-        between: I(X;X') of the term's symbols and their view, in bits.
+        between: I(X;X') of the term's symbols and their view, in bits; infinite if a view can show
+            continuous symbols without noise.
         target: I(X';T) of the view and the term's target, in bits.
     """
 

@@ -15,6 +15,10 @@ class BarlowTwins(Pairwise):
         encoders: One encoder for each modality.
         redundancy: Weight λ of the off-diagonal terms.
         pairs: `"modalities"` or `"views"`.
+    Departures from the released code (github.com/facebookresearch/barlowtwins): the default λ is the paper's
+    0.005 instead of 0.0051; the head has one hidden layer of 64 units and no batch normalization instead of
+    two of 8192 with it; each modality has an encoder of its own. The value equals that of lightly.
+
     """
 
     name = "barlow"

@@ -23,6 +23,10 @@ class ConFu(BuiltIn):
         temperature: Temperature of all similarities.
         weight: Weight λ of the fused terms, from 0 to 1.
 
+    Departures from the released code (github.com/estafons/confu, src/modules/models/confu.py): the fusion
+    MLPs end in a linear layer, where the code's end in a leaky ReLU with slope 0.2, and have no dropout,
+    where the code has 0.1; the option to mask the inputs of the fusions, which is off by default, is missing.
+
     Raises:
         ValueError: If there are not three modalities, or the weight is out of range.
     """

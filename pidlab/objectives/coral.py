@@ -19,6 +19,11 @@ class COrAL(BuiltIn):
     each token of modality 1 with probability `mask`, view 2 those of modality 2. A token is one coordinate of
     a modality's embedding.
 
+    Departures from the released code (github.com/Caro-Ci/COrAL): the fusion is an MLP instead of a
+    transformer block on the tokens of both modalities; a token is one coordinate; the unique path has no
+    attention pooling; the heads have no batch normalization; the unique encoders have independent initial
+    weights, where the code copies those of the shared path.
+
     Readouts are taken before the heads: `shared` = f, `unique` = [u_1, u_2], z12 = [f, u_1, u_2]; f takes
     half of the width of z12, so that all objectives are compared at one width.
 

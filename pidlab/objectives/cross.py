@@ -31,6 +31,10 @@ class Cross(BuiltIn):
         temperature: Inverse of the initial scale. The scale is learned, with a maximum of 100.
         head: Projections g_i: `"linear"`: without a bias, as in CLIP. `"mlp"`: one hidden layer.
 
+    Departures: none known in the loss, which is the paper's pseudocode, or in the heads; the released code
+    (github.com/openai/CLIP) has the model but no training. The paper clips the learned parameter so that the
+    scale is at most 100; here the scale is clipped in the loss. The compared embeddings have 32 dimensions.
+
     Raises:
         ValueError: If the temperature is lower than 0.0125 or `head` is unknown.
 
@@ -51,6 +55,6 @@ class Cross(BuiltIn):
 
     def forward(self, batch: Batch) -> Float[Tensor, "*member"]:
         """Compute the loss of a batch of pairs."""
-        # 100 is the limit of CLIP's released code: without it the scale can grow until float32 overflows.
+        # 100 is the limit in the CLIP paper: without it the scale can grow until float32 overflows.
         scale = self.log_scale.exp().clamp(max=100.0)
         return over_pairs(self.project(batch.x), lambda a, b: clip_loss(a, b, scale))

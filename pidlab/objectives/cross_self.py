@@ -16,6 +16,11 @@ class CrossSelf(BuiltIn):
 
     Both parts use the same encoders and heads.
 
+    Departures from FactorCL's released code (github.com/pliang279/FactorCL, `CrossSelfModel`): embeddings
+    have unit length, where the code takes inner products; the self part has weight λ/2 per modality, with
+    CoMM's λ = 1 by default, where the code has 1 (λ = 2); the cross part compares clean observations, where
+    the code's augmentation overwrites its input, so that it compares views.
+
     Args:
         encoders: The encoders e_i.
         temperature: Temperature of all similarities, at least 0.0125.
@@ -48,6 +53,9 @@ class CrossSelfFact(BuiltIn):
 
     loss = NTXent(x1, x2) + λ ½ [NTXent(x1′, x1″) + NTXent(x2′, x2″)], in nats. The embeddings of each part
     have half the width, and the readout of a modality concatenates both.
+
+    Departures from FactorCL's released code (`FactorCrossSelfModel`): those of `CrossSelf`, and half the
+    width for each part, so that all objectives are compared at one width.
 
     Args:
         encoders: The modalities and sizes, from which both sets of encoders are made.

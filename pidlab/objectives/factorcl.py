@@ -227,6 +227,13 @@ class FactorCLSup(FactorCL):
             one per term and modality (appendix D.1); z12 is then 2.5 times as wide as the embeddings.
         keep: Parts of z12: `"all"`, or the paper's ablation `"shared"`, `"unique1"`, `"unique2"`.
 
+    Departures from the released code (github.com/pliang279/FactorCL): N(x_i, y) reads the one-hot label,
+    where the code reads its index as a number; the CLUB critics train on training rows, where the code draws
+    from all rows. The defaults follow the paper's main text; `critic="concat"`, `conditional="concat"`,
+    `sum="appendix"` and `heads="term"` give the code's loss up to the label. The vectors of separable critics
+    have unit length and a temperature, where those of the code are unbounded. Heads have one hidden layer, in
+    the code's synthetic_model.py two.
+
     Raises:
         ValueError: If an option is unknown or if dim is 1.
     """
@@ -299,6 +306,9 @@ class FactorCLSSL(FactorCL):
         sum: `"algorithm2"` or `"appendix"`.
         heads: `"factor"` or `"term"`.
         keep: `"all"`, `"shared"`, `"unique1"` or `"unique2"`.
+
+    Departures from the released code: the conditional CLUB reads the view, where the code reads x_i twice;
+    the other departures are those of `FactorCLSup`, without the label.
 
     Raises:
         ValueError: If an option is unknown or if dim is 1.

@@ -16,6 +16,10 @@ class GRAM(BuiltIn):
         encoders: One encoder for each modality; the first modality is the anchor.
         temperature: Divides the volumes.
         smoothing: Label smoothing. The paper's equations have none; the released code uses 0.1.
+    Departures from the released code (github.com/ispamm/GRAM): the temperature is a constant, where the code
+    learns it from 0.07; the code adds a matching loss of a text encoder that attends to the other modalities;
+    it has label smoothing 0.1. The heads are MLPs with one hidden layer.
+
     """
 
     name = "gram"

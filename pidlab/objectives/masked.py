@@ -21,6 +21,11 @@ class Masked(BuiltIn):
         encoders: One encoder for each modality.
         mask: Share of the coordinates that is masked.
 
+    Departures from masked autoencoders (He et al. 2022, github.com/facebookresearch/mae): coordinates are
+    masked instead of patches, each independently, so that their share varies between samples; they are set
+    to 0, where the released encoder does not get them; encoders and decoders are MLPs instead of
+    transformers. The loss is also on masked positions only.
+
     Raises:
         ValueError: If `mask` is not between 0 and 1.
     """

@@ -19,6 +19,10 @@ class SigLIP(Pairwise):
         temperature: Inverse of the initial scale; the scale is learned, up to 100.
         bias: Initial bias of the logits, learned.
         pairs: `"modalities"` or `"views"`.
+    Departures from the released code (github.com/google-research/big_vision, trainers/proj/image_text/
+    siglip.py): the scale has the maximum 100, where the code has none; the heads are MLPs with one hidden
+    layer. The value of the loss and the initial scale 10 and bias -10 are the paper's.
+
     """
 
     name = "siglip"

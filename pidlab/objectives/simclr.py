@@ -16,6 +16,10 @@ class SimCLR(BuiltIn):
     Args:
         encoders: The encoders e_i.
         temperature: Temperature of the similarities, at least 0.0125.
+    Departures from the released code (github.com/google-research/simclr): the loss is the mean of the two
+    directions, as in the paper's Algorithm 1, where the code adds them (twice the value); the head has no
+    batch normalization; each modality has an encoder of its own, and their losses are averaged.
+
     """
 
     name = "simclr"
@@ -45,6 +49,10 @@ class SimCLRCross(BuiltIn):
     Args:
         encoders: The encoders e_i.
         temperature: Temperature of the similarities, at least 0.0125.
+    Departures from FactorCL's released code (github.com/pliang279/FactorCL, `SupConModel` without labels):
+    embeddings have unit length, where the code takes inner products; the temperature is 0.2 instead of 0.07;
+    the head has one hidden layer instead of two.
+
     """
 
     name = "simclr-cross"

@@ -18,6 +18,11 @@ class SupCon(BuiltIn):
         encoders: The encoders e1, e2.
         temperature: Temperature of the similarities, at least 0.0125.
         normalize: Whether embeddings are normalized to unit length. FactorCL's released baseline does not.
+    Departures from the released code (github.com/HobbitLong/SupContrast): the loss is not multiplied by
+    temperature / 0.07; the views are modalities with one encoder each, not augmentations of one image.
+    FactorCL's `SupConModel` (github.com/pliang279/FactorCL) is `normalize=False` with a head of two hidden
+    layers instead of one.
+
     """
 
     name = "supcon"

@@ -24,6 +24,11 @@ class Symile(BuiltIn):
         temperature: Inverse of the initial scale; the scale is learned, up to 100.
         negatives: `"n"` or `"n_squared"`.
 
+    Departures from the released code (github.com/rajesh-lab/symile): the loss normalizes embeddings to unit
+    length, where the code's loss takes them as they are (its README normalizes them before); the scale has
+    the maximum 100, where the code has none; the heads are MLPs with one hidden layer. On unit vectors the
+    value equals that of the code.
+
     Raises:
         ValueError: If `negatives` is unknown.
     """

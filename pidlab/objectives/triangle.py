@@ -17,6 +17,11 @@ class Triangle(BuiltIn):
         temperature: Divides the areas.
         smoothing: Label smoothing. The formula has none; the released code uses 0.1.
 
+    Departures from the released code (github.com/ispamm/TRIANGLE): the temperature is a constant, where the
+    code learns it from 0.07; the code adds a matching loss of a text encoder that attends to the other
+    modalities and has label smoothing 0.1; the heads are MLPs with one hidden layer, where its heads are
+    linear without a bias. The logit, without the square root of the area, is the code's.
+
     Raises:
         ValueError: If there are not three modalities.
     """

@@ -17,6 +17,11 @@ class VICReg(Pairwise):
         variance: Weight of the hinge on the standard deviations.
         covariance: Weight of the squared off-diagonal covariances.
         pairs: `"modalities"` or `"views"`.
+    Departures from the paper: the squared difference is averaged over dimensions and the variance term is
+    halved, both as in the released code (github.com/facebookresearch/vicreg) and in lightly, whose value the
+    loss equals. Departures from the code: the head has one hidden layer of 64 units and no batch
+    normalization instead of two of 8192 with it, and each modality has an encoder of its own.
+
     """
 
     name = "vicreg"

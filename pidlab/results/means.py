@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 
 from pidlab.errors import InvalidRequest
 
@@ -120,13 +120,21 @@ def count_successes(captured: np.ndarray, truth: np.ndarray) -> dict[str, float]
     }
 
 
-def lower_confidence_bound(values: np.ndarray) -> float:
-    """Compute the one-sided 95 % lower t-bound of a mean; a single value is its own bound.
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values corrected for multiple comparisons by Holm's step-down method.
 
     Args:
-        values: One value per seed, shape (n,).
+        p_values: One p-value per comparison.
+
+    Example:
+        >>> holm([0.01, 0.04, 0.03])
+        [0.03, 0.06, 0.06]
     """
-    return float(values.mean()) - (_t_margin(values, CONFIDENCE) if len(values) > 1 else 0.0)
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        corrected[i] = largest
+    return corrected
 
 
 def _t_margin(values: np.ndarray, quantile: float) -> float:
@@ -227,8 +235,9 @@ def above_floor(rows: pd.DataFrame, by: Sequence[str]) -> np.ndarray:
     """Test whether each mean lies above its floor at its point.
 
     The floor is that of the objective's own architecture (column `floor`) where the rows have it, otherwise
-    the objective `untrained`. A mean lies above it if the one-sided 95 % t-bound of the mean difference,
-    paired by seed, is above 0. With a single seed the difference itself decides.
+    the objective `untrained`. A mean lies above it if the one-sided t-test of the mean difference, paired by
+    seed, rejects at the 5 % level, with Holm's correction over the objectives with the same point, readout
+    and term. References are not part of this family. With a single seed the difference itself decides.
 
     Args:
         rows: Headline rows of results.csv.
@@ -247,8 +256,24 @@ def above_floor(rows: pd.DataFrame, by: Sequence[str]) -> np.ndarray:
     if "floor" in rows:
         floor = rows["floor"].fillna(floor)
     differences = _split_groups(rows["captured"] - floor, numbers)
-    known = [values[~np.isnan(values)] for values in differences]
-    return np.array([not len(values) or lower_confidence_bound(values) > 0 for values in known], dtype=bool)
+    p_values = np.array([_p_value_above_0(values[~np.isnan(values)]) for values in differences])
+    groups = rows.drop_duplicates(keys)
+    compared = ~groups["objective"].astype(str).map(is_reference).to_numpy(dtype=bool) & ~np.isnan(p_values)
+    column = groups.groupby([n for n in keys if n != "objective"], sort=False, dropna=False).ngroup()
+    for number in np.unique(column[compared]):
+        family = compared & (column == number).to_numpy()
+        p_values[family] = holm(p_values[family].tolist())
+    return np.isnan(p_values) | (p_values < 1.0 - CONFIDENCE)
+
+
+def _p_value_above_0(values: np.ndarray) -> float:
+    """Return the one-sided p-value of a mean of 0 or less; NaN without values."""
+    if not len(values):
+        return math.nan
+    error = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+    if error == 0.0:
+        return 0.0 if values.mean() > 0 else 1.0
+    return float(stdtr(len(values) - 1, -values.mean() / error))
 
 
 def _group_columns(by: Sequence[str]) -> list[str]:

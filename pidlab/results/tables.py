@@ -114,7 +114,8 @@ def captured_table(
 
     The best value of a column is the largest one at a point, rounded to two decimals; the floor and the
     ceiling do not compete. No value is best where the truth is 0, where there is a single seed, or where an
-    untrained network is in the table and the value does not lie above it (see `above_floor`).
+    untrained network is in the table and the value does not lie above it (see `above_floor`, which is
+    corrected for the number of objectives).
 
     If a run is flagged as not trained, the column `trained` counts the seeds whose loss training changed.
 

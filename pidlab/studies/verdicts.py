@@ -9,6 +9,7 @@ from typing import Any
 
 from pidlab.errors import InvalidRequest
 from pidlab.io import atomic_write
+from pidlab.results.means import holm
 from pidlab.studies.evaluate import JudgedPoint, MissingRows, judge
 from pidlab.studies.folders import CLAIMS, NamedStudy, check_record, read_experiment, write_json
 from pidlab.studies.schema import StatedClaim
@@ -127,23 +128,6 @@ def decide(claims: list[JudgedClaim], *, replicated: Collection[str]) -> list[Ju
             verdict = SUPPORTED if claim.met else REFUTED
         decided.append(dataclasses.replace(claim, verdict=verdict, p=p))
     return decided
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values corrected for multiple comparisons by Holm's step-down method.
-
-    Args:
-        p_values: One p-value per comparison.
-
-    Example:
-        >>> holm([0.01, 0.04, 0.03])
-        [0.03, 0.06, 0.06]
-    """
-    corrected, largest = [0.0] * len(p_values), 0.0
-    for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
-        corrected[i] = largest
-    return corrected
 
 
 def count_verdicts(claims: Iterable[JudgedClaim]) -> str:

@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -9,11 +10,12 @@ from pmfs import quantized_source
 
 from pidlab import InvalidRequest, decompose
 from pidlab.decomposition import TERMS
-from pidlab.generators import load_generator
+from pidlab.generators import factorcl_data, latent, load_generator
 from pidlab.generators.blocks import bin_of_sum
 from pidlab.generators.factorcl_data import FactorCL
 from pidlab.generators.planar import planar_label, planar_network
 from pidlab.info import mutual_information
+from pidlab.seeds import child, torch_generator
 
 
 def made(case, **more):
@@ -144,7 +146,7 @@ def test_noise_views_require_noise():
     sample = generator.sample(10)
     view = generator.view(sample, "noise", seed=3)
     assert torch.equal(view.latents["shared"], sample.latents["shared"])
-    with pytest.raises(InvalidRequest, match="factorcl offers task, generic"):
+    with pytest.raises(InvalidRequest, match="factorcl offers task, independent, generic"):
         FactorCL().view(sample, "noise", seed=3)
 
 
@@ -252,3 +254,45 @@ def test_planar_label_of_the_paper():
         FactorCL(2, 1, 1, label="planar", noise=0.5).truth.total
         < FactorCL(2, 1, 1, label="planar").truth.total
     )
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+def test_independent_views_have_the_stated_information(noise, monkeypatch):
+    for module in (latent, factorcl_data):  # the released 0.01 would change the 4th decimal only
+        monkeypatch.setattr(module, "INDEPENDENT_NOISE", 1.0)
+    generator, n = FactorCL(3, 2, 1, width=20, noise=noise), 40_000
+    sample = generator.sample(n, seed=1)
+    view = generator.view(sample, "independent", seed=2)
+    features, noisy = [], []
+    for m, (x, transform) in enumerate(zip(view.x, generator.transforms, strict=True)):
+        choice, _, kept = latent.draw_independent(n, 20, torch_generator(child(2, "independent", m)))
+        swap, drop = (choice == latent.CHOICES.index(name) for name in ("swap", "drop"))
+        x = torch.where(swap[:, None], x.roll(10, dims=1), x)
+        shown = torch.where(drop[:, None], kept, True)
+        # Least squares on the numbers that are left.
+        maps = transform.double() * shown[:, None, :]
+        features.append(torch.linalg.solve(maps @ maps.mT, (maps @ x.double()[..., None]))[..., 0])
+        noisy.append(choice == latent.CHOICES.index("noise"))
+    estimates, total = torch.cat(features, dim=1), generator.choose(sample.latents).sum(0).double()
+    bits = torch.zeros(n, dtype=torch.float64)
+    for first, second in itertools.product((False, True), repeat=2):
+        rows = (noisy[0] == first) & (noisy[1] == second)
+        assert rows.any()
+        fitted = estimates[rows] @ torch.linalg.pinv(estimates[rows], rtol=1e-6) @ total[rows]
+        error = (total[rows] - fitted).std().clamp_min(1e-4)
+        log_p = torch.special.log_ndtr(fitted / error * (2.0 * sample.y[rows] - 1.0))
+        bits[rows] = 1.0 + log_p / np.log(2.0)
+    stated = generator.view_information("independent")["y"]
+    assert stated.between == np.inf
+    assert stated.target < generator.truth.total - 0.01
+    assert float(bits.mean()) == pytest.approx(stated.target, abs=5 * float(bits.std()) / n**0.5)
+
+
+def test_independent_views_keep_nearly_all_information():
+    generator = FactorCL()
+    assert generator._explained((False, False)) == 1.0
+    stated = generator.view_information("independent")["y"].target
+    assert 0.99 < stated < 1.0
+    # 16 features span all 16 numbers, so that the view does not show its choice.
+    assert FactorCL(width=16).view_information("independent")["y"].target is None
+    assert FactorCL(label="planar").view_information("independent")["y"].target is None

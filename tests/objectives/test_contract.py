@@ -50,6 +50,12 @@ def test_contract(name):
     assert [f.rule for f in found if "warning" in f.why] == expected
 
 
+@pytest.mark.parametrize("name", [n for n in objectives() if n not in {"untrained", "supervised"}])
+def test_the_docstring_lists_the_departures_from_the_source(name):
+    bases = type(build(load_objective(name), member_for(name), SETTINGS, "cpu")).mro()
+    assert any("Departures" in (base.__doc__ or "") for base in bases if base.__module__.startswith("pidlab"))
+
+
 @pytest.mark.parametrize("name", objectives())
 def test_readouts_have_equal_widths(name):
     member = member_for(name)
