@@ -137,6 +137,29 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
+def p_value_above(values: np.ndarray, bound: float = 0.0, *, strict: bool = True) -> float:
+    """Compute the p-value of the one-sided t-test that a mean lies above a bound.
+
+    Args:
+        values: One value per seed, shape (n,); at least one.
+        bound: The bound, in the unit of the values.
+        strict: Whether a mean equal to the bound counts as not above it, where all values are equal.
+
+    Returns:
+        The p-value of the null hypothesis that the mean is the bound or less. Where all values are equal, or
+        there is a single one, the comparison itself decides: 0 or 1.
+
+    Example:
+        >>> round(p_value_above(np.array([0.09, 0.1, 0.11])), 4)
+        0.0017
+    """
+    n, mean = len(values), float(values.mean())
+    error = float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else 0.0
+    if error == 0.0:
+        return 0.0 if mean > bound or (mean == bound and not strict) else 1.0
+    return float(stdtr(n - 1, (bound - mean) / error))
+
+
 def _t_margin(values: np.ndarray, quantile: float) -> float:
     n = len(values)
     if n < 2:
@@ -256,7 +279,8 @@ def above_floor(rows: pd.DataFrame, by: Sequence[str]) -> np.ndarray:
     if "floor" in rows:
         floor = rows["floor"].fillna(floor)
     differences = _split_groups(rows["captured"] - floor, numbers)
-    p_values = np.array([_p_value_above_0(values[~np.isnan(values)]) for values in differences])
+    known = [values[~np.isnan(values)] for values in differences]
+    p_values = np.array([p_value_above(values) if len(values) else math.nan for values in known])
     groups = rows.drop_duplicates(keys)
     compared = ~groups["objective"].astype(str).map(is_reference).to_numpy(dtype=bool) & ~np.isnan(p_values)
     column = groups.groupby([n for n in keys if n != "objective"], sort=False, dropna=False).ngroup()
@@ -264,16 +288,6 @@ def above_floor(rows: pd.DataFrame, by: Sequence[str]) -> np.ndarray:
         family = compared & (column == number).to_numpy()
         p_values[family] = holm(p_values[family].tolist())
     return np.isnan(p_values) | (p_values < 1.0 - CONFIDENCE)
-
-
-def _p_value_above_0(values: np.ndarray) -> float:
-    """Return the one-sided p-value of a mean of 0 or less; NaN without values."""
-    if not len(values):
-        return math.nan
-    error = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else 0.0
-    if error == 0.0:
-        return 0.0 if values.mean() > 0 else 1.0
-    return float(stdtr(len(values) - 1, -values.mean() / error))
 
 
 def _group_columns(by: Sequence[str]) -> list[str]:

@@ -4,15 +4,15 @@ import math
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtr
 
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.registry import parse
-from pidlab.results.means import count_successes, half_width, has_bounds
+from pidlab.results.means import count_successes, half_width, has_bounds, p_value_above
 from pidlab.studies.claims import FLOOR, Call, Claim, Expression, Operation, invalid_claim
 
 _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
@@ -296,13 +296,7 @@ def p_values(differences: np.ndarray, comparison: str, within: float = 0.0) -> t
         >>> round(support, 4), round(refute, 4)
         (0.0017, 0.9983)
     """
-    n, mean = len(differences), float(differences.mean())
-    error = float(differences.std(ddof=1)) / math.sqrt(n)
-
-    def above(bound: float, *, strict: bool = True) -> float:
-        if error == 0.0:  # equal in all seeds: the comparison itself decides
-            return 0.0 if mean > bound or (mean == bound and not strict) else 1.0
-        return float(stdtr(n - 1, (bound - mean) / error))
+    above = partial(p_value_above, differences)
 
     def below(bound: float, *, strict: bool = True) -> float:
         return 1.0 - above(bound, strict=not strict)
