@@ -174,6 +174,7 @@ def share_cell(row: Any) -> str:
 def gallery() -> dict[str, str]:
     """Return an index and one page per study: question, figures, claims, and the study file."""
     pages = {}
+    shown = ["## All figures"]
     index = [
         "# Gallery of studies",
         "Each study is a TOML file in `studies/`. Its results are in `figures/NAME`: figures, the numbers in "
@@ -201,27 +202,30 @@ def gallery() -> dict[str, str]:
         index.append(f"| [{path.stem}]({path.stem}.md) | {study['title']} | {counts} | {seeds} |")
         page = study_page(path.stem, study, folder, source, claims, profile)
         pages[f"gallery/{path.stem}.md"] = note_version(page, version)
+        shown += pictures(path.stem, study, folder, profile)
+    shown += ["## Figures of single commands", *single_pictures()]
     table = "\n".join(index[2:])
-    pages["gallery/index.md"] = "\n\n".join([*index[:2], table, *pictures()]) + "\n"
+    pages["gallery/index.md"] = "\n\n".join([*index[:2], table, *shown]) + "\n"
     return pages
 
 
-def pictures() -> list[str]:
-    """Return every committed figure as Markdown, with links to its study and claims and with its command."""
-    parts = ["## All figures"]
-    for path in sorted((ROOT / "studies").glob("*.toml")):
-        name, folder = path.stem, ROOT / "figures" / path.stem
-        if not (folder / "claims.json").exists():
-            continue
-        study = tomllib.loads(path.read_text(encoding="utf-8"))
-        profile = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["profile"]
-        parts.append(f"### {name}")
-        for stem in (figure["name"] for figure in study.get("figure", [])):
-            if (folder / f"{stem}.png").exists():
-                parts.append(f"[![{name}: {stem}](../figures/{name}/{stem}.png)]({name}.md#{stem})")
-        command = f"pidlab study run {name} --profile {profile}"
-        parts.append(f"[study]({name}.md) · [claims]({name}.md#claims) · `{command}`")
-    parts.append("## Figures of single commands")
+def pictures(name: str, study: dict[str, Any], folder: Path, profile: str) -> list[str]:
+    """Return the committed figures of a study as Markdown, with links to its page and with its command."""
+    stems = [figure["name"] for figure in study.get("figure", [])]
+    return [
+        f"### {name}",
+        *(
+            f"[![{name}: {stem}](../figures/{name}/{stem}.png)]({name}.md#{stem})"
+            for stem in stems
+            if (folder / f"{stem}.png").exists()
+        ),
+        f"[study]({name}.md) · [claims]({name}.md#claims) · `pidlab study run {name} --profile {profile}`",
+    ]
+
+
+def single_pictures() -> list[str]:
+    """Return the committed figures of single commands as Markdown."""
+    parts = []
     for name, stem, page in SINGLE:
         record = json.loads((ROOT / "figures" / name / "provenance.json").read_text(encoding="utf-8"))
         # Records of `known-answers` state no command.
