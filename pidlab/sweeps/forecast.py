@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # Kind of work and objective.
 Work = tuple[str, str]
 
-# Seconds of one core for a training step of one model: constant, and per byte that the step makes.
+# Seconds of one core for a training step of one model: constant, and per byte that the step writes.
 STEP_SECONDS, BYTE_SECONDS = 0.1e-3, 1.4e-9
 # Seconds of one core to probe a run of four readouts, by level. Measured on a server processor of 2.6 GHz,
 # in cohorts of six; `Forecast` corrects all of these constants while a sweep runs.
@@ -48,7 +48,7 @@ def estimate_cost(traffic_bytes: int, memory: int, probes: str, track: int) -> C
     """Estimate the cost of a run from the bytes of a training step, which grow as its time does.
 
     Args:
-        traffic_bytes: Bytes that a training step of one model makes (see `Trial`); 0 if nothing is trained.
+        traffic_bytes: Bytes that a training step of one model writes (see `Trial`); 0 if nothing is trained.
         memory: Bytes of all tensors of a run while it is trained.
         probes: Effort of the probes.
         track: Number of checkpoints at which the run is probed as well.

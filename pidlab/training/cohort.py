@@ -338,8 +338,8 @@ class Trial:
     Args:
         step_bytes: Bytes of one training step; 0 if the loss cannot be computed.
         parameter_bytes: Bytes of the parameters.
-        traffic_bytes: Bytes that the forward passes of all phases of a step make, and those of the
-            parameters, which grow as the time of a step does; 0 if nothing is trained.
+        traffic_bytes: Bytes that the forward passes of all phases write, plus those of the parameters; it
+            grows as the time of a step does, and is 0 if nothing is trained.
     """
 
     step_bytes: int
@@ -374,16 +374,19 @@ def _measure(model: nn.Module, member: Member, training: Training) -> Trial:
     try:
         with temporary_seed(0):
             batch, _ = _first_batches(model, member, training, torch.device("cpu"))
-            used, traffic = _step_bytes(model, Batch(**batch))
+            tensors, traffic = _tensor_bytes(model, Batch(**batch))
     except Exception:
-        used, traffic = 0, 0
-    return Trial(used, weights, traffic + weights if traffic else 0)
+        return Trial(0, weights)
+    # Each weight has a value, a gradient and two moments.
+    return Trial(tensors + 4 * weights, weights, traffic + weights if traffic else 0)
 
 
-def _step_bytes(model: nn.Module, batch: Batch) -> tuple[int, int]:
-    """Return the bytes of one training step, and those that its forward passes make.
+def _tensor_bytes(model: nn.Module, batch: Batch) -> tuple[int, int]:
+    """Measure the tensors of one training step, without the weights.
 
-    The former are saved and temporary tensors, and the optimizer's state.
+    Returns:
+        Bytes of the saved and temporary tensors in memory at once, and bytes that the forward passes of all
+        phases write.
     """
     most, temporary, traffic = 0, 0, 0
     for phase in phases_of(model):
@@ -403,9 +406,8 @@ def _step_bytes(model: nn.Module, batch: Batch) -> tuple[int, int]:
         temporary = max(temporary, 4 * max(sizes, default=0))
         traffic += phase.repeat * (sum(saved.values()) + 4 * sum(sizes))
         del loss
-    weights = sum(p.nbytes for p in model.parameters())
-    # The backward pass makes about as much again; each weight has a gradient and two moments.
-    return 2 * most + temporary + 4 * weights, traffic
+    # The backward pass makes about as much again.
+    return 2 * most + temporary, traffic
 
 
 def _first_batches(
