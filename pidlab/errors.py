@@ -52,7 +52,7 @@ _SYNONYMS = {
 }
 
 
-def nearest(name: str, known: Iterable[str], most: int = 1) -> str:
+def nearest(name: str, known: Iterable[str], most: int = 1, listed: str = "known") -> str:
     """Return a hint with the known names nearest to `name`, or with all known names.
 
     Case, hyphens and underscores are ignored, and usual synonyms such as ``lr`` are recognized.
@@ -61,6 +61,7 @@ def nearest(name: str, known: Iterable[str], most: int = 1) -> str:
         name: The unknown name.
         known: The known names.
         most: Largest number of names in the hint.
+        listed: What the known names are, for the list of all of them.
 
     Returns:
         The hint.
@@ -82,9 +83,12 @@ def nearest(name: str, known: Iterable[str], most: int = 1) -> str:
         close = [plain[_plain(name)]]
     else:
         # A lower cutoff suggests 'rate' for 'temperature'. Very long names would take quadratic time.
-        close = sorted(difflib.get_close_matches(name[:100], names, n=most, cutoff=0.6))
+        candidates = {known_name: known_name for known_name in names}
+        candidates = {other: target for other, target in _SYNONYMS.items() if target in names} | candidates
+        matches = difflib.get_close_matches(name[:100], candidates, n=most, cutoff=0.6)
+        close = sorted({candidates[match] for match in matches})
     if not close:
-        return f"known: {', '.join(names)}"
+        return f"{listed}: {', '.join(names)}"
     return f"did you mean {' or '.join(map(repr, close))}?"
 
 

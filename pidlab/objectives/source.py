@@ -121,7 +121,8 @@ _scanned: dict[tuple[Path, str], dict[str, Path]] = {}
 def _import_file(path: Path, digest: str | None) -> ModuleType:
     if not path.is_file():
         near = sorted(str(other) for other in path.parent.glob("*.py")) if path.parent.is_dir() else []
-        hint = nearest(str(path), near) if near else "there is no Python file in that folder"
+        hint = nearest(str(path), near, listed="Python files in that folder")
+        hint = hint if near else "there is no Python file in that folder"
         raise InvalidRequest(f"no file {str(path)!r}: {hint}")
     resolved = path.resolve()
     return _execute(resolved, digest or _digest_of(path.name, resolved))

@@ -72,11 +72,13 @@ def parse_axis(name: str, text: str, points: int) -> tuple[float, ...]:
     if re.fullmatch(r"[^:.]*[^:]*:[^:]+:[^:]+", text) and ".." not in text:
         start, stop, count = text.split(":")
         raise InvalidRequest(f"{name} {text!r}: write a range as {start}..{stop}:{count}")
-    if "..." in text:  # 0...1 would be the range from 0 to 0.1
-        raise InvalidRequest(f"{name} {text!r}: three dots; write a range as {re.sub('[.]{3,}', '..', text)}")
     if ".." in text:
         ends, colon, count = text.partition(":")
-        first, _, last = ends.partition("..")
+        first, dots, last = re.split("([.]{2,})", ends, maxsplit=1)
+        if not first.strip() or not last.strip():
+            raise InvalidRequest(f"{name} {text!r}: a range has two ends; write 0..1 or 0..1:5")
+        if len(dots) > 2:  # 0...1 would be the range from 0 to 0.1
+            raise InvalidRequest(f"{name} {text!r}: write a range with two dots: {first}..{last}{colon}{count}")
         values = _range(name, text, _number(name, first), _number(name, last), count if colon else points)
     else:
         values = tuple(_number(name, part) for part in text.split(","))
