@@ -29,7 +29,10 @@ FIGURES = Annotated[
 
 @study.command("list")
 def list_(figures: FIGURES = Path("figures"), as_json: AsJson = False) -> None:
-    """List the studies: title, whether results exist, and the verdicts on the claims."""
+    """List the studies: title, whether results exist, and the verdicts on the claims.
+
+    `shipped` results come with pidlab; a run in the folder of figures replaces them in the list.
+    """
     from pidlab.studies.folders import study_files
 
     rows = [_status(name, path, figures) for name, path in study_files(figures).items()]
@@ -120,11 +123,12 @@ def check(
 
     Exits with 0 if no claim is refuted, with 1 if a claim is refuted or its runs failed.
     """
-    from pidlab.studies.folders import load_study, seal_again
+    from pidlab.studies.folders import load_study, results_folder, seal_again
     from pidlab.studies.verdicts import REFUTED, count_verdicts, judge_study, write_claims
 
     named = load_study(name)
-    profile, judged = judge_study(named, figures / named.name)
+    directory = figures / named.name if write else results_folder(named.name, figures)
+    profile, judged = judge_study(named, directory)
     if write:
         write_claims(named, profile, judged, figures / named.name)
         seal_again(figures / named.name)
@@ -150,7 +154,7 @@ def schema() -> None:
 
 
 def _status(name: str, path: Path, figures: Path) -> dict[str, Any]:
-    from pidlab.studies.folders import NamedStudy, find_damage, find_difference, read_record
+    from pidlab.studies.folders import NamedStudy, find_damage, find_difference, read_record, results_folder
     from pidlab.studies.schema import read_study
 
     row: dict[str, Any] = {"name": name, "title": "", "profiles": ["quick", "laptop", "paper"], "unmet": []}
@@ -161,16 +165,17 @@ def _status(name: str, path: Path, figures: Path) -> dict[str, Any]:
     except InvalidRequest as error:  # an invalid file must not hide the others
         return row | {"status": f"invalid: {error}"}
     row |= {"title": found.title, "claims": len(found.claim)}
-    record = read_record(figures / name)
+    directory = results_folder(name, figures)
+    record = read_record(directory)
     if record is None:
         return row
     row["profile"] = record["profile"]
-    if damage := find_damage(record, figures / name):
+    if damage := find_damage(record, directory):
         return row | {"status": f"outdated: {damage}"}
     if difference := find_difference(NamedStudy(name, path, found), record):
         return row | {"status": f"outdated: results of {difference}"}
     try:
-        claims = json.loads((figures / name / "claims.json").read_text(encoding="utf-8"))
+        claims = json.loads((directory / "claims.json").read_text(encoding="utf-8"))
         unmet = [
             {key: claim[key] for key in ("claim", "finding", "verdict")}
             for claim in claims
@@ -181,6 +186,8 @@ def _status(name: str, path: Path, figures: Path) -> dict[str, Any]:
         return row | {"status": f"outdated: {record['profile']}, no valid claims.json"}
     met = len(claims) - len(unmet)
     status = f"run at {record['profile']}"
+    if directory.parent != figures:
+        status = f"shipped, {record['profile']}"
     return row | {"status": status, "met": met, "claims": len(claims), "unmet": unmet}
 
 

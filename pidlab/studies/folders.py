@@ -16,6 +16,7 @@ from pidlab import defaults
 from pidlab.errors import InvalidRequest, nearest
 from pidlab.io import atomic_write, refuse_special
 from pidlab.results.folder import CHECKSUMS, RECORD, TABLE, Results, check_seal, read_results, seal
+from pidlab.results.stored import PLACES
 from pidlab.studies.schema import KINDS, Study, read_study
 from pidlab.studies.settings import PROFILES
 
@@ -224,6 +225,17 @@ def replace_nonfinite(value: Any) -> Any:
     if isinstance(value, float) and (value != value or abs(value) == float("inf")):
         return None
     return value.item() if isinstance(value, np.generic) else value
+
+
+def results_folder(name: str, figures: Path) -> Path:
+    """Return the folder of a study's results: that in a folder of figures, or that which comes with pidlab.
+
+    Args:
+        name: Name of the study.
+        figures: Folder with the results of studies.
+    """
+    places = [figures, *PLACES]
+    return next((place / name for place in places if (place / name / RECORD).exists()), figures / name)
 
 
 _PACKAGE = Path(__file__).parent
