@@ -90,8 +90,8 @@ def profile_figure(
                 range(len(names)), names, fontsize=min(SMALLEST_FONT, 60 * height / len(names))
             )
         for part, panel in zip(divided, grid[0], strict=True):
-            # The names of objectives leave narrow panels: the symbol has a line of its own.
-            panel.set_title(part.title.replace(" $", "\n$"))
+            # The names of objectives leave narrow panels.
+            panel.set_title(part.title.replace(" ", "\n", 1))
         for panel in grid[-1]:
             panel.set_xlabel("captured [bits]")
         legend(figure, truth_handles(shown))

@@ -59,8 +59,12 @@ class JudgedClaim:
 
     @property
     def worst(self) -> JudgedPoint | None:
-        """Point with the smallest margin; a point that is not met comes first."""
-        return min(self.points, key=lambda point: (point.met, point.margin), default=None)
+        """Point with the smallest margin; a point that is not met comes first.
+
+        Of points that are met, those where the term has no information come last: both sides are often 0
+        there in every seed.
+        """
+        return min(self.points, key=lambda p: (p.met, p.met and p.reached is None, p.margin), default=None)
 
     @property
     def label(self) -> str:
@@ -242,7 +246,7 @@ def markdown(named: NamedStudy, profile: str, claims: Sequence[JudgedClaim]) -> 
         f"{count_verdicts(claims)} of {len(claims)} claims, profile `{profile}`. A verdict tests the "
         "difference of both sides, paired by seed, at the 95 % level with Holm's correction over the claims "
         "of the study. Values are in bits unless the claim reads another column. A claim about several "
-        "points shows the point with the smallest margin.",
+        "points shows the point with the smallest margin at which the term has information.",
         "",
         "| claim | verdict | values | source |",
         "|---|---|---|---|",

@@ -319,6 +319,9 @@ def test_an_invalid_study_does_not_hide_the_others(command, tmp_path):
     assert code == 0
     assert rows["broken"]["status"].startswith("invalid: ")
     assert rows["tiny"]["status"] == "not run"
+    # Results of this study come with pidlab.
+    assert (rows["unique"]["status"], rows["unique"]["profile"]) == ("shipped, laptop", "laptop")
+    assert command("study", "check", "suppression")[0] in (0, 1)
 
 
 @pytest.mark.slow

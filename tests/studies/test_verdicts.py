@@ -120,3 +120,13 @@ def test_successes_are_counted_with_an_exact_interval():
     assert (found.reached_low, found.reached_high) == pytest.approx((interval.low, interval.high))
     (found,) = judge(parse_claim(text), text, table.assign(truth=0.0))
     assert found.reached is None
+
+
+def test_the_shown_point_has_the_smallest_margin_where_the_term_has_information():
+    nothing = JudgedPoint({"unique": 0.0}, 0.0, 0.0, True, 0.0)
+    near = JudgedPoint({"unique": 0.5}, 0.5, 0.45, True, 0.05, reached=3)
+    far = JudgedPoint({"unique": 1.0}, 1.0, 0.9, True, 0.1, reached=3)
+    assert JudgedClaim(CLAIM, "main", (nothing, near, far)).worst is near
+    assert JudgedClaim(CLAIM, "main", (nothing,)).worst is nothing
+    chance = JudgedPoint({"unique": 0.0}, 0.2, 0.1, False, -0.1)
+    assert JudgedClaim(CLAIM, "main", (near, chance, far)).worst is chance
