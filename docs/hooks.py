@@ -272,7 +272,8 @@ def study_page(
         parts.append("## Claims")
         parts.append(
             f"Profile `{profile}`. [Verdicts](../studies.md#claims) test the difference of both sides. "
-            "A claim about several points shows the point with the smallest margin at which the term has information."
+            "A claim about several points shows the point with the smallest margin at which the term has "
+            "information."
         )
     # A claim without a sweep is about the only experiment.
     wording = {(claim["claim"], claim.get("sweep")): claim for claim in study.get("claim", [])}

@@ -264,9 +264,7 @@ def find_objectives(names: Iterable[str], known: Sequence[str], option: str = ""
         if not matches:
             shown = [format_objective(one) for one in known if ":" in one]
             hint = nearest(name, {*known, *shown}) if known else "the table has no column 'objective'"
-            raise InvalidRequest(
-                f"{option}{name}: no such objective in the results, which have no rows of failed runs; {hint}"
-            )
+            raise InvalidRequest(f"{option}{name}: no results of this objective; {hint}")
         found += matches
     return found
 

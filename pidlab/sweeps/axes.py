@@ -78,7 +78,9 @@ def parse_axis(name: str, text: str, points: int) -> tuple[float, ...]:
         if not first.strip() or not last.strip():
             raise InvalidRequest(f"{name} {text!r}: a range has two ends; write 0..1 or 0..1:5")
         if len(dots) > 2:  # 0...1 would be the range from 0 to 0.1
-            raise InvalidRequest(f"{name} {text!r}: write a range with two dots: {first}..{last}{colon}{count}")
+            raise InvalidRequest(
+                f"{name} {text!r}: write a range with two dots: {first}..{last}{colon}{count}"
+            )
         values = _range(name, text, _number(name, first), _number(name, last), count if colon else points)
     else:
         values = tuple(_number(name, part) for part in text.split(","))

@@ -85,7 +85,7 @@ def test_kinds_drawn_from_other_files(pidlab, tmp_path):
         (["--rows", "readout"], "no option 'rows'"),
         (["--order", "com"], "did you mean 'comm'"),
         (["--label", "comm"], "expected REF=NAME"),
-        (["--label", "com=Ours"], "--label com: no such objective in the results; did you mean 'comm'?"),
+        (["--label", "com=Ours"], "--label com: no results of this objective; did you mean 'comm'?"),
         (["--width", "0"], "must be from 2.0 to 20.0 inches"),
         (["--font", "serf"], "did you mean 'serif'"),
         (["--name", "a/b"], "expected a name without a folder"),
@@ -236,8 +236,8 @@ def test_names_order_width_and_font_are_options(pidlab, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--label", "nosuch=X"], "--label nosuch: no such objective in the results; known: "),
-        (["--label", "Margn=X"], "--label Margn: no such objective in the results; did you mean 'Margin'?"),
+        (["--label", "nosuch=X"], "--label nosuch: no results of this objective; known: "),
+        (["--label", "Margn=X"], "--label Margn: no results of this objective; did you mean 'Margin'?"),
         (
             ["--label", "Twice=X"],
             "--label Twice: 2 objectives have this name; write a.py:Twice or ",
