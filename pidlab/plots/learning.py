@@ -72,6 +72,8 @@ def learning_figure(
     palette = looks(shown["objective"])
     first, last = _range(shown["step"])
     ticks = [0, *(10**k for k in range(9) if first <= 10**k <= last)]
+    # 1000 and 10000 would touch in a narrow panel.
+    names = [f"{step // 1000}k" if step >= 1000 else str(step) for step in ticks]
     with style(venue):
         figure, grid = panel_grid(venue, len(points), len(divided))
         for strip, point in zip(grid, points, strict=True):
@@ -83,7 +85,7 @@ def learning_figure(
                 for truth in part.rows(here)["truth"].dropna().iloc[:1]:
                     panel.axhline(truth, **TRUTH)
                 panel.set_ylim(bits_limits(shown))
-                panel.set_xticks([_position(step, first) for step in ticks], [f"{step:g}" for step in ticks])
+                panel.set_xticks([_position(step, first) for step in ticks], names)
             if point:
                 label_row(strip[-1], point_title(point, "\n"))
         for part, panel in zip(divided, grid[0], strict=True):
