@@ -94,8 +94,7 @@ def capture_figure(
     if not probes and any(map(_is_synergy, divided)) and _has_linear(table, readout):
         linear = _read(table[table["term"].map(is_synergy)], readout, terms, axis_groups, LINEAR)
         shown = pd.concat([shown, linear.shown], ignore_index=True)
-    empty = empty_targets(shown)
-    visible = [part for part in divided if (part.readout, part.term) not in empty] or divided
+    visible = without_empty(divided, shown)
     points = list_points(rows, by[1:])
     drawn = thin_points(points, MOST_ROWS)
     palette = looks(rows["objective"])
@@ -179,6 +178,17 @@ def empty_targets(shown: pd.DataFrame) -> set[tuple[str, str]]:
     known = shown.groupby(["readout", "term"], sort=False)["truth"].count() > 0
     empty = size[known & (size["truth"] == 0) & (size["mean"] < ZERO)]
     return set(empty.index)
+
+
+def without_empty(divided: list[Panel], shown: pd.DataFrame) -> list[Panel]:
+    """Leave out the panels of empty targets, unless all of them are empty.
+
+    Args:
+        divided: Panels of a figure.
+        shown: Means over seeds (`mean_over_seeds`).
+    """
+    empty = empty_targets(shown)
+    return [part for part in divided if (part.readout, part.term) not in empty] or divided
 
 
 def _draw_panel(

@@ -228,7 +228,7 @@ def caption(kind: str, shown: pd.DataFrame) -> str:
         nuisance = [name for name in dict.fromkeys(shown["term"].astype(str)) if name.startswith("nuisance:")]
         if names := [NUISANCE.get(name) or symbol_of(name) for name in nuisance]:
             sentences.append(f"Nuisance variables: {', '.join(filter(None, names)).replace('$', '')}.")
-    if kind == "capture" and (omitted := _omitted(shown)):
+    if kind in ("capture", "profile") and (omitted := _omitted(shown)):
         sentences.append(f"Not drawn, since truth and captured bits are 0: {omitted}.")
     return " ".join(sentences)
 

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from pidlab.errors import InvalidRequest
-from pidlab.plots.capture import bits_limits
+from pidlab.plots.capture import bits_limits, without_empty
 from pidlab.plots.drawing import (
     draw_rows,
     label_row,
@@ -42,8 +41,9 @@ def profile_figure(
 
     Marks are means over seeds with 95 % t-intervals, dots are single seeds, the grey line is the truth.
     If the truth is known up to bounds, a band reaches from its lower bound to the planted information.
-    Of more than three points of a sweep, the first, the middle and the last are shown. The content is
-    that of Figure 4 of CoMM (arXiv 2409.07402), in bits.
+    Of more than three points of a sweep, the first, the middle and the last are shown. Terms without
+    information that no objective captures have no panel. The content is that of Figure 4 of CoMM
+    (arXiv 2409.07402), in bits.
 
     Args:
         table: Rows as in results.csv.
@@ -56,18 +56,14 @@ def profile_figure(
         The figure, and a tidy table of all its numbers (bits).
 
     Raises:
-        InvalidRequest: If there are no headline rows of that readout, or the targets are not terms.
+        InvalidRequest: If there are no headline rows of that readout.
     """
     rows, divided = panels(table, readout, terms)
-    if {part.readout for part in divided} != {readout}:
-        names = ", ".join(dict.fromkeys(part.term for part in divided))
-        raise InvalidRequest(
-            f"--kind profile: the targets {names} are not terms of a decomposition; use --kind capture"
-        )
     by = point_columns(rows, axis_groups)
     points = thin_points(list_points(rows, by))
     means = add_lower_bounds(mean_over_seeds(rows, by), table, by)
     shown = pd.concat([rows_at(means, point) for point in points], ignore_index=True)
+    divided = without_empty(divided, shown)
     palette = looks(shown["objective"])
     with style(venue):
         # A row needs 0.13 inches; a figure that would be taller than a page has lower ones.
@@ -91,7 +87,7 @@ def profile_figure(
             )
         for part, panel in zip(divided, grid[0], strict=True):
             # The names of objectives leave narrow panels.
-            panel.set_title(part.title.replace(" ", "\n", 1))
+            panel.set_title(part.title.replace(" ", "\n", 1) if len(divided) > 2 else part.title)
         for panel in grid[-1]:
             panel.set_xlabel("captured [bits]")
         legend(figure, truth_handles(shown))

@@ -125,6 +125,10 @@ def format_objective(reference: str, labels: Mapping[str, str] | None = None) ->
 
 def format_parameter(name: str) -> str:
     """Return the name of a parameter as an axis label."""
-    return {"dim": "readout width", "width": "observation width", "views": "view policy"}.get(
-        name, name.replace("_", " ")
-    )
+    words = {
+        "dim": "readout width",
+        "shared": "shared features",
+        "views": "view policy",
+        "width": "observation width",
+    }
+    return words.get(name) or name.replace("_", " ")

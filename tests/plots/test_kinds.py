@@ -114,13 +114,20 @@ def test_a_profile_of_many_points_shows_both_ends_and_the_middle():
     assert shown["unique1"].unique().tolist() == [0.0, 0.5, 1.0]
 
 
-def test_a_profile_of_one_target_is_refused():
+def test_a_profile_of_a_target_that_is_no_term_has_a_panel_per_readout():
     rows = table(points=(1.0,), readouts=("z1", "z12"))
     one = rows[rows["term"] == "redundant"].assign(term="y")
-    with pytest.raises(
-        InvalidRequest, match="targets y are not terms of a decomposition; use --kind capture"
-    ):
-        draw("profile", one)
+    figure, _ = draw("profile", one)
+    assert [panel.get_title() for panel in figure.axes] == ["$I(z_{1};Y)$", "$I(z_{12};Y)$"]
+
+
+def test_a_profile_has_no_panel_of_a_term_without_information_that_none_captures():
+    rows = table(points=(1.0,))
+    zero = rows["term"] == "redundant"
+    rows.loc[zero, ["captured", "truth"]] = 0.0
+    figure, shown = draw("profile", rows)
+    assert "redundancy\n$R$" not in [panel.get_title() for panel in figure.axes]
+    assert "redundancy R" in caption("profile", shown)
 
 
 def cells(panel):
