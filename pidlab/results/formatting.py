@@ -126,7 +126,9 @@ def format_objective(reference: str, labels: Mapping[str, str] | None = None) ->
 def format_parameter(name: str) -> str:
     """Return the name of a parameter as an axis label."""
     words = {
+        "depth": "layers of the rendering",
         "dim": "readout width",
+        "rate": "learning rate",
         "shared": "shared features",
         "views": "view policy",
         "width": "observation width",
