@@ -1,5 +1,6 @@
 """Add the studies, their results and the citation to the wheel; pictures stay in the repository."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ class Shipped(BuildHookInterface):
         included[str(root / "CITATION.cff")] = "pidlab/report/CITATION.cff"
         included[str(root / "studies")] = "pidlab/studies/shipped"
         results = root / "figures"
-        for record in results.glob("*/*/provenance.json"):
-            for path in (record, *record.parent.glob("results.csv*"), record.parents[1] / "provenance.json"):
+        for record in results.glob("*/**/provenance.json"):
+            # A record has the checksums of the files that make a study's results valid.
+            for name in json.loads(record.read_text()).get("checksums", {}):
+                path = record.parent / name
                 included[str(path)] = f"pidlab/studies/shipped_results/{path.relative_to(results).as_posix()}"

@@ -1,7 +1,6 @@
 """`pidlab study`: questions in TOML files, answered by experiments, with figures and tested claims."""
 
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -156,6 +155,7 @@ def schema() -> None:
 def _status(name: str, path: Path, figures: Path) -> dict[str, Any]:
     from pidlab.studies.folders import NamedStudy, find_damage, find_difference, read_record, results_folder
     from pidlab.studies.schema import read_study
+    from pidlab.studies.verdicts import VERDICTS
 
     row: dict[str, Any] = {"name": name, "title": "", "profiles": ["quick", "laptop", "paper"], "unmet": []}
     row |= {"verdicts": {}}
@@ -181,7 +181,8 @@ def _status(name: str, path: Path, figures: Path) -> dict[str, Any]:
             for claim in claims
             if not claim["met"]
         ]
-        row["verdicts"] = dict(Counter(claim["verdict"] for claim in claims))
+        verdicts = [claim["verdict"] for claim in claims]
+        row["verdicts"] = {name: n for name in VERDICTS if (n := verdicts.count(name))}
     except (OSError, ValueError, KeyError, TypeError):
         return row | {"status": f"outdated: {record['profile']}, no valid claims.json"}
     met = len(claims) - len(unmet)

@@ -14,7 +14,7 @@ from pidlab.studies.evaluate import JudgedPoint, MissingRows, judge
 from pidlab.studies.folders import CLAIMS, NamedStudy, check_record, read_experiment, write_json
 from pidlab.studies.schema import StatedClaim
 
-SUPPORTED, UNDECIDED, REFUTED = "supported", "undecided", "refuted"
+VERDICTS = SUPPORTED, UNDECIDED, REFUTED = "supported", "undecided", "refuted"
 # One-sided level of a verdict, that of a two-sided 95 % interval.
 LEVEL = 0.025
 
@@ -141,7 +141,7 @@ def count_verdicts(claims: Iterable[JudgedClaim]) -> str:
         claims: The claims of a study.
     """
     verdicts = [claim.verdict for claim in claims]
-    return ", ".join(f"{verdicts.count(name)} {name}" for name in (SUPPORTED, UNDECIDED, REFUTED))
+    return ", ".join(f"{verdicts.count(name)} {name}" for name in VERDICTS)
 
 
 def describe(point: JudgedPoint) -> str:
