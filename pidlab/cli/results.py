@@ -77,7 +77,7 @@ def plot(
     venue: Annotated[str, typer.Option(help="Page format: neurips, iclr, icml or icml-column.")] = "neurips",
     format_: Annotated[
         list[str] | None,
-        typer.Option("--format", help="pdf, svg or png; repeat the option for several. Default: pdf."),
+        typer.Option("--format", help="pdf, svg or png, or several: pdf,png. Default: pdf."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Output folder. Default: the first folder.")
@@ -104,7 +104,7 @@ def plot(
 
     Writes STEM.pdf (or .svg, .png), STEM.csv with all numbers of the figure, and STEM.txt with a caption.
     """
-    formats = list(dict.fromkeys(format_ or ["pdf"]))
+    formats = list(dict.fromkeys(name for given in format_ or ["pdf"] for name in given.split(",")))
     for form in formats:
         if form not in FORMATS:
             raise InvalidRequest(f"--format {form}: unknown format {form!r}; {nearest(form, FORMATS)}")
@@ -313,14 +313,16 @@ def report(
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory() as scratch:
             # The figures in the folders have other names and another order, and so have those of losses.
-            redrawn = _draw_again(results, Path(scratch), labels) if labels or order else None
+            captured, losses = (
+                _draw_again(results, Path(scratch), labels) if labels or order else (None, True)
+            )
             page = write_report(
                 results[0] if len(results) == 1 else results,
                 folder,
                 title=title,
                 labels=labels,
-                pictures=redrawn,
-                losses=redrawn is None,
+                pictures=captured,
+                losses=losses,
             )
     except OSError as error:
         raise InvalidRequest(
@@ -329,24 +331,38 @@ def report(
     typer.echo(json.dumps({"report": str(page)}) if as_json else str(page))
 
 
-def _draw_again(results: Sequence["Results"], directory: Path, labels: Mapping[str, str]) -> list["Picture"]:
-    """Draw the figures of sweeps with the names and the order of a user."""
+def _draw_again(
+    results: Sequence["Results"], directory: Path, labels: Mapping[str, str]
+) -> tuple[list["Picture"], list["Picture"]]:
+    """Draw the figures of sweeps and of their losses with the names and the order of a user."""
     from pidlab.plots.kinds import caption, draw
     from pidlab.plots.style import Page, save
     from pidlab.report import Picture
-    from pidlab.results.panels import objectives_of
+    from pidlab.report.page import LOSS_CAPTION, with_views
+    from pidlab.results.panels import objectives_of, select
 
-    pictures: list[Picture] = []
+    def picture(kind: str, table: "pd.DataFrame", name: str, title: str) -> tuple[Picture, "pd.DataFrame"]:
+        known = objectives_of(table)
+        page = Page(labels={objective: label for objective, label in labels.items() if objective in known})
+        figure, numbers = draw(kind, table, sweep.axis_groups, page=page)
+        save(figure, directory / name)
+        return Picture(directory / name, title=f"{title} of {folder}", linked=False), numbers
+
+    captured: list[Picture] = []
+    losses: list[Picture] = []
     for i, sweep in enumerate(results):
-        if (sweep.directory / "captured.svg").is_file() and len(sweep.table):
-            known = objectives_of(sweep.table)
-            page = Page(labels={name: label for name, label in labels.items() if name in known})
-            figure, numbers = draw("capture", sweep.table, sweep.axis_groups, page=page)
-            path = directory / f"{i}.svg"
-            save(figure, path)
-            title = f"Captured against true information of {sweep.directory.resolve().name}"
-            pictures.append(Picture(path, caption("capture", numbers), title, linked=False))
-    return pictures
+        folder = sweep.directory.resolve().name
+        if not len(sweep.table):
+            continue
+        if (sweep.directory / "captured.svg").is_file():
+            drawn, numbers = picture("capture", sweep.table, f"{i}.svg", "Captured against true information")
+            captured.append(replace(drawn, caption=with_views(caption("capture", numbers), sweep)))
+        if (sweep.directory / "loss.svg").is_file() and (sweep.directory / "results.sqlite").is_file():
+            curves, _ = _losses([sweep.directory])
+            order = [name for name in objectives_of(sweep.table) if name in set(curves["objective"])]
+            drawn, _ = picture("loss", select(curves, order=order), f"{i}-loss.svg", "Training loss")
+            losses.append(replace(drawn, caption=LOSS_CAPTION))
+    return captured, losses
 
 
 MOST_REASONS = 20

@@ -393,8 +393,10 @@ def legend(figure: Figure, handles: Sequence[Artist]) -> None:
 
     Args:
         figure: Figure to extend.
-        handles: Entries of the legend.
+        handles: Entries of the legend; without any, there is no legend.
     """
+    if not handles:
+        return
     size = float(mpl.rcParams["legend.fontsize"]) / 72.0
     labels = [str(handle.get_label()) for handle in handles]
     lines = next(

@@ -72,7 +72,8 @@ KINDS = {
     ),
     "profile": Kind(
         "profile:profile_figure",
-        "Captured information of each objective by term; dots are single seeds, grey lines are the truth.",
+        "Captured information of each objective by term; dots are single seeds, grey lines are the truth. "
+        "Of more than three points, the first, the middle and the last are shown.",
     ),
     "leakage": Kind(
         "leakage:leakage_figure",
@@ -196,7 +197,10 @@ def caption(kind: str, shown: pd.DataFrame) -> str:
         kind: One of `KINDS`.
         shown: The table that `draw` returned.
     """
-    sentences = [look_up("kind of figure", kind, KINDS).about]
+    about = look_up("kind of figure", kind, KINDS).about
+    if "truth" in shown and shown["truth"].isna().all():
+        about = about.replace(", grey lines are the truth", "")
+    sentences = [about]
     if "seeds" in shown and len(shown):
         least, most = int(shown["seeds"].min()), int(shown["seeds"].max())
         n = f"{least}" if least == most else f"{least} to {most}"
@@ -229,7 +233,8 @@ def caption(kind: str, shown: pd.DataFrame) -> str:
         if names := [NUISANCE.get(name) or symbol_of(name) for name in nuisance]:
             sentences.append(f"Nuisance variables: {', '.join(filter(None, names)).replace('$', '')}.")
     if kind in ("capture", "profile") and (omitted := _omitted(shown)):
-        sentences.append(f"Not drawn, since truth and captured bits are 0: {omitted}.")
+        where = " at the points shown" if kind == "profile" else ""
+        sentences.append(f"Not drawn, since truth and captured bits are 0{where}: {omitted}.")
     return " ".join(sentences)
 
 
@@ -238,4 +243,8 @@ def _omitted(shown: pd.DataFrame) -> str:
 
     empty = empty_targets(shown)
     drawn = len(shown[["readout", "term"]].drop_duplicates()) > len(empty)
-    return ", ".join(describe_term(term).replace("$", "") for _, term in sorted(empty)) if drawn else ""
+    # A target that is no term has a panel per readout.
+    names = [
+        describe_term(term) if symbol_of(term) else f"I({readout};{term})" for readout, term in sorted(empty)
+    ]
+    return ", ".join(dict.fromkeys(names)).replace("$", "") if drawn else ""

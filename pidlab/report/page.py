@@ -101,7 +101,7 @@ def write_report(
     sources: Sequence[str] = (),
     claims: Sequence[Claim] = (),
     pictures: Sequence[Picture] | None = None,
-    losses: bool = True,
+    losses: Sequence[Picture] | bool = True,
     labels: Mapping[str, str] | None = None,
 ) -> Path:
     """Write report.html, a page that needs no other file.
@@ -116,7 +116,7 @@ def write_report(
         sources: Sources of a study.
         claims: Claims of a study with their outcomes.
         pictures: Figures to show; by default captured.svg of each sweep, if it exists.
-        losses: Whether to show loss.svg of each sweep, if it exists.
+        losses: Figures of training losses, or whether to show loss.svg of each sweep, if it exists.
         labels: Names of objectives, by reference.
 
     Returns:
@@ -132,7 +132,11 @@ def write_report(
         if pictures is None
         else list(pictures)
     )
-    curves = _pictures(sweeps, "loss.svg", lambda _: LOSS_CAPTION, "Training loss") if losses else []
+    curves = (
+        _pictures(sweeps, "loss.svg", lambda _: LOSS_CAPTION, "Training loss")
+        if losses is True
+        else list(losses or ())
+    )
     style, script = _asset("style.css"), _asset("script.js")
     text = _template().render(
         title=title or _title(sweeps),
@@ -191,6 +195,16 @@ def _caption(results: Results) -> str:
         about = caption("capture", pd.read_csv(results.directory / "captured.csv"))
     except (OSError, ValueError, KeyError):  # no file of numbers, or not one of a figure
         about = KINDS["capture"].about
+    return with_views(about, results)
+
+
+def with_views(about: str, results: Results) -> str:
+    """Return a caption that names the view policy of a sweep, if it has only one.
+
+    Args:
+        about: The caption.
+        results: The sweep.
+    """
     views = results.record.get("request", {}).get("training", {}).get("views")
     return f"{about} Views: {views}." if views else about
 

@@ -112,7 +112,7 @@ def panels(
 
     If every target is a term, there is one panel per term, and all show the same readout. Otherwise
     there is one panel per target and readout, I(z1;T), I(z2;T) and I(z12;T), because the share of a
-    single modality is then of interest.
+    single modality is then of interest; a readout other than z12 is shown alone.
 
     Args:
         table: Rows as in results.csv.
@@ -138,7 +138,8 @@ def panels(
     names = [str(name) for name in dict.fromkeys(selected["term"])]
     if all(map(symbol_of, names)):
         return selected, [Panel(readout, name, describe_term(name), symbol_of(name) or "") for name in names]
-    readouts = [name for name in READOUTS if name in set(rows["readout"])]
+    asked = READOUTS if readout == READOUTS[-1] else (readout,)
+    readouts = [name for name in asked if name in set(rows["readout"])]
     divided = []
     for term in dict.fromkeys(rows["term"].astype(str)):
         for name in readouts:
@@ -277,9 +278,15 @@ def find_labels(labels: Mapping[str, str], known: Sequence[str]) -> dict[str, st
         known: References of the objectives of the results.
 
     Raises:
-        InvalidRequest: If no objective or more than one has a name.
+        InvalidRequest: If no objective or more than one has a name, or two would have the same label.
     """
-    return dict(zip(find_objectives(labels, known, "--label "), labels.values(), strict=True))
+    found = dict(zip(find_objectives(labels, known, "--label "), labels.values(), strict=True))
+    # The other objectives are known by their reference and by the name that tables show.
+    others = {name for one in known if one not in found for name in (one, format_objective(one))}
+    for label in found.values():
+        if label in others or list(found.values()).count(label) > 1:
+            raise InvalidRequest(f"--label: two objectives have the name {label!r}; give each its own")
+    return found
 
 
 def _has_value(table: pd.DataFrame, name: str, value: Any) -> np.ndarray:

@@ -50,6 +50,11 @@ def test_a_figure_has_a_table_and_a_caption(pidlab, folder, tmp_path):
     assert set(shown["objective"]) == {"comm"}
 
 
+def test_several_formats_are_one_option(pidlab, folder, tmp_path):
+    assert pidlab("plot", folder, "--format", "svg,png", "--out", tmp_path / "figures")[0] == 0
+    assert {path.suffix for path in (tmp_path / "figures").iterdir()} == {".svg", ".png", ".csv", ".txt"}
+
+
 def test_several_sweeps_are_drawn_together(pidlab, folder, tmp_path):
     other = write(tmp_path / "b", table(points=(0.25,)))
     code, _, _ = pidlab("plot", folder, other, "--name", "both")
@@ -86,6 +91,8 @@ def test_kinds_drawn_from_other_files(pidlab, tmp_path):
         (["--order", "com"], "did you mean 'comm'"),
         (["--label", "comm"], "expected REF=NAME"),
         (["--label", "com=Ours"], "--label com: no results of this objective; did you mean 'comm'?"),
+        (["--label", "comm=A", "--label", "untrained=A"], "two objectives have the name 'A'"),
+        (["--label", "comm=untrained"], "two objectives have the name 'untrained'"),
         (["--width", "0"], "must be from 2.0 to 20.0 inches"),
         (["--font", "serf"], "did you mean 'serif'"),
         (["--name", "a/b"], "expected a name without a folder"),

@@ -121,6 +121,21 @@ def test_a_profile_of_a_target_that_is_no_term_has_a_panel_per_readout():
     assert [panel.get_title() for panel in figure.axes] == ["$I(z_{1};Y)$", "$I(z_{12};Y)$"]
 
 
+def test_a_profile_of_unknown_truth_has_no_legend_and_its_caption_no_truth():
+    rows = table(points=(1.0,)).assign(truth=np.nan)
+    figure, shown = draw("profile", rows)
+    assert not figure.legends
+    assert "truth" not in caption("profile", shown)
+
+
+def test_a_readout_is_shown_alone_for_targets_that_are_no_terms():
+    rows = table(points=(1.0,), readouts=("z1", "z12"))
+    one = rows[rows["term"] == "redundant"].assign(term="y")
+    figure, shown = draw("profile", one, readout="z1")
+    assert [panel.get_title() for panel in figure.axes] == ["$I(z_{1};Y)$"]
+    assert set(shown["readout"]) == {"z1"}
+
+
 def test_a_profile_has_no_panel_of_a_term_without_information_that_none_captures():
     rows = table(points=(1.0,))
     zero = rows["term"] == "redundant"
