@@ -223,6 +223,8 @@ def look_up(kind: str, name: str, known: Mapping[str, T]) -> T:
 def _hint(kind: str, name: str, known: Mapping[str, Any]) -> str:
     """Return how to correct an unknown name; names of files need another spelling."""
     path = Path(name)
+    if kind == "objective" and "," in name:
+        return "name one objective, and repeat the option for the next"
     if kind == "objective" and path.suffix == ".py":
         return f"name the class in the file; write {name}:{_first_class(path)}"
     if kind == "generator" and path.suffix == ".csv":

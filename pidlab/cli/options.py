@@ -116,7 +116,7 @@ def vary_axes(vary: list[str] | None, form: str) -> list[tuple[tuple[str, ...], 
         name, equals, values = text.partition("=")
         if not equals or not name:
             raise InvalidRequest(f"--vary {text!r}: expected {form}")
-        axes.append(((name,), values))
+        axes += spread([(name, values)])
     return axes
 
 
