@@ -49,8 +49,10 @@ def test_documented_shortfalls_are_those_of_the_table(table):
         xor = (best["term"] == "synergy") & (best["readout"] == "z12") & (best["truth"] > 0)
         (line,) = [line for line in page.splitlines() if line.startswith(f"| `{level}`")]
         assert line.endswith(f"| {short.mean():.3f} | {short[xor].mean():.2f} |")
-    structured = table[(table["level"] == "thorough") & table["headline"] & (table["term"] == "synergy")]
-    rows = structured[(structured["readout"] == "z12") & (structured["truth"] > 0)]
+    # Structured probes are never the headline, so the best of all probes is compared.
+    xors = table[(table["level"] == "thorough") & (table["term"] == "synergy") & (table["readout"] == "z12")]
+    xors = xors[xors["truth"] > 0]
+    rows = xors.loc[xors.groupby("case")["captured"].idxmax()]
     assert f"fall short by {(rows['truth'] - rows['captured']).mean():.2f} bits at `thorough`" in page
 
 
