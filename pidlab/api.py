@@ -398,7 +398,7 @@ def write_sweep_files(result: "SweepResult", *, figure: bool = True) -> None:
     failures = _draw_captured(result) | _draw_losses(result) if figure and len(result.shown) else {}
     # A figure that could not be drawn would be that of an older run.
     pictures = () if result.directory / "captured.svg" in failures else None
-    losses = result.directory / "loss.svg" not in failures
+    losses = () if result.directory / "loss.svg" in failures else None
     page = result.directory / "report.html"
     failures |= write_independently(
         {page: lambda path: write_report(results, path.parent, pictures=pictures, losses=losses)}

@@ -111,13 +111,13 @@ def vary_axes(vary: list[str] | None, form: str) -> list[tuple[tuple[str, ...], 
     Raises:
         InvalidRequest: If a text has no name or no `=`.
     """
-    axes = []
+    axes: list[tuple[str, str]] = []
     for text in vary or []:
         name, equals, values = text.partition("=")
         if not equals or not name:
             raise InvalidRequest(f"--vary {text!r}: expected {form}")
-        axes += spread([(name, values)])
-    return axes
+        axes.append((name, values))
+    return spread(axes)
 
 
 def term_axes(

@@ -313,9 +313,9 @@ def report(
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory() as scratch:
             # The figures in the folders have other names and another order, and so have those of losses.
-            captured, losses = (
-                _draw_again(results, Path(scratch), labels) if labels or order else (None, True)
-            )
+            captured = losses = None
+            if labels or order:
+                captured, losses = _draw_again(results, Path(scratch), labels)
             page = write_report(
                 results[0] if len(results) == 1 else results,
                 folder,
@@ -335,34 +335,51 @@ def _draw_again(
     results: Sequence["Results"], directory: Path, labels: Mapping[str, str]
 ) -> tuple[list["Picture"], list["Picture"]]:
     """Draw the figures of sweeps and of their losses with the names and the order of a user."""
-    from pidlab.plots.kinds import caption, draw
-    from pidlab.plots.style import Page, save
+    from pidlab.plots.kinds import caption
     from pidlab.report import Picture
     from pidlab.report.page import LOSS_CAPTION, with_views
-    from pidlab.results.panels import objectives_of, select
-
-    def picture(kind: str, table: "pd.DataFrame", name: str, title: str) -> tuple[Picture, "pd.DataFrame"]:
-        known = objectives_of(table)
-        page = Page(labels={objective: label for objective, label in labels.items() if objective in known})
-        figure, numbers = draw(kind, table, sweep.axis_groups, page=page)
-        save(figure, directory / name)
-        return Picture(directory / name, title=f"{title} of {folder}", linked=False), numbers
+    from pidlab.results.panels import objectives_of
 
     captured: list[Picture] = []
     losses: list[Picture] = []
     for i, sweep in enumerate(results):
-        folder = sweep.directory.resolve().name
         if not len(sweep.table):
             continue
+        name, path = sweep.directory.resolve().name, directory / f"{i}.svg"
         if (sweep.directory / "captured.svg").is_file():
-            drawn, numbers = picture("capture", sweep.table, f"{i}.svg", "Captured against true information")
-            captured.append(replace(drawn, caption=with_views(caption("capture", numbers), sweep)))
+            numbers = _draw_with_names("capture", sweep.table, sweep.axis_groups, labels, path)
+            about = with_views(caption("capture", numbers), sweep)
+            captured.append(
+                Picture(path, about, f"Captured against true information of {name}", linked=False)
+            )
         if (sweep.directory / "loss.svg").is_file() and (sweep.directory / "results.sqlite").is_file():
-            curves, _ = _losses([sweep.directory])
-            order = [name for name in objectives_of(sweep.table) if name in set(curves["objective"])]
-            drawn, _ = picture("loss", select(curves, order=order), f"{i}-loss.svg", "Training loss")
-            losses.append(replace(drawn, caption=LOSS_CAPTION))
+            curves, groups = _losses([sweep.directory])
+            trained = set(curves["objective"])
+            order = [objective for objective in objectives_of(sweep.table) if objective in trained]
+            path = path.with_stem(f"{i}-loss")
+            _draw_with_names("loss", curves, groups, labels, path, order)
+            losses.append(Picture(path, LOSS_CAPTION, f"Training loss of {name}", linked=False))
     return captured, losses
+
+
+def _draw_with_names(
+    kind: str,
+    table: "pd.DataFrame",
+    axis_groups: Sequence[Sequence[str]],
+    labels: Mapping[str, str],
+    path: Path,
+    order: Sequence[str] = (),
+) -> "pd.DataFrame":
+    """Draw a figure with those of a user's names that its table has, and return its numbers."""
+    from pidlab.plots.kinds import draw
+    from pidlab.plots.style import Page, save
+    from pidlab.results.panels import objectives_of
+
+    known = objectives_of(table)
+    page = Page(labels={name: label for name, label in labels.items() if name in known})
+    figure, numbers = draw(kind, table, axis_groups, order=order, page=page)
+    save(figure, path)
+    return numbers
 
 
 MOST_REASONS = 20

@@ -58,6 +58,9 @@ class Kind:
         ]
 
 
+# Left out of a caption if no truth is known.
+TRUTH_LINES = ", grey lines are the truth"
+
 NUISANCE = {
     "nuisance:1": "N1 of modality 1",
     "nuisance:2": "N2 of modality 2",
@@ -67,12 +70,12 @@ NUISANCE = {
 KINDS = {
     "capture": Kind(
         "capture:capture_figure",
-        "Captured against true information, term by term; dots are single seeds, grey lines are the truth. "
+        f"Captured against true information, term by term; dots are single seeds{TRUTH_LINES}. "
         "Where objectives coincide, the mark on top alternates.",
     ),
     "profile": Kind(
         "profile:profile_figure",
-        "Captured information of each objective by term; dots are single seeds, grey lines are the truth. "
+        f"Captured information of each objective by term; dots are single seeds{TRUTH_LINES}. "
         "Of more than three points, the first, the middle and the last are shown.",
     ),
     "leakage": Kind(
@@ -88,7 +91,7 @@ KINDS = {
     ),
     "learning": Kind(
         "learning:learning_figure",
-        "Captured information during training; dots are single seeds, grey lines are the truth. Where "
+        f"Captured information during training; dots are single seeds{TRUTH_LINES}. Where "
         "objectives coincide, the mark on top alternates.",
     ),
     "loss": Kind(
@@ -199,7 +202,7 @@ def caption(kind: str, shown: pd.DataFrame) -> str:
     """
     about = look_up("kind of figure", kind, KINDS).about
     if "truth" in shown and shown["truth"].isna().all():
-        about = about.replace(", grey lines are the truth", "")
+        about = about.replace(TRUTH_LINES, "")
     sentences = [about]
     if "seeds" in shown and len(shown):
         least, most = int(shown["seeds"].min()), int(shown["seeds"].max())

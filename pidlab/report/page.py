@@ -101,7 +101,7 @@ def write_report(
     sources: Sequence[str] = (),
     claims: Sequence[Claim] = (),
     pictures: Sequence[Picture] | None = None,
-    losses: Sequence[Picture] | bool = True,
+    losses: Sequence[Picture] | None = None,
     labels: Mapping[str, str] | None = None,
 ) -> Path:
     """Write report.html, a page that needs no other file.
@@ -116,7 +116,7 @@ def write_report(
         sources: Sources of a study.
         claims: Claims of a study with their outcomes.
         pictures: Figures to show; by default captured.svg of each sweep, if it exists.
-        losses: Figures of training losses, or whether to show loss.svg of each sweep, if it exists.
+        losses: Figures of training losses; by default loss.svg of each sweep, if it exists.
         labels: Names of objectives, by reference.
 
     Returns:
@@ -134,8 +134,8 @@ def write_report(
     )
     curves = (
         _pictures(sweeps, "loss.svg", lambda _: LOSS_CAPTION, "Training loss")
-        if losses is True
-        else list(losses or ())
+        if losses is None
+        else list(losses)
     )
     style, script = _asset("style.css"), _asset("script.js")
     text = _template().render(

@@ -15,6 +15,7 @@ from forked import fork
 from swept import run_and_draw
 
 from pidlab import InvalidRequest
+from pidlab.cli.results import report
 from pidlab.defaults import Training
 from pidlab.plots.style import FORMATS
 from pidlab.report import write_report
@@ -111,6 +112,14 @@ def test_report_from_files_equals_the_page_of_the_sweep(finished):
     before = page.read_bytes()
     write_report(read_results(finished.directory), finished.directory)
     assert page.read_bytes() == before
+
+
+def test_a_report_with_new_names_keeps_the_views_and_the_losses(finished, tmp_path):
+    report([finished.directory], out=tmp_path, label=["simclr=Ours"])
+    page = (tmp_path / "report.html").read_text()
+    assert "Views: noise." in page
+    assert page.index("Captured against true information of") < page.index("Training loss of")
+    assert page.count(">Ours<") >= 2
 
 
 def untrainable(*_, **__):
